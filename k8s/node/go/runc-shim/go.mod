@@ -1,0 +1,3 @@
+module tools/runc-shim
+
+go 1.24.0

@@ -1,0 +1,107 @@
+//! Commands and flags.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Brings the Todo Chatbot up on a minikube of its own, from a bare machine to a checked application.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 something must be set up first, 4 deadline, 130 interrupted";
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Which of k8s/profiles/NAME.toml is laid over xtask.toml
+    #[arg(long, global = true, default_value = "dev", value_name = "NAME")]
+    pub profile: String,
+    /// A namespace other than the profile's; node ports are chosen free then
+    #[arg(long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Agree to changes of the system (Debian packages, a docker daemon) and to remaking a broken cluster; CI=true does too
+    #[arg(long, short, global = true)]
+    pub yes: bool,
+    /// One JSON event a line, on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Only the result and errors
+    #[arg(long, short, global = true, conflicts_with_all = ["verbose", "json"])]
+    pub quiet: bool,
+    /// Every line that a tool prints
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// Plain lines even on a terminal
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// A deadline for the rollout and for the smoke checks, instead of those of xtask.toml
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Set up what is missing, build, load, deploy, check; print the URL
+    Up,
+    /// Uninstall the release and keep its data
+    Down {
+        /// Remove the data, the Secret and the namespace too
+        #[arg(long)]
+        purge: bool,
+        /// Remove the whole cluster, and with it the data of every namespace
+        #[arg(long, conflicts_with = "purge")]
+        cluster: bool,
+    },
+    /// What runs: release, workloads, pods, URL
+    Status,
+    /// Run the smoke checks against what is deployed
+    Smoke,
+    /// Set up tools, images and the docker daemon, and nothing else
+    Bootstrap,
+    /// What is needed: found or not, version, and the command that mends it
+    Doctor,
+    /// All tests: formatting, lints, units, charts, services against a real PostgreSQL, end to end
+    Test {
+        /// Leave out the end-to-end test
+        #[arg(long)]
+        no_e2e: bool,
+    },
+    /// The end-to-end test, in a namespace of its own
+    TestE2e {
+        /// Leave the namespace as it is at the end
+        #[arg(long)]
+        keep: bool,
+    },
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("a whole number of seconds, 1 to 86400".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_may_follow_the_command() {
+        let cli = Cli::try_parse_from(["xtask", "up", "--yes", "--timeout", "30"]).unwrap();
+        assert!(cli.options.yes);
+        assert_eq!(cli.options.timeout, Some(Duration::from_secs(30)));
+        assert!(Cli::try_parse_from(["xtask", "up", "--timeout", "0"]).is_err());
+        assert!(Cli::try_parse_from(["xtask", "down", "--purge", "--cluster"]).is_err());
+    }
+}

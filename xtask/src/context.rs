@@ -1,0 +1,76 @@
+//! What every command is handed: the configuration, the folders, the way to spawn and the way to be seen.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::config::Config;
+use crate::process::Spawn;
+use crate::tools::kubectl::Target;
+use crate::ui::Ui;
+
+pub struct Context {
+    pub config: Config,
+    /// The project's root; all paths of the configuration are relative to it.
+    pub root: PathBuf,
+    pub folders: Folders,
+    pub spawn: Spawn,
+    pub ui: Ui,
+    /// Changes to the system are agreed to.
+    pub yes: bool,
+}
+
+/// Where the tool keeps things outside the clone.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// What can be made again: tools, archives, staging.
+    pub cache: PathBuf,
+    /// What can't: the cluster's certificates and kubeconfig, locks, logs.
+    pub state: PathBuf,
+}
+
+impl Folders {
+    /// `$XDG_CACHE_HOME/PROJECT` and `$XDG_STATE_HOME/PROJECT`, or where these are by default.
+    pub fn of(project: &str) -> Result<Folders> {
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let folder = |variable: &str, default: &str| {
+            let chosen = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+            let folder = chosen.or_else(|| home.as_ref().map(|home| home.join(default)));
+            folder.map(|folder| folder.join(project)).with_context(|| format!("neither {variable} nor HOME is set"))
+        };
+        Ok(Folders { cache: folder("XDG_CACHE_HOME", ".cache")?, state: folder("XDG_STATE_HOME", ".local/state")? })
+    }
+
+    pub fn minikube_home(&self) -> PathBuf {
+        self.state.join(".minikube")
+    }
+
+    /// A kubeconfig of our own, so that the user's stays as it is.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.state.join("kubeconfig")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.state.join("logs")
+    }
+
+    pub fn staging(&self, name: &str) -> PathBuf {
+        self.cache.join("staging").join(name)
+    }
+}
+
+impl Context {
+    /// The cluster and the namespace that every call names.
+    pub fn target(&self) -> Target {
+        Target {
+            kubeconfig: self.folders.kubeconfig().display().to_string(),
+            context: self.config.cluster.name.clone(),
+            namespace: self.config.release.namespace.clone(),
+        }
+    }
+
+    /// An absolute path of something in the project.
+    pub fn path(&self, relative: impl AsRef<std::path::Path>) -> String {
+        self.root.join(relative).display().to_string()
+    }
+}

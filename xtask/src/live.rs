@@ -1,0 +1,155 @@
+//! What is live in the cluster, read back with kubectl and helm.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::config::NodePorts;
+use crate::context::Context;
+use crate::process::command;
+use crate::stop::Stop;
+use crate::tools::{Paths, helm, kubectl};
+
+const SHORT: Duration = Duration::from_secs(60);
+/// The label by which the charts name the service that an object belongs to.
+const SERVICE_LABEL: &str = "/metadata/labels/app.kubernetes.io~1name";
+
+/// A Service of a release.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// The object's name, which is also its host name in the cluster.
+    pub object: String,
+    pub port: u16,
+    pub node_port: Option<u16>,
+}
+
+/// The live objects that a manifest names.
+pub fn objects_of(ctx: &Context, tools: &Paths, manifest: &str) -> Result<Vec<Value>> {
+    parse_objects(&ctx.spawn.run(command(kubectl::get_live(&tools.kubectl, &ctx.target()), SHORT).stdin(manifest))?)
+}
+
+/// A manifest's objects as they are written, without asking what is live.
+pub fn objects_in(ctx: &Context, tools: &Paths, manifest: &str) -> Result<Vec<Value>> {
+    parse_objects(&ctx.spawn.run(command(kubectl::to_json(&tools.kubectl, &ctx.target()), SHORT).stdin(manifest))?)
+}
+
+/// Objects of the namespace: `kinds` as in `pods,services`, or one as in `secret/NAME`.
+pub fn objects(ctx: &Context, tools: &Paths, kinds: &str) -> Result<Vec<Value>> {
+    parse_objects(&ctx.spawn.run(command(kubectl::get(&tools.kubectl, &ctx.target(), kinds, None), SHORT))?)
+}
+
+/// The pods of the release.
+pub fn pods(ctx: &Context, tools: &Paths) -> Result<Vec<Value>> {
+    let selector = format!("app.kubernetes.io/instance={}", ctx.config.release.name);
+    parse_objects(&ctx.spawn.run(command(kubectl::get(&tools.kubectl, &ctx.target(), "pods", Some(&selector)), SHORT))?)
+}
+
+/// The release's Services by the service's name.
+pub fn endpoints(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, Endpoint>> {
+    let selector = format!("app.kubernetes.io/instance={}", ctx.config.release.name);
+    let told = ctx.spawn.run(command(kubectl::get(&tools.kubectl, &ctx.target(), "services", Some(&selector)), SHORT))?;
+    Ok(parse_objects(&told)?.iter().filter_map(endpoint).collect())
+}
+
+/// Every node port of the cluster, with the namespace and the service that hold it.
+pub fn taken_node_ports(ctx: &Context, tools: &Paths) -> Result<BTreeMap<u16, (String, String)>> {
+    let told = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "services"), SHORT))?;
+    Ok(taken(&parse_objects(&told)?))
+}
+
+/// The release's last revision and its status; None where it is not installed.
+pub fn last_revision(ctx: &Context, tools: &Paths) -> Result<Option<(u64, String)>> {
+    let output = ctx.spawn.output(command(helm::history(&tools.helm, &ctx.target(), &ctx.config.release.name), SHORT))?;
+    if !output.success && !output.tail.contains("not found") {
+        return Err(Stop::failed("helm cannot tell the release's history").with_detail(&output.tail).into());
+    }
+    Ok(helm::parse_history(&output.stdout))
+}
+
+/// The manifest that helm applied last.
+pub fn manifest(ctx: &Context, tools: &Paths) -> Result<String> {
+    ctx.spawn.run(command(helm::manifest(&tools.helm, &ctx.target(), &ctx.config.release.name), SHORT))
+}
+
+/// The URL that keeps answering after a command has ended, if the service to open has a published node port.
+pub fn open_url(ctx: &Context, tools: &Paths) -> Result<Option<String>> {
+    let endpoints = endpoints(ctx, tools)?;
+    let endpoint = endpoints.get(&ctx.config.release.open);
+    Ok(endpoint.and_then(|endpoint| published_url(endpoint, ctx.config.cluster.node_ports)))
+}
+
+/// The URL of a Service on 127.0.0.1, if its node port is one of those that were published.
+pub fn published_url(endpoint: &Endpoint, range: NodePorts) -> Option<String> {
+    let port = endpoint.node_port.filter(|port| (range.first..=range.last).contains(port))?;
+    Some(format!("http://127.0.0.1:{port}"))
+}
+
+fn endpoint(service: &Value) -> Option<(String, Endpoint)> {
+    let name = service.pointer(SERVICE_LABEL)?.as_str()?.to_string();
+    let port = service.pointer("/spec/ports/0")?;
+    let endpoint = Endpoint {
+        object: service.pointer("/metadata/name")?.as_str()?.to_string(),
+        port: port["port"].as_u64()? as u16,
+        node_port: port["nodePort"].as_u64().map(|port| port as u16),
+    };
+    Some((name, endpoint))
+}
+
+fn taken(services: &[Value]) -> BTreeMap<u16, (String, String)> {
+    let mut taken = BTreeMap::new();
+    for service in services {
+        let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_string();
+        for port in service["spec"]["ports"].as_array().into_iter().flatten() {
+            if let Some(number) = port["nodePort"].as_u64() {
+                taken.insert(number as u16, (text("/metadata/namespace"), text(SERVICE_LABEL)));
+            }
+        }
+    }
+    taken
+}
+
+/// The objects in what kubectl printed: one, several in a row, or a list.
+fn parse_objects(text: &str) -> Result<Vec<Value>> {
+    let mut found = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        let mut value = value.context("kubectl printed something that is not JSON")?;
+        match value.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => found.extend(items),
+            _ => found.push(value),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn service() -> Value {
+        json!({
+            "metadata": {"namespace": "n", "name": "todo-frontend", "labels": {"app.kubernetes.io/name": "frontend"}},
+            "spec": {"ports": [{"port": 80, "nodePort": 30081}]},
+        })
+    }
+
+    #[test]
+    fn services_are_known_by_label_not_by_object_name() {
+        let (name, endpoint) = endpoint(&service()).unwrap();
+        assert_eq!((name.as_str(), endpoint.object.as_str(), endpoint.port), ("frontend", "todo-frontend", 80));
+        let url = |first, last| published_url(&endpoint, NodePorts { first, last });
+        assert_eq!(url(30080, 30089).as_deref(), Some("http://127.0.0.1:30081"));
+        assert_eq!(url(30000, 30079), None);
+        assert_eq!(taken(&[service()])[&30081], ("n".to_string(), "frontend".to_string()));
+    }
+
+    #[test]
+    fn objects_are_read_from_rows_and_lists() {
+        assert_eq!(parse_objects("{\"a\":1}\n{\"a\":2}\n").unwrap().len(), 2);
+        assert_eq!(parse_objects("{\"kind\":\"List\",\"items\":[{},{},{}]}").unwrap().len(), 3);
+        assert_eq!(parse_objects("").unwrap().len(), 0);
+        assert!(parse_objects("no JSON").is_err());
+    }
+}

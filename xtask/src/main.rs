@@ -1,0 +1,132 @@
+//! Arguments → one match → exit code; the only exit.
+
+mod checks;
+mod cli;
+mod config;
+mod content;
+mod context;
+mod doctor;
+mod e2e;
+mod live;
+mod model;
+mod pipeline;
+mod poll;
+mod process;
+mod stages;
+mod status;
+mod stop;
+mod tools;
+mod ui;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+
+use cli::{Cli, Command, Options};
+use context::{Context, Folders};
+use process::{Interrupt, Spawn};
+use stop::Stop;
+use ui::Ui;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ui = Ui::new(ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress), cli.options.verbose);
+    let ctx = match context(&cli.options, ui) {
+        Ok(ctx) => ctx,
+        Err((ui, error)) => return fail(&ui, &error),
+    };
+    let ended = match &cli.command {
+        Command::Up => pipeline::up(&ctx),
+        Command::Down { purge, cluster } => pipeline::down(&ctx, *purge, *cluster),
+        Command::Status => status::show(&ctx),
+        Command::Smoke => pipeline::smoke(&ctx),
+        Command::Bootstrap => pipeline::bootstrap(&ctx),
+        Command::Doctor => doctor::show(&ctx),
+        Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
+        Command::TestE2e { keep } => e2e::run(&ctx, *keep),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&ctx.ui, &error),
+    }
+}
+
+fn fail(ui: &Ui, error: &anyhow::Error) -> ExitCode {
+    ui.error(&format!("{error:#}"));
+    ExitCode::from(stop::exit_code(error))
+}
+
+fn context(options: &Options, ui: Ui) -> Result<Context, (Ui, anyhow::Error)> {
+    match prepare(options) {
+        Ok((config, root, folders, spawn)) => {
+            let yes = options.yes || std::env::var("CI").is_ok_and(|value| value == "true");
+            Ok(Context { config, root, folders, spawn, ui, yes })
+        }
+        Err(error) => Err((ui, error)),
+    }
+}
+
+fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn)> {
+    let root = root()?;
+    let mut config = read_config(&root, &options.profile)?;
+    if let Some(namespace) = &options.namespace {
+        config.release.namespace = namespace.clone();
+    }
+    if let Some(timeout) = options.timeout {
+        config.deadlines.rollout = timeout;
+        config.deadlines.smoke = timeout;
+    }
+    let folders = Folders::of(&config.project)?;
+    let spawn = Spawn { interrupt: Interrupt::install()?, env: environment(&folders) };
+    Ok((config, root, folders, spawn))
+}
+
+/// The project's root: where cargo says this package lies, so that the command works from any folder of it.
+fn root() -> Result<PathBuf> {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = package.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    Ok(package.parent().context("the package lies in the project's root")?.to_path_buf())
+}
+
+fn read_config(root: &Path, profile: &str) -> Result<config::Config> {
+    let over = format!("k8s/profiles/{profile}.toml");
+    let base_text = read(root, "xtask.toml")?;
+    let over_text = match root.join(&over).exists() {
+        true => read(root, &over)?,
+        false => {
+            let told = format!("there is no profile {profile}: {over} does not exist\nNext: --profile with one of {}", profiles(root).join(", "));
+            return Err(Stop::usage(told).into());
+        }
+    };
+    let base = config::Source { file: "xtask.toml", text: &base_text };
+    let over = config::Source { file: &over, text: &over_text };
+    Ok(config::read(profile, base, over, &|path| root.join(path).exists())?)
+}
+
+fn profiles(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root.join("k8s/profiles")).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".toml")?.to_string())).collect();
+    names.sort();
+    names
+}
+
+fn read(root: &Path, file: &str) -> Result<String> {
+    std::fs::read_to_string(root.join(file)).with_context(|| format!("cannot read {file}"))
+}
+
+/// What every child gets beside the caller's environment. Minikube and kubectl work on files of our own, whatever the
+/// caller's point at, and find the docker client that was chosen.
+fn environment(folders: &Folders) -> Vec<(String, String)> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let pair = |name: &str, value: String| (name.to_string(), value);
+    vec![
+        pair("DOCKER_BUILDKIT", "1".to_string()),
+        pair("MINIKUBE_HOME", folders.minikube_home().display().to_string()),
+        pair("MINIKUBE_IN_STYLE", "false".to_string()),
+        pair("KUBECONFIG", folders.kubeconfig().display().to_string()),
+        pair("PATH", format!("{}:{path}:/usr/sbin:/sbin", folders.cache.join("bin").display())),
+    ]
+}

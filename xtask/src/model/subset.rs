@@ -1,0 +1,121 @@
+//! Whether everything that was rendered is live. What the cluster adds by itself (defaults, status) doesn't count.
+
+use serde_json::Value;
+
+/// The paths at which `live` lacks or contradicts `wanted`, each with both values; empty where all is as wanted.
+pub fn differences(wanted: &Value, live: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    compare("", wanted, live, &mut found);
+    found
+}
+
+fn compare(path: &str, wanted: &Value, live: &Value, found: &mut Vec<String>) {
+    match (wanted, live) {
+        // kubectl prints a timestamp for objects that were never created, and the API drops empty values.
+        (Value::Null, _) => {}
+        (Value::Object(fields), Value::Object(others)) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                compare(&path, value, others.get(name).unwrap_or(&Value::Null), found);
+            }
+        }
+        (Value::Object(fields), Value::Null) if fields.is_empty() => {}
+        (Value::Array(items), Value::Null) if items.is_empty() => {}
+        (Value::Array(items), Value::Array(others)) => compare_lists(path, items, others, found),
+        _ if wanted == live || same_quantity(wanted, live) => {}
+        _ => found.push(format!("{path} is {} instead of {}", told(live), told(wanted))),
+    }
+}
+
+/// Entries that have a key (name, or a port's or mount's own) are paired by it, others by their place.
+fn compare_lists(path: &str, items: &[Value], others: &[Value], found: &mut Vec<String>) {
+    for (index, item) in items.iter().enumerate() {
+        let (label, other) = match key_of(item) {
+            Some((key, value)) => (value.to_string(), others.iter().find(|other| other.get(key) == Some(value))),
+            None => (index.to_string(), others.get(index)),
+        };
+        compare(&format!("{path}[{}]", label.trim_matches('"')), item, other.unwrap_or(&Value::Null), found);
+    }
+    if others.len() > items.len() {
+        found.push(format!("{path} has {} entries instead of {}", others.len(), items.len()));
+    }
+}
+
+fn key_of(item: &Value) -> Option<(&'static str, &Value)> {
+    ["name", "mountPath", "containerPort", "port", "topologyKey"].into_iter().find_map(|key| Some((key, item.get(key)?)))
+}
+
+/// Whether two scalars are the same amount: 0.5 and 500m, 1Gi and 1024Mi.
+fn same_quantity(wanted: &Value, live: &Value) -> bool {
+    let amount = |value: &Value| match value {
+        Value::String(text) => quantity(text),
+        Value::Number(number) => number.as_f64(),
+        _ => None,
+    };
+    matches!((amount(wanted), amount(live)), (Some(a), Some(b)) if a == b)
+}
+
+fn quantity(text: &str) -> Option<f64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let factor = match &text[digits..] {
+        "" => 1.0,
+        "m" => 0.001,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "Ki" => 1024.0,
+        "Mi" => 1024.0 * 1024.0,
+        "Gi" => 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    Some(text[..digits].parse::<f64>().ok()? * factor)
+}
+
+fn told(value: &Value) -> String {
+    match value {
+        Value::Null => "absent".to_string(),
+        _ => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_the_cluster_adds_does_not_count() {
+        let wanted = json!({"spec": {"replicas": 1, "template": {"labels": {"a": "b"}}}, "metadata": {"creationTimestamp": null}});
+        let live = json!({"spec": {"replicas": 1, "paused": false, "template": {"labels": {"a": "b"}, "x": 1}}, "status": {}});
+        assert_eq!(differences(&wanted, &live), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_changed_field_is_told_with_both_values() {
+        let found = differences(&json!({"spec": {"replicas": 1}}), &json!({"spec": {"replicas": 3}}));
+        assert_eq!(found, ["spec.replicas is 3 instead of 1"]);
+    }
+
+    #[test]
+    fn an_absent_object_differs_in_every_part_of_it() {
+        assert_eq!(differences(&json!({"kind": "Pod"}), &Value::Null), ["kind is absent instead of \"Pod\""].map(|_| " is absent instead of {\"kind\":\"Pod\"}"));
+    }
+
+    #[test]
+    fn lists_pair_by_name_and_an_entry_too_many_counts() {
+        let wanted = json!({"env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]});
+        let live = json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]});
+        assert_eq!(differences(&wanted, &live), Vec::<String>::new());
+        let more = json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "C", "value": "3"}]});
+        assert_eq!(differences(&wanted, &more), ["env has 3 entries instead of 2"]);
+        let other = json!({"env": [{"name": "A", "value": "9"}, {"name": "B", "value": "2"}]});
+        assert_eq!(differences(&wanted, &other), ["env[A].value is \"9\" instead of \"1\""]);
+    }
+
+    #[test]
+    fn quantities_compare_by_amount() {
+        assert_eq!(differences(&json!({"cpu": "0.5", "memory": "1Gi"}), &json!({"cpu": "500m", "memory": "1024Mi"})), Vec::<String>::new());
+        assert_eq!(differences(&json!({"cpu": "0.5"}), &json!({"cpu": "501m"})).len(), 1);
+        assert_eq!(differences(&json!({"image": "a:1"}), &json!({"image": "a:1.0"})).len(), 1);
+    }
+}

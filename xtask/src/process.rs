@@ -1,0 +1,320 @@
+//! The only place that spawns processes. Each has a deadline, a process group of its own, its output streamed to whoever
+//! watches, and a tail of what it said kept for the error.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, PipeReader, Read};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use duct::{Expression, Handle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::stop::Stop;
+
+/// How long a child may take to leave after each harder signal.
+const GRACE: Duration = Duration::from_secs(10);
+const TAIL_LINES: usize = 40;
+
+/// Set by SIGINT and SIGTERM; every wait looks at it.
+#[derive(Clone, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Takes over SIGINT and SIGTERM of this process.
+    pub fn install() -> Result<Interrupt> {
+        let interrupt = Interrupt::default();
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, interrupt.0.clone())?;
+        }
+        Ok(interrupt)
+    }
+
+    pub fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) { Err(Stop::interrupted().into()) } else { Ok(()) }
+    }
+}
+
+/// What a child is given. The environment is the caller's, with `env` over it.
+#[derive(Clone)]
+pub struct Spawn {
+    pub interrupt: Interrupt,
+    pub env: Vec<(String, String)>,
+}
+
+/// One command to be run; argv[0] is the program.
+pub struct Command<'a> {
+    pub argv: Vec<String>,
+    pub deadline: Duration,
+    pub stdin: Option<Vec<u8>>,
+    pub folder: Option<PathBuf>,
+    pub on_line: Option<&'a (dyn Fn(&str) + Sync)>,
+}
+
+pub struct Output {
+    pub success: bool,
+    pub stdout: String,
+    /// The last lines of both streams, as they came.
+    pub tail: String,
+}
+
+/// Shorthand for a command without input, in the current folder.
+pub fn command<'a>(argv: Vec<String>, deadline: Duration) -> Command<'a> {
+    Command { argv, deadline, stdin: None, folder: None, on_line: None }
+}
+
+impl<'a> Command<'a> {
+    pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> Self {
+        Command { stdin: Some(bytes.into()), ..self }
+    }
+
+    pub fn folder(self, folder: impl Into<PathBuf>) -> Self {
+        Command { folder: Some(folder.into()), ..self }
+    }
+
+    pub fn on_line(self, on_line: &'a (dyn Fn(&str) + Sync)) -> Self {
+        Command { on_line: Some(on_line), ..self }
+    }
+}
+
+impl Spawn {
+    /// Runs to the end and tells how it went; only a spawn, a deadline or an interruption is an error.
+    pub fn output(&self, command: Command) -> Result<Output> {
+        let expression = self.expression(&command.argv);
+        let expression = match &command.folder {
+            Some(folder) => expression.dir(folder),
+            None => expression,
+        };
+        let expression = match &command.stdin {
+            Some(bytes) => expression.stdin_bytes(bytes.clone()),
+            None => expression.stdin_null(),
+        };
+        self.drive(expression, &display(&command.argv), command.deadline, command.on_line)
+    }
+
+    /// Runs to the end; a non-zero exit is an error that repeats the command and its last lines.
+    pub fn run(&self, command: Command) -> Result<String> {
+        let told = display(&command.argv);
+        let output = self.output(command)?;
+        if output.success {
+            return Ok(output.stdout);
+        }
+        Err(Stop::failed(format!("`{told}` failed\n{}", indent(&output.tail))).into())
+    }
+
+    /// Feeds the output of one command to another: `left | right`. Both must succeed.
+    pub fn pipe(&self, left: Vec<String>, right: Vec<String>, deadline: Duration) -> Result<String> {
+        let told = format!("{} | {}", display(&left), display(&right));
+        let expression = self.expression(&left).stdin_null().pipe(self.expression(&right));
+        let output = self.drive(expression, &told, deadline, None)?;
+        if output.success {
+            return Ok(output.stdout);
+        }
+        Err(Stop::failed(format!("`{told}` failed\n{}", indent(&output.tail))).into())
+    }
+
+    /// Starts something that lives as long as the returned owner, such as a port-forward.
+    pub fn background(&self, argv: Vec<String>, on_line: impl Fn(&str) + Send + 'static) -> Result<Background> {
+        let (reader, writer) = std::io::pipe()?;
+        let expression = self.expression(&argv).stdin_null().stdout_file(writer.try_clone()?).stderr_file(writer);
+        let handle = expression.start().with_context(|| format!("cannot start `{}`", display(&argv)))?;
+        std::thread::spawn(move || {
+            for line in BufReader::new(reader).lines().map_while(Result::ok) {
+                on_line(&line);
+            }
+        });
+        Ok(Background { handle })
+    }
+
+    fn expression(&self, argv: &[String]) -> Expression {
+        let mut expression = duct::cmd(&argv[0], &argv[1..]).unchecked().before_spawn(|child| {
+            // Duct kills direct children only: a group of its own lets a signal reach their children too, and keeps
+            // the terminal's Ctrl-C from reaching them before us.
+            std::os::unix::process::CommandExt::process_group(child, 0);
+            Ok(())
+        });
+        for (name, value) in &self.env {
+            expression = expression.env(name, value);
+        }
+        expression
+    }
+
+    fn drive(&self, expression: Expression, told: &str, deadline: Duration, on_line: Option<&(dyn Fn(&str) + Sync)>) -> Result<Output> {
+        self.interrupt.check()?;
+        let (stdout_reader, stdout_writer) = std::io::pipe()?;
+        let (stderr_reader, stderr_writer) = std::io::pipe()?;
+        let handle = expression
+            .stdout_file(stdout_writer)
+            .stderr_file(stderr_writer)
+            .start()
+            .with_context(|| format!("cannot start `{told}`"))?;
+        // The expression keeps the writing ends open; they must go, or the readers would never see the end.
+        let tail = Mutex::new(VecDeque::new());
+        let stdout = Mutex::new(Vec::new());
+        let note = |line: &str| {
+            let mut tail = tail.lock().unwrap();
+            if tail.len() == TAIL_LINES {
+                tail.pop_front();
+            }
+            tail.push_back(line.to_string());
+            drop(tail);
+            if let Some(on_line) = on_line {
+                on_line(line);
+            }
+        };
+        let done = AtomicBool::new(false);
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| read_lines(stderr_reader, &note, None, &done));
+            scope.spawn(|| read_lines(stdout_reader, &note, Some(&stdout), &done));
+            let ended = self.wait(&handle, told, deadline);
+            done.store(true, Ordering::Relaxed);
+            ended
+        });
+        let tail = Vec::from(tail.into_inner().unwrap()).join("\n");
+        let success = ended.map_err(|error| add_tail(error, &tail))?;
+        let stdout = String::from_utf8_lossy(&stdout.into_inner().unwrap()).into_owned();
+        Ok(Output { success, stdout, tail })
+    }
+
+    fn wait(&self, handle: &Handle, told: &str, deadline: Duration) -> Result<bool> {
+        let started = Instant::now();
+        loop {
+            if let Some(output) = handle.wait_timeout(Duration::from_millis(50))? {
+                return Ok(output.status.success());
+            }
+            if let Err(interrupted) = self.interrupt.check() {
+                end(handle, Signal::INT);
+                return Err(interrupted);
+            }
+            if started.elapsed() > deadline {
+                end(handle, Signal::TERM);
+                return Err(Stop::deadline(format!("`{told}` was ended after {} s, its deadline", deadline.as_secs())).into());
+            }
+        }
+    }
+}
+
+/// A child that is ended when its owner goes.
+pub struct Background {
+    handle: Handle,
+}
+
+impl Background {
+    pub fn has_ended(&self) -> bool {
+        !matches!(self.handle.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        end(&self.handle, Signal::TERM);
+    }
+}
+
+/// The command as one would type it; arguments with spaces in quotes.
+pub fn display(argv: &[String]) -> String {
+    let program = argv[0].rsplit('/').next().unwrap_or_default().to_string();
+    std::iter::once(program)
+        .chain(argv[1..].iter().map(|argument| match argument.contains([' ', '{', '\n', '"']) || argument.is_empty() {
+            true => format!("'{argument}'"),
+            false => argument.clone(),
+        }))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Writes an argv as one would type it: `argv!("{docker} image inspect {images...}")`.
+#[macro_export]
+macro_rules! argv {
+    ($text:literal) => {{
+        let sh = xshell::Shell::new().expect("the current folder exists");
+        $crate::process::argv(xshell::cmd!(sh, $text))
+    }};
+}
+
+/// The argv of an xshell command, which is how `argv!` reads one.
+pub fn argv(cmd: xshell::Cmd) -> Vec<String> {
+    let command = std::process::Command::from(cmd);
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// The argv behind a prefix such as `sudo --non-interactive`, which may be empty.
+pub fn with_prefix(prefix: &[&str], argv: Vec<String>) -> Vec<String> {
+    prefix.iter().map(|word| word.to_string()).chain(argv).collect()
+}
+
+pub fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn read_lines(mut reader: PipeReader, note: &dyn Fn(&str), keep: Option<&Mutex<Vec<u8>>>, done: &AtomicBool) {
+    let mut line = Vec::new();
+    let mut chunk = [0; 8192];
+    loop {
+        // A grandchild may hold the pipe long after the child has gone: what is there is read, and no more waited for.
+        let was_done = done.load(Ordering::Relaxed);
+        if !readable(&reader) {
+            match was_done {
+                true => break,
+                false => continue,
+            }
+        }
+        let count = match reader.read(&mut chunk) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => count,
+        };
+        if let Some(keep) = keep {
+            keep.lock().unwrap().extend_from_slice(&chunk[..count]);
+        }
+        // A carriage return ends a line as well: that is how tools draw their own progress.
+        for byte in &chunk[..count] {
+            if matches!(byte, b'\n' | b'\r') {
+                flush(&mut line, note);
+            } else if line.len() < 4096 {
+                line.push(*byte);
+            }
+        }
+    }
+    flush(&mut line, note);
+}
+
+fn readable(reader: &PipeReader) -> bool {
+    let mut polled = [PollFd::new(reader, PollFlags::IN)];
+    let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    matches!(poll(&mut polled, Some(&timeout)), Ok(count) if count > 0)
+}
+
+fn flush(line: &mut Vec<u8>, note: &dyn Fn(&str)) {
+    let text = String::from_utf8_lossy(line);
+    if !text.trim().is_empty() {
+        note(text.trim_end());
+    }
+    line.clear();
+}
+
+fn end(handle: &Handle, first: Signal) {
+    for signal in [first, Signal::TERM, Signal::KILL] {
+        for pid in handle.pids() {
+            if let Some(group) = Pid::from_raw(pid as i32) {
+                let _ = kill_process_group(group, signal);
+            }
+        }
+        if matches!(handle.wait_timeout(GRACE), Ok(Some(_))) {
+            return;
+        }
+    }
+}
+
+fn add_tail(error: anyhow::Error, tail: &str) -> anyhow::Error {
+    match error.downcast::<Stop>() {
+        Ok(stop) if !tail.is_empty() => stop.with_detail(tail).into(),
+        Ok(stop) => stop.into(),
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,130 @@
+//! Looks for tools and asks each whether it can do the work.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::mirrors::Plan;
+use crate::config::{Tool, parse_version};
+use crate::context::Context;
+use crate::process::{Spawn, command};
+use crate::tools::docker::Daemon;
+use crate::tools::{docker, helm, kubectl, minikube};
+
+const ASK: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug)]
+pub enum Found {
+    Good { path: String, version: String },
+    /// What was on PATH and why it won't do.
+    Missing { refused: Vec<String> },
+}
+
+impl Found {
+    pub fn path(&self) -> Option<String> {
+        match self {
+            Found::Good { path, .. } => Some(path.clone()),
+            Found::Missing { .. } => None,
+        }
+    }
+}
+
+pub struct All {
+    pub docker: Found,
+    pub minikube: Found,
+    pub helm: Found,
+    pub kubectl: Found,
+    pub daemon: Option<Daemon>,
+}
+
+/// Looks for all of them at the same time: each question costs a process.
+pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
+    let spawn = &ctx.spawn;
+    let tools = &ctx.config.tools;
+    std::thread::scope(|scope| {
+        let docker = scope.spawn(|| {
+            let found = look("docker", &tools.docker, None, |path| ask_docker(spawn, path));
+            let daemon = found.path().and_then(|path| ask_daemon(spawn, &path));
+            (found, daemon)
+        });
+        let minikube = scope.spawn(|| look("minikube", &tools.minikube, plan.built("minikube", "minikube"), |path| ask_minikube(spawn, path)));
+        let helm = scope.spawn(|| look("helm", &tools.helm, plan.built("helm", "helm"), |path| ask_helm(spawn, path)));
+        let kubectl = scope.spawn(|| look("kubectl", &tools.kubectl, plan.built("kubernetes", "kubectl"), |path| ask_kubectl(spawn, path)));
+        let (docker, daemon) = docker.join().expect("looking for docker does not panic");
+        let joined = |found: std::thread::ScopedJoinHandle<Found>| found.join().expect("looking for a tool does not panic");
+        Ok(All { docker, daemon, minikube: joined(minikube), helm: joined(helm), kubectl: joined(kubectl) })
+    })
+}
+
+/// Tries what is on PATH in its order, then what was built; the first that does the work wins.
+fn look(name: &str, wanted: &Tool, built: Option<String>, ask: impl Fn(&str) -> Result<String, String>) -> Found {
+    let on_path = which::which_all(name).into_iter().flatten().map(|path| path.display().to_string());
+    let mut refused = Vec::new();
+    let mut seen = Vec::new();
+    for path in on_path.chain(built) {
+        // /bin is often a link to /usr/bin: the same file need not be asked twice.
+        let real = std::fs::canonicalize(&path).unwrap_or_default();
+        if seen.contains(&real) {
+            continue;
+        }
+        seen.push(real);
+        match ask(&path).and_then(|version| recent_enough(wanted, version)) {
+            Ok(version) => return Found::Good { path, version },
+            Err(reason) => refused.push(format!("{path} {reason}")),
+        }
+    }
+    Found::Missing { refused }
+}
+
+fn recent_enough(wanted: &Tool, version: String) -> Result<String, String> {
+    match (parse_version(&version), parse_version(&wanted.minimum)) {
+        (Some(found), Some(minimum)) if found < minimum => Err(format!("is {version}, older than {}", wanted.minimum)),
+        _ => Ok(version),
+    }
+}
+
+fn ask_docker(spawn: &Spawn, path: &str) -> Result<String, String> {
+    let help = read(spawn, docker::build_help(path))?;
+    if !docker::has_buildkit(&help) {
+        return Err("builds without BuildKit (its buildx plugin is missing)".to_string());
+    }
+    Ok(String::new())
+}
+
+fn ask_daemon(spawn: &Spawn, path: &str) -> Option<Daemon> {
+    docker::parse_info(&read(spawn, docker::info(path)).ok()?)
+}
+
+fn ask_minikube(spawn: &Spawn, path: &str) -> Result<String, String> {
+    match minikube::has_flags(&read(spawn, minikube::start_help(path))?) {
+        true => read(spawn, minikube::version(path)).map(|version| version.trim().to_string()),
+        false => Err("lacks flags of `start` that are needed".to_string()),
+    }
+}
+
+fn ask_helm(spawn: &Spawn, path: &str) -> Result<String, String> {
+    match helm::has_flags(&read(spawn, helm::upgrade_help(path))?) {
+        true => read(spawn, helm::version(path)).map(|version| version.trim().to_string()),
+        false => Err("lacks flags of `upgrade` that are needed".to_string()),
+    }
+}
+
+fn ask_kubectl(spawn: &Spawn, path: &str) -> Result<String, String> {
+    read(spawn, kubectl::client_check(path))?;
+    let version = read(spawn, kubectl::version(path))?;
+    kubectl::parse_version(&version).ok_or_else(|| "does not tell its version".to_string())
+}
+
+fn read(spawn: &Spawn, argv: Vec<String>) -> Result<String, String> {
+    match spawn.output(command(argv, ASK)) {
+        Ok(output) if output.success => Ok(output.stdout),
+        Ok(output) => Err(format!("failed: {}", output.tail.lines().next().unwrap_or("without a word"))),
+        Err(error) => Err(format!("could not be asked: {error}")),
+    }
+}
+
+/// Whether a program is to be found at all.
+pub fn on_path(name: &str) -> bool {
+    which::which(name).is_ok() || Path::new("/usr/sbin").join(name).exists()
+}

@@ -1,0 +1,155 @@
+//! The machine's own part: Debian packages and a docker daemon. Both need the user's consent.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::find::{self, All};
+use super::mirrors::Plan;
+use crate::context::Context;
+use crate::poll;
+use crate::process::{command, display, with_prefix};
+use crate::stop::Stop;
+use crate::tools::{apt, docker};
+
+const PACKAGES: Duration = Duration::from_secs(600);
+const DAEMON: Duration = Duration::from_secs(60);
+
+/// Sees to a docker client that builds and a daemon that answers, and to the packages that bootstrap calls.
+pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan) -> Result<()> {
+    let packages = missing_packages(ctx, found);
+    let start = found.daemon.is_none();
+    if start {
+        refuse_foreign_daemon()?;
+    }
+    let sudo = sudo();
+    let runtime = if plan.needs_shim() { plan.built("runc-shim", "runc-cgroupns") } else { None };
+    let by_systemd = Path::new("/run/systemd/system").exists();
+    let daemon = match by_systemd {
+        true => with_prefix(sudo, crate::argv!("systemctl start docker")),
+        false => docker::daemon(sudo, plan.shim_path().as_deref().filter(|_| plan.needs_shim())),
+    };
+    let mut changes = Vec::new();
+    if !packages.is_empty() {
+        changes.extend([apt::update(sudo), apt::install(sudo, &packages)]);
+    }
+    if start {
+        changes.push(daemon.clone());
+    }
+    if changes.is_empty() {
+        return check_runtime(found, plan);
+    }
+    consent(ctx, &changes)?;
+    if !packages.is_empty() {
+        let step = ctx.ui.step("install Debian packages");
+        let show = |line: &str| step.update(line);
+        ctx.spawn.run(command(apt::update(sudo), PACKAGES).on_line(&show))?;
+        ctx.spawn.run(command(apt::install(sudo, &packages), PACKAGES).on_line(&show))?;
+        step.done(&packages.join(", "));
+    }
+    if plan.needs_shim() && runtime.is_none() {
+        plan.build_module(ctx, "runc-shim")?;
+        ctx.ui.say("docker's runc gets a shim: this machine withholds CAP_SYS_RESOURCE or has cgroup v1");
+    }
+    let client = match find::all(ctx, plan)? {
+        All { daemon: Some(_), .. } => return Ok(()),
+        All { docker, .. } => docker.path().ok_or_else(|| Stop::needs_setup(docker.explain("docker")))?,
+    };
+    let step = ctx.ui.step("start the docker daemon");
+    clear_stale_pids()?;
+    let log = start_detached(ctx, &daemon)?;
+    let answers = poll::until(&ctx.spawn.interrupt, DAEMON, || {
+        let output = ctx.spawn.output(command(docker::info(&client), DAEMON))?;
+        Ok(docker::parse_info(&output.stdout).filter(|_| output.success))
+    })?;
+    match answers {
+        Some(daemon) => step.done(&format!("docker {}, log in {}", daemon.version, log.display())),
+        None => {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            let tail: Vec<&str> = text.lines().rev().take(12).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            let stop = Stop::failed(format!("the docker daemon did not answer within {} s", DAEMON.as_secs()));
+            return Err(stop.with_detail(&tail.join("\n")).into());
+        }
+    }
+    Ok(())
+}
+
+/// Needed by root, for what changes the system; nobody else's password is asked for in a script.
+pub fn sudo() -> &'static [&'static str] {
+    if rustix::process::geteuid().is_root() { &[] } else { &["sudo", "--non-interactive"] }
+}
+
+fn missing_packages(ctx: &Context, found: &All) -> Vec<String> {
+    let provides = |package: &str| match package {
+        "docker.io" => found.docker.path().is_some() && (found.daemon.is_some() || find::on_path("dockerd")),
+        program => find::on_path(program),
+    };
+    ctx.config.mirrors.host_packages.iter().filter(|package| !provides(package)).cloned().collect()
+}
+
+fn consent(ctx: &Context, changes: &[Vec<String>]) -> Result<()> {
+    if ctx.yes {
+        return Ok(());
+    }
+    let commands: Vec<String> = changes.iter().map(|argv| format!("    {}", display(argv))).collect();
+    let told = format!("this machine must be changed first:\n{}\nNext: run the same command with --yes, or run these yourself", commands.join("\n"));
+    Err(Stop::needs_setup(told).into())
+}
+
+/// A daemon elsewhere, named by DOCKER_HOST or a docker context, is not ours to start.
+fn refuse_foreign_daemon() -> Result<()> {
+    for variable in ["DOCKER_HOST", "DOCKER_CONTEXT"] {
+        if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty() && value != "default") {
+            let told = format!("{variable} is {value}, and no docker daemon answers there\nNext: start that daemon, or unset {variable}");
+            return Err(Stop::needs_setup(told).into());
+        }
+    }
+    if !cfg!(target_os = "linux") {
+        return Err(Stop::needs_setup("no docker daemon answers\nNext: start Docker Desktop, or another docker, and try again").into());
+    }
+    Ok(())
+}
+
+fn check_runtime(found: &All, plan: &Plan) -> Result<()> {
+    match &found.daemon {
+        Some(daemon) if plan.needs_shim() && daemon.default_runtime != docker::RUNTIME && plan.is_wanted() => {
+            let shim = plan.shim_path().unwrap_or_default();
+            let start = display(&docker::daemon(sudo(), Some(&shim)));
+            let told = format!(
+                "the docker daemon that runs cannot start a node on this machine: its runtime is {}, and the machine withholds \
+                 CAP_SYS_RESOURCE or has cgroup v1\nNext: stop that daemon and run the same command with --yes, which starts\n    {start}",
+                daemon.default_runtime
+            );
+            Err(Stop::needs_setup(told).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A daemon that was killed leaves its pid behind, and refuses to start if another process has that number now.
+fn clear_stale_pids() -> Result<()> {
+    for (file, program) in [("/var/run/docker.pid", "dockerd"), ("/var/run/docker/containerd/containerd.pid", "containerd")] {
+        let Ok(text) = fs::read_to_string(file) else { continue };
+        let name = fs::read_to_string(format!("/proc/{}/comm", text.trim())).unwrap_or_default();
+        if name.trim() != program {
+            fs::remove_file(file).with_context(|| format!("cannot remove the stale {file}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts a daemon that outlives us and holds none of our pipes.
+fn start_detached(ctx: &Context, daemon: &[String]) -> Result<std::path::PathBuf> {
+    fs::create_dir_all(ctx.folders.logs())?;
+    let log = ctx.folders.logs().join("dockerd.log");
+    let mut argv = ["setsid", "--fork", "sh", "-c", r#"log=$1; shift; exec "$@" </dev/null >"$log" 2>&1"#, "dockerd"]
+        .map(str::to_string)
+        .to_vec();
+    argv.push(log.display().to_string());
+    argv.extend_from_slice(daemon);
+    ctx.spawn.run(command(argv, DAEMON))?;
+    Ok(log)
+}

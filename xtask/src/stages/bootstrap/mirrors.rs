@@ -1,0 +1,452 @@
+//! What is built from package mirrors: Go modules, the Debian base, the node, the Rust builder, the control plane.
+//! Everything is named by its recipe, and takes its name only when it is whole.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::Images;
+use super::find::All;
+use crate::config::module_folder;
+use crate::content::Content;
+use crate::context::Context;
+use crate::process::command;
+use crate::stages::graph::{self, Task};
+use crate::tools::docker::{Build, Daemon};
+use crate::tools::{apt, docker, go};
+
+const DOCKERFILES: &str = "k8s/node";
+const SHORT: Duration = Duration::from_secs(120);
+/// More at once would only slow each other down: the compilers use every core by themselves.
+const LANES: usize = 2;
+
+/// The names of all that can be made, each a digest of its recipe.
+pub struct Plan {
+    modules: BTreeMap<String, PathBuf>,
+    debian: String,
+    node: String,
+    rust: String,
+    sysroot: String,
+    cluster_cache: PathBuf,
+    minikube_cache: PathBuf,
+    shim: bool,
+    local: Mutex<Option<BTreeMap<String, String>>>,
+}
+
+impl Plan {
+    /// Reads the recipes; nothing is asked of docker.
+    pub fn new(ctx: &Context) -> Result<Plan> {
+        let root = &ctx.root;
+        let shim = needs_shim();
+        let mut keys = BTreeMap::new();
+        for (name, module) in &ctx.config.mirrors.modules {
+            let mut content = Content::default().files(root, &[module_folder(name)])?;
+            for word in module.packages.iter().chain(module.variables.keys()).chain(module.variables.values()) {
+                content = content.word(word);
+            }
+            keys.insert(name.clone(), content.short());
+        }
+        let modules = keys.iter().map(|(name, key)| (name.clone(), ctx.folders.cache.join("go").join(format!("{name}-{key}")))).collect();
+        let key = |name: &str| keys.get(name).map(String::as_str).unwrap_or_default();
+        let recipe = |file: &str| Content::default().files(root, &[Path::new(DOCKERFILES).join(file)]);
+        let local = |name: &str, key: String| format!("{}.local/{name}:{key}", ctx.config.project);
+        let debian = Content::default().word(&apt::debootstrap(&ctx.config.mirrors.suite, "").join(" ")).short();
+        let node = recipe("node.Dockerfile")?
+            .files(root, &["containerd.toml", "entrypoint"].map(|file| Path::new(DOCKERFILES).join(file)))?
+            .word(&debian)
+            .word(key("crictl"))
+            .word(if shim { key("runc-shim") } else { "" })
+            .short();
+        let (rustc, sysroot) = rust_toolchain(ctx)?;
+        let rust = recipe("builder.Dockerfile")?.word(&debian).word(&rustc).short();
+        let control_plane = ["kubernetes", "coredns", "etcd", "storage", "pause"];
+        let cluster = control_plane.iter().fold(recipe("control-plane.Dockerfile")?.word(&node), |content, name| content.word(key(name)));
+        Ok(Plan {
+            modules,
+            debian: local("debian", debian),
+            node: local("node", node),
+            rust: local("rust", rust),
+            sysroot,
+            cluster_cache: ctx.folders.cache.join("cluster").join(cluster.short()),
+            minikube_cache: ctx.folders.minikube_home().join("cache"),
+            shim,
+            local: Mutex::default(),
+        })
+    }
+
+    /// A binary that was built from a module, if it was.
+    pub fn built(&self, module: &str, binary: &str) -> Option<String> {
+        self.modules.get(module).map(|folder| folder.join(binary)).filter(|path| path.exists()).map(|path| path.display().to_string())
+    }
+
+    pub fn images(&self) -> Images {
+        Images::Local { node: self.node.clone(), debian: self.debian.clone(), rust: self.rust.clone() }
+    }
+
+    pub fn needs_shim(&self) -> bool {
+        self.shim
+    }
+
+    /// Where the shim for docker's runc is, or will be.
+    pub fn shim_path(&self) -> Option<String> {
+        self.modules.get("runc-shim").map(|folder| folder.join("runc-cgroupns").display().to_string())
+    }
+
+    /// Whether this machine has begun to use images of its own making.
+    pub fn is_wanted(&self) -> bool {
+        self.minikube_cache.is_symlink()
+    }
+
+    /// Whether any of our local images is there, which settles that registries are not used.
+    pub fn has_images(&self, docker: &str, ctx: &Context) -> Result<bool> {
+        let local = self.local_images(docker, ctx)?;
+        Ok([&self.debian, &self.node, &self.rust].iter().any(|image| local.contains_key(*image)))
+    }
+
+    pub fn is_complete(&self, docker: &str, ctx: &Context) -> Result<bool> {
+        let local = self.local_images(docker, ctx)?;
+        let images = [&self.debian, &self.node, &self.rust].iter().all(|image| local.contains_key(*image));
+        Ok(images && self.is_linked())
+    }
+
+    /// Builds one Go module into its folder, if it is not there.
+    pub fn build_module(&self, ctx: &Context, name: &str) -> Result<()> {
+        let (module, folder) = (&ctx.config.mirrors.modules[name], &self.modules[name]);
+        if folder.exists() {
+            return Ok(());
+        }
+        let step = ctx.ui.step(format!("build {name}"));
+        let partial = fresh_folder(folder)?;
+        let packages = AtomicUsize::new(0);
+        let show = |line: &str| {
+            let count = packages.fetch_add(1, Ordering::Relaxed) + 1;
+            step.update(&format!("{count} packages, {line}"));
+        };
+        let mut spawn = ctx.spawn.clone();
+        spawn.env.extend(go::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
+        let build = go::build(module, &partial.display().to_string());
+        spawn.run(command(build, ctx.config.deadlines.bootstrap).folder(ctx.root.join(module_folder(name))).on_line(&show))?;
+        for (from, to) in &module.rename {
+            fs::rename(partial.join(from), partial.join(to)).with_context(|| format!("{name} did not build {from}"))?;
+        }
+        if name == "runc-shim" {
+            // The shim learns from its name that it is docker's, which must give the node a cgroup namespace.
+            fs::hard_link(partial.join("runc-shim"), partial.join("runc-cgroupns"))?;
+        }
+        fs::rename(&partial, folder)?;
+        step.done("from its Go module");
+        Ok(())
+    }
+
+    fn local_images(&self, docker: &str, ctx: &Context) -> Result<BTreeMap<String, String>> {
+        let mut cached = self.local.lock().unwrap();
+        if cached.is_none() {
+            *cached = Some(docker::parse_images(&ctx.spawn.run(command(docker::images(docker), SHORT))?));
+        }
+        Ok(cached.clone().unwrap_or_default())
+    }
+
+    fn forget_images(&self) {
+        *self.local.lock().unwrap() = None;
+    }
+
+    fn is_linked(&self) -> bool {
+        self.cluster_cache.exists() && fs::read_link(&self.minikube_cache).is_ok_and(|target| target == self.cluster_cache)
+    }
+}
+
+/// Makes what is missing: tools alone where registries answer (`public`), else everything.
+pub fn make(ctx: &Context, plan: &Plan, found: &All, daemon: &Daemon, public: bool) -> Result<()> {
+    let docker = &found.docker.path().context("docker was found before")?;
+    let tools = [("minikube", found.minikube.path()), ("helm", found.helm.path()), ("kubernetes", found.kubectl.path())];
+    let missing_tools = tools.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| *name);
+    let modules: Vec<&str> = match public {
+        true => missing_tools.collect(),
+        false => ["kubernetes", "minikube", "crictl", "runc-shim", "pause", "helm", "coredns", "storage", "etcd"]
+            .into_iter()
+            .filter(|name| !(matches!(*name, "minikube" | "helm") && tools.iter().any(|(tool, path)| tool == name && path.is_some())))
+            .filter(|name| *name != "runc-shim" || plan.shim)
+            .collect(),
+    };
+    if !public {
+        refuse_missing_shim(plan, daemon)?;
+        ctx.ui.say("no image registry answers: images and tools are built from package mirrors");
+    }
+    let names: Vec<String> = modules.iter().map(|name| name.to_string()).collect();
+    let mut tasks: Vec<Task> = modules
+        .into_iter()
+        .map(|name| Task { name: name.to_string(), needs: Vec::new(), run: Box::new(move || plan.build_module(ctx, name)) })
+        .collect();
+    if !public {
+        let local = plan.local_images(docker, ctx)?;
+        let needs = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        type Make = fn(&Context, &Plan, &str) -> Result<()>;
+        let images: [(&str, &String, &[&str], Make); 3] = [
+            ("rust", &plan.rust, &["debian"], make_rust),
+            ("node", &plan.node, &["debian", "crictl", "runc-shim"], make_node),
+            ("debian", &plan.debian, &[], make_debian),
+        ];
+        for (name, reference, needed, make) in images {
+            if !local.contains_key(reference) {
+                // Images first: they wait for packages to arrive while compilers use the cores.
+                let run = Box::new(move || make(ctx, plan, docker));
+                tasks.insert(0, Task { name: name.to_string(), needs: needs(needed), run });
+            }
+        }
+        if !plan.is_linked() {
+            let mut needs = names.clone();
+            needs.push("node".to_string());
+            let daemon_arch = ctx.spawn.run(command(docker::architecture(docker), SHORT))?.trim().to_string();
+            let run = Box::new(move || make_cluster_cache(ctx, plan, docker, &daemon_arch));
+            tasks.push(Task { name: "control plane".to_string(), needs, run });
+        }
+    }
+    graph::run(tasks, LANES)?;
+    plan.forget_images();
+    Ok(())
+}
+
+fn refuse_missing_shim(plan: &Plan, daemon: &Daemon) -> Result<()> {
+    if !plan.shim || daemon.default_runtime == docker::RUNTIME {
+        return Ok(());
+    }
+    let told = format!(
+        "the docker daemon that runs cannot start a node on this machine: its runtime is {}, and the machine withholds \
+         CAP_SYS_RESOURCE or has cgroup v1\nNext: stop that daemon, then run the same command with --yes, which starts one with a shim",
+        daemon.default_runtime
+    );
+    Err(crate::stop::Stop::needs_setup(told).into())
+}
+
+fn make_debian(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
+    let step = ctx.ui.step("make the Debian base image");
+    let folder = fresh_folder(&ctx.folders.cache.join("debian"))?;
+    let archive = folder.join("base.tar").display().to_string();
+    let show = |line: &str| step.update(line);
+    ctx.spawn.run(command(apt::debootstrap(&ctx.config.mirrors.suite, &archive), ctx.config.deadlines.build).on_line(&show))?;
+    ctx.spawn.run(command(docker::import(docker, &archive, &plan.debian), SHORT))?;
+    fs::remove_dir_all(&folder)?;
+    step.done(&plan.debian);
+    Ok(())
+}
+
+fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
+    let step = ctx.ui.step("make the node image");
+    let context = fresh_folder(&ctx.folders.cache.join("node"))?;
+    for file in ["containerd.toml", "entrypoint"] {
+        fs::copy(ctx.root.join(DOCKERFILES).join(file), context.join(file))?;
+    }
+    fs::copy(plan.modules["crictl"].join("crictl"), context.join("crictl"))?;
+    fs::create_dir(context.join("shim"))?;
+    if plan.shim {
+        fs::copy(plan.modules["runc-shim"].join("runc-shim"), context.join("shim/runc"))?;
+    }
+    let arguments = vec![("BASE_IMAGE".to_string(), plan.debian.clone())];
+    build(ctx, docker, "node.Dockerfile", &context, None, &plan.node, arguments, &|line| step.update(line))?;
+    fs::remove_dir_all(&context)?;
+    step.done(&plan.node);
+    Ok(())
+}
+
+fn make_rust(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
+    let step = ctx.ui.step("make the Rust builder image");
+    let arguments = vec![("BASE_IMAGE".to_string(), plan.debian.clone())];
+    build(ctx, docker, "builder.Dockerfile", Path::new(&plan.sysroot), None, &plan.rust, arguments, &|line| step.update(line))?;
+    step.done(&plan.rust);
+    Ok(())
+}
+
+/// Fills a folder as minikube's cache: kubelet, kubeadm and kubectl, and an archive for each control-plane image under
+/// the name that kubeadm asks for. Then minikube's own cache becomes a link to it.
+fn make_cluster_cache(ctx: &Context, plan: &Plan, docker: &str, arch: &str) -> Result<()> {
+    let step = ctx.ui.step("make the control plane");
+    if !plan.cluster_cache.exists() {
+        let partial = fresh_folder(&plan.cluster_cache)?;
+        let binaries = partial.join("linux").join(arch).join(format!("v{}", ctx.config.cluster.kubernetes));
+        fs::create_dir_all(&binaries)?;
+        for name in ["kubelet", "kubeadm", "kubectl"] {
+            link_or_copy(&plan.modules["kubernetes"].join(name), &binaries.join(name))?;
+        }
+        let context = fresh_folder(&ctx.folders.cache.join("control-plane"))?;
+        for folder in plan.modules.values().filter(|folder| folder.exists()) {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                link_or_copy(&entry.path(), &context.join(entry.file_name()))?;
+            }
+        }
+        for (public, target) in &ctx.config.mirrors.images {
+            step.update(public);
+            let own = format!("{}.local/{target}:cluster", ctx.config.project);
+            let arguments = vec![("NODE_IMAGE".to_string(), plan.node.clone())];
+            build(ctx, docker, "control-plane.Dockerfile", &context, Some(target), &own, arguments, &|_| {})?;
+            let saved = context.join("image.tar");
+            ctx.spawn.run(command(docker::save_to(docker, &own, &saved.display().to_string()), SHORT))?;
+            let archive = partial.join("images").join(arch).join(archive_name(public));
+            fs::create_dir_all(archive.parent().context("an archive has a folder")?)?;
+            rename_image(&saved, &archive, public)?;
+        }
+        fs::remove_dir_all(&context)?;
+        fs::rename(&partial, &plan.cluster_cache)?;
+    }
+    fs::create_dir_all(ctx.folders.minikube_home())?;
+    if plan.minikube_cache.is_dir() && !plan.minikube_cache.is_symlink() {
+        fs::remove_dir_all(&plan.minikube_cache)?;
+    }
+    let fresh = plan.minikube_cache.with_extension("new");
+    let _ = fs::remove_file(&fresh);
+    std::os::unix::fs::symlink(&plan.cluster_cache, &fresh)?;
+    fs::rename(&fresh, &plan.minikube_cache)?;
+    step.done(&format!("Kubernetes v{}", ctx.config.cluster.kubernetes));
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments)]
+fn build(
+    ctx: &Context,
+    docker: &str,
+    dockerfile: &str,
+    context: &Path,
+    target: Option<&str>,
+    tag: &str,
+    mut args: Vec<(String, String)>,
+    show: &(dyn Fn(&str) + Sync),
+) -> Result<()> {
+    args.extend(proxies());
+    let told = docker::build(docker, &Build {
+        dockerfile: &ctx.path(Path::new(DOCKERFILES).join(dockerfile)),
+        context: &context.display().to_string(),
+        target,
+        tags: &[tag.to_string()],
+        args,
+        labels: Vec::new(),
+        ca: None,
+    });
+    ctx.spawn.run(command(told, ctx.config.deadlines.build).on_line(show))?;
+    Ok(())
+}
+
+/// The proxy variables that are set; docker knows these arguments and keeps them out of an image's history.
+pub fn proxies() -> Vec<(String, String)> {
+    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]
+        .iter()
+        .filter_map(|name| Some((name.to_string(), std::env::var(name).ok().filter(|value| !value.is_empty())?)))
+        .collect()
+}
+
+/// A folder to be filled and then renamed to `wanted`; what an interrupted run left there is gone.
+fn fresh_folder(wanted: &Path) -> Result<PathBuf> {
+    let partial = wanted.with_extension("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
+    Ok(partial)
+}
+
+fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    Ok(())
+}
+
+/// The file name under which minikube looks for an image: the tag's colon becomes an underscore.
+fn archive_name(reference: &str) -> String {
+    match reference.rsplit_once(':') {
+        Some((name, tag)) => format!("{name}_{tag}"),
+        None => reference.to_string(),
+    }
+}
+
+/// Copies a docker archive and gives its only image another name. The name exists in the archive alone: the host's
+/// docker never has an image of ours under a public one.
+fn rename_image(from: &Path, to: &Path, reference: &str) -> Result<()> {
+    let mut archive = tar::Archive::new(fs::File::open(from)?);
+    let mut renamed = tar::Builder::new(fs::File::create(to)?);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let mut header = entry.header().clone();
+        match path.to_str() {
+            Some("repositories") => {}
+            Some("manifest.json") => {
+                let mut manifest: serde_json::Value = serde_json::from_reader(&mut entry)?;
+                manifest[0]["RepoTags"] = serde_json::json!([reference]);
+                let text = serde_json::to_vec(&manifest)?;
+                header.set_size(text.len() as u64);
+                renamed.append_data(&mut header, path, text.as_slice())?;
+            }
+            _ => renamed.append_data(&mut header, path, &mut entry)?,
+        }
+    }
+    renamed.into_inner()?.flush()?;
+    Ok(())
+}
+
+/// The compiler's version and where it lies.
+fn rust_toolchain(ctx: &Context) -> Result<(String, String)> {
+    let told = ctx.spawn.run(command(crate::argv!("rustc --version --print sysroot"), SHORT))?;
+    let mut lines = told.lines().map(str::to_string);
+    let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let (sysroot, version) = if first.starts_with('/') { (first, second) } else { (second, first) };
+    Ok((version, sysroot))
+}
+
+/// Whether containers need a shim before runc: the bounding set lacks CAP_SYS_RESOURCE (bit 24), or cgroups are v1.
+fn needs_shim() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    cfg!(target_os = "linux") && (lacks_sys_resource(&status) || !Path::new("/sys/fs/cgroup/cgroup.controllers").exists())
+}
+
+fn lacks_sys_resource(status: &str) -> bool {
+    let set = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set & (1 << 24) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_missing_capability_is_seen() {
+        assert!(lacks_sys_resource("Name:\tx\nCapBnd:\t000001fffeffffff\n"));
+        assert!(!lacks_sys_resource("CapBnd:\t000001ffffffffff\n"));
+        assert!(!lacks_sys_resource("nothing of that kind"));
+    }
+
+    #[test]
+    fn archives_are_named_as_minikube_asks_for_them() {
+        assert_eq!(archive_name("registry.k8s.io/etcd:3.5.21-0"), "registry.k8s.io/etcd_3.5.21-0");
+    }
+
+    #[test]
+    fn an_archive_gets_another_name_and_keeps_its_layers() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a.tar"), folder.path().join("b.tar"));
+        let mut builder = tar::Builder::new(fs::File::create(&from).unwrap());
+        for (name, text) in [("layer", "bytes"), ("manifest.json", r#"[{"Config":"c","RepoTags":["own:1"]}]"#), ("repositories", "{}")] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, name, text.as_bytes()).unwrap();
+        }
+        builder.finish().unwrap();
+        rename_image(&from, &to, "public:2").unwrap();
+        let mut read = BTreeMap::new();
+        for entry in tar::Archive::new(fs::File::open(&to).unwrap()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut entry, &mut text).unwrap();
+            read.insert(entry.path().unwrap().display().to_string(), text);
+        }
+        assert_eq!(read["layer"], "bytes");
+        assert_eq!(read["manifest.json"], r#"[{"Config":"c","RepoTags":["public:2"]}]"#);
+        assert!(!read.contains_key("repositories"));
+    }
+}

@@ -1,0 +1,191 @@
+//! The one minikube profile of the project's own: made when absent, started when stopped, remade only on request.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::config::NodePorts;
+use crate::context::Context;
+use crate::poll;
+use crate::process::command;
+use crate::stop::Stop;
+use crate::tools::{Paths, docker, kubectl, minikube};
+
+const SHORT: Duration = Duration::from_secs(20);
+
+/// What was found of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Absent,
+    Stopped,
+    Running,
+    /// The node runs, and its API server does not answer.
+    Unreachable,
+    /// The node is there, and minikube's files about it are not: nobody can log in to it any more.
+    Orphaned,
+}
+
+/// Sees to a cluster that serves. `node_image` is one of our own, where kicbase can't be had.
+pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {
+    let found = observe(ctx, tools)?;
+    let name = &ctx.config.cluster.name;
+    match found {
+        State::Running => return Ok(()),
+        State::Absent => {
+            preflight(ctx, tools)?;
+            start(ctx, tools, node_image, "make the cluster")?;
+        }
+        State::Stopped => start(ctx, tools, node_image, "start the cluster")?,
+        State::Unreachable => {
+            // A node that docker restarted has kubelet stopped: starting it again is what minikube itself advises.
+            if let Err(error) = start(ctx, tools, node_image, "mend the cluster") {
+                ctx.spawn.interrupt.check()?;
+                remake(ctx, tools, node_image, &format!("the cluster {name} is broken: {error}"))?;
+            }
+        }
+        State::Orphaned => {
+            remake(ctx, tools, node_image, &format!("a node named {name} runs, and its keys are gone"))?;
+        }
+    }
+    match wait_ready(ctx, tools)? {
+        true => Ok(()),
+        false => Err(Stop::failed(format!("the cluster {name} was started, and its API server does not answer\nNext: cargo xtask down --cluster, then up")).into()),
+    }
+}
+
+pub fn observe(ctx: &Context, tools: &Paths) -> Result<State> {
+    let name = &ctx.config.cluster.name;
+    let container = ctx.spawn.output(command(docker::container_state(&tools.docker, name), SHORT))?;
+    let known = ctx.folders.minikube_home().join("profiles").join(name).join("config.json").exists();
+    let state = container.success.then(|| container.stdout.trim().to_string());
+    Ok(match (state.as_deref(), known) {
+        (None, _) => State::Absent,
+        (Some(_), false) => State::Orphaned,
+        (Some("running"), true) if is_ready(ctx, tools)? || wait_briefly(ctx, tools)? => State::Running,
+        (Some("running"), true) => State::Unreachable,
+        (Some(_), true) => State::Stopped,
+    })
+}
+
+/// The node's names, of which a cluster that runs has at least one.
+pub fn nodes(ctx: &Context, tools: &Paths) -> Result<Vec<String>> {
+    let told = ctx.spawn.run(command(docker::nodes(&tools.docker, &ctx.config.cluster.name), SHORT))?;
+    let nodes: Vec<String> = told.lines().map(str::to_string).collect();
+    match nodes.is_empty() {
+        false => Ok(nodes),
+        true => Err(Stop::failed("docker knows no node of the cluster\nNext: cargo xtask up").into()),
+    }
+}
+
+pub fn stop(ctx: &Context, tools: &Paths) -> Result<()> {
+    ctx.spawn.run(command(minikube::stop(&tools.minikube, &ctx.config.cluster.name), ctx.config.deadlines.cluster))?;
+    Ok(())
+}
+
+/// Removes the cluster and everything in it.
+pub fn delete(ctx: &Context, tools: &Paths) -> Result<()> {
+    let step = ctx.ui.step("remove the cluster");
+    ctx.spawn.run(command(minikube::delete(&tools.minikube, &ctx.config.cluster.name), ctx.config.deadlines.cluster))?;
+    step.done(&ctx.config.cluster.name);
+    Ok(())
+}
+
+fn remake(ctx: &Context, tools: &Paths, node_image: Option<&str>, why: &str) -> Result<()> {
+    if !ctx.yes {
+        let told = format!("{why}\nNext: run the same command with --yes to remake it; the data in it is lost then");
+        return Err(Stop::needs_setup(told).into());
+    }
+    ctx.ui.say(&format!("{why}; it is remade"));
+    delete(ctx, tools)?;
+    preflight(ctx, tools)?;
+    start(ctx, tools, node_image, "make the cluster")
+}
+
+fn start(ctx: &Context, tools: &Paths, node_image: Option<&str>, told: &str) -> Result<()> {
+    let step = ctx.ui.step(told);
+    let show = |line: &str| step.update(line.trim_start_matches(['*', '-', '!', ' ']));
+    let root = rustix::process::geteuid().is_root();
+    let start = minikube::start(&tools.minikube, &ctx.config.cluster, node_image, root);
+    ctx.spawn.run(command(start, ctx.config.deadlines.cluster).on_line(&show))?;
+    step.done(&format!("minikube profile {}, Kubernetes v{}", ctx.config.cluster.name, ctx.config.cluster.kubernetes));
+    Ok(())
+}
+
+fn is_ready(ctx: &Context, tools: &Paths) -> Result<bool> {
+    let target = ctx.target();
+    let asked = ctx.spawn.output(command(kubectl::ready(&tools.kubectl, &target), SHORT))?;
+    Ok(asked.success && asked.stdout.trim() == "ok")
+}
+
+/// An API server that is just coming up deserves a moment before it is called unreachable.
+fn wait_briefly(ctx: &Context, tools: &Paths) -> Result<bool> {
+    let ready = poll::until(&ctx.spawn.interrupt, Duration::from_secs(8), || Ok(is_ready(ctx, tools)?.then_some(())))?;
+    Ok(ready.is_some())
+}
+
+fn wait_ready(ctx: &Context, tools: &Paths) -> Result<bool> {
+    let ready = poll::until(&ctx.spawn.interrupt, Duration::from_secs(60), || Ok(is_ready(ctx, tools)?.then_some(())))?;
+    Ok(ready.is_some())
+}
+
+/// Disk, memory and ports, before anything is made; all that is wrong at once.
+fn preflight(ctx: &Context, tools: &Paths) -> Result<()> {
+    let cluster = &ctx.config.cluster;
+    let mut problems = Vec::new();
+    let info = ctx.spawn.run(command(docker::info(&tools.docker), SHORT))?;
+    if let Some(daemon) = docker::parse_info(&info) {
+        // A daemon elsewhere has its own disk: only what lies on this machine can be asked.
+        if let Ok(disk) = rustix::fs::statvfs(&daemon.root) {
+            let free_mb = disk.f_bavail * disk.f_frsize / 1_000_000;
+            if free_mb < cluster.disk_free_mb {
+                problems.push(format!("{} has {free_mb} MB free, {} are asked for: make room, or lower cluster.disk_free_mb", daemon.root, cluster.disk_free_mb));
+            }
+        }
+    }
+    if let Some(available_mb) = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_mb(&text))
+        && available_mb < cluster.memory_mb
+    {
+        problems.push(format!("{available_mb} MB of memory are available, cluster.memory_mb asks for {}: end something, or lower it", cluster.memory_mb));
+    }
+    let taken = taken_ports(cluster.node_ports);
+    if !taken.is_empty() {
+        let list = taken.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        problems.push(format!("on 127.0.0.1, port {list} is in use: end what listens there, or move cluster.node_ports"));
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Stop::needs_setup(format!("the cluster cannot be made here yet\n  {}", problems.join("\n  "))).into()),
+    }
+}
+
+fn taken_ports(range: NodePorts) -> Vec<u16> {
+    (range.first..=range.last).filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_err()).collect()
+}
+
+fn available_mb(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib * 1024 / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn available_memory_is_read() {
+        assert_eq!(available_mb("MemTotal: 1 kB\nMemAvailable:   24000000 kB\n"), Some(24576));
+        assert_eq!(available_mb("MemTotal: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn a_port_in_use_is_seen() {
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = holder.local_addr().unwrap().port();
+        assert_eq!(taken_ports(NodePorts { first: port, last: port }), [port]);
+        drop(holder);
+        assert!(taken_ports(NodePorts { first: port, last: port }).is_empty());
+    }
+}

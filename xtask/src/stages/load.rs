@@ -1,0 +1,66 @@
+//! Brings images to the nodes by streaming them, and believes only what the nodes list afterwards.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::build::Built;
+use crate::context::Context;
+use crate::process::command;
+use crate::stop::Stop;
+use crate::tools::Paths;
+use crate::tools::docker;
+
+const SHORT: Duration = Duration::from_secs(30);
+
+/// Sees to every image on every node, each under the ID that the host has.
+pub fn ensure(ctx: &Context, tools: &Paths, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<()> {
+    for node in nodes {
+        let there = list(ctx, tools, node)?;
+        let missing: Vec<&Built> = built.values().filter(|image| there.get(&image.reference()) != Some(&image.id)).collect();
+        if missing.is_empty() {
+            continue;
+        }
+        for image in &missing {
+            let step = ctx.ui.step(format!("load {}", image.repository));
+            let save = docker::save(&tools.docker, &image.reference());
+            ctx.spawn.pipe(save, docker::node_import(&tools.docker, node), ctx.config.deadlines.load)?;
+            step.done(&format!("{} into {node}", image.reference()));
+        }
+        let there = list(ctx, tools, node)?;
+        for image in missing {
+            verify(node, image, &there)?;
+        }
+    }
+    Ok(())
+}
+
+pub fn list(ctx: &Context, tools: &Paths, node: &str) -> Result<BTreeMap<String, String>> {
+    let told = ctx.spawn.run(command(docker::node_images(&tools.docker, node), SHORT))?;
+    docker::parse_node_images(&told).with_context(|| format!("the image list of node {node} cannot be read"))
+}
+
+fn verify(node: &str, image: &Built, there: &BTreeMap<String, String>) -> Result<()> {
+    let reference = image.reference();
+    let told = match there.get(&reference) {
+        Some(id) if *id == image.id => return Ok(()),
+        Some(id) => format!("node {node} has {reference} as {id}, the host as {}", image.id),
+        None => format!("node {node} took {reference} and does not list it"),
+    };
+    Err(Stop::failed(format!("{told}\nNext: cargo xtask up; if it stays so, cargo xtask down --cluster and up")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_id_and_an_absent_image_are_errors() {
+        let image = Built { repository: "a".into(), tag: "1".into(), id: "sha256:1".into() };
+        let list = |id: &str| BTreeMap::from([("a:1".to_string(), id.to_string())]);
+        assert!(verify("n", &image, &list("sha256:1")).is_ok());
+        assert!(verify("n", &image, &list("sha256:2")).unwrap_err().to_string().contains("sha256:2"));
+        assert!(verify("n", &image, &BTreeMap::new()).unwrap_err().to_string().contains("does not list it"));
+    }
+}

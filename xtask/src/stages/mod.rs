@@ -1,0 +1,12 @@
+//! One file per stage. Stages know tools, never each other.
+
+pub mod bootstrap;
+pub mod build;
+pub mod cluster;
+pub mod deploy;
+pub mod diagnose;
+pub mod graph;
+pub mod load;
+pub mod secret;
+pub mod smoke;
+pub mod verify;

@@ -1,0 +1,124 @@
+//! The Secret that the services read. It is made once, from the system's randomness, and handed over on stdin; from
+//! then on the cluster's copy is the truth.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::config::{Secret, placeholders};
+use crate::context::Context;
+use crate::live;
+use crate::process::command;
+use crate::stop::Stop;
+use crate::tools::{Paths, kubectl};
+
+const SHORT: Duration = Duration::from_secs(30);
+
+/// Sees to the Secret with all its keys. Returns its version, a word that changes when the Secret does.
+pub fn ensure(ctx: &Context, tools: &Paths) -> Result<String> {
+    let wanted = &ctx.config.secret;
+    let live = read(ctx, tools)?;
+    let data: Vec<String> = live.as_ref().map(keys).unwrap_or_default();
+    let missing: Vec<&String> = wanted.random.iter().chain(wanted.derived.keys()).filter(|key| !data.contains(key)).collect();
+    if let Some(live) = live.filter(|_| missing.is_empty()) {
+        return version(&live);
+    }
+    if data.is_empty() {
+        refuse_lost_password(ctx, tools)?;
+        let values = make(wanted, random)?;
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": {"name": wanted.name, "labels": {"app.kubernetes.io/managed-by": "todo-chatbot-xtask"}},
+            "stringData": values,
+        });
+        ctx.spawn.run(command(kubectl::create(&tools.kubectl, &ctx.target()), SHORT).stdin(secret.to_string()))?;
+        ctx.ui.say(&format!("made the Secret {} with {} random values", wanted.name, wanted.random.len()));
+    } else {
+        let keys = missing.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
+        let told = format!("the Secret {} lacks {keys}\nNext: add them, or remove everything with cargo xtask down --purge", wanted.name);
+        return Err(Stop::failed(told).into());
+    }
+    version(&read(ctx, tools)?.context("the Secret was made and is not there")?)
+}
+
+fn read(ctx: &Context, tools: &Paths) -> Result<Option<Value>> {
+    Ok(live::objects(ctx, tools, &format!("secret/{}", ctx.config.secret.name))?.pop())
+}
+
+fn keys(secret: &Value) -> Vec<String> {
+    secret["data"].as_object().into_iter().flat_map(|data| data.keys().cloned()).collect()
+}
+
+fn version(secret: &Value) -> Result<String> {
+    Ok(secret["metadata"]["resourceVersion"].as_str().context("the Secret has no resourceVersion")?.to_string())
+}
+
+/// A database keeps the password that it was made with: a new one would lock everybody out of the old data.
+fn refuse_lost_password(ctx: &Context, tools: &Paths) -> Result<()> {
+    match live::objects(ctx, tools, "persistentvolumeclaims")?.first() {
+        None => Ok(()),
+        Some(claim) => {
+            let told = format!(
+                "the volume {} is there, and the Secret {} with the password it was made with is not\n\
+                 Next: restore the Secret, or remove the data with cargo xtask down --purge",
+                claim["metadata"]["name"].as_str().unwrap_or_default(),
+                ctx.config.secret.name
+            );
+            Err(Stop::failed(told).into())
+        }
+    }
+}
+
+/// All values: one of `random` for each random key, and the derived ones filled in.
+fn make(wanted: &Secret, mut random: impl FnMut() -> Result<String>) -> Result<BTreeMap<String, String>> {
+    let mut values = BTreeMap::new();
+    for key in &wanted.random {
+        values.insert(key.clone(), random()?);
+    }
+    for (key, template) in &wanted.derived {
+        let mut text = template.clone();
+        for name in placeholders(template) {
+            text = text.replace(&format!("{{{name}}}"), &values[name]);
+        }
+        values.insert(key.clone(), text);
+    }
+    Ok(values)
+}
+
+/// 256 bits as hexadecimal digits, which need no escaping in a URL.
+fn random() -> Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("the system gives no randomness")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_values_carry_the_random_ones() {
+        let wanted = Secret {
+            name: "s".into(),
+            random: vec!["A".into(), "B".into()],
+            derived: BTreeMap::from([("URL".into(), "postgres://u:{A}@db/{B}".into())]),
+        };
+        let mut count = 0;
+        let values = make(&wanted, || {
+            count += 1;
+            Ok(format!("r{count}"))
+        })
+        .unwrap();
+        assert_eq!(values["URL"], "postgres://u:r1@db/r2");
+        assert_eq!(values.len(), 3);
+    }
+
+    #[test]
+    fn random_values_are_long_and_differ() {
+        let (first, second) = (random().unwrap(), random().unwrap());
+        assert_eq!(first.len(), 64);
+        assert_ne!(first, second);
+    }
+}

@@ -1,0 +1,66 @@
+//! `status`: what runs, read from the cluster.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::live;
+use crate::model::pods::troubles;
+use crate::model::rollout::Rollout;
+use crate::pipeline::{need_running, need_tools};
+use crate::stages::{cluster, verify};
+use crate::stop::Stop;
+
+/// Prints release, workloads and URL. Exit 1 when something of it is not well.
+pub fn show(ctx: &Context) -> Result<()> {
+    let tools = need_tools(ctx)?;
+    need_running(ctx, cluster::observe(ctx, &tools)?)?;
+    let namespace = &ctx.config.release.namespace;
+    let Some((revision, status)) = live::last_revision(ctx, &tools)? else {
+        return Err(Stop::needs_setup(format!("{} is not installed in namespace {namespace}\nNext: cargo xtask up", ctx.config.release.name)).into());
+    };
+    let workloads = verify::states(&live::objects_of(ctx, &tools, &live::manifest(ctx, &tools)?)?)?;
+    let pods = live::pods(ctx, &tools)?;
+    let url = live::open_url(ctx, &tools)?;
+    let found: Vec<_> = pods.iter().flat_map(troubles).collect();
+
+    let mut lines = vec![format!("release   {} revision {revision}, {status}, namespace {namespace}", ctx.config.release.name)];
+    lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", told(state))));
+    lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod))));
+    lines.extend(found.iter().map(|trouble| format!("trouble   {}: {}", trouble.pod, trouble.why)));
+    lines.push(format!("url       {}", url.as_deref().unwrap_or("none: no published node port")));
+    let value = json!({
+        "release": ctx.config.release.name, "namespace": namespace, "revision": revision, "status": status, "url": url,
+        "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": told(state)})).collect::<Vec<_>>(),
+        "troubles": found.iter().map(|trouble| json!({"pod": trouble.pod, "why": trouble.why})).collect::<Vec<_>>(),
+    });
+    ctx.ui.answer(&lines.join("\n"), value);
+
+    let well = status == "deployed" && found.is_empty() && workloads.iter().all(|(_, state)| *state == Rollout::Done);
+    match well {
+        true => Ok(()),
+        false => Err(Stop::failed("not everything is well\nNext: cargo xtask up").into()),
+    }
+}
+
+fn told(state: &Rollout) -> String {
+    match state {
+        Rollout::Done => "ready".to_string(),
+        Rollout::Progressing(how_far) => how_far.clone(),
+        Rollout::Failed(why) => format!("failed: {why}"),
+    }
+}
+
+fn pod_line(pod: &Value) -> String {
+    let containers = || pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    let ready = containers().filter(|status| status["ready"] == true).count();
+    let restarts: u64 = containers().filter_map(|status| status["restartCount"].as_u64()).sum();
+    let image = containers().filter_map(|status| status["image"].as_str()).next().unwrap_or_default();
+    format!(
+        "{}  {}  {ready}/{} ready  {restarts} restarts  {}",
+        pod["metadata"]["name"].as_str().unwrap_or_default(),
+        pod["status"]["phase"].as_str().unwrap_or_default(),
+        containers().count(),
+        image.strip_prefix("docker.io/library/").unwrap_or(image)
+    )
+}

@@ -1,0 +1,242 @@
+//! The docker client.
+
+use std::collections::BTreeMap;
+
+use crate::argv;
+use crate::process::with_prefix;
+
+/// A build of one image from a context folder and a Dockerfile outside it.
+pub struct Build<'a> {
+    pub dockerfile: &'a str,
+    pub context: &'a str,
+    pub target: Option<&'a str>,
+    pub tags: &'a [String],
+    pub args: Vec<(String, String)>,
+    pub labels: Vec<(String, String)>,
+    /// A CA bundle, handed over as the build secret `ca`.
+    pub ca: Option<&'a str>,
+}
+
+pub fn build(docker: &str, build: &Build) -> Vec<String> {
+    let Build { dockerfile, context, .. } = build;
+    let mut options = Vec::new();
+    let mut option = |name: &str, value: String| options.extend([name.to_string(), value]);
+    if let Some(target) = build.target {
+        option("--target", target.to_string());
+    }
+    for tag in build.tags {
+        option("--tag", tag.clone());
+    }
+    for (name, value) in &build.args {
+        option("--build-arg", format!("{name}={value}"));
+    }
+    for (name, value) in &build.labels {
+        option("--label", format!("{name}={value}"));
+    }
+    if let Some(ca) = build.ca {
+        option("--secret", format!("id=ca,src={ca}"));
+    }
+    argv!("{docker} build --progress plain --file {dockerfile} {options...} {context}")
+}
+
+/// The daemon's version, architecture and runtime; fails where no daemon answers.
+pub fn info(docker: &str) -> Vec<String> {
+    let format = "{{.ServerVersion}}|{{.DefaultRuntime}}|{{.CgroupVersion}}|{{.DockerRootDir}}";
+    argv!("{docker} info --format {format}")
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Daemon {
+    pub version: String,
+    pub default_runtime: String,
+    pub cgroup_version: String,
+    pub root: String,
+}
+
+/// Reads what `info` printed; None where the daemon didn't answer, which old clients say with exit code 0.
+pub fn parse_info(stdout: &str) -> Option<Daemon> {
+    let mut fields = stdout.trim().split('|').map(str::to_string);
+    let daemon = Daemon {
+        version: fields.next()?,
+        default_runtime: fields.next()?,
+        cgroup_version: fields.next()?,
+        root: fields.next()?,
+    };
+    (!daemon.version.is_empty()).then_some(daemon)
+}
+
+/// The daemon's architecture in Go's words, such as arm64.
+pub fn architecture(docker: &str) -> Vec<String> {
+    let format = "{{.Server.Arch}}";
+    argv!("{docker} version --format {format}")
+}
+
+pub fn build_help(docker: &str) -> Vec<String> {
+    argv!("{docker} build --help")
+}
+
+/// Whether a client's `build --help` is BuildKit's: only that has secrets.
+pub fn has_buildkit(help: &str) -> bool {
+    help.contains("--secret")
+}
+
+/// Whether a registry answers for an image, without pulling it.
+pub fn manifest_inspect(docker: &str, image: &str) -> Vec<String> {
+    argv!("{docker} manifest inspect {image}")
+}
+
+/// References and IDs of all local images that carry our label or name.
+pub fn images(docker: &str) -> Vec<String> {
+    let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
+    argv!("{docker} image ls --no-trunc --format {format}")
+}
+
+/// Reference to ID, `sha256:…`, from what `images` printed.
+pub fn parse_images(stdout: &str) -> BTreeMap<String, String> {
+    let pairs = stdout.lines().filter_map(|line| line.split_once(' '));
+    pairs.map(|(reference, id)| (reference.to_string(), id.trim().to_string())).collect()
+}
+
+/// An image's size in bytes, as docker counts it.
+pub fn size(docker: &str, image: &str) -> Vec<String> {
+    let format = "{{.Size}}";
+    argv!("{docker} image inspect --format {format} {image}")
+}
+
+pub fn import(docker: &str, archive: &str, reference: &str) -> Vec<String> {
+    let change = r#"CMD ["bash"]"#;
+    argv!("{docker} import --change {change} {archive} {reference}")
+}
+
+pub fn save(docker: &str, image: &str) -> Vec<String> {
+    argv!("{docker} save {image}")
+}
+
+pub fn save_to(docker: &str, image: &str, archive: &str) -> Vec<String> {
+    argv!("{docker} save --output {archive} {image}")
+}
+
+/// State of a container, such as `running` or `exited`; fails where there is none of that name.
+pub fn container_state(docker: &str, name: &str) -> Vec<String> {
+    let format = "{{.State.Status}}";
+    argv!("{docker} container inspect --format {format} {name}")
+}
+
+/// Names of the containers that are nodes of a minikube profile.
+pub fn nodes(docker: &str, profile: &str) -> Vec<String> {
+    let filter = format!("label=name.minikube.sigs.k8s.io={profile}");
+    let format = "{{.Names}}";
+    argv!("{docker} ps --filter {filter} --format {format}")
+}
+
+/// Imports an image archive from stdin into a node's containerd.
+pub fn node_import(docker: &str, node: &str) -> Vec<String> {
+    argv!("{docker} exec --interactive {node} ctr --namespace k8s.io images import -")
+}
+
+/// The images of a node, as JSON.
+pub fn node_images(docker: &str, node: &str) -> Vec<String> {
+    argv!("{docker} exec {node} crictl images --output json")
+}
+
+/// Reference to ID from what `node_images` printed; `docker.io/library/` is left out, as docker does.
+pub fn parse_node_images(stdout: &str) -> serde_json::Result<BTreeMap<String, String>> {
+    #[derive(serde::Deserialize)]
+    struct List {
+        images: Vec<Image>,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Image {
+        id: String,
+        #[serde(default)]
+        repo_tags: Vec<String>,
+    }
+    let list: List = serde_json::from_str(stdout)?;
+    let pairs = list.images.into_iter().flat_map(|image| {
+        let id = image.id;
+        image.repo_tags.into_iter().map(move |tag| (short(&tag).to_string(), id.clone()))
+    });
+    Ok(pairs.collect())
+}
+
+pub fn node_remove_image(docker: &str, node: &str, image: &str) -> Vec<String> {
+    argv!("{docker} exec {node} crictl rmi {image}")
+}
+
+/// A PostgreSQL for tests, published on a free port of 127.0.0.1; its password comes through the environment by name.
+pub fn run_database(docker: &str, name: &str, image: &str) -> Vec<String> {
+    argv!("{docker} run --detach --rm --name {name} --publish 127.0.0.1::5432 --env POSTGRES_USER=todo --env POSTGRES_DB=todo --env POSTGRES_PASSWORD {image}")
+}
+
+/// The address that docker published a container's port at, such as 127.0.0.1:49153.
+pub fn published(docker: &str, name: &str, port: u16) -> Vec<String> {
+    let port = port.to_string();
+    argv!("{docker} port {name} {port}")
+}
+
+pub fn remove_container(docker: &str, name: &str) -> Vec<String> {
+    argv!("{docker} rm --force --volumes {name}")
+}
+
+/// A daemon of our own, its containers run by `runtime` where the machine needs a shim.
+pub fn daemon(sudo: &[&str], runtime: Option<&str>) -> Vec<String> {
+    let shim = match runtime {
+        Some(path) => vec![
+            "--add-runtime".to_string(),
+            format!("{RUNTIME}={path}"),
+            "--default-runtime".to_string(),
+            RUNTIME.to_string(),
+        ],
+        None => Vec::new(),
+    };
+    with_prefix(sudo, argv!("dockerd {shim...}"))
+}
+
+/// The name under which a daemon knows our shim.
+pub const RUNTIME: &str = "todo-chatbot-shim";
+
+fn short(reference: &str) -> &str {
+    reference.strip_prefix("docker.io/library/").unwrap_or(reference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_names_everything_it_takes() {
+        let tags = ["todo:1".to_string()];
+        let told = build("docker", &Build {
+            dockerfile: "docker/a.Dockerfile",
+            context: "stage/a",
+            target: None,
+            tags: &tags,
+            args: vec![("PORT".into(), "8000".into())],
+            labels: vec![("todo-chatbot.service".into(), "a".into())],
+            ca: Some("/ca.crt"),
+        });
+        assert_eq!(
+            told.join(" "),
+            "docker build --progress plain --file docker/a.Dockerfile --tag todo:1 --build-arg PORT=8000 \
+             --label todo-chatbot.service=a --secret id=ca,src=/ca.crt stage/a"
+        );
+    }
+
+    #[test]
+    fn a_client_without_a_daemon_tells_nothing() {
+        assert_eq!(parse_info("|||\n"), None);
+        assert_eq!(parse_info(""), None);
+        let daemon = parse_info("20.10.24|runc|1|/var/lib/docker\n").unwrap();
+        assert_eq!((daemon.version.as_str(), daemon.cgroup_version.as_str()), ("20.10.24", "1"));
+    }
+
+    #[test]
+    fn node_images_are_read_under_dockers_names() {
+        let json = r#"{"images":[{"id":"sha256:1","repoTags":["docker.io/library/a:1","b.c/d:2"]},{"id":"sha256:2","repoTags":[]}]}"#;
+        let images = parse_node_images(json).unwrap();
+        assert_eq!(images["a:1"], "sha256:1");
+        assert_eq!(images["b.c/d:2"], "sha256:1");
+        assert_eq!(images.len(), 2);
+    }
+}

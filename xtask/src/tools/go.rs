@@ -1,0 +1,41 @@
+//! The Go compiler.
+
+use crate::argv;
+use crate::config::Module;
+
+/// The environment of a build: static binaries, the machine's own Go, and fewer collections, as memory is there.
+pub const ENVIRONMENT: [(&str, &str); 4] =
+    [("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local"), ("GOGC", "800"), ("GOWORK", "off")];
+
+/// Builds a module's packages into `out`, a folder; run in the module's folder. Debug information is left out while
+/// compiling, not only while linking: that alone saves an eighth of the time.
+pub fn build(module: &Module, out: &str) -> Vec<String> {
+    let variables: Vec<String> = module.variables.iter().map(|(name, value)| format!("-X {name}={value}")).collect();
+    let link = format!("-s -w {}", variables.join(" "));
+    let link = link.trim_end();
+    let packages = &module.packages;
+    let out = format!("{}/", out.trim_end_matches('/'));
+    argv!("go build -v -trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags {link} -o {out} {packages...}")
+}
+
+pub fn version() -> Vec<String> {
+    argv!("go env GOVERSION GOARCH")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_reach_the_linker() {
+        let module = Module {
+            packages: vec!["example.org/cmd/tool".to_string()],
+            variables: [("a/b.version".to_string(), "v1".to_string())].into(),
+            rename: Default::default(),
+        };
+        let told = build(&module, "out");
+        assert_eq!(told[..2], ["go", "build"]);
+        assert!(told.contains(&"-s -w -X a/b.version=v1".to_string()), "{told:?}");
+        assert_eq!(told[told.len() - 3..], ["-o", "out/", "example.org/cmd/tool"]);
+    }
+}

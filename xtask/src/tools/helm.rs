@@ -1,0 +1,111 @@
+//! Helm. Every call names kubeconfig, context and namespace.
+
+use crate::argv;
+use crate::tools::kubectl::Target;
+
+/// A chart with the values files over it, later ones winning.
+pub struct Chart<'a> {
+    pub release: &'a str,
+    pub folder: &'a str,
+    pub values: &'a [String],
+}
+
+pub fn upgrade_help(helm: &str) -> Vec<String> {
+    argv!("{helm} upgrade --help")
+}
+
+/// The flags of `upgrade` that are in use here.
+pub fn has_flags(help: &str) -> bool {
+    ["--install", "--timeout", "--values", "--history-max"].iter().all(|flag| help.contains(flag))
+}
+
+pub fn version(helm: &str) -> Vec<String> {
+    argv!("{helm} version --short")
+}
+
+pub fn template(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
+    let Target { namespace, .. } = target;
+    let Chart { release, folder, .. } = chart;
+    let values = values(chart);
+    argv!("{helm} template {release} {folder} --namespace {namespace} --no-hooks {values...}")
+}
+
+/// Installs or upgrades without waiting: whoever calls this watches the workloads.
+pub fn upgrade(helm: &str, target: &Target, chart: &Chart, timeout_s: u64) -> Vec<String> {
+    let at = at(target);
+    let Chart { release, folder, .. } = chart;
+    let values = values(chart);
+    let timeout = format!("{timeout_s}s");
+    argv!("{helm} upgrade {release} {folder} --install --history-max 10 --timeout {timeout} {at...} {values...}")
+}
+
+pub fn manifest(helm: &str, target: &Target, release: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} get manifest {release} {at...}")
+}
+
+/// The release's last revision with its state, as JSON; fails where there is no such release.
+pub fn history(helm: &str, target: &Target, release: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} history {release} --max 1 --output json {at...}")
+}
+
+/// The revision and the status that `history` printed, such as (3, "deployed").
+pub fn parse_history(stdout: &str) -> Option<(u64, String)> {
+    let revisions: Vec<serde_json::Value> = serde_json::from_str(stdout).ok()?;
+    let last = revisions.last()?;
+    Some((last["revision"].as_u64()?, last["status"].as_str()?.to_string()))
+}
+
+pub fn rollback(helm: &str, target: &Target, release: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} rollback {release} {at...}")
+}
+
+pub fn test(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<String> {
+    let at = at(target);
+    let timeout = format!("{timeout_s}s");
+    argv!("{helm} test {release} --logs --timeout {timeout} {at...}")
+}
+
+pub fn uninstall(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<String> {
+    let at = at(target);
+    let timeout = format!("{timeout_s}s");
+    argv!("{helm} uninstall {release} --ignore-not-found --wait --timeout {timeout} {at...}")
+}
+
+pub fn lint(helm: &str, folder: &str) -> Vec<String> {
+    argv!("{helm} lint --strict --quiet {folder}")
+}
+
+fn at(target: &Target) -> Vec<String> {
+    let Target { kubeconfig, context, namespace } = target;
+    ["--kubeconfig", kubeconfig, "--kube-context", context, "--namespace", namespace].map(str::to_string).to_vec()
+}
+
+fn values(chart: &Chart) -> Vec<String> {
+    chart.values.iter().flat_map(|file| ["--values".to_string(), file.clone()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upgrade_names_the_cluster_and_its_values() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let chart = Chart { release: "r", folder: "chart", values: &["a.yaml".into(), "b.json".into()] };
+        assert_eq!(
+            upgrade("helm", &target, &chart, 90).join(" "),
+            "helm upgrade r chart --install --history-max 10 --timeout 90s --kubeconfig /k --kube-context c --namespace n \
+             --values a.yaml --values b.json"
+        );
+    }
+
+    #[test]
+    fn the_last_revision_counts() {
+        let json = r#"[{"revision":3,"status":"deployed","chart":"x"}]"#;
+        assert_eq!(parse_history(json), Some((3, "deployed".to_string())));
+        assert_eq!(parse_history("Error: release: not found"), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! Kubectl. Every call names kubeconfig, context and namespace.
+
+use crate::argv;
+
+/// Which cluster, and which namespace of it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub kubeconfig: String,
+    pub context: String,
+    pub namespace: String,
+}
+
+/// Proves without a cluster that a client works: it makes an object and prints it.
+pub fn client_check(kubectl: &str) -> Vec<String> {
+    argv!("{kubectl} create configmap check --dry-run=client --output name")
+}
+
+pub fn version(kubectl: &str) -> Vec<String> {
+    argv!("{kubectl} version --client --output json")
+}
+
+/// The client's version from what `version` printed.
+pub fn parse_version(stdout: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(stdout).ok()?;
+    Some(value["clientVersion"]["gitVersion"].as_str()?.to_string())
+}
+
+/// Answers `ok` once the API server serves.
+pub fn ready(kubectl: &str, target: &Target) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} get --raw /readyz {at...}")
+}
+
+/// Objects of some kinds in the namespace, as a JSON list.
+pub fn get(kubectl: &str, target: &Target, kinds: &str, selector: Option<&str>) -> Vec<String> {
+    let at = at(target);
+    let selector: Vec<String> = selector.map(|text| format!("--selector={text}")).into_iter().collect();
+    argv!("{kubectl} get {kinds} {selector...} --output json --ignore-not-found {at...}")
+}
+
+/// The same, over all namespaces.
+pub fn get_everywhere(kubectl: &str, target: &Target, kinds: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} get {kinds} --all-namespaces --output json {at...}")
+}
+
+/// The live objects that a manifest on stdin names, as a JSON list; absent ones are left out.
+pub fn get_live(kubectl: &str, target: &Target) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} get --filename - --output json --ignore-not-found {at...}")
+}
+
+/// Turns a YAML manifest on stdin into JSON objects, one after another, and changes nothing.
+pub fn to_json(kubectl: &str, target: &Target) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} create --dry-run=client --validate=false --output json --filename - {at...}")
+}
+
+/// Creates what stands on stdin; values never reach an argument.
+pub fn create(kubectl: &str, target: &Target) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} create --filename - {at...}")
+}
+
+pub fn logs(kubectl: &str, target: &Target, pod: &str, container: &str, previous: bool) -> Vec<String> {
+    let at = at(target);
+    let previous: &[&str] = if previous { &["--previous"] } else { &[] };
+    argv!("{kubectl} logs {pod} --container {container} --tail 12 {previous...} {at...}")
+}
+
+/// Forwards a free local port to a service; the port is in the line it prints.
+pub fn port_forward(kubectl: &str, target: &Target, service: &str, port: u16) -> Vec<String> {
+    let at = at(target);
+    let ports = format!(":{port}");
+    argv!("{kubectl} port-forward --address 127.0.0.1 service/{service} {ports} {at...}")
+}
+
+/// The local port in `Forwarding from 127.0.0.1:41235 -> 8001`.
+pub fn parse_forward(line: &str) -> Option<u16> {
+    let rest = line.strip_prefix("Forwarding from 127.0.0.1:")?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+/// Deletes what is named as `kind/name` and waits until it is gone.
+pub fn delete(kubectl: &str, target: &Target, names: &[String], timeout_s: u64) -> Vec<String> {
+    let at = at(target);
+    let timeout = format!("{timeout_s}s");
+    argv!("{kubectl} delete {names...} --ignore-not-found --wait --timeout {timeout} {at...}")
+}
+
+pub fn scale(kubectl: &str, target: &Target, workload: &str, replicas: u32) -> Vec<String> {
+    let at = at(target);
+    let replicas = format!("--replicas={replicas}");
+    argv!("{kubectl} scale {workload} {replicas} {at...}")
+}
+
+fn at(target: &Target) -> Vec<String> {
+    let Target { kubeconfig, context, namespace } = target;
+    ["--kubeconfig", kubeconfig, "--context", context, "--namespace", namespace].map(str::to_string).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_names_the_cluster() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let tail = "--kubeconfig /k --context c --namespace n";
+        for told in [
+            ready("kubectl", &target),
+            get("kubectl", &target, "pods", Some("a=b")),
+            get_live("kubectl", &target),
+            to_json("kubectl", &target),
+            create("kubectl", &target),
+            logs("kubectl", &target, "p", "c", true),
+            port_forward("kubectl", &target, "mcp", 8001),
+            delete("kubectl", &target, &["pod/x".to_string()], 5),
+        ] {
+            assert!(told.join(" ").ends_with(tail), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn the_forwarded_port_is_read() {
+        assert_eq!(parse_forward("Forwarding from 127.0.0.1:41235 -> 8001"), Some(41235));
+        assert_eq!(parse_forward("Handling connection for 41235"), None);
+    }
+
+    #[test]
+    fn the_clients_version_is_read() {
+        assert_eq!(parse_version(r#"{"clientVersion":{"gitVersion":"v1.33.1"}}"#), Some("v1.33.1".to_string()));
+    }
+}

@@ -1,0 +1,78 @@
+//! Minikube. Every call names the profile.
+
+use crate::argv;
+use crate::config::Cluster;
+
+pub fn start_help(minikube: &str) -> Vec<String> {
+    argv!("{minikube} start --help")
+}
+
+/// The flags of `start` that are in use here.
+pub fn has_flags(help: &str) -> bool {
+    ["--base-image", "--ports", "--cni", "--preload", "--container-runtime"].iter().all(|flag| help.contains(flag))
+}
+
+pub fn version(minikube: &str) -> Vec<String> {
+    argv!("{minikube} version --short")
+}
+
+/// Makes the cluster, or starts it where it is stopped. `node_image` is one of our own, where kicbase can't be had.
+pub fn start(minikube: &str, cluster: &Cluster, node_image: Option<&str>, root: bool) -> Vec<String> {
+    let Cluster { name, driver, runtime, kubernetes, node_ports, .. } = cluster;
+    let (cpus, memory) = (cluster.cpus.to_string(), cluster.memory_mb.to_string());
+    let ports = format!("--ports=127.0.0.1:{0}-{1}:{0}-{1}", node_ports.first, node_ports.last);
+    let mut more = Vec::new();
+    if let Some(image) = node_image {
+        more.push(format!("--base-image={image}"));
+        more.push("--preload=false".to_string());
+        // A kubeadm built with Go 1.25.2 or later rejects its own https://[10.96.0.1] in a preflight check.
+        more.push("--extra-config=kubeadm.ignore-preflight-errors=HTTPProxyCIDR".to_string());
+    }
+    if root {
+        // The docker driver refuses root without it.
+        more.push("--force".to_string());
+    }
+    argv!("{minikube} start --profile {name} --driver {driver} --container-runtime {runtime} --kubernetes-version v{kubernetes} --cpus {cpus} --memory {memory} --cni bridge {ports} --wait apiserver,system_pods,default_sa,kubelet --interactive=false --delete-on-failure=false {more...}")
+}
+
+pub fn stop(minikube: &str, name: &str) -> Vec<String> {
+    argv!("{minikube} stop --profile {name}")
+}
+
+pub fn delete(minikube: &str, name: &str) -> Vec<String> {
+    argv!("{minikube} delete --profile {name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::NodePorts;
+
+    fn cluster() -> Cluster {
+        Cluster {
+            name: "todo".into(),
+            driver: "docker".into(),
+            runtime: "containerd".into(),
+            kubernetes: "1.33.1".into(),
+            cpus: 2,
+            memory_mb: 4096,
+            disk_free_mb: 0,
+            node_ports: NodePorts { first: 30080, last: 30089 },
+        }
+    }
+
+    #[test]
+    fn force_is_for_root_only() {
+        assert!(start("minikube", &cluster(), None, true).contains(&"--force".to_string()));
+        assert!(!start("minikube", &cluster(), None, false).contains(&"--force".to_string()));
+    }
+
+    #[test]
+    fn an_own_node_image_comes_with_what_it_needs() {
+        let told = start("minikube", &cluster(), Some("local/node:1"), false).join(" ");
+        assert!(told.contains("--base-image=local/node:1 --preload=false"), "{told}");
+        assert!(told.contains("--ports=127.0.0.1:30080-30089:30080-30089"), "{told}");
+        assert!(told.contains("--kubernetes-version v1.33.1 --cpus 2 --memory 4096"), "{told}");
+        assert!(!start("minikube", &cluster(), None, false).join(" ").contains("--base-image"));
+    }
+}

@@ -1,0 +1,17 @@
+//! One file per external tool: argv in, parsed output out. Nothing here runs anything.
+
+pub mod apt;
+pub mod docker;
+pub mod go;
+pub mod helm;
+pub mod kubectl;
+pub mod minikube;
+
+/// Where the tools are, once `bootstrap` has found or made them; absolute paths.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    pub docker: String,
+    pub minikube: String,
+    pub helm: String,
+    pub kubectl: String,
+}

@@ -1,0 +1,212 @@
+//! What a person sees: bars on a terminal, plain lines with times elsewhere, one JSON event a line for programs.
+
+mod summary;
+
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::json;
+
+/// A long step says something at least this often where nothing can be redrawn.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Bars,
+    Plain,
+    Json,
+    Quiet,
+}
+
+/// Chooses how to show progress: as asked, else by what stderr is.
+pub fn choose_mode(json: bool, quiet: bool, no_progress: bool) -> Mode {
+    match (json, quiet, no_progress || !std::io::stderr().is_terminal()) {
+        (true, _, _) => Mode::Json,
+        (_, true, _) => Mode::Quiet,
+        (_, _, true) => Mode::Plain,
+        _ => Mode::Bars,
+    }
+}
+
+pub struct Ui {
+    mode: Mode,
+    verbose: bool,
+    started: Instant,
+    bars: MultiProgress,
+    stages: Mutex<Vec<Stage>>,
+}
+
+/// A stage that has ended, for the closing summary.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    pub name: String,
+    pub took: Duration,
+    pub detail: String,
+}
+
+/// Something under way. Dropped without `done`, it counts as failed.
+pub struct Step<'a> {
+    ui: &'a Ui,
+    name: String,
+    started: Instant,
+    bar: Option<ProgressBar>,
+    last_told: Mutex<Instant>,
+    ended: bool,
+}
+
+impl Ui {
+    pub fn new(mode: Mode, verbose: bool) -> Ui {
+        Ui { mode, verbose, started: Instant::now(), bars: MultiProgress::new(), stages: Mutex::default() }
+    }
+
+    /// Begins a step: a spinner, or a line that it has begun.
+    pub fn step(&self, name: impl Into<String>) -> Step<'_> {
+        let name = name.into();
+        let bar = match self.mode {
+            Mode::Bars => Some(self.spinner(&name)),
+            Mode::Plain => {
+                self.line(&format!("{} {name} …", self.clock()));
+                None
+            }
+            Mode::Json => {
+                self.event("step_started", json!({ "step": name }));
+                None
+            }
+            Mode::Quiet => None,
+        };
+        Step { ui: self, name, started: Instant::now(), bar, last_told: Mutex::new(Instant::now()), ended: false }
+    }
+
+    /// A line worth keeping, above the bars.
+    pub fn say(&self, text: &str) {
+        match self.mode {
+            Mode::Bars => {
+                let _ = self.bars.println(text);
+            }
+            Mode::Plain => self.line(&format!("{} {text}", self.clock())),
+            Mode::Json => self.event("note", json!({ "text": text })),
+            Mode::Quiet => {}
+        }
+    }
+
+    /// What the command was asked for; goes to stdout in every mode but JSON's, where it is an event.
+    pub fn result(&self, text: &str) {
+        match self.mode {
+            Mode::Json => self.event("result", json!({ "text": text })),
+            _ => println!("{text}"),
+        }
+    }
+
+    /// A result that a program may read: in JSON mode the value, else the text.
+    pub fn answer(&self, text: &str, value: serde_json::Value) {
+        match self.mode {
+            Mode::Json => self.event("answer", value),
+            _ => println!("{text}"),
+        }
+    }
+
+    /// The stages that took part, with their seconds.
+    pub fn summary(&self, headline: &str) {
+        let stages = self.stages.lock().unwrap();
+        let total = self.started.elapsed();
+        match self.mode {
+            Mode::Json => self.event("summary", json!({ "headline": headline, "took_ms": total.as_millis() as u64 })),
+            Mode::Quiet => println!("{headline}"),
+            _ => println!("{}", summary::render(headline, &stages, total)),
+        }
+    }
+
+    pub fn error(&self, text: &str) {
+        match self.mode {
+            Mode::Json => self.event("error", json!({ "text": text })),
+            _ => self.line(&format!("{} {text}", self.paint("✗", 31))),
+        }
+    }
+
+    fn spinner(&self, name: &str) -> ProgressBar {
+        let style = ProgressStyle::with_template("{spinner} {prefix:<28} {elapsed:>5}  {wide_msg}").expect("the template is valid");
+        let bar = self.bars.add(ProgressBar::new_spinner().with_style(style).with_prefix(name.to_string()));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar
+    }
+
+    fn ended(&self, name: &str, took: Duration, detail: &str, good: bool) {
+        let mark = if good { self.paint("✓", 32) } else { self.paint("✗", 31) };
+        match self.mode {
+            Mode::Bars => {
+                let _ = self.bars.println(format!("{mark} {name:<28} {:>6.1} s  {detail}", took.as_secs_f64()));
+            }
+            Mode::Plain => self.line(&format!("{} {mark} {name}  {:.1} s  {detail}", self.clock(), took.as_secs_f64())),
+            Mode::Json => {
+                let event = json!({ "step": name, "good": good, "took_ms": took.as_millis() as u64, "detail": detail });
+                self.event("step_ended", event);
+            }
+            Mode::Quiet => {}
+        }
+    }
+
+    fn clock(&self) -> String {
+        format!("[{:>6.1} s]", self.started.elapsed().as_secs_f64())
+    }
+
+    fn event(&self, name: &str, mut fields: serde_json::Value) {
+        fields["event"] = name.into();
+        fields["at_ms"] = (self.started.elapsed().as_millis() as u64).into();
+        println!("{fields}");
+    }
+
+    fn line(&self, text: &str) {
+        // Nobody may be reading any more; that is no reason to stop the work.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
+    fn paint(&self, text: &str, colour: u8) -> String {
+        match self.mode == Mode::Bars && std::env::var_os("NO_COLOR").is_none() {
+            true => format!("\x1b[{colour}m{text}\x1b[0m"),
+            false => text.to_string(),
+        }
+    }
+}
+
+impl Step<'_> {
+    /// What the step is at; shown at once on a terminal, now and then elsewhere.
+    pub fn update(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_string());
+        }
+        let mut last_told = self.last_told.lock().unwrap();
+        let due = self.ui.verbose || last_told.elapsed() > PLAIN_INTERVAL;
+        if due && self.ui.mode == Mode::Plain {
+            *last_told = Instant::now();
+            self.ui.line(&format!("{} {}: {text}", self.ui.clock(), self.name));
+        } else if due && self.ui.mode == Mode::Json {
+            *last_told = Instant::now();
+            self.ui.event("step_progress", json!({ "step": self.name, "text": text }));
+        }
+    }
+
+    pub fn done(mut self, detail: &str) {
+        self.end(detail, true);
+        let stage = Stage { name: self.name.clone(), took: self.started.elapsed(), detail: detail.to_string() };
+        self.ui.stages.lock().unwrap().push(stage);
+    }
+
+    fn end(&mut self, detail: &str, good: bool) {
+        self.ended = true;
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+            self.ui.bars.remove(&bar);
+        }
+        self.ui.ended(&self.name, self.started.elapsed(), detail, good);
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end("failed", false);
+        }
+    }
+}
