@@ -17,7 +17,7 @@ use crate::stop::Stop;
 
 /// How long a child may take to leave after each harder signal.
 const GRACE: Duration = Duration::from_secs(10);
-const TAIL_LINES: usize = 40;
+const TAIL_LINES: usize = 25;
 
 /// Set by SIGINT and SIGTERM; every wait looks at it.
 #[derive(Clone, Default)]

@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn what_the_cluster_adds_does_not_count() {
         let wanted = json!({"spec": {"replicas": 1, "template": {"labels": {"a": "b"}}}, "metadata": {"creationTimestamp": null}});
-        let live = json!({"spec": {"replicas": 1, "paused": false, "template": {"labels": {"a": "b"}, "x": 1}}, "status": {}});
+        let live = json!({"spec": {"replicas": 1, "paused": false, "template": {"labels": {"a": "b"}, "x": 1}}, "metadata": {"uid": "1"}, "status": {}});
         assert_eq!(differences(&wanted, &live), Vec::<String>::new());
     }
 

@@ -391,11 +391,8 @@ fn rename_image(from: &Path, to: &Path, reference: &str) -> Result<()> {
 
 /// The compiler's version and where it lies.
 fn rust_toolchain(ctx: &Context) -> Result<(String, String)> {
-    let told = ctx.spawn.run(command(crate::argv!("rustc --version --print sysroot"), SHORT))?;
-    let mut lines = told.lines().map(str::to_string);
-    let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-    let (sysroot, version) = if first.starts_with('/') { (first, second) } else { (second, first) };
-    Ok((version, sysroot))
+    let read = |argv| Ok::<_, anyhow::Error>(ctx.spawn.run(command(argv, SHORT))?.trim().to_string());
+    Ok((read(crate::argv!("rustc --version"))?, read(crate::argv!("rustc --print sysroot"))?))
 }
 
 /// Whether containers need a shim before runc: the bounding set lacks CAP_SYS_RESOURCE (bit 24), or cgroups are v1.

@@ -1,0 +1,120 @@
+//! Every failure of the API is one JSON shape.
+
+use axum::{
+    Json,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Response},
+};
+use kit::reply;
+use serde::{Serialize, de::DeserializeOwned};
+use tracing::error;
+use utoipa::ToSchema;
+
+#[derive(Debug)]
+pub enum ApiError {
+    /// The request can't be read: its path, its query, its JSON.
+    BadRequest(String),
+    NotFound(&'static str),
+    /// The request is read and asks for what can't be.
+    Invalid(String),
+    Unavailable(&'static str),
+    Database(sqlx::Error),
+    Body(StatusCode, String),
+}
+
+/// The body of every answer that is not a success.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorBody {
+    error: ErrorDetail,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ErrorDetail {
+    /// Stable, for programs.
+    code: String,
+    /// For people.
+    message: String,
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(err: sqlx::Error) -> Self {
+        Self::Database(err)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::BadRequest(message) => reply::error(StatusCode::BAD_REQUEST, "bad_request", message),
+            Self::NotFound(what) => {
+                reply::error(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+            }
+            Self::Invalid(message) => reply::error(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message),
+            Self::Body(status, message) => reply::error(status, "bad_body", message),
+            Self::Unavailable(reason) => reply::error(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", reason),
+            Self::Database(err) if is_outage(&err) => {
+                error!("the database is unavailable: {err}");
+                let message = "the database is unavailable; try again in a moment";
+                reply::error(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", message)
+            }
+            Self::Database(err) => {
+                error!("a query failed: {err}");
+                let message = "the request could not be carried out; the log has the reason";
+                reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+            }
+        }
+    }
+}
+
+/// Whether trying again later can help.
+fn is_outage(err: &sqlx::Error) -> bool {
+    match err {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => true,
+        // Connection failures, too many connections, and a server that shuts down, starts up or cancels.
+        sqlx::Error::Database(err) => {
+            err.code().is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class)))
+        }
+        _ => false,
+    }
+}
+
+/// axum's `Json`, with errors of our shape.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match Json::from_request(request, state).await {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(JsonRejection::JsonDataError(err)) => Err(ApiError::Invalid(err.body_text())),
+            Err(JsonRejection::JsonSyntaxError(err)) => Err(ApiError::BadRequest(err.body_text())),
+            Err(other) => Err(ApiError::Body(other.status(), other.body_text())),
+        }
+    }
+}
+
+/// axum's `Path`, with errors of our shape.
+pub struct Part<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Part<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(value)| Self(value)).map_err(|err| ApiError::BadRequest(err.body_text()))
+    }
+}
+
+/// axum's `Query`, with errors of our shape.
+pub struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::from_request_parts(parts, state).await;
+        query.map(|Query(value)| Self(value)).map_err(|err| ApiError::BadRequest(err.body_text()))
+    }
+}

@@ -1,0 +1,170 @@
+//! What the backend answers when there is no database, and what its binary says about its configuration.
+
+use std::process::{Command, Output};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Request, StatusCode, header},
+};
+use backend::{Backend, config::Config, database::Database};
+use http_body_util::BodyExt;
+use kit::serve::Readiness;
+use serde_json::Value;
+use tower::ServiceExt;
+
+/// Nothing listens on port 1, and nothing that is not root could.
+const NO_DATABASE: &str = "postgres://todo:sentinel@127.0.0.1:1/todo";
+
+fn app(readiness: Readiness) -> Router {
+    let config =
+        Config { database: NO_DATABASE.parse().unwrap(), database_max_connections: 1, cors_origins: Vec::new() };
+    backend::app(
+        Backend { database: Database::open(&config), readiness },
+        &[HeaderValue::from_static("http://page:3000")],
+    )
+}
+
+async fn get(path: &str) -> (StatusCode, String) {
+    answer(app(Readiness::default()), Request::get(path).body(Body::empty()).unwrap()).await
+}
+
+async fn answer(app: Router, request: Request<Body>) -> (StatusCode, String) {
+    let response = app.oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn code(body: &str) -> String {
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert!(!body["error"]["message"].as_str().unwrap().is_empty());
+    body["error"]["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn health_asks_nothing_but_the_process() {
+    assert_eq!(get("/health").await, (StatusCode::OK, r#"{"status":"ok"}"#.to_owned()));
+}
+
+#[tokio::test]
+async fn not_ready_before_the_migrations() {
+    let (status, body) = get("/ready").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("the migrations haven't run yet"), "{body}");
+}
+
+#[tokio::test]
+async fn not_ready_when_stopping() {
+    let readiness = Readiness::default();
+    readiness.set_stopping();
+    let request = Request::get("/ready").body(Body::empty()).unwrap();
+    let (status, body) = answer(app(readiness), request).await;
+    assert_eq!((status, code(&body).as_str()), (StatusCode::SERVICE_UNAVAILABLE, "stopping"));
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_tells_why_and_no_password() {
+    let config =
+        Config { database: NO_DATABASE.parse().unwrap(), database_max_connections: 1, cors_origins: Vec::new() };
+    let reason = Database::open(&config).migrate().await.unwrap_err();
+    assert!(reason.contains("the database can't be reached") && reason.contains("refused"), "{reason}");
+    assert!(!reason.contains("sentinel"), "{reason}");
+}
+
+#[tokio::test]
+async fn tasks_are_unavailable_before_the_migrations() {
+    for path in ["/api/tasks", "/api/tasks/00000000-0000-0000-0000-000000000000"] {
+        let (status, body) = get(path).await;
+        assert_eq!((status, code(&body).as_str()), (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"));
+        assert!(body.contains("not ready yet"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_refused_in_the_same_shape() {
+    let (status, body) = get("/nowhere").await;
+    assert_eq!((status, code(&body).as_str()), (StatusCode::NOT_FOUND, "not_found"));
+    let request = Request::post("/health").body(Body::empty()).unwrap();
+    let (status, body) = answer(app(Readiness::default()), request).await;
+    assert_eq!((status, code(&body).as_str()), (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"));
+}
+
+#[tokio::test]
+async fn the_description_names_every_operation() {
+    let (status, body) = get("/docs/openapi.json").await;
+    assert_eq!(status, StatusCode::OK);
+    let description: Value = serde_json::from_str(&body).unwrap();
+    assert!(description["openapi"].as_str().unwrap().starts_with("3."));
+    let mut operations: Vec<String> = Vec::new();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        operations.extend(methods.as_object().unwrap().keys().map(|method| format!("{method} {path}")));
+    }
+    operations.sort();
+    assert_eq!(
+        operations,
+        [
+            "delete /api/tasks/{id}",
+            "get /api/tasks",
+            "get /api/tasks/{id}",
+            "patch /api/tasks/{id}",
+            "post /api/tasks",
+            "post /api/tasks/{id}/complete",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_docs_load_nothing_from_elsewhere() {
+    let (status, page) = get("/docs").await;
+    assert_eq!(status, StatusCode::OK);
+    for wanted in ["<code>POST /api/tasks</code>", "<code>PATCH /api/tasks/{id}</code>", "NewTask", "updated_at"] {
+        assert!(page.contains(wanted), "{wanted} is missing in {page}");
+    }
+    assert!(!page.contains("//"), "an address of another host");
+    assert!(!page.contains("<script"));
+    assert_eq!(get("/docs/style.css").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn only_known_origins_are_let_in() {
+    for (origin, allowed) in [("http://page:3000", true), ("http://other:3000", false)] {
+        let request = Request::get("/health").header(header::ORIGIN, origin).body(Body::empty()).unwrap();
+        let response = app(Readiness::default()).oneshot(request).await.unwrap();
+        assert_eq!(response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), allowed, "{origin}");
+    }
+}
+
+fn run_binary(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_backend"))
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_binary_tells_all_mistakes_at_once() {
+    let output = run_binary(&[], &[("PORT", "99999"), ("DATABASE_URL", "sentinel"), ("LOG_LEVEL", "loud")]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let named: Vec<&str> = said.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(named, ["PORT", "LOG_LEVEL", "DATABASE_URL"], "{said}");
+    assert!(!said.contains("sentinel"), "{said}");
+}
+
+#[test]
+fn the_health_check_fails_where_nothing_listens() {
+    let output = run_binary(&["healthcheck"], &[("PORT", "1")]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("http://127.0.0.1:1/health: "), "{said}");
+}
+
+#[test]
+fn an_unknown_argument_shows_the_usage() {
+    let output = run_binary(&["serve"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("usage: backend"));
+}

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Builds one service for its image: build.sh NAME TO. Called by the Dockerfiles, which mount the caches.
+set -eu
+
+name=$1
+to=$2
+
+# A network with a certificate authority of its own: its bundle comes as a build secret and stays out of the image.
+ca=/run/secrets/ca
+if [ -s "$ca" ]; then
+    export CARGO_HTTP_CAINFO="$ca" SSL_CERT_FILE="$ca"
+fi
+
+# The target is named, although it is the host's own, so that the flag keeps away from build scripts and macros.
+target=$(rustc -vV | sed -n 's/^host: //p')
+export RUSTFLAGS='-C target-feature=+crt-static'
+
+# cargo tells what has changed by time, and COPY keeps the times of the checkout: the sources of a clone that was made
+# before the cache was last filled would pass for built, and another checkout's binary would go into the image.
+find . -type f -exec touch {} +
+
+# The services that were not copied are missing from the workspace, and cargo takes them out of the lock. That may be the
+# only change: a package that the lock didn't name is an error.
+checksums() {
+    sed -n 's/^checksum = //p' Cargo.lock | sort
+}
+before=$(mktemp)
+after=$(mktemp)
+checksums >"$before"
+cargo fetch --target "$target"
+checksums >"$after"
+if [ -n "$(comm -13 "$before" "$after")" ]; then
+    echo "Cargo.lock doesn't fit the manifests; run cargo check in services/ and commit the lock" >&2
+    exit 1
+fi
+
+cargo build --locked --release --target "$target" --package "$name"
+install -D "$CARGO_TARGET_DIR/$target/release/$name" "$to"

@@ -1,0 +1,13 @@
+use kit::{
+    client::BaseUrl,
+    env::{Env, read_backend_url},
+};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub backend_url: BaseUrl,
+}
+
+pub fn read(env: &mut Env) -> Option<Config> {
+    Some(Config { backend_url: read_backend_url(env)? })
+}

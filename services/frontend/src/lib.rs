@@ -1,0 +1,83 @@
+//! The frontend: the page and its assets, and the way through to the backend's `/api`.
+
+mod assets;
+pub mod config;
+mod proxy;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::{any, get},
+};
+use kit::{
+    Service,
+    client::{self, BaseUrl, Client},
+    reply,
+    serve::Readiness,
+};
+
+use crate::config::Config;
+
+pub const SERVICE: Service =
+    Service { name: "frontend", version: env!("CARGO_PKG_VERSION"), default_port: 3000, health_path: "/api/health" };
+
+/// Shorter than the second that a probe waits unless it is told otherwise, so that the reason gets through.
+const READY_TIMEOUT_MS: u64 = 900;
+
+#[derive(Clone)]
+pub struct Frontend {
+    pub backend_url: BaseUrl,
+    pub client: Client,
+    pub readiness: Readiness,
+}
+
+pub async fn start(config: Config, readiness: Readiness) -> Router {
+    app(Frontend { backend_url: config.backend_url, client: client::client(), readiness })
+}
+
+pub fn app(frontend: Frontend) -> Router {
+    Router::new()
+        .merge(assets::router())
+        .route("/api/health", get(reply::health))
+        .route("/api/ready", get(ready))
+        .route("/api/{*path}", any(proxy::pass_on))
+        .fallback(reply::not_found)
+        .method_not_allowed_fallback(reply::method_not_allowed)
+        .with_state(frontend)
+        .layer(middleware::from_fn(protect))
+        .layer(middleware::from_fn(reply::log_requests))
+}
+
+/// The frontend is of use only with its backend.
+async fn ready(State(frontend): State<Frontend>) -> Response {
+    if frontend.readiness.is_stopping() {
+        return reply::not_ready("stopping", "the service is stopping");
+    }
+    let uri = frontend.backend_url.join_static("/ready");
+    match client::get(&frontend.client, uri, READY_TIMEOUT_MS).await {
+        Ok(answer) if answer.status.is_success() => reply::ready(),
+        Ok(answer) => {
+            let reason = format!("the backend is not ready: it answers {}", answer.status);
+            reply::not_ready("backend_not_ready", reason)
+        }
+        Err(reason) => reply::not_ready("backend_unreachable", format!("the backend can't be reached: {reason}")),
+    }
+}
+
+/// Nothing but what the frontend itself serves is loaded or run, and no other site frames it.
+async fn protect(request: Request, next: Next) -> Response {
+    const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+        connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("permissions-policy", HeaderValue::from_static("camera=(), geolocation=(), microphone=()"));
+    response
+}

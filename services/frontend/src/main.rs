@@ -1,0 +1,5 @@
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kit::run(frontend::SERVICE, frontend::config::read, frontend::start)
+}

@@ -1,0 +1,97 @@
+//! `/api/*` is passed on to the backend: streamed both ways, and unchanged but for what belongs to one connection.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode, Version,
+        header::{
+            CONNECTION, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+        },
+        uri::PathAndQuery,
+    },
+    response::Response,
+};
+use kit::{client, reply};
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::Frontend;
+
+/// Until the head of the answer is there; its body may stream for as long as it likes.
+const HEAD_TIMEOUT_MS: u64 = 30_000;
+
+const OF_ONE_CONNECTION: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+pub async fn pass_on(State(frontend): State<Frontend>, mut request: Request) -> Response {
+    let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    *request.uri_mut() = frontend.backend_url.join(&path);
+    *request.version_mut() = Version::HTTP_11;
+    let headers = request.headers_mut();
+    remove_connection_headers(headers);
+    // Our server answers this one itself as soon as the body is read.
+    headers.remove(EXPECT);
+    if let Some(host) = headers.remove(HOST) {
+        headers.insert("x-forwarded-host", host);
+    }
+    headers.entry("x-forwarded-proto").or_insert(HeaderValue::from_static("http"));
+
+    match timeout(Duration::from_millis(HEAD_TIMEOUT_MS), frontend.client.request(request)).await {
+        Ok(Ok(mut response)) => {
+            remove_connection_headers(response.headers_mut());
+            response.map(Body::new)
+        }
+        Ok(Err(err)) => {
+            warn!(%path, "the backend can't be reached: {}", client::reason(&err));
+            let message = "the backend can't be reached; try again in a moment";
+            reply::error(StatusCode::BAD_GATEWAY, "backend_unreachable", message)
+        }
+        Err(_) => {
+            warn!(%path, "the backend didn't answer within {HEAD_TIMEOUT_MS} ms");
+            let message = "the backend takes too long; try again in a moment";
+            reply::error(StatusCode::GATEWAY_TIMEOUT, "backend_timeout", message)
+        }
+    }
+}
+
+fn remove_connection_headers(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&OF_ONE_CONNECTION) {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_one_connection_stay_behind() {
+        let mut headers = HeaderMap::new();
+        headers.append(CONNECTION, HeaderValue::from_static("close, X-Mine"));
+        headers.append(CONNECTION, HeaderValue::from_static("x-other"));
+        for name in ["x-mine", "x-other", "keep-alive", "te", "upgrade", "x-kept"] {
+            headers.insert(name, HeaderValue::from_static("1"));
+        }
+        remove_connection_headers(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
+    }
+}

@@ -1,0 +1,176 @@
+//! The page, and the way through to a stand-in backend over real sockets.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::Request,
+    http::{HeaderMap, StatusCode, header},
+    response::IntoResponse,
+    routing::{any, get},
+};
+use frontend::Frontend;
+use futures_util::{StreamExt, stream};
+use kit::{
+    client::{BaseUrl, client},
+    serve::Readiness,
+};
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+
+async fn spawn(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    address
+}
+
+fn app_before(backend: SocketAddr) -> Router {
+    let backend_url = BaseUrl::parse(&format!("http://{backend}")).unwrap();
+    frontend::app(Frontend { backend_url, client: client(), readiness: Readiness::default() })
+}
+
+/// An address at which nothing listens any more.
+async fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+async fn get_path(app: Router, path: &str) -> (StatusCode, HeaderMap, String) {
+    let response = app.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn the_page_and_everything_it_names_is_there() {
+    let app = app_before(nowhere().await);
+    let (status, headers, page) = get_path(app.clone(), "/").await;
+    assert_eq!(status, StatusCode::OK);
+    let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    // The policy would refuse these without a word.
+    for refused in ["style=", "onclick=", "<style"] {
+        assert!(!page.contains(refused), "{refused}");
+    }
+    let named: Vec<&str> = page.split('"').filter(|text| text.starts_with("/assets/")).collect();
+    assert!(named.len() >= 3, "{named:?}");
+    for path in named {
+        let (status, headers, content) = get_path(app.clone(), path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert!(headers.contains_key(header::CONTENT_TYPE) && !content.is_empty(), "{path}");
+    }
+    assert_eq!(get_path(app, "/assets/none").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_script_finds_every_element_it_asks_for() {
+    let app = app_before(nowhere().await);
+    let (_, _, page) = get_path(app.clone(), "/").await;
+    let (_, _, script) = get_path(app, "/assets/app.js").await;
+    let ids: Vec<&str> = script.split("at(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(ids.len() > 5, "{ids:?}");
+    for id in ids {
+        assert!(page.contains(&format!("id=\"{id}\"")), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn an_asset_that_the_browser_has_is_not_sent_again() {
+    let app = app_before(nowhere().await);
+    let (_, headers, _) = get_path(app.clone(), "/assets/app.js").await;
+    let request = Request::get("/assets/app.js").header(header::IF_NONE_MATCH, &headers[header::ETAG]);
+    let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+    let request = Request::get("/assets/app.js").header(header::IF_NONE_MATCH, "\"older\"");
+    let response = app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_reaches_the_backend_as_it_was() {
+    let seen = Arc::new(Mutex::new(None));
+    let keep = seen.clone();
+    let backend = Router::new().fallback(any(async move |request: Request| {
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        *keep.lock().unwrap() = Some((parts, body));
+        (StatusCode::IM_A_TEAPOT, [("x-answer", "kept"), ("keep-alive", "timeout=5")], "short and stout")
+    }));
+    let backend = spawn(backend).await;
+    let frontend = spawn(app_before(backend)).await;
+    let request = Request::patch(format!("http://{frontend}/api/tasks/a%2Fb?limit=1&q=%20"))
+        .header("x-mine", "kept")
+        .header("connection", "x-hop")
+        .header("x-hop", "dropped")
+        .header("te", "trailers")
+        .body(Body::from("the body"))
+        .unwrap();
+    let response = client().request(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
+    assert_eq!(response.headers()["x-answer"], "kept");
+    assert!(!response.headers().contains_key("keep-alive"));
+    assert_eq!(to_bytes(Body::new(response.into_body()), usize::MAX).await.unwrap(), "short and stout");
+
+    let (parts, body) = seen.lock().unwrap().take().unwrap();
+    assert_eq!(parts.method, "PATCH");
+    assert_eq!(parts.uri.to_string(), "/api/tasks/a%2Fb?limit=1&q=%20");
+    assert_eq!(parts.headers["x-mine"], "kept");
+    assert_eq!(parts.headers["host"], backend.to_string());
+    assert_eq!(parts.headers["x-forwarded-host"], frontend.to_string());
+    for dropped in ["x-hop", "te"] {
+        assert!(!parts.headers.contains_key(dropped), "{dropped}");
+    }
+    assert_eq!(body, "the body");
+}
+
+/// Each side waits for the other's next word: a proxy that gathered a body first would never come to an end.
+#[tokio::test]
+async fn bodies_are_streamed_both_ways() {
+    let echo = Router::new()
+        .route("/api/echo", any(async |request: Request| Body::from_stream(request.into_body().into_data_stream())));
+    let frontend = spawn(app_before(spawn(echo).await)).await;
+    let (say, heard) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let body = Body::from_stream(stream::unfold(heard, async |mut heard| {
+        heard.recv().await.map(|word| (Ok::<_, std::io::Error>(word), heard))
+    }));
+    let request = Request::post(format!("http://{frontend}/api/echo")).body(body).unwrap();
+    let talk = async {
+        say.send(Bytes::from("one")).await.unwrap();
+        let mut answer = Body::new(client().request(request).await.unwrap().into_body()).into_data_stream();
+        assert_eq!(answer.next().await.unwrap().unwrap(), "one");
+        say.send(Bytes::from("two")).await.unwrap();
+        assert_eq!(answer.next().await.unwrap().unwrap(), "two");
+        drop(say);
+        assert!(answer.next().await.is_none());
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), talk).await.expect("both sides are heard");
+}
+
+#[tokio::test]
+async fn a_backend_that_is_gone_is_told() {
+    let app = app_before(nowhere().await);
+    let (status, _, body) = get_path(app.clone(), "/api/tasks").await;
+    assert_eq!(status, StatusCode::BAD_GATEWAY);
+    assert!(body.contains(r#""code":"backend_unreachable""#), "{body}");
+    let (status, _, body) = get_path(app.clone(), "/api/ready").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("refused"), "{body}");
+    assert_eq!(get_path(app, "/api/health").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn ready_when_the_backend_is() {
+    for (answer, wanted) in
+        [(StatusCode::OK, StatusCode::OK), (StatusCode::SERVICE_UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE)]
+    {
+        let backend = spawn(Router::new().route("/ready", get(async move || answer.into_response()))).await;
+        assert_eq!(get_path(app_before(backend), "/api/ready").await.0, wanted);
+    }
+}

@@ -1,0 +1,139 @@
+//! An HTTP client for services of the same cluster: plain HTTP, no redirects, and a bound on everything.
+
+use std::{error::Error, fmt, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{Method, Request, StatusCode, Uri, header::CONTENT_TYPE, uri::PathAndQuery},
+};
+use http_body_util::{BodyExt, Limited};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::time::timeout;
+
+pub type Client = legacy::Client<HttpConnector, Body>;
+
+const CONNECT_TIMEOUT_MS: u64 = 2_000;
+const IDLE_TIMEOUT_MS: u64 = 30_000;
+const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// `http://HOST[:PORT]`, to which paths are appended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BaseUrl(String);
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Bytes,
+}
+
+pub fn client() -> Client {
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(Duration::from_millis(CONNECT_TIMEOUT_MS)));
+    connector.set_nodelay(true);
+    legacy::Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(Duration::from_millis(IDLE_TIMEOUT_MS))
+        .build(connector)
+}
+
+/// Sends, and reads the whole answer; the error says what went wrong in one line.
+pub async fn send(client: &Client, request: Request<Body>, timeout_ms: u64) -> Result<Answer, String> {
+    let whole = async {
+        let response = client.request(request).await.map_err(|err| reason(&err))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES);
+        let body = body.collect().await.map_err(|err| reason(err.as_ref()))?.to_bytes();
+        Ok(Answer { status, body })
+    };
+    timeout(Duration::from_millis(timeout_ms), whole)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {timeout_ms} ms")))
+}
+
+pub async fn get(client: &Client, uri: Uri, timeout_ms: u64) -> Result<Answer, String> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = uri;
+    send(client, request, timeout_ms).await
+}
+
+pub fn json_request(method: Method, uri: Uri, body: &serde_json::Value) -> Request<Body> {
+    let mut request = Request::new(Body::from(body.to_string()));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    request.headers_mut().insert(CONTENT_TYPE, "application/json".parse().expect("a valid header"));
+    request
+}
+
+/// hyper's own words are «client error (Connect)»; the cause is further down.
+pub fn reason(err: &(dyn Error + 'static)) -> String {
+    let mut words = vec![err.to_string()];
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        let text = err.to_string();
+        if !words.contains(&text) {
+            words.push(text);
+        }
+        cause = err.source();
+    }
+    words.join(": ")
+}
+
+impl BaseUrl {
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
+        if uri.scheme_str() != Some("http") {
+            return Err("doesn't begin with http://".to_owned());
+        }
+        let authority = uri.authority().ok_or("has no host")?;
+        if authority.as_str().contains('@') {
+            return Err("holds a user, which is not passed on".to_owned());
+        }
+        if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
+            return Err("holds a path or a query".to_owned());
+        }
+        Ok(Self(format!("http://{authority}")))
+    }
+
+    /// `path` begins with a slash and is percent-encoded.
+    pub fn join(&self, path: &PathAndQuery) -> Uri {
+        format!("{}{path}", self.0).parse().expect("a base URL and a valid path make a valid URL")
+    }
+
+    pub fn join_static(&self, path: &'static str) -> Uri {
+        self.join(&PathAndQuery::from_static(path))
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_a_plain_origin() {
+        let base = BaseUrl::parse("http://backend:8000/").unwrap();
+        assert_eq!(base.to_string(), "http://backend:8000");
+        assert_eq!(base.join_static("/api/tasks?limit=1").to_string(), "http://backend:8000/api/tasks?limit=1");
+        for wrong in
+            ["backend:8000", "https://backend", "http://", "http://b/path", "http://b?x=1", "http://u:p@b", "a b"]
+        {
+            assert!(BaseUrl::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_names_its_cause() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        drop(listener);
+        let err = get(&client(), url.parse().unwrap(), 5_000).await.unwrap_err();
+        assert!(err.contains("refused"), "{err}");
+    }
+}

@@ -1,0 +1,102 @@
+//! What the services share: configuration from the environment, JSON logs, serving and stopping, health checks and an
+//! HTTP client. A service is a `Service`, its configuration and a function that makes its router; `run` does the rest.
+
+pub mod client;
+pub mod env;
+pub mod healthcheck;
+pub mod logs;
+pub mod reply;
+pub mod serve;
+
+use std::{future::Future, process::ExitCode};
+
+use axum::Router;
+use tokio::{net::TcpListener, runtime::Runtime};
+use tracing::{error, info};
+
+use crate::{
+    env::{Common, Env},
+    serve::Readiness,
+};
+
+const EXIT_FAILED: u8 = 1;
+const EXIT_USAGE: u8 = 2;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    pub name: &'static str,
+    pub version: &'static str,
+    pub default_port: u16,
+    pub health_path: &'static str,
+}
+
+/// The whole of a service's `main`: picks the subcommand, reads the configuration, serves until it is told to stop.
+pub fn run<C, F>(service: Service, read: fn(&mut Env) -> Option<C>, start: fn(C, Readiness) -> F) -> ExitCode
+where
+    F: Future<Output = Router>,
+{
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => serve_until_signal(service, read, start),
+        ["healthcheck", urls @ ..] => match runtime() {
+            Ok(runtime) => runtime.block_on(healthcheck::run(service, urls)),
+            Err(code) => code,
+        },
+        ["--version"] => {
+            println!("{} {}", service.name, service.version);
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("usage: {} [healthcheck [URL...] | --version]", service.name);
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn serve_until_signal<C, F>(service: Service, read: fn(&mut Env) -> Option<C>, start: fn(C, Readiness) -> F) -> ExitCode
+where
+    F: Future<Output = Router>,
+{
+    let mut env = Env::of_process();
+    let common = Common::read(&mut env, service.default_port);
+    let own = read(&mut env);
+    let (common, own) = match env.finish(common.zip(own)) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            for mistake in mistakes {
+                eprintln!("{}: {mistake}", service.name);
+            }
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    logs::start(common.log_level);
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    let outcome = runtime.block_on(async {
+        let listener = TcpListener::bind((common.host, common.port))
+            .await
+            .map_err(|err| format!("can't listen on {}:{}: {err}; set HOST or PORT", common.host, common.port))?;
+        info!(service = service.name, version = service.version, host = %common.host, port = common.port, "listening");
+        let readiness = Readiness::default();
+        let app = start(own, readiness.clone()).await;
+        serve::serve(listener, app, readiness, common.stop, serve::stop_signal()).await
+    });
+    // A runtime that is dropped waits for blocking work, a name look-up for instance: the drain has had its time.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            error!(service = service.name, "{err}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, ExitCode> {
+    Runtime::new().map_err(|err| {
+        eprintln!("can't start the runtime: {err}; are threads limited");
+        ExitCode::from(EXIT_FAILED)
+    })
+}

@@ -1,0 +1,73 @@
+//! The MCP server: the tasks as tools, over streamable HTTP at `/mcp`.
+
+pub mod config;
+mod tools;
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, middleware, response::Response, routing::get};
+use kit::{
+    Service,
+    client::{self, BaseUrl, Client},
+    reply,
+    serve::Readiness,
+};
+use rmcp::transport::streamable_http_server::{
+    StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
+};
+
+use crate::{config::Config, tools::Tools};
+
+pub const SERVICE: Service =
+    Service { name: "mcp", version: env!("CARGO_PKG_VERSION"), default_port: 8001, health_path: "/health" };
+
+/// Shorter than the second that a probe waits unless it is told otherwise, so that the reason gets through.
+const READY_TIMEOUT_MS: u64 = 900;
+
+#[derive(Clone)]
+pub struct Mcp {
+    pub backend_url: BaseUrl,
+    pub client: Client,
+    pub readiness: Readiness,
+}
+
+pub async fn start(config: Config, readiness: Readiness) -> Router {
+    app(Mcp { backend_url: config.backend_url, client: client::client(), readiness }, &config.allowed_hosts)
+}
+
+pub fn app(mcp: Mcp, allowed_hosts: &[String]) -> Router {
+    // No sessions and no streams: any replica answers any request, and nothing holds up the drain. Host names are open
+    // unless they are given, because a Service has several; a page that was rebound to us betrays itself by its
+    // Origin, which no MCP client but a browser sends.
+    let config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .with_allowed_hosts(allowed_hosts)
+        .enforce_origin_validation();
+    let tools = Tools::new(mcp.backend_url.clone(), mcp.client.clone());
+    let service =
+        StreamableHttpService::new(move || Ok(tools.clone()), Arc::new(NeverSessionManager::default()), config);
+    Router::new()
+        .route("/health", get(reply::health))
+        .route("/ready", get(ready))
+        .route_service("/mcp", service)
+        .fallback(reply::not_found)
+        .method_not_allowed_fallback(reply::method_not_allowed)
+        .with_state(mcp)
+        .layer(middleware::from_fn(reply::log_requests))
+}
+
+async fn ready(State(mcp): State<Mcp>) -> Response {
+    if mcp.readiness.is_stopping() {
+        return reply::not_ready("stopping", "the service is stopping");
+    }
+    let uri = mcp.backend_url.join_static("/ready");
+    match client::get(&mcp.client, uri, READY_TIMEOUT_MS).await {
+        Ok(answer) if answer.status.is_success() => reply::ready(),
+        Ok(answer) => {
+            let reason = format!("the backend is not ready: it answers {}", answer.status);
+            reply::not_ready("backend_not_ready", reason)
+        }
+        Err(reason) => reply::not_ready("backend_unreachable", format!("the backend can't be reached: {reason}")),
+    }
+}

@@ -1,0 +1,5 @@
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kit::run(mcp::SERVICE, mcp::config::read, mcp::start)
+}
