@@ -24,7 +24,12 @@ pub fn show(ctx: &Context) -> Result<()> {
     let mut needs = vec![
         tool("docker", &found.docker),
         match &found.daemon {
-            Some(daemon) => need("docker daemon", true, format!("{}, runtime {}, cgroup v{}", daemon.version, daemon.default_runtime, daemon.cgroup_version), MEND),
+            Some(daemon) => need(
+                "docker daemon",
+                true,
+                format!("{}, runtime {}, cgroup v{}", daemon.version, daemon.default_runtime, daemon.cgroup_version),
+                MEND,
+            ),
             None => need("docker daemon", false, "does not answer".to_string(), MEND),
         },
         tool("minikube", &found.minikube),
@@ -32,10 +37,13 @@ pub fn show(ctx: &Context) -> Result<()> {
         tool("kubectl", &found.kubectl),
     ];
     let images = match &ready {
-        Some(ready) => (true, match &ready.images {
-            Images::Public => "from registries".to_string(),
-            Images::Local { node, .. } => format!("made here, {node}"),
-        }),
+        Some(ready) => (
+            true,
+            match &ready.images {
+                Images::Public => "from registries".to_string(),
+                Images::Local { node, .. } => format!("made here, {node}"),
+            },
+        ),
         None => (false, "not complete".to_string()),
     };
     needs.push(need("base images", images.0, images.1, MEND));
@@ -46,7 +54,10 @@ pub fn show(ctx: &Context) -> Result<()> {
     }
     let width = needs.iter().map(|need| need.name.len()).max().unwrap_or(0);
     let lines: Vec<String> = needs.iter().map(|need| line(need, width)).collect();
-    let value = needs.iter().map(|need| json!({"need": need.name, "found": need.found, "told": need.told, "mend": need.mend})).collect::<Vec<_>>();
+    let value = needs
+        .iter()
+        .map(|need| json!({"need": need.name, "found": need.found, "told": need.told, "mend": need.mend}))
+        .collect::<Vec<_>>();
     ctx.ui.answer(&lines.join("\n"), json!({ "needs": value }));
     match needs.iter().find(|need| !need.found) {
         None => Ok(()),

@@ -49,7 +49,8 @@ pub fn pods(ctx: &Context, tools: &Paths) -> Result<Vec<Value>> {
 /// The release's Services by the service's name.
 pub fn endpoints(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, Endpoint>> {
     let selector = format!("app.kubernetes.io/instance={}", ctx.config.release.name);
-    let told = ctx.spawn.run(command(kubectl::get(&tools.kubectl, &ctx.target(), "services", Some(&selector)), SHORT))?;
+    let told =
+        ctx.spawn.run(command(kubectl::get(&tools.kubectl, &ctx.target(), "services", Some(&selector)), SHORT))?;
     Ok(parse_objects(&told)?.iter().filter_map(endpoint).collect())
 }
 
@@ -61,7 +62,8 @@ pub fn taken_node_ports(ctx: &Context, tools: &Paths) -> Result<BTreeMap<u16, (S
 
 /// The release's last revision and its status; None where it is not installed.
 pub fn last_revision(ctx: &Context, tools: &Paths) -> Result<Option<(u64, String)>> {
-    let output = ctx.spawn.output(command(helm::history(&tools.helm, &ctx.target(), &ctx.config.release.name), SHORT))?;
+    let output =
+        ctx.spawn.output(command(helm::history(&tools.helm, &ctx.target(), &ctx.config.release.name), SHORT))?;
     if !output.success && !output.tail.contains("not found") {
         return Err(Stop::failed("helm cannot tell the release's history").with_detail(&output.tail).into());
     }
@@ -111,7 +113,7 @@ fn taken(services: &[Value]) -> BTreeMap<u16, (String, String)> {
 }
 
 /// The objects in what kubectl printed: one, several in a row, or a list.
-fn parse_objects(text: &str) -> Result<Vec<Value>> {
+pub fn parse_objects(text: &str) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
         let mut value = value.context("kubectl printed something that is not JSON")?;

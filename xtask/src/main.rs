@@ -32,7 +32,8 @@ use ui::Ui;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ui = Ui::new(ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress), cli.options.verbose);
+    let ui =
+        Ui::new(ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress), cli.options.verbose);
     let ctx = match context(&cli.options, ui) {
         Ok(ctx) => ctx,
         Err((ui, error)) => return fail(&ui, &error),
@@ -96,7 +97,10 @@ fn read_config(root: &Path, profile: &str) -> Result<config::Config> {
     let over_text = match root.join(&over).exists() {
         true => read(root, &over)?,
         false => {
-            let told = format!("there is no profile {profile}: {over} does not exist\nNext: --profile with one of {}", profiles(root).join(", "));
+            let told = format!(
+                "there is no profile {profile}: {over} does not exist\nNext: --profile with one of {}",
+                profiles(root).join(", ")
+            );
             return Err(Stop::usage(told).into());
         }
     };

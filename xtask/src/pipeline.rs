@@ -66,7 +66,10 @@ pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
     if purge {
         let step = ctx.ui.step("remove the data");
         let names = [format!("namespace/{namespace}")];
-        ctx.spawn.run(command(kubectl::delete(&tools.kubectl, &target, &names, deadline.as_secs()), deadline + Duration::from_secs(30)))?;
+        ctx.spawn.run(command(
+            kubectl::delete(&tools.kubectl, &target, &names, deadline.as_secs()),
+            deadline + Duration::from_secs(30),
+        ))?;
         step.done(&format!("namespace {namespace} with its volumes and Secrets"));
         ctx.ui.summary("The release and its data are gone");
     } else {
@@ -145,7 +148,8 @@ fn release(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>) -> Res
 fn link_tools(ctx: &Context, tools: &Paths) -> Result<()> {
     let folder = ctx.folders.cache.join("bin");
     fs::create_dir_all(&folder)?;
-    let all = [("docker", &tools.docker), ("minikube", &tools.minikube), ("helm", &tools.helm), ("kubectl", &tools.kubectl)];
+    let all =
+        [("docker", &tools.docker), ("minikube", &tools.minikube), ("helm", &tools.helm), ("kubectl", &tools.kubectl)];
     for (name, path) in all {
         let link = folder.join(name);
         if fs::read_link(&link).is_ok_and(|target| target.to_str() == Some(path)) {

@@ -7,7 +7,11 @@ use anyhow::Result;
 use crate::process::Interrupt;
 
 /// Asks again and again, from 100 ms apart to 1 s, until `ask` answers Some or the deadline has passed, which is None.
-pub fn until<T>(interrupt: &Interrupt, deadline: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
+pub fn until<T>(
+    interrupt: &Interrupt,
+    deadline: Duration,
+    mut ask: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(100);
     loop {

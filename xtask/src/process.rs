@@ -142,7 +142,13 @@ impl Spawn {
         expression
     }
 
-    fn drive(&self, expression: Expression, told: &str, deadline: Duration, on_line: Option<&(dyn Fn(&str) + Sync)>) -> Result<Output> {
+    fn drive(
+        &self,
+        expression: Expression,
+        told: &str,
+        deadline: Duration,
+        on_line: Option<&(dyn Fn(&str) + Sync)>,
+    ) -> Result<Output> {
         self.interrupt.check()?;
         let (stdout_reader, stdout_writer) = std::io::pipe()?;
         let (stderr_reader, stderr_writer) = std::io::pipe()?;
@@ -191,7 +197,9 @@ impl Spawn {
             }
             if started.elapsed() > deadline {
                 end(handle, Signal::TERM);
-                return Err(Stop::deadline(format!("`{told}` was ended after {} s, its deadline", deadline.as_secs())).into());
+                return Err(
+                    Stop::deadline(format!("`{told}` was ended after {} s, its deadline", deadline.as_secs())).into()
+                );
             }
         }
     }

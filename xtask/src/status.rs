@@ -17,14 +17,21 @@ pub fn show(ctx: &Context) -> Result<()> {
     need_running(ctx, cluster::observe(ctx, &tools)?)?;
     let namespace = &ctx.config.release.namespace;
     let Some((revision, status)) = live::last_revision(ctx, &tools)? else {
-        return Err(Stop::needs_setup(format!("{} is not installed in namespace {namespace}\nNext: cargo xtask up", ctx.config.release.name)).into());
+        return Err(Stop::needs_setup(format!(
+            "{} is not installed in namespace {namespace}\nNext: cargo xtask up",
+            ctx.config.release.name
+        ))
+        .into());
     };
     let workloads = verify::states(&live::objects_of(ctx, &tools, &live::manifest(ctx, &tools)?)?)?;
     let pods = live::pods(ctx, &tools)?;
     let url = live::open_url(ctx, &tools)?;
     let found: Vec<_> = pods.iter().flat_map(troubles).collect();
 
-    let mut lines = vec![format!("release   {} revision {revision}, {status}, namespace {namespace}", ctx.config.release.name)];
+    let mut lines = vec![format!(
+        "release   {} revision {revision}, {status}, namespace {namespace}, profile {}",
+        ctx.config.release.name, ctx.config.profile
+    )];
     lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", told(state))));
     lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod))));
     lines.extend(found.iter().map(|trouble| format!("trouble   {}: {}", trouble.pod, trouble.why)));

@@ -112,7 +112,7 @@ metadata:
     app.kubernetes.io/component: test
   annotations:
     helm.sh/hook: test
-    helm.sh/hook-delete-policy: before-hook-creation
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 spec:
   {{- include "library.podSecurity" $runner | nindent 2 }}
   restartPolicy: Never

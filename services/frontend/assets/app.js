@@ -3,6 +3,12 @@
 const PAGE_SIZE = 50;
 const REQUEST_TIMEOUT_MS = 15000;
 
+const EMPTY = {
+    "": "Nothing to do. Add the first task above.",
+    false: "Nothing is open.",
+    true: "Nothing is done yet.",
+};
+
 const at = (id) => document.getElementById(id);
 const form = at("add");
 const list = at("tasks");
@@ -36,7 +42,7 @@ async function api(method, path, body) {
 }
 
 function filter() {
-    return form.ownerDocument.querySelector("input[name=show]:checked").value;
+    return document.querySelector("input[name=show]:checked").value;
 }
 
 async function load({ append = false } = {}) {
@@ -68,7 +74,7 @@ function draw() {
     list.replaceChildren(...tasks.map(row));
     at("more").hidden = !mayHaveMore;
     at("empty").hidden = tasks.length > 0;
-    at("empty").textContent = { "": "Nothing to do. Add the first task above.", false: "Nothing is open.", true: "Nothing is done yet." }[filter()];
+    at("empty").textContent = EMPTY[filter()];
     const open = tasks.filter((task) => !task.completed).length;
     at("summary").textContent = tasks.length === 0 ? "" : `${open}${mayHaveMore ? "+" : ""} open`;
 }
@@ -110,16 +116,10 @@ async function removeTask(id) {
 
 function replace(id, replacement) {
     const index = tasks.findIndex((task) => task.id === id);
-    const hadFocus = list.contains(document.activeElement);
     if (index >= 0) {
         tasks.splice(index, 1, ...replacement);
     }
     draw();
-    if (hadFocus) {
-        // Drawing anew would drop the keyboard's place in the list.
-        const next = list.children[Math.min(index, list.children.length - 1)];
-        (next?.querySelector("input") ?? at("title")).focus();
-    }
 }
 
 async function add() {
@@ -132,13 +132,15 @@ async function add() {
     form.reset();
     form.querySelector("details").open = false;
     if (filter() === "true") {
-        form.ownerDocument.querySelector("input[name=show][value='']").checked = true;
+        document.querySelector("input[name=show][value='']").checked = true;
     }
     await load();
 }
 
 // Does it, with its control out of use meanwhile. A failure is shown, and what is drawn is again what the server said.
 async function attempt(action, control) {
+    const hadFocus = control !== undefined && document.activeElement === control;
+    const place = control ? [...list.children].indexOf(control.closest("li")) : -1;
     at("error").hidden = true;
     if (control) {
         control.disabled = true;
@@ -146,17 +148,27 @@ async function attempt(action, control) {
     try {
         await action();
     } catch (error) {
-        const hadFocus = control !== undefined && (document.activeElement === control || document.activeElement === document.body);
         draw();
         at("error-text").textContent = error.message;
         at("error").hidden = false;
-        if (hadFocus) {
-            at("retry").focus();
-        }
-    } finally {
-        if (control) {
-            control.disabled = false;
-        }
+    }
+    if (control) {
+        control.disabled = false;
+    }
+    if (hadFocus) {
+        restoreFocus(control, place);
+    }
+}
+
+// Drawing anew would drop the keyboard's place in the list.
+function restoreFocus(control, place) {
+    if (!at("error").hidden) {
+        at("retry").focus();
+    } else if (control.isConnected && !control.closest("[hidden]")) {
+        control.focus();
+    } else {
+        const row = list.children[Math.max(0, Math.min(place, list.children.length - 1))];
+        (row?.querySelector("input") ?? at("title")).focus();
     }
 }
 
@@ -169,6 +181,6 @@ form.addEventListener("submit", async (event) => {
 });
 at("filter").addEventListener("change", () => attempt(load));
 at("more").addEventListener("click", () => attempt(() => load({ append: true }), at("more")));
-at("retry").addEventListener("click", () => attempt(load));
+at("retry").addEventListener("click", () => attempt(load, at("retry")));
 
 attempt(load);

@@ -128,9 +128,16 @@ pub struct Step {
 
 #[derive(Debug)]
 pub enum Call {
-    Http { method: String, body: Option<serde_json::Value>, status: u16 },
+    Http {
+        method: String,
+        body: Option<serde_json::Value>,
+        status: u16,
+    },
     /// A tools/call to an MCP server over streamable HTTP.
-    Mcp { tool: String, arguments: serde_json::Value },
+    Mcp {
+        tool: String,
+        arguments: serde_json::Value,
+    },
 }
 
 #[derive(Debug)]
@@ -225,18 +232,23 @@ fn agree(root: &Reader, config: &Config) {
         return;
     }
     if root.has("release") && !config.services.contains_key(&config.release.open) {
-        root.report_at("release", format!("release.open is \"{}\": it must be a service: {known}", config.release.open));
+        root.report_at(
+            "release",
+            format!("release.open is \"{}\": it must be a service: {known}", config.release.open),
+        );
     }
     for check in &config.smoke {
         if !config.services.contains_key(&check.service) {
-            let message = format!("the smoke check «{}» asks service \"{}\": known are {known}", check.name, check.service);
+            let message =
+                format!("the smoke check «{}» asks service \"{}\": known are {known}", check.name, check.service);
             root.report_at("smoke", message);
         }
     }
     let NodePorts { first, last } = config.cluster.node_ports;
     for (name, service) in &config.services {
         if let Some(port) = service.node_port.filter(|port| !(first..=last).contains(port)) {
-            let message = format!("services.{name}.node_port is {port}: cluster.node_ports publishes {first} to {last}");
+            let message =
+                format!("services.{name}.node_port is {port}: cluster.node_ports publishes {first} to {last}");
             root.report_at("services", message);
         }
     }
@@ -245,7 +257,10 @@ fn agree(root: &Reader, config: &Config) {
 fn tool(r: &Reader) -> Tool {
     let version = |key, text: &str| {
         if !text.is_empty() && parse_version(text).is_none() {
-            r.report_at(key, format!("{} is \"{text}\": it must be a version such as \"1.33\" or \"1.36.0\"", r.name(key)));
+            r.report_at(
+                key,
+                format!("{} is \"{text}\": it must be a version such as \"1.33\" or \"1.36.0\"", r.name(key)),
+            );
         }
     };
     let tool = Tool { minimum: r.required("minimum"), pinned: r.optional("pinned") };
@@ -269,7 +284,10 @@ fn cluster(r: &Reader) -> Cluster {
                 last: p.integer("last", 30000..=32767) as u16,
             };
             if range.first > range.last {
-                p.report_at("first", format!("{} is {}, which is past last, {}", p.name("first"), range.first, range.last));
+                p.report_at(
+                    "first",
+                    format!("{} is {}, which is past last, {}", p.name("first"), range.first, range.last),
+                );
             }
             range
         }),
@@ -284,7 +302,10 @@ fn release(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Release {
         values: {
             let values: Vec<String> = r.required("values");
             for file in values.iter().filter(|file| !exists(Path::new(file))) {
-                r.report_at("values", format!("{}: {file} does not exist; paths are relative to the root", r.name("values")));
+                r.report_at(
+                    "values",
+                    format!("{}: {file} does not exist; paths are relative to the root", r.name("values")),
+                );
             }
             values.into_iter().map(PathBuf::from).collect()
         },
@@ -313,7 +334,11 @@ fn service(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Service {
     let context = path(r, "context", exists);
     let inputs: Vec<String> = r.required("inputs");
     for input in inputs.iter().filter(|input| !exists(&context.join(input))) {
-        let message = format!("{}: {} does not exist; inputs are relative to the context", r.name("inputs"), context.join(input).display());
+        let message = format!(
+            "{}: {} does not exist; inputs are relative to the context",
+            r.name("inputs"),
+            context.join(input).display()
+        );
         r.report_at("inputs", message);
     }
     Service {
@@ -327,7 +352,10 @@ fn service(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Service {
         },
         port: r.port("port"),
         node_port: r.optional_integer("node_port", 30000..=32767).map(|port| port as u16),
-        probes: r.optional_table("probes", |p| Probes { liveness: url_path(p, "liveness"), readiness: url_path(p, "readiness") }),
+        probes: r.optional_table("probes", |p| Probes {
+            liveness: url_path(p, "liveness"),
+            readiness: url_path(p, "readiness"),
+        }),
         size_limit_mb: r.optional_integer("size_limit_mb", 1..=100_000).map(|mb| mb as u64),
     }
 }
@@ -416,7 +444,8 @@ fn name(r: &Reader, key: &'static str) -> String {
         && !text.starts_with('-')
         && !text.ends_with('-');
     if !text.is_empty() && !valid {
-        let message = format!("{} is \"{text}\": it must be 1 to 53 of a-z, 0-9 and -, with no - at an end", r.name(key));
+        let message =
+            format!("{} is \"{text}\": it must be 1 to 53 of a-z, 0-9 and -, with no - at an end", r.name(key));
         r.report_at(key, message);
     }
     text
@@ -426,7 +455,10 @@ fn path(r: &Reader, key: &'static str, exists: &dyn Fn(&Path) -> bool) -> PathBu
     let text: String = r.required(key);
     let path = PathBuf::from(&text);
     if !text.is_empty() && !exists(&path) {
-        r.report_at(key, format!("{} is \"{text}\", which does not exist; paths are relative to the root", r.name(key)));
+        r.report_at(
+            key,
+            format!("{} is \"{text}\", which does not exist; paths are relative to the root", r.name(key)),
+        );
     }
     path
 }
@@ -488,7 +520,10 @@ mod tests {
         let source = Source { file: "xtask.toml", text: &base };
         let exists = |path: &Path| path != Path::new("docker/backend.Dockerfile");
         let told = read("dev", source, Source { file: "p", text: "" }, &exists).unwrap_err().to_string();
-        assert!(told.contains("services.backend.dockerfile is \"docker/backend.Dockerfile\", which does not exist"), "{told}");
+        assert!(
+            told.contains("services.backend.dockerfile is \"docker/backend.Dockerfile\", which does not exist"),
+            "{told}"
+        );
         assert!(told.contains("services.mcp.port is missing: add `port`, an integer"), "{told}");
     }
 
@@ -502,7 +537,10 @@ mod tests {
     #[test]
     fn a_node_port_outside_the_published_range_is_refused() {
         let told = read_with(BASE, "[services.mcp]\nnode_port = 30500\n").unwrap_err();
-        assert!(told.contains("services.mcp.node_port is 30500: cluster.node_ports publishes 30080 to 30089"), "{told}");
+        assert!(
+            told.contains("services.mcp.node_port is 30500: cluster.node_ports publishes 30080 to 30089"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -145,7 +145,9 @@ impl<'a> Reader<'a> {
             let nearest = asked.iter().map(|known| (distance(key, known), *known)).min();
             let hint = match nearest {
                 Some((edits, known)) if edits <= known.len().div_ceil(3) => format!("did you mean `{known}`?"),
-                _ => format!("known here: {}", asked.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")),
+                _ => {
+                    format!("known here: {}", asked.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", "))
+                }
             };
             self.report(node.place.clone(), format!("unknown key `{}`: {hint}", self.name(key)));
         }
@@ -169,7 +171,8 @@ impl<'a> Reader<'a> {
     }
 
     fn within(&self, key: &'static str, number: i64, range: RangeInclusive<i64>) -> i64 {
-        if self.entries.get(key).is_some_and(|node| matches!(node.value, Value::Integer(_))) && !range.contains(&number) {
+        if self.entries.get(key).is_some_and(|node| matches!(node.value, Value::Integer(_))) && !range.contains(&number)
+        {
             let message = format!("{} is {number}: it must be {} to {}", self.name(key), range.start(), range.end());
             self.report_at(key, message);
             return *range.start();

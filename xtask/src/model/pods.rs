@@ -19,11 +19,21 @@ pub fn troubles(pod: &Value) -> Vec<Trouble> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let mut found = Vec::new();
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    for condition in conditions.filter(|condition| condition["type"] == "PodScheduled" && condition["status"] == "False") {
+    for condition in
+        conditions.filter(|condition| condition["type"] == "PodScheduled" && condition["status"] == "False")
+    {
         let message = condition["message"].as_str().unwrap_or("no node takes it");
-        found.push(Trouble { pod: name.into(), container: None, why: format!("cannot be scheduled: {message}"), previous_log: false, fatal: false });
+        found.push(Trouble {
+            pod: name.into(),
+            container: None,
+            why: format!("cannot be scheduled: {message}"),
+            previous_log: false,
+            fatal: false,
+        });
     }
-    let containers = ["initContainerStatuses", "containerStatuses"].into_iter().flat_map(|list| pod["status"][list].as_array().into_iter().flatten());
+    let containers = ["initContainerStatuses", "containerStatuses"]
+        .into_iter()
+        .flat_map(|list| pod["status"][list].as_array().into_iter().flatten());
     for status in containers {
         if let Some((why, previous_log, fatal)) = container_trouble(status) {
             let container = status["name"].as_str().map(str::to_string);
@@ -55,10 +65,18 @@ fn container_trouble(status: &Value) -> Option<(String, bool, bool)> {
     let waiting = status["state"]["waiting"]["reason"].as_str().unwrap_or_default();
     let message = status["state"]["waiting"]["message"].as_str().unwrap_or_default();
     match waiting {
-        "ErrImageNeverPull" => Some((format!("its image {} is not on the node", status["image"].as_str().unwrap_or_default()), false, true)),
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => Some((format!("its image cannot be had: {message}"), false, true)),
+        "ErrImageNeverPull" => Some((
+            format!("its image {} is not on the node", status["image"].as_str().unwrap_or_default()),
+            false,
+            true,
+        )),
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
+            Some((format!("its image cannot be had: {message}"), false, true))
+        }
         "CreateContainerConfigError" => Some((format!("its configuration is refused: {message}"), false, true)),
-        "CreateContainerError" | "RunContainerError" => Some((format!("its container cannot be started: {message}"), false, true)),
+        "CreateContainerError" | "RunContainerError" => {
+            Some((format!("its container cannot be started: {message}"), false, true))
+        }
         "CrashLoopBackOff" => Some((format!("crashed {restarts} times, last with {}", ending(last)), true, true)),
         _ => {
             let ended = &status["state"]["terminated"];
@@ -92,8 +110,14 @@ mod tests {
 
     #[test]
     fn a_pod_that_is_well_or_just_starting_has_no_trouble() {
-        assert_eq!(troubles(&pod(json!({"name": "backend", "ready": true, "restartCount": 0, "state": {"running": {}}}))), []);
-        assert_eq!(troubles(&pod(json!({"name": "backend", "state": {"waiting": {"reason": "ContainerCreating"}}}))), []);
+        assert_eq!(
+            troubles(&pod(json!({"name": "backend", "ready": true, "restartCount": 0, "state": {"running": {}}}))),
+            []
+        );
+        assert_eq!(
+            troubles(&pod(json!({"name": "backend", "state": {"waiting": {"reason": "ContainerCreating"}}}))),
+            []
+        );
     }
 
     #[test]
@@ -108,7 +132,9 @@ mod tests {
 
     #[test]
     fn a_missing_image_is_fatal_at_once() {
-        let found = troubles(&pod(json!({"name": "backend", "image": "a:1", "state": {"waiting": {"reason": "ErrImageNeverPull"}}})));
+        let found = troubles(&pod(
+            json!({"name": "backend", "image": "a:1", "state": {"waiting": {"reason": "ErrImageNeverPull"}}}),
+        ));
         assert_eq!(found[0].why, "its image a:1 is not on the node");
         assert!(found[0].fatal);
     }

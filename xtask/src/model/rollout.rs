@@ -31,7 +31,10 @@ pub fn judge(object: &Value) -> Rollout {
             let counts = (status("updatedReplicas"), status("replicas"), status("availableReplicas"));
             match counts == (wanted, wanted, wanted) {
                 true => Rollout::Done,
-                false => Rollout::Progressing(format!("{} of {wanted} updated, {} available, {} in all", counts.0, counts.2, counts.1)),
+                false => Rollout::Progressing(format!(
+                    "{} of {wanted} updated, {} available, {} in all",
+                    counts.0, counts.2, counts.1
+                )),
             }
         }
         "StatefulSet" => {

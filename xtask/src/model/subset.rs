@@ -42,7 +42,9 @@ fn compare_lists(path: &str, items: &[Value], others: &[Value], found: &mut Vec<
 }
 
 fn key_of(item: &Value) -> Option<(&'static str, &Value)> {
-    ["name", "mountPath", "containerPort", "port", "topologyKey"].into_iter().find_map(|key| Some((key, item.get(key)?)))
+    ["name", "mountPath", "containerPort", "port", "topologyKey"]
+        .into_iter()
+        .find_map(|key| Some((key, item.get(key)?)))
 }
 
 /// Whether two scalars are the same amount: 0.5 and 500m, 1Gi and 1024Mi.
@@ -98,7 +100,10 @@ mod tests {
 
     #[test]
     fn an_absent_object_differs_in_every_part_of_it() {
-        assert_eq!(differences(&json!({"kind": "Pod"}), &Value::Null), ["kind is absent instead of \"Pod\""].map(|_| " is absent instead of {\"kind\":\"Pod\"}"));
+        assert_eq!(
+            differences(&json!({"kind": "Pod"}), &Value::Null),
+            ["kind is absent instead of \"Pod\""].map(|_| " is absent instead of {\"kind\":\"Pod\"}")
+        );
     }
 
     #[test]
@@ -106,7 +111,8 @@ mod tests {
         let wanted = json!({"env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]});
         let live = json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]});
         assert_eq!(differences(&wanted, &live), Vec::<String>::new());
-        let more = json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "C", "value": "3"}]});
+        let more =
+            json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "C", "value": "3"}]});
         assert_eq!(differences(&wanted, &more), ["env has 3 entries instead of 2"]);
         let other = json!({"env": [{"name": "A", "value": "9"}, {"name": "B", "value": "2"}]});
         assert_eq!(differences(&wanted, &other), ["env[A].value is \"9\" instead of \"1\""]);
@@ -114,7 +120,10 @@ mod tests {
 
     #[test]
     fn quantities_compare_by_amount() {
-        assert_eq!(differences(&json!({"cpu": "0.5", "memory": "1Gi"}), &json!({"cpu": "500m", "memory": "1024Mi"})), Vec::<String>::new());
+        assert_eq!(
+            differences(&json!({"cpu": "0.5", "memory": "1Gi"}), &json!({"cpu": "500m", "memory": "1024Mi"})),
+            Vec::<String>::new()
+        );
         assert_eq!(differences(&json!({"cpu": "0.5"}), &json!({"cpu": "501m"})).len(), 1);
         assert_eq!(differences(&json!({"image": "a:1"}), &json!({"image": "a:1.0"})).len(), 1);
     }

@@ -51,7 +51,8 @@ pub fn ensure(ctx: &Context, tools: &Paths, images: &Images) -> Result<BTreeMap<
     let mut built = BTreeMap::new();
     for (name, tag) in &wanted {
         let reference = reference(name);
-        let id = local.get(&reference).with_context(|| format!("docker built {reference} and does not list it"))?.clone();
+        let id =
+            local.get(&reference).with_context(|| format!("docker built {reference} and does not list it"))?.clone();
         built.insert(name.clone(), Built { repository: ctx.config.services[name].image.clone(), tag: tag.clone(), id });
     }
     Ok(built)
@@ -80,7 +81,14 @@ fn list(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, String>> {
     Ok(docker::parse_images(&ctx.spawn.run(command(docker::images(&tools.docker), SHORT))?))
 }
 
-fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, tag: &str, local: &BTreeMap<String, String>) -> Result<()> {
+fn build(
+    ctx: &Context,
+    tools: &Paths,
+    images: &Images,
+    name: &str,
+    tag: &str,
+    local: &BTreeMap<String, String>,
+) -> Result<()> {
     let service = &ctx.config.services[name];
     let step = ctx.ui.step(format!("build {name}"));
     let context = stage(ctx, name, service)?;
@@ -89,15 +97,18 @@ fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, tag: &str, l
     args.extend(base_argument(images, service.base).map(|(name, image)| (name.to_string(), image.to_string())));
     args.extend(super::bootstrap::proxies());
     let ca = ca_bundle();
-    let told = docker::build(&tools.docker, &Build {
-        dockerfile: &ctx.path(&service.dockerfile),
-        context: &context.display().to_string(),
-        target: None,
-        tags: std::slice::from_ref(&reference),
-        args,
-        labels: vec![("todo-chatbot.service".to_string(), name.to_string())],
-        ca: ca.as_deref(),
-    });
+    let told = docker::build(
+        &tools.docker,
+        &Build {
+            dockerfile: &ctx.path(&service.dockerfile),
+            context: &context.display().to_string(),
+            target: None,
+            tags: std::slice::from_ref(&reference),
+            args,
+            labels: vec![("todo-chatbot.service".to_string(), name.to_string())],
+            ca: ca.as_deref(),
+        },
+    );
     let show = |line: &str| step.update(strip_prefix(line));
     ctx.spawn
         .run(command(told, ctx.config.deadlines.build).on_line(&show))
@@ -105,7 +116,9 @@ fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, tag: &str, l
     let size: u64 = ctx.spawn.run(command(docker::size(&tools.docker, &reference), SHORT))?.trim().parse()?;
     let told_mb = size as f64 / 1e6;
     if let Some(limit) = service.size_limit_mb.filter(|limit| size > limit * 1_000_000) {
-        let message = format!("{reference} has {told_mb:.1} MB, over services.{name}.size_limit_mb, {limit}\nNext: make the image smaller, or raise the limit");
+        let message = format!(
+            "{reference} has {told_mb:.1} MB, over services.{name}.size_limit_mb, {limit}\nNext: make the image smaller, or raise the limit"
+        );
         return Err(Stop::failed(message).into());
     }
     let why = match local.keys().any(|other| other.starts_with(&format!("{}:", service.image))) {

@@ -79,15 +79,11 @@ pub fn nodes(ctx: &Context, tools: &Paths) -> Result<Vec<String>> {
     }
 }
 
-pub fn stop(ctx: &Context, tools: &Paths) -> Result<()> {
-    ctx.spawn.run(command(minikube::stop(&tools.minikube, &ctx.config.cluster.name), ctx.config.deadlines.cluster))?;
-    Ok(())
-}
-
 /// Removes the cluster and everything in it.
 pub fn delete(ctx: &Context, tools: &Paths) -> Result<()> {
     let step = ctx.ui.step("remove the cluster");
-    ctx.spawn.run(command(minikube::delete(&tools.minikube, &ctx.config.cluster.name), ctx.config.deadlines.cluster))?;
+    ctx.spawn
+        .run(command(minikube::delete(&tools.minikube, &ctx.config.cluster.name), ctx.config.deadlines.cluster))?;
     step.done(&ctx.config.cluster.name);
     Ok(())
 }
@@ -140,23 +136,32 @@ fn preflight(ctx: &Context, tools: &Paths) -> Result<()> {
         if let Ok(disk) = rustix::fs::statvfs(&daemon.root) {
             let free_mb = disk.f_bavail * disk.f_frsize / 1_000_000;
             if free_mb < cluster.disk_free_mb {
-                problems.push(format!("{} has {free_mb} MB free, {} are asked for: make room, or lower cluster.disk_free_mb", daemon.root, cluster.disk_free_mb));
+                problems.push(format!(
+                    "{} has {free_mb} MB free, {} are asked for: make room, or lower cluster.disk_free_mb",
+                    daemon.root, cluster.disk_free_mb
+                ));
             }
         }
     }
     if let Some(available_mb) = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_mb(&text))
         && available_mb < cluster.memory_mb
     {
-        problems.push(format!("{available_mb} MB of memory are available, cluster.memory_mb asks for {}: end something, or lower it", cluster.memory_mb));
+        problems.push(format!(
+            "{available_mb} MB of memory are available, cluster.memory_mb asks for {}: end something, or lower it",
+            cluster.memory_mb
+        ));
     }
     let taken = taken_ports(cluster.node_ports);
     if !taken.is_empty() {
         let list = taken.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-        problems.push(format!("on 127.0.0.1, port {list} is in use: end what listens there, or move cluster.node_ports"));
+        problems
+            .push(format!("on 127.0.0.1, port {list} is in use: end what listens there, or move cluster.node_ports"));
     }
     match problems.is_empty() {
         true => Ok(()),
-        false => Err(Stop::needs_setup(format!("the cluster cannot be made here yet\n  {}", problems.join("\n  "))).into()),
+        false => {
+            Err(Stop::needs_setup(format!("the cluster cannot be made here yet\n  {}", problems.join("\n  "))).into())
+        }
     }
 }
 

@@ -19,6 +19,8 @@ use crate::tools::helm::Chart;
 use crate::tools::{Paths, helm, kubectl};
 
 const SHORT: Duration = Duration::from_secs(60);
+/// The chart that all others include; it lies beside them.
+pub const LIBRARY: &str = "library";
 /// Every pod of ours passes the strictest of Kubernetes' pod security levels; the namespace holds others to it too.
 const POD_SECURITY: &str = "restricted";
 
@@ -35,7 +37,7 @@ pub fn ensure(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>, sec
     let target = ctx.target();
     let release = &ctx.config.release.name;
     let ports = node_ports(ctx, tools)?;
-    let folder = stage_chart(ctx)?;
+    let folder = stage_chart(ctx, &ctx.root.join(&ctx.config.release.chart))?;
     let overlay = ctx.folders.staging(&format!("{}-values.json", target.namespace));
     fs::write(&overlay, serde_json::to_string_pretty(&values(&ctx.config, built, secret_version, &ports))?)?;
     let mut files: Vec<String> = ctx.config.release.values.iter().map(|file| ctx.path(file)).collect();
@@ -84,29 +86,34 @@ pub fn ensure_namespace(ctx: &Context, tools: &Paths) -> Result<()> {
     Ok(())
 }
 
-/// A copy of the chart with the library chart in it, which is how helm wants to find it; the tracked files stay as
+/// A copy of a chart with the library chart in it, which is how helm wants to find it; the tracked files stay as
 /// they are.
-pub fn stage_chart(ctx: &Context) -> Result<PathBuf> {
-    let chart = ctx.root.join(&ctx.config.release.chart);
+pub fn stage_chart(ctx: &Context, chart: &Path) -> Result<PathBuf> {
     let staged = ctx.folders.staging("chart");
     if staged.exists() {
         fs::remove_dir_all(&staged)?;
     }
-    copy(&chart, &staged)?;
-    let library = chart.with_file_name("library");
+    copy(chart, &staged)?;
+    let library = chart.with_file_name(LIBRARY);
     if library.is_dir() {
-        copy(&library, &staged.join("charts/library"))?;
+        copy(&library, &staged.join("charts").join(LIBRARY))?;
     }
     Ok(staged)
 }
 
 /// What the configuration says about the services, as values over the chart's own.
-fn values(config: &Config, built: &BTreeMap<String, Built>, secret_version: &str, ports: &BTreeMap<String, u16>) -> Value {
+fn values(
+    config: &Config,
+    built: &BTreeMap<String, Built>,
+    secret_version: &str,
+    ports: &BTreeMap<String, u16>,
+) -> Value {
     let services = config.services.iter().map(|(name, service)| {
         let image = &built[name];
         let mut value = json!({ "image": { "repository": image.repository, "tag": image.tag }, "port": service.port });
         if let Some(probes) = &service.probes {
-            value["probes"] = json!({ "liveness": { "path": probes.liveness }, "readiness": { "path": probes.readiness } });
+            value["probes"] =
+                json!({ "liveness": { "path": probes.liveness }, "readiness": { "path": probes.readiness } });
         }
         if let Some(port) = ports.get(name) {
             value["service"] = json!({ "nodePort": port });
@@ -129,7 +136,10 @@ fn node_ports(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, u16>> {
     for (name, service) in &ctx.config.services {
         let Some(wanted) = service.node_port else { continue };
         let port = choose_port(&taken, namespace, name, wanted, range.first..=range.last).with_context(|| {
-            format!("all node ports from {} to {} are taken: cargo xtask down removes a release that holds one", range.first, range.last)
+            format!(
+                "all node ports from {} to {} are taken: cargo xtask down removes a release that holds one",
+                range.first, range.last
+            )
         })?;
         chosen.insert(name.clone(), port);
     }
@@ -158,7 +168,9 @@ fn reason(ctx: &Context, tools: &Paths, rendered: &str) -> Result<Option<String>
         let found = live::objects_of(ctx, tools, rendered);
         (applied.join().expect("reading does not panic"), wanted.join().expect("reading does not panic"), found)
     });
-    let (applied, changes) = (applied?, drift(&wanted?, &found?));
+    let (applied, mut changes) = (applied?, drift(&wanted?, &found?));
+    // What a person changed stands in the spec; labels and checksums only follow it.
+    changes.sort_by_key(|change| (!change.contains(".image is "), change.contains("metadata.")));
     if let Some(first) = changes.first() {
         let more = changes.len() - 1;
         return Ok(Some(if more == 0 { first.clone() } else { format!("{first}, and {more} more") }));
@@ -171,10 +183,16 @@ fn drift(wanted: &[Value], live: &[Value]) -> Vec<String> {
     let identity = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
     let mut found = Vec::new();
     for object in wanted {
-        let told = format!("{}/{}", object["kind"].as_str().unwrap_or_default().to_lowercase(), object["metadata"]["name"].as_str().unwrap_or_default());
+        let told = format!(
+            "{}/{}",
+            object["kind"].as_str().unwrap_or_default().to_lowercase(),
+            object["metadata"]["name"].as_str().unwrap_or_default()
+        );
         match live.iter().find(|other| identity(other) == identity(object)) {
             None => found.push(format!("{told} is absent")),
-            Some(other) => found.extend(differences(object, other).into_iter().map(|difference| format!("{told}: {difference}"))),
+            Some(other) => {
+                found.extend(differences(object, other).into_iter().map(|difference| format!("{told}: {difference}")))
+            }
         }
     }
     found
@@ -193,7 +211,8 @@ fn mend_pending(ctx: &Context, tools: &Paths) -> Result<()> {
 
 /// The documents of a YAML stream without the blanks around them, in an order of their own.
 fn documents(manifest: &str) -> Vec<&str> {
-    let mut documents: Vec<&str> = manifest.split("---\n").map(str::trim).filter(|document| !document.is_empty()).collect();
+    let mut documents: Vec<&str> =
+        manifest.split("---\n").map(str::trim).filter(|document| !document.is_empty()).collect();
     documents.sort();
     documents
 }

@@ -42,7 +42,8 @@ fn work(state: &Mutex<State>, changed: &Condvar) {
             if guard.error.is_some() || guard.waiting.is_empty() {
                 return;
             }
-            let ready = guard.waiting.iter().position(|task| !task.needs.iter().any(|need| guard.unfinished.contains(need)));
+            let ready =
+                guard.waiting.iter().position(|task| !task.needs.iter().any(|need| guard.unfinished.contains(need)));
             match ready {
                 Some(index) => break guard.waiting.remove(index),
                 None => guard = changed.wait(guard).unwrap(),
@@ -79,7 +80,8 @@ mod tests {
     #[test]
     fn needs_come_first_and_every_task_runs_once() {
         let log = Mutex::default();
-        run(vec![task("c", &["a", "b"], &log, true), task("b", &["a"], &log, true), task("a", &[], &log, true)], 2).unwrap();
+        run(vec![task("c", &["a", "b"], &log, true), task("b", &["a"], &log, true), task("a", &[], &log, true)], 2)
+            .unwrap();
         assert_eq!(*log.lock().unwrap(), ["a", "b", "c"]);
     }
 

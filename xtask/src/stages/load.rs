@@ -18,7 +18,8 @@ const SHORT: Duration = Duration::from_secs(30);
 pub fn ensure(ctx: &Context, tools: &Paths, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<()> {
     for node in nodes {
         let there = list(ctx, tools, node)?;
-        let missing: Vec<&Built> = built.values().filter(|image| there.get(&image.reference()) != Some(&image.id)).collect();
+        let missing: Vec<&Built> =
+            built.values().filter(|image| there.get(&image.reference()) != Some(&image.id)).collect();
         if missing.is_empty() {
             continue;
         }

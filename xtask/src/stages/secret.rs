@@ -21,7 +21,8 @@ pub fn ensure(ctx: &Context, tools: &Paths) -> Result<String> {
     let wanted = &ctx.config.secret;
     let live = read(ctx, tools)?;
     let data: Vec<String> = live.as_ref().map(keys).unwrap_or_default();
-    let missing: Vec<&String> = wanted.random.iter().chain(wanted.derived.keys()).filter(|key| !data.contains(key)).collect();
+    let missing: Vec<&String> =
+        wanted.random.iter().chain(wanted.derived.keys()).filter(|key| !data.contains(key)).collect();
     if let Some(live) = live.filter(|_| missing.is_empty()) {
         return version(&live);
     }
@@ -37,7 +38,10 @@ pub fn ensure(ctx: &Context, tools: &Paths) -> Result<String> {
         ctx.ui.say(&format!("made the Secret {} with {} random values", wanted.name, wanted.random.len()));
     } else {
         let keys = missing.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
-        let told = format!("the Secret {} lacks {keys}\nNext: add them, or remove everything with cargo xtask down --purge", wanted.name);
+        let told = format!(
+            "the Secret {} lacks {keys}\nNext: add them, or remove everything with cargo xtask down --purge",
+            wanted.name
+        );
         return Err(Stop::failed(told).into());
     }
     version(&read(ctx, tools)?.context("the Secret was made and is not there")?)

@@ -93,10 +93,13 @@ impl Endpoints<'_> {
         }
         let target = self.ctx.target();
         let (sender, receiver) = mpsc::channel();
-        let forward = self.ctx.spawn.background(kubectl::port_forward(&self.tools.kubectl, &target, &endpoint.object, endpoint.port), move |line| {
-            // The receiver is gone once the port is known; later lines are nobody's business.
-            let _ = sender.send(line.to_string());
-        })?;
+        let forward = self.ctx.spawn.background(
+            kubectl::port_forward(&self.tools.kubectl, &target, &endpoint.object, endpoint.port),
+            move |line| {
+                // The receiver is gone once the port is known; later lines are nobody's business.
+                let _ = sender.send(line.to_string());
+            },
+        )?;
         let deadline = Instant::now() + SHORT;
         let mut said = Vec::new();
         while let Ok(line) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -107,7 +110,9 @@ impl Endpoints<'_> {
             }
             said.push(line);
         }
-        Err(Stop::failed(format!("no port could be forwarded to service {service}")).with_detail(&said.join("\n")).into())
+        Err(Stop::failed(format!("no port could be forwarded to service {service}"))
+            .with_detail(&said.join("\n"))
+            .into())
     }
 }
 
@@ -132,7 +137,8 @@ fn judge(step: &Step, text: &str, saved: &mut BTreeMap<String, String>) -> Resul
     if step.json.is_empty() && step.save.is_empty() {
         return Ok(());
     }
-    let answer: Value = serde_json::from_str(text).map_err(|_| format!("the answer is not JSON: {}", beginning(text)))?;
+    let answer: Value =
+        serde_json::from_str(text).map_err(|_| format!("the answer is not JSON: {}", beginning(text)))?;
     for (pointer, wanted) in &step.json {
         let found = answer.pointer(pointer).unwrap_or(&Value::Null);
         if found != wanted {
@@ -170,7 +176,8 @@ fn mcp(agent: &ureq::Agent, url: &str, tool: &str, arguments: &Value) -> Result<
     rpc(agent, url, &mut session, json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client}))?;
     rpc(agent, url, &mut session, json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))?;
     let params = json!({"name": tool, "arguments": if arguments.is_null() { json!({}) } else { arguments.clone() }});
-    let answer = rpc(agent, url, &mut session, json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}))?;
+    let answer =
+        rpc(agent, url, &mut session, json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}))?;
     match (answer.get("result"), answer["result"]["isError"] == true) {
         (Some(result), false) => Ok(result.to_string()),
         _ => Err(Refusal::Wrong(format!("{url}: the tool {tool} answered {}", beginning(&answer.to_string())))),
@@ -208,7 +215,10 @@ fn rpc_answer(text: &str) -> Option<Value> {
 }
 
 /// Status, body and the MCP session's ID of an answer.
-fn read(answered: Result<Response<ureq::Body>, ureq::Error>, told: &str) -> Result<(u16, String, Option<String>), Refusal> {
+fn read(
+    answered: Result<Response<ureq::Body>, ureq::Error>,
+    told: &str,
+) -> Result<(u16, String, Option<String>), Refusal> {
     let mut response = answered.map_err(|error| Refusal::NotYet(format!("{told}: {error}")))?;
     let session = response.headers().get("mcp-session-id").and_then(|id| id.to_str().ok()).map(str::to_string);
     let text = response.body_mut().read_to_string().map_err(|error| Refusal::NotYet(format!("{told}: {error}")))?;
@@ -241,7 +251,9 @@ mod tests {
     fn a_wrong_text_and_a_wrong_field_are_told() {
         let saved = &mut BTreeMap::new();
         assert!(judge(&step(Some("Todo"), &[], &[]), "<title>Todo</title>", saved).is_ok());
-        assert!(judge(&step(Some("Todo"), &[], &[]), "nothing", saved).unwrap_err().contains("does not contain «Todo»"));
+        assert!(
+            judge(&step(Some("Todo"), &[], &[]), "nothing", saved).unwrap_err().contains("does not contain «Todo»")
+        );
         let done = step(None, &[("/done", json!(true))], &[]);
         assert_eq!(judge(&done, r#"{"done": false}"#, saved).unwrap_err(), "/done is false instead of true");
         assert!(judge(&done, "<html>", saved).unwrap_err().contains("is not JSON"));
@@ -250,7 +262,8 @@ mod tests {
     #[test]
     fn what_one_step_saves_fills_the_next_ones_path() {
         let mut saved = BTreeMap::new();
-        judge(&step(None, &[], &[("id", "/task/id"), ("n", "/n")]), r#"{"task": {"id": "a-b"}, "n": 7}"#, &mut saved).unwrap();
+        judge(&step(None, &[], &[("id", "/task/id"), ("n", "/n")]), r#"{"task": {"id": "a-b"}, "n": 7}"#, &mut saved)
+            .unwrap();
         assert_eq!(fill("/api/tasks/{id}/{n}", &saved), "/api/tasks/a-b/7");
         assert!(judge(&step(None, &[], &[("id", "/none")]), "{}", &mut saved).is_err());
     }
@@ -258,7 +271,8 @@ mod tests {
     #[test]
     fn an_answer_is_found_in_json_and_in_an_event_stream() {
         assert_eq!(rpc_answer(r#"{"id": 1, "result": {}}"#).unwrap()["id"], 1);
-        let stream = "event: message\ndata: {\"method\": \"notifications/x\"}\n\ndata: {\"id\": 2, \"result\": {\"a\": 1}}\n\n";
+        let stream =
+            "event: message\ndata: {\"method\": \"notifications/x\"}\n\ndata: {\"id\": 2, \"result\": {\"a\": 1}}\n\n";
         assert_eq!(rpc_answer(stream).unwrap()["result"]["a"], 1);
         assert!(rpc_answer("nothing").is_none());
     }

@@ -56,15 +56,18 @@ pub fn wait(ctx: &Context, tools: &Paths, manifest: &str) -> Result<Outcome> {
             Ok(Outcome::Done(count))
         }
         Some(outcome) => Ok(outcome),
-        None => failed(ctx, tools, format!("not rolled out after {} s: {}", deadline.as_secs(), open.join(" · ")), true),
+        None => {
+            failed(ctx, tools, format!("not rolled out after {} s: {}", deadline.as_secs(), open.join(" · ")), true)
+        }
     }
 }
 
 /// Each workload of some objects with its state; none at all is an error, as then nothing would have been proven.
 pub fn states(objects: &[Value]) -> Result<Vec<(String, Rollout)>> {
     let workloads = objects.iter().filter(|object| is_workload(object["kind"].as_str().unwrap_or_default()));
-    let states: Vec<(String, Rollout)> =
-        workloads.map(|object| (object["metadata"]["name"].as_str().unwrap_or_default().to_string(), judge(object))).collect();
+    let states: Vec<(String, Rollout)> = workloads
+        .map(|object| (object["metadata"]["name"].as_str().unwrap_or_default().to_string(), judge(object)))
+        .collect();
     match states.is_empty() {
         false => Ok(states),
         true => Err(Stop::failed("the release has no workload in the cluster\nNext: cargo xtask up").into()),

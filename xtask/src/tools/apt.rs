@@ -14,7 +14,8 @@ pub fn install(sudo: &[&str], packages: &[String]) -> Vec<String> {
 /// A minimal Debian as a tar archive at `archive`. Documentation and translations stay out of it and out of every
 /// package that is installed in it later; licences stay in.
 pub fn debootstrap(suite: &str, archive: &str) -> Vec<String> {
-    let kept_out = ["doc/*", "man/*", "locale/*", "info/*"].map(|path| format!("--dpkgopt=path-exclude=/usr/share/{path}"));
+    let kept_out =
+        ["doc/*", "man/*", "locale/*", "info/*"].map(|path| format!("--dpkgopt=path-exclude=/usr/share/{path}"));
     let kept = "--dpkgopt=path-include=/usr/share/doc/*/copyright";
     argv!("mmdebstrap --variant=minbase {kept_out...} {kept} {suite} {archive}")
 }

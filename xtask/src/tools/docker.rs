@@ -166,13 +166,24 @@ pub fn node_remove_image(docker: &str, node: &str, image: &str) -> Vec<String> {
 
 /// A PostgreSQL for tests, published on a free port of 127.0.0.1; its password comes through the environment by name.
 pub fn run_database(docker: &str, name: &str, image: &str) -> Vec<String> {
-    argv!("{docker} run --detach --rm --name {name} --publish 127.0.0.1::5432 --env POSTGRES_USER=todo --env POSTGRES_DB=todo --env POSTGRES_PASSWORD {image}")
+    argv!(
+        "{docker} run --detach --rm --name {name} --publish 127.0.0.1::5432 --env POSTGRES_USER=todo --env POSTGRES_DB=todo --env POSTGRES_PASSWORD {image}"
+    )
 }
 
 /// The address that docker published a container's port at, such as 127.0.0.1:49153.
 pub fn published(docker: &str, name: &str, port: u16) -> Vec<String> {
     let port = port.to_string();
     argv!("{docker} port {name} {port}")
+}
+
+/// Asks the test database through the network, as its first start serves a socket alone.
+pub fn database_ready(docker: &str, name: &str) -> Vec<String> {
+    argv!("{docker} exec {name} pg_isready --quiet --host 127.0.0.1")
+}
+
+pub fn kill(docker: &str, name: &str) -> Vec<String> {
+    argv!("{docker} kill {name}")
 }
 
 pub fn remove_container(docker: &str, name: &str) -> Vec<String> {
@@ -207,15 +218,18 @@ mod tests {
     #[test]
     fn a_build_names_everything_it_takes() {
         let tags = ["todo:1".to_string()];
-        let told = build("docker", &Build {
-            dockerfile: "docker/a.Dockerfile",
-            context: "stage/a",
-            target: None,
-            tags: &tags,
-            args: vec![("PORT".into(), "8000".into())],
-            labels: vec![("todo-chatbot.service".into(), "a".into())],
-            ca: Some("/ca.crt"),
-        });
+        let told = build(
+            "docker",
+            &Build {
+                dockerfile: "docker/a.Dockerfile",
+                context: "stage/a",
+                target: None,
+                tags: &tags,
+                args: vec![("PORT".into(), "8000".into())],
+                labels: vec![("todo-chatbot.service".into(), "a".into())],
+                ca: Some("/ca.crt"),
+            },
+        );
         assert_eq!(
             told.join(" "),
             "docker build --progress plain --file docker/a.Dockerfile --tag todo:1 --build-arg PORT=8000 \

@@ -18,8 +18,9 @@ pub fn build(module: &Module, out: &str) -> Vec<String> {
     argv!("go build -v -trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags {link} -o {out} {packages...}")
 }
 
-pub fn version() -> Vec<String> {
-    argv!("go env GOVERSION GOARCH")
+/// Runs the tests of a module; run in its folder.
+pub fn test() -> Vec<String> {
+    argv!("go test -count=1 ./...")
 }
 
 #[cfg(test)]

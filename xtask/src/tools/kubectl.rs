@@ -62,6 +62,12 @@ pub fn create(kubectl: &str, target: &Target) -> Vec<String> {
     argv!("{kubectl} create --filename - {at...}")
 }
 
+/// Merges what stands on stdin into a live object, `kind/name`.
+pub fn patch(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} patch {name} --type merge --patch-file /dev/stdin {at...}")
+}
+
 pub fn logs(kubectl: &str, target: &Target, pod: &str, container: &str, previous: bool) -> Vec<String> {
     let at = at(target);
     let previous: &[&str] = if previous { &["--previous"] } else { &[] };

@@ -32,11 +32,9 @@ pub fn start(minikube: &str, cluster: &Cluster, node_image: Option<&str>, root: 
         // The docker driver refuses root without it.
         more.push("--force".to_string());
     }
-    argv!("{minikube} start --profile {name} --driver {driver} --container-runtime {runtime} --kubernetes-version v{kubernetes} --cpus {cpus} --memory {memory} --cni bridge {ports} --wait apiserver,system_pods,default_sa,kubelet --interactive=false --delete-on-failure=false {more...}")
-}
-
-pub fn stop(minikube: &str, name: &str) -> Vec<String> {
-    argv!("{minikube} stop --profile {name}")
+    argv!(
+        "{minikube} start --profile {name} --driver {driver} --container-runtime {runtime} --kubernetes-version v{kubernetes} --cpus {cpus} --memory {memory} --cni bridge {ports} --wait apiserver,system_pods,default_sa,kubelet --interactive=false --delete-on-failure=false {more...}"
+    )
 }
 
 pub fn delete(minikube: &str, name: &str) -> Vec<String> {

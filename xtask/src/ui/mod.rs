@@ -91,14 +91,6 @@ impl Ui {
         }
     }
 
-    /// What the command was asked for; goes to stdout in every mode but JSON's, where it is an event.
-    pub fn result(&self, text: &str) {
-        match self.mode {
-            Mode::Json => self.event("result", json!({ "text": text })),
-            _ => println!("{text}"),
-        }
-    }
-
     /// A result that a program may read: in JSON mode the value, else the text.
     pub fn answer(&self, text: &str, value: serde_json::Value) {
         match self.mode {
@@ -126,7 +118,8 @@ impl Ui {
     }
 
     fn spinner(&self, name: &str) -> ProgressBar {
-        let style = ProgressStyle::with_template("{spinner} {prefix:<28} {elapsed:>5}  {wide_msg}").expect("the template is valid");
+        let style = ProgressStyle::with_template("{spinner} {prefix:<28} {elapsed:>5}  {wide_msg}")
+            .expect("the template is valid");
         let bar = self.bars.add(ProgressBar::new_spinner().with_style(style).with_prefix(name.to_string()));
         bar.enable_steady_tick(Duration::from_millis(120));
         bar

@@ -16,9 +16,14 @@ const ASK: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug)]
 pub enum Found {
-    Good { path: String, version: String },
+    Good {
+        path: String,
+        version: String,
+    },
     /// What was on PATH and why it won't do.
-    Missing { refused: Vec<String> },
+    Missing {
+        refused: Vec<String>,
+    },
 }
 
 impl Found {
@@ -48,21 +53,27 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
             let daemon = found.path().and_then(|path| ask_daemon(spawn, &path));
             (found, daemon)
         });
-        let minikube = scope.spawn(|| look("minikube", &tools.minikube, plan.built("minikube", "minikube"), |path| ask_minikube(spawn, path)));
+        let minikube = scope.spawn(|| {
+            look("minikube", &tools.minikube, plan.built("minikube", "minikube"), |path| ask_minikube(spawn, path))
+        });
         let helm = scope.spawn(|| look("helm", &tools.helm, plan.built("helm", "helm"), |path| ask_helm(spawn, path)));
-        let kubectl = scope.spawn(|| look("kubectl", &tools.kubectl, plan.built("kubernetes", "kubectl"), |path| ask_kubectl(spawn, path)));
+        let kubectl = scope.spawn(|| {
+            look("kubectl", &tools.kubectl, plan.built("kubernetes", "kubectl"), |path| ask_kubectl(spawn, path))
+        });
         let (docker, daemon) = docker.join().expect("looking for docker does not panic");
-        let joined = |found: std::thread::ScopedJoinHandle<Found>| found.join().expect("looking for a tool does not panic");
+        let joined =
+            |found: std::thread::ScopedJoinHandle<Found>| found.join().expect("looking for a tool does not panic");
         Ok(All { docker, daemon, minikube: joined(minikube), helm: joined(helm), kubectl: joined(kubectl) })
     })
 }
 
-/// Tries what is on PATH in its order, then what was built; the first that does the work wins.
+/// Tries what is on PATH in its order; the first that does the work wins. What was built at the pinned version needs no
+/// asking.
 fn look(name: &str, wanted: &Tool, built: Option<String>, ask: impl Fn(&str) -> Result<String, String>) -> Found {
     let on_path = which::which_all(name).into_iter().flatten().map(|path| path.display().to_string());
     let mut refused = Vec::new();
     let mut seen = Vec::new();
-    for path in on_path.chain(built) {
+    for path in on_path {
         // /bin is often a link to /usr/bin: the same file need not be asked twice.
         let real = std::fs::canonicalize(&path).unwrap_or_default();
         if seen.contains(&real) {
@@ -74,7 +85,10 @@ fn look(name: &str, wanted: &Tool, built: Option<String>, ask: impl Fn(&str) -> 
             Err(reason) => refused.push(format!("{path} {reason}")),
         }
     }
-    Found::Missing { refused }
+    match built {
+        Some(path) => Found::Good { path, version: wanted.pinned.clone().unwrap_or_default() },
+        None => Found::Missing { refused },
+    }
 }
 
 fn recent_enough(wanted: &Tool, version: String) -> Result<String, String> {
@@ -111,8 +125,13 @@ fn ask_helm(spawn: &Spawn, path: &str) -> Result<String, String> {
 }
 
 fn ask_kubectl(spawn: &Spawn, path: &str) -> Result<String, String> {
-    read(spawn, kubectl::client_check(path))?;
-    let version = read(spawn, kubectl::version(path))?;
+    // Some clients are wrappers that take their time: both questions at once.
+    let (works, version) = std::thread::scope(|scope| {
+        let works = scope.spawn(|| read(spawn, kubectl::client_check(path)));
+        let version = read(spawn, kubectl::version(path));
+        (works.join().expect("asking does not panic"), version)
+    });
+    let version = works.and(version)?;
     kubectl::parse_version(&version).ok_or_else(|| "does not tell its version".to_string())
 }
 

@@ -95,7 +95,10 @@ fn consent(ctx: &Context, changes: &[Vec<String>]) -> Result<()> {
         return Ok(());
     }
     let commands: Vec<String> = changes.iter().map(|argv| format!("    {}", display(argv))).collect();
-    let told = format!("this machine must be changed first:\n{}\nNext: run the same command with --yes, or run these yourself", commands.join("\n"));
+    let told = format!(
+        "this machine must be changed first:\n{}\nNext: run the same command with --yes, or run these yourself",
+        commands.join("\n")
+    );
     Err(Stop::needs_setup(told).into())
 }
 
@@ -103,12 +106,17 @@ fn consent(ctx: &Context, changes: &[Vec<String>]) -> Result<()> {
 fn refuse_foreign_daemon() -> Result<()> {
     for variable in ["DOCKER_HOST", "DOCKER_CONTEXT"] {
         if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty() && value != "default") {
-            let told = format!("{variable} is {value}, and no docker daemon answers there\nNext: start that daemon, or unset {variable}");
+            let told = format!(
+                "{variable} is {value}, and no docker daemon answers there\nNext: start that daemon, or unset {variable}"
+            );
             return Err(Stop::needs_setup(told).into());
         }
     }
     if !cfg!(target_os = "linux") {
-        return Err(Stop::needs_setup("no docker daemon answers\nNext: start Docker Desktop, or another docker, and try again").into());
+        return Err(Stop::needs_setup(
+            "no docker daemon answers\nNext: start Docker Desktop, or another docker, and try again",
+        )
+        .into());
     }
     Ok(())
 }
@@ -131,7 +139,9 @@ fn check_runtime(found: &All, plan: &Plan) -> Result<()> {
 
 /// A daemon that was killed leaves its pid behind, and refuses to start if another process has that number now.
 fn clear_stale_pids() -> Result<()> {
-    for (file, program) in [("/var/run/docker.pid", "dockerd"), ("/var/run/docker/containerd/containerd.pid", "containerd")] {
+    for (file, program) in
+        [("/var/run/docker.pid", "dockerd"), ("/var/run/docker/containerd/containerd.pid", "containerd")]
+    {
         let Ok(text) = fs::read_to_string(file) else { continue };
         let name = fs::read_to_string(format!("/proc/{}/comm", text.trim())).unwrap_or_default();
         if name.trim() != program {

@@ -32,7 +32,6 @@ pub struct Plan {
     debian: String,
     node: String,
     rust: String,
-    sysroot: String,
     cluster_cache: PathBuf,
     minikube_cache: PathBuf,
     shim: bool,
@@ -52,7 +51,10 @@ impl Plan {
             }
             keys.insert(name.clone(), content.short());
         }
-        let modules = keys.iter().map(|(name, key)| (name.clone(), ctx.folders.cache.join("go").join(format!("{name}-{key}")))).collect();
+        let modules = keys
+            .iter()
+            .map(|(name, key)| (name.clone(), ctx.folders.cache.join("go").join(format!("{name}-{key}"))))
+            .collect();
         let key = |name: &str| keys.get(name).map(String::as_str).unwrap_or_default();
         let recipe = |file: &str| Content::default().files(root, &[Path::new(DOCKERFILES).join(file)]);
         let local = |name: &str, key: String| format!("{}.local/{name}:{key}", ctx.config.project);
@@ -63,16 +65,16 @@ impl Plan {
             .word(key("crictl"))
             .word(if shim { key("runc-shim") } else { "" })
             .short();
-        let (rustc, sysroot) = rust_toolchain(ctx)?;
-        let rust = recipe("builder.Dockerfile")?.word(&debian).word(&rustc).short();
+        let rust = recipe("builder.Dockerfile")?.word(&debian).word(env!("RUSTC_VERSION")).short();
         let control_plane = ["kubernetes", "coredns", "etcd", "storage", "pause"];
-        let cluster = control_plane.iter().fold(recipe("control-plane.Dockerfile")?.word(&node), |content, name| content.word(key(name)));
+        let cluster = control_plane
+            .iter()
+            .fold(recipe("control-plane.Dockerfile")?.word(&node), |content, name| content.word(key(name)));
         Ok(Plan {
             modules,
             debian: local("debian", debian),
             node: local("node", node),
             rust: local("rust", rust),
-            sysroot,
             cluster_cache: ctx.folders.cache.join("cluster").join(cluster.short()),
             minikube_cache: ctx.folders.minikube_home().join("cache"),
             shim,
@@ -82,7 +84,11 @@ impl Plan {
 
     /// A binary that was built from a module, if it was.
     pub fn built(&self, module: &str, binary: &str) -> Option<String> {
-        self.modules.get(module).map(|folder| folder.join(binary)).filter(|path| path.exists()).map(|path| path.display().to_string())
+        self.modules
+            .get(module)
+            .map(|folder| folder.join(binary))
+            .filter(|path| path.exists())
+            .map(|path| path.display().to_string())
     }
 
     pub fn images(&self) -> Images {
@@ -131,7 +137,9 @@ impl Plan {
         let mut spawn = ctx.spawn.clone();
         spawn.env.extend(go::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
         let build = go::build(module, &partial.display().to_string());
-        spawn.run(command(build, ctx.config.deadlines.bootstrap).folder(ctx.root.join(module_folder(name))).on_line(&show))?;
+        spawn.run(
+            command(build, ctx.config.deadlines.bootstrap).folder(ctx.root.join(module_folder(name))).on_line(&show),
+        )?;
         for (from, to) in &module.rename {
             fs::rename(partial.join(from), partial.join(to)).with_context(|| format!("{name} did not build {from}"))?;
         }
@@ -157,20 +165,25 @@ impl Plan {
     }
 
     fn is_linked(&self) -> bool {
-        self.cluster_cache.exists() && fs::read_link(&self.minikube_cache).is_ok_and(|target| target == self.cluster_cache)
+        self.cluster_cache.exists()
+            && fs::read_link(&self.minikube_cache).is_ok_and(|target| target == self.cluster_cache)
     }
 }
 
 /// Makes what is missing: tools alone where registries answer (`public`), else everything.
 pub fn make(ctx: &Context, plan: &Plan, found: &All, daemon: &Daemon, public: bool) -> Result<()> {
     let docker = &found.docker.path().context("docker was found before")?;
-    let tools = [("minikube", found.minikube.path()), ("helm", found.helm.path()), ("kubernetes", found.kubectl.path())];
+    let tools =
+        [("minikube", found.minikube.path()), ("helm", found.helm.path()), ("kubernetes", found.kubectl.path())];
     let missing_tools = tools.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| *name);
     let modules: Vec<&str> = match public {
         true => missing_tools.collect(),
         false => ["kubernetes", "minikube", "crictl", "runc-shim", "pause", "helm", "coredns", "storage", "etcd"]
             .into_iter()
-            .filter(|name| !(matches!(*name, "minikube" | "helm") && tools.iter().any(|(tool, path)| tool == name && path.is_some())))
+            .filter(|name| {
+                !(matches!(*name, "minikube" | "helm")
+                    && tools.iter().any(|(tool, path)| tool == name && path.is_some()))
+            })
             .filter(|name| *name != "runc-shim" || plan.shim)
             .collect(),
     };
@@ -181,7 +194,11 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, daemon: &Daemon, public: bo
     let names: Vec<String> = modules.iter().map(|name| name.to_string()).collect();
     let mut tasks: Vec<Task> = modules
         .into_iter()
-        .map(|name| Task { name: name.to_string(), needs: Vec::new(), run: Box::new(move || plan.build_module(ctx, name)) })
+        .map(|name| Task {
+            name: name.to_string(),
+            needs: Vec::new(),
+            run: Box::new(move || plan.build_module(ctx, name)),
+        })
         .collect();
     if !public {
         let local = plan.local_images(docker, ctx)?;
@@ -229,7 +246,9 @@ fn make_debian(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
     let folder = fresh_folder(&ctx.folders.cache.join("debian"))?;
     let archive = folder.join("base.tar").display().to_string();
     let show = |line: &str| step.update(line);
-    ctx.spawn.run(command(apt::debootstrap(&ctx.config.mirrors.suite, &archive), ctx.config.deadlines.build).on_line(&show))?;
+    ctx.spawn.run(
+        command(apt::debootstrap(&ctx.config.mirrors.suite, &archive), ctx.config.deadlines.build).on_line(&show),
+    )?;
     ctx.spawn.run(command(docker::import(docker, &archive, &plan.debian), SHORT))?;
     fs::remove_dir_all(&folder)?;
     step.done(&plan.debian);
@@ -256,8 +275,11 @@ fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
 
 fn make_rust(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
     let step = ctx.ui.step("make the Rust builder image");
+    let sysroot = ctx.spawn.run(command(crate::argv!("rustc --print sysroot"), SHORT))?;
     let arguments = vec![("BASE_IMAGE".to_string(), plan.debian.clone())];
-    build(ctx, docker, "builder.Dockerfile", Path::new(&plan.sysroot), None, &plan.rust, arguments, &|line| step.update(line))?;
+    build(ctx, docker, "builder.Dockerfile", Path::new(sysroot.trim()), None, &plan.rust, arguments, &|line| {
+        step.update(line)
+    })?;
     step.done(&plan.rust);
     Ok(())
 }
@@ -318,15 +340,18 @@ fn build(
     show: &(dyn Fn(&str) + Sync),
 ) -> Result<()> {
     args.extend(proxies());
-    let told = docker::build(docker, &Build {
-        dockerfile: &ctx.path(Path::new(DOCKERFILES).join(dockerfile)),
-        context: &context.display().to_string(),
-        target,
-        tags: &[tag.to_string()],
-        args,
-        labels: Vec::new(),
-        ca: None,
-    });
+    let told = docker::build(
+        docker,
+        &Build {
+            dockerfile: &ctx.path(Path::new(DOCKERFILES).join(dockerfile)),
+            context: &context.display().to_string(),
+            target,
+            tags: &[tag.to_string()],
+            args,
+            labels: Vec::new(),
+            ca: None,
+        },
+    );
     ctx.spawn.run(command(told, ctx.config.deadlines.build).on_line(show))?;
     Ok(())
 }
@@ -389,16 +414,11 @@ fn rename_image(from: &Path, to: &Path, reference: &str) -> Result<()> {
     Ok(())
 }
 
-/// The compiler's version and where it lies.
-fn rust_toolchain(ctx: &Context) -> Result<(String, String)> {
-    let read = |argv| Ok::<_, anyhow::Error>(ctx.spawn.run(command(argv, SHORT))?.trim().to_string());
-    Ok((read(crate::argv!("rustc --version"))?, read(crate::argv!("rustc --print sysroot"))?))
-}
-
 /// Whether containers need a shim before runc: the bounding set lacks CAP_SYS_RESOURCE (bit 24), or cgroups are v1.
 fn needs_shim() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    cfg!(target_os = "linux") && (lacks_sys_resource(&status) || !Path::new("/sys/fs/cgroup/cgroup.controllers").exists())
+    cfg!(target_os = "linux")
+        && (lacks_sys_resource(&status) || !Path::new("/sys/fs/cgroup/cgroup.controllers").exists())
 }
 
 fn lacks_sys_resource(status: &str) -> bool {
@@ -427,7 +447,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("a.tar"), folder.path().join("b.tar"));
         let mut builder = tar::Builder::new(fs::File::create(&from).unwrap());
-        for (name, text) in [("layer", "bytes"), ("manifest.json", r#"[{"Config":"c","RepoTags":["own:1"]}]"#), ("repositories", "{}")] {
+        for (name, text) in
+            [("layer", "bytes"), ("manifest.json", r#"[{"Config":"c","RepoTags":["own:1"]}]"#), ("repositories", "{}")]
+        {
             let mut header = tar::Header::new_gnu();
             header.set_size(text.len() as u64);
             header.set_mode(0o644);

@@ -59,8 +59,10 @@ pub fn observe(ctx: &Context) -> Result<(find::All, Option<Ready>)> {
 
 /// A line for each thing that is not there, with the reason.
 pub fn missing(found: &find::All) -> Vec<String> {
-    let tools = [("docker", &found.docker), ("minikube", &found.minikube), ("helm", &found.helm), ("kubectl", &found.kubectl)];
-    let mut lines: Vec<String> = tools.iter().filter(|(_, tool)| tool.path().is_none()).map(|(name, tool)| tool.explain(name)).collect();
+    let tools =
+        [("docker", &found.docker), ("minikube", &found.minikube), ("helm", &found.helm), ("kubectl", &found.kubectl)];
+    let mut lines: Vec<String> =
+        tools.iter().filter(|(_, tool)| tool.path().is_none()).map(|(name, tool)| tool.explain(name)).collect();
     if found.docker.path().is_some() && found.daemon.is_none() {
         lines.push("docker: the client is there, but no daemon answers it".to_string());
     }

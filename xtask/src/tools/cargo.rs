@@ -1,0 +1,25 @@
+//! Cargo, for the project's own checks.
+
+use crate::argv;
+
+pub fn fmt(manifest: &str) -> Vec<String> {
+    argv!("cargo fmt --all --check --manifest-path {manifest}")
+}
+
+pub fn clippy(manifest: &str) -> Vec<String> {
+    argv!("cargo clippy --quiet --locked --all-targets --manifest-path {manifest} -- --deny warnings")
+}
+
+pub fn test(manifest: &str) -> Vec<String> {
+    argv!("cargo test --locked --manifest-path {manifest}")
+}
+
+/// The tests that need a database, which others leave out.
+pub fn test_ignored(manifest: &str) -> Vec<String> {
+    argv!("cargo test --locked --manifest-path {manifest} -- --ignored")
+}
+
+/// The command that a contributor types.
+pub fn xtask(manifest: &str, arguments: &[&str]) -> Vec<String> {
+    argv!("cargo run --quiet --manifest-path {manifest} --package xtask -- {arguments...}")
+}
