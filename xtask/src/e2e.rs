@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::http;
 use crate::live;
 use crate::pipeline;
 use crate::process::{Output, Spawn, command};
@@ -231,16 +232,18 @@ impl World<'_> {
     }
 
     fn get(&self, url: &str) -> Result<String> {
-        Ok(ureq::get(url).config().timeout_global(Some(SHORT)).build().call()?.body_mut().read_to_string()?)
+        let mut response = http::agent(SHORT).get(url).call()?;
+        let text = response.body_mut().read_to_string()?;
+        ensure!(response.status().is_success(), "{url} answered {}: {text}", response.status());
+        Ok(text)
     }
 
     fn add_task(&self, title: &str) -> Result<String> {
-        let body = json!({"title": title}).to_string();
         let url = format!("{}/api/tasks", self.url()?);
-        let request =
-            ureq::post(&url).config().timeout_global(Some(SHORT)).build().header("content-type", "application/json");
-        let task: Value = serde_json::from_str(&request.send(body)?.body_mut().read_to_string()?)?;
-        Ok(task["id"].as_str().context("a new task has an id")?.to_string())
+        let request = http::agent(SHORT).post(&url).header("content-type", "application/json");
+        let text = request.send(json!({ "title": title }).to_string())?.body_mut().read_to_string()?;
+        let task: Value = serde_json::from_str(&text).with_context(|| format!("{url} answered {text}"))?;
+        Ok(task["id"].as_str().with_context(|| format!("{url} answered {text}"))?.to_string())
     }
 
     fn expect_task(&self, id: &str) -> Result<()> {

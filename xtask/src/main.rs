@@ -7,6 +7,7 @@ mod content;
 mod context;
 mod doctor;
 mod e2e;
+mod http;
 mod live;
 mod model;
 mod pipeline;
@@ -126,11 +127,18 @@ fn read(root: &Path, file: &str) -> Result<String> {
 fn environment(folders: &Folders) -> Vec<(String, String)> {
     let path = std::env::var("PATH").unwrap_or_default();
     let pair = |name: &str, value: String| (name.to_string(), value);
-    vec![
+    let mut environment = vec![
         pair("DOCKER_BUILDKIT", "1".to_string()),
         pair("MINIKUBE_HOME", folders.minikube_home().display().to_string()),
         pair("MINIKUBE_IN_STYLE", "false".to_string()),
         pair("KUBECONFIG", folders.kubeconfig().display().to_string()),
         pair("PATH", format!("{}:{path}:/usr/sbin:/sbin", folders.cache.join("bin").display())),
-    ]
+    ];
+    // A proxy leads out of this machine; the cluster is on it.
+    for name in ["NO_PROXY", "no_proxy"] {
+        let direct = std::env::var(name).unwrap_or_default();
+        let own = "localhost,127.0.0.1,192.168.0.0/16,10.96.0.0/12";
+        environment.push(pair(name, if direct.is_empty() { own.to_string() } else { format!("{direct},{own}") }));
+    }
+    environment
 }

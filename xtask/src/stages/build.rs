@@ -62,7 +62,7 @@ pub fn ensure(ctx: &Context, tools: &Paths, images: &Images) -> Result<BTreeMap<
 fn tag(ctx: &Context, service: &Service, images: &Images) -> Result<String> {
     let digest = Content::default()
         .files(&ctx.root.join(&service.context), &service.inputs)?
-        .files(&ctx.root, &[service.dockerfile.clone()])?
+        .files(&ctx.root, std::slice::from_ref(&service.dockerfile))?
         .word(&service.port.to_string())
         .word(base_argument(images, service.base).as_ref().map_or("", |(_, image)| image))
         .short();

@@ -10,6 +10,7 @@ use ureq::http::{Request, Response};
 
 use crate::config::{Call, Check, Step};
 use crate::context::Context;
+use crate::http;
 use crate::live::{self, Endpoint};
 use crate::poll;
 use crate::process::Background;
@@ -35,12 +36,7 @@ pub fn run(ctx: &Context, tools: &Paths) -> Result<()> {
     let step = ctx.ui.step("smoke checks");
     let started = Instant::now();
     let mut endpoints = Endpoints { ctx, tools, open: BTreeMap::new(), live: live::endpoints(ctx, tools)? };
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(REQUEST))
-        .http_status_as_error(false)
-        .proxy(None)
-        .build()
-        .into();
+    let agent = http::agent(REQUEST);
     let mut failures = Vec::new();
     for check in &ctx.config.smoke {
         step.update(&check.name);
@@ -121,7 +117,7 @@ fn ask(agent: &ureq::Agent, base: &str, check: &Check) -> Result<(), Refusal> {
     for step in &check.steps {
         let url = format!("{base}{}", fill(&step.path, &saved));
         let text = match &step.call {
-            Call::Http { method, body, status } => http(agent, method, &url, body.as_ref(), *status)?,
+            Call::Http { method, body, status } => request(agent, method, &url, body.as_ref(), *status)?,
             Call::Mcp { tool, arguments } => mcp(agent, &url, tool, arguments)?,
         };
         judge(step, &text, &mut saved).map_err(|why| Refusal::Wrong(format!("{url}: {why}")))?;
@@ -152,7 +148,7 @@ fn judge(step: &Step, text: &str, saved: &mut BTreeMap<String, String>) -> Resul
     Ok(())
 }
 
-fn http(agent: &ureq::Agent, method: &str, url: &str, body: Option<&Value>, wanted: u16) -> Result<String, Refusal> {
+fn request(agent: &ureq::Agent, method: &str, url: &str, body: Option<&Value>, wanted: u16) -> Result<String, Refusal> {
     let request = Request::builder().method(method).uri(url);
     let answered = match body {
         Some(body) => {

@@ -266,8 +266,9 @@ fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
     if plan.shim {
         fs::copy(plan.modules["runc-shim"].join("runc-shim"), context.join("shim/runc"))?;
     }
-    let arguments = vec![("BASE_IMAGE".to_string(), plan.debian.clone())];
-    build(ctx, docker, "node.Dockerfile", &context, None, &plan.node, arguments, &|line| step.update(line))?;
+    let from = ("BASE_IMAGE", plan.debian.as_str());
+    let image = Image { dockerfile: "node.Dockerfile", context: &context, target: None, tag: &plan.node, from };
+    build(ctx, docker, &image, &|line| step.update(line))?;
     fs::remove_dir_all(&context)?;
     step.done(&plan.node);
     Ok(())
@@ -276,10 +277,9 @@ fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
 fn make_rust(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
     let step = ctx.ui.step("make the Rust builder image");
     let sysroot = ctx.spawn.run(command(crate::argv!("rustc --print sysroot"), SHORT))?;
-    let arguments = vec![("BASE_IMAGE".to_string(), plan.debian.clone())];
-    build(ctx, docker, "builder.Dockerfile", Path::new(sysroot.trim()), None, &plan.rust, arguments, &|line| {
-        step.update(line)
-    })?;
+    let (context, from) = (Path::new(sysroot.trim()), ("BASE_IMAGE", plan.debian.as_str()));
+    let image = Image { dockerfile: "builder.Dockerfile", context, target: None, tag: &plan.rust, from };
+    build(ctx, docker, &image, &|line| step.update(line))?;
     step.done(&plan.rust);
     Ok(())
 }
@@ -305,8 +305,9 @@ fn make_cluster_cache(ctx: &Context, plan: &Plan, docker: &str, arch: &str) -> R
         for (public, target) in &ctx.config.mirrors.images {
             step.update(public);
             let own = format!("{}.local/{target}:cluster", ctx.config.project);
-            let arguments = vec![("NODE_IMAGE".to_string(), plan.node.clone())];
-            build(ctx, docker, "control-plane.Dockerfile", &context, Some(target), &own, arguments, &|_| {})?;
+            let (dockerfile, from) = ("control-plane.Dockerfile", ("NODE_IMAGE", plan.node.as_str()));
+            let image = Image { dockerfile, context: &context, target: Some(target), tag: &own, from };
+            build(ctx, docker, &image, &|_| {})?;
             let saved = context.join("image.tar");
             ctx.spawn.run(command(docker::save_to(docker, &own, &saved.display().to_string()), SHORT))?;
             let archive = partial.join("images").join(arch).join(archive_name(public));
@@ -328,25 +329,26 @@ fn make_cluster_cache(ctx: &Context, plan: &Plan, docker: &str, arch: &str) -> R
     Ok(())
 }
 
-#[allow(clippy::too_many_arguments)]
-fn build(
-    ctx: &Context,
-    docker: &str,
-    dockerfile: &str,
-    context: &Path,
-    target: Option<&str>,
-    tag: &str,
-    mut args: Vec<(String, String)>,
-    show: &(dyn Fn(&str) + Sync),
-) -> Result<()> {
+/// An image made from a Dockerfile of k8s/node.
+struct Image<'a> {
+    dockerfile: &'a str,
+    context: &'a Path,
+    target: Option<&'a str>,
+    tag: &'a str,
+    /// The build argument that names what it starts from, with its value.
+    from: (&'a str, &'a str),
+}
+
+fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync)) -> Result<()> {
+    let mut args = vec![(image.from.0.to_string(), image.from.1.to_string())];
     args.extend(proxies());
     let told = docker::build(
         docker,
         &Build {
-            dockerfile: &ctx.path(Path::new(DOCKERFILES).join(dockerfile)),
-            context: &context.display().to_string(),
-            target,
-            tags: &[tag.to_string()],
+            dockerfile: &ctx.path(Path::new(DOCKERFILES).join(image.dockerfile)),
+            context: &image.context.display().to_string(),
+            target: image.target,
+            tags: &[image.tag.to_string()],
             args,
             labels: Vec::new(),
             ca: None,
