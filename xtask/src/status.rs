@@ -63,10 +63,11 @@ fn pod_line(pod: &Value) -> String {
     let ready = containers().filter(|status| status["ready"] == true).count();
     let restarts: u64 = containers().filter_map(|status| status["restartCount"].as_u64()).sum();
     let image = containers().filter_map(|status| status["image"].as_str()).next().unwrap_or_default();
+    let leaving = pod["metadata"]["deletionTimestamp"].is_string();
     format!(
         "{}  {}  {ready}/{} ready  {restarts} restarts  {}",
         pod["metadata"]["name"].as_str().unwrap_or_default(),
-        pod["status"]["phase"].as_str().unwrap_or_default(),
+        if leaving { "Terminating" } else { pod["status"]["phase"].as_str().unwrap_or_default() },
         containers().count(),
         image.strip_prefix("docker.io/library/").unwrap_or(image)
     )

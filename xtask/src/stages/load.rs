@@ -17,7 +17,7 @@ const SHORT: Duration = Duration::from_secs(30);
 /// Sees to every image on every node, each under the ID that the host has.
 pub fn ensure(ctx: &Context, tools: &Paths, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<()> {
     for node in nodes {
-        let there = list(ctx, tools, node)?;
+        let there = present(ctx, tools, node, built)?;
         let missing: Vec<&Built> =
             built.values().filter(|image| there.get(&image.reference()) != Some(&image.id)).collect();
         if missing.is_empty() {
@@ -29,7 +29,7 @@ pub fn ensure(ctx: &Context, tools: &Paths, nodes: &[String], built: &BTreeMap<S
             ctx.spawn.pipe(save, docker::node_import(&tools.docker, node), ctx.config.deadlines.load)?;
             step.done(&format!("{} into {node}", image.reference()));
         }
-        let there = list(ctx, tools, node)?;
+        let there = present(ctx, tools, node, built)?;
         for image in missing {
             verify(node, image, &there)?;
         }
@@ -40,6 +40,29 @@ pub fn ensure(ctx: &Context, tools: &Paths, nodes: &[String], built: &BTreeMap<S
 pub fn list(ctx: &Context, tools: &Paths, node: &str) -> Result<BTreeMap<String, String>> {
     let told = ctx.spawn.run(command(docker::node_images(&tools.docker, node), SHORT))?;
     docker::parse_node_images(&told).with_context(|| format!("the image list of node {node} cannot be read"))
+}
+
+/// The node's images under the IDs that the host's docker uses. In its classic store that is the digest of an image's
+/// config, which the node lists; in its containerd store it is that of the manifest, which has to be asked for.
+fn present(
+    ctx: &Context,
+    tools: &Paths,
+    node: &str,
+    built: &BTreeMap<String, Built>,
+) -> Result<BTreeMap<String, String>> {
+    let mut there = list(ctx, tools, node)?;
+    if built.values().all(|image| there.get(&image.reference()) == Some(&image.id)) {
+        return Ok(there);
+    }
+    let told = ctx.spawn.run(command(docker::node_manifests(&tools.docker, node), SHORT))?;
+    let manifests = docker::parse_node_manifests(&told);
+    for image in built.values() {
+        let reference = image.reference();
+        if there.contains_key(&reference) && manifests.get(&reference) == Some(&image.id) {
+            there.insert(reference, image.id.clone());
+        }
+    }
+    Ok(there)
 }
 
 fn verify(node: &str, image: &Built, there: &BTreeMap<String, String>) -> Result<()> {

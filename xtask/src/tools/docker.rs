@@ -160,6 +160,20 @@ pub fn parse_node_images(stdout: &str) -> serde_json::Result<BTreeMap<String, St
     Ok(pairs.collect())
 }
 
+/// The images of a node with the digests of their manifests, as a table.
+pub fn node_manifests(docker: &str, node: &str) -> Vec<String> {
+    argv!("{docker} exec {node} ctr --namespace k8s.io images list")
+}
+
+/// Reference to manifest digest from what `node_manifests` printed.
+pub fn parse_node_manifests(stdout: &str) -> BTreeMap<String, String> {
+    let rows = stdout.lines().skip(1).filter_map(|line| {
+        let mut columns = line.split_whitespace();
+        Some((short(columns.next()?).to_string(), columns.nth(1)?.to_string()))
+    });
+    rows.collect()
+}
+
 pub fn node_remove_image(docker: &str, node: &str, image: &str) -> Vec<String> {
     argv!("{docker} exec {node} crictl rmi {image}")
 }
@@ -243,6 +257,13 @@ mod tests {
         assert_eq!(parse_info(""), None);
         let daemon = parse_info("20.10.24|runc|1|/var/lib/docker\n").unwrap();
         assert_eq!((daemon.version.as_str(), daemon.cgroup_version.as_str()), ("20.10.24", "1"));
+    }
+
+    #[test]
+    fn node_manifests_are_read_from_the_table() {
+        let table = "REF TYPE DIGEST SIZE PLATFORMS LABELS\n\
+                     docker.io/library/a:1 application/vnd.oci.image.manifest.v1+json sha256:9 3.5 MiB linux/arm64 -\n";
+        assert_eq!(parse_node_manifests(table), BTreeMap::from([("a:1".to_string(), "sha256:9".to_string())]));
     }
 
     #[test]

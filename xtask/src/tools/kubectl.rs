@@ -28,7 +28,7 @@ pub fn parse_version(stdout: &str) -> Option<String> {
 /// Answers `ok` once the API server serves.
 pub fn ready(kubectl: &str, target: &Target) -> Vec<String> {
     let at = at(target);
-    argv!("{kubectl} get --raw /readyz {at...}")
+    argv!("{kubectl} get --raw /readyz --request-timeout 5s {at...}")
 }
 
 /// Objects of some kinds in the namespace, as a JSON list.

@@ -5,13 +5,19 @@ pub mod find;
 mod machine;
 mod mirrors;
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::context::Context;
+use crate::poll;
+use crate::process::command;
 use crate::stop::Stop;
 use crate::tools;
 use find::Found;
 pub use mirrors::proxies;
+
+const ASK: Duration = Duration::from_secs(8);
 
 /// What the other stages need to know.
 pub struct Ready {
@@ -78,7 +84,7 @@ fn settled(ctx: &Context, found: &find::All, plan: &mirrors::Plan) -> Result<Opt
     }
     let images = if plan.is_complete(&docker, ctx)? {
         plan.images()
-    } else if !plan.has_images(&docker, ctx)? && registry_answers(ctx, &docker) {
+    } else if !plan.has_images(&docker, ctx)? && (has_node(ctx, &docker)? || registry_answers(ctx, &docker)) {
         Images::Public
     } else {
         return Ok(None);
@@ -86,11 +92,16 @@ fn settled(ctx: &Context, found: &find::All, plan: &mirrors::Plan) -> Result<Opt
     Ok(Some(Ready { tools: tools::Paths { docker, minikube, helm, kubectl }, images }))
 }
 
+/// Whether a registry can be reached, asked with a short deadline.
 fn registry_answers(ctx: &Context, docker: &str) -> bool {
-    use crate::process::command;
-    let deadline = std::time::Duration::from_secs(8);
-    let asked = command(tools::docker::manifest_inspect(docker, "registry.k8s.io/pause:3.10"), deadline);
+    let asked = command(tools::docker::manifest_inspect(docker, "registry.k8s.io/pause:3.10"), ASK);
     ctx.spawn.output(asked).is_ok_and(|output| output.success)
+}
+
+/// A node that was made without images of ours came from a registry: that holds even while the network is away.
+fn has_node(ctx: &Context, docker: &str) -> Result<bool> {
+    let asked = command(tools::docker::container_state(docker, &ctx.config.cluster.name), ASK);
+    Ok(ctx.spawn.output(asked)?.success)
 }
 
 /// One run at a time; the second waits and says so.
@@ -99,7 +110,9 @@ fn lock(ctx: &Context) -> Result<std::fs::File> {
     let file = std::fs::File::create(ctx.folders.state.join("bootstrap.lock"))?;
     if file.try_lock().is_err() {
         ctx.ui.say("another run is setting the machine up; waiting for it to end");
-        file.lock()?;
+        let deadline = ctx.config.deadlines.bootstrap;
+        let locked = poll::until(&ctx.spawn.interrupt, deadline, || Ok(file.try_lock().is_ok().then_some(())))?;
+        locked.ok_or_else(|| Stop::deadline(format!("another run has not ended after {} s", deadline.as_secs())))?;
     }
     Ok(file)
 }
