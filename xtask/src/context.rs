@@ -74,3 +74,11 @@ impl Context {
         self.root.join(relative).display().to_string()
     }
 }
+
+/// The proxy variables that are set; docker knows these build arguments and keeps them out of an image's history.
+pub fn proxies() -> Vec<(String, String)> {
+    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]
+        .iter()
+        .filter_map(|name| Some((name.to_string(), std::env::var(name).ok().filter(|value| !value.is_empty())?)))
+        .collect()
+}

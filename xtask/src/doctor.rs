@@ -4,8 +4,9 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::context::Context;
+use crate::model::image::Images;
+use crate::stages::bootstrap;
 use crate::stages::bootstrap::find::Found;
-use crate::stages::bootstrap::{self, Images};
 use crate::stages::cluster::{self, State};
 use crate::stop::Stop;
 

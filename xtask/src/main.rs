@@ -7,6 +7,7 @@ mod content;
 mod context;
 mod doctor;
 mod e2e;
+mod graph;
 mod http;
 mod live;
 mod model;

@@ -8,9 +8,9 @@ use anyhow::Result;
 
 use crate::context::Context;
 use crate::live;
+use crate::model::image::Built;
 use crate::process::command;
-use crate::stages::bootstrap::{self, Images, Ready};
-use crate::stages::build::Built;
+use crate::stages::bootstrap::{self, Ready};
 use crate::stages::cluster::State;
 use crate::stages::verify::Outcome;
 use crate::stages::{build, cluster, deploy, diagnose, load, secret, smoke, verify};
@@ -24,7 +24,7 @@ pub fn up(ctx: &Context) -> Result<()> {
     let tools = &ready.tools;
     // Images need docker alone, and a first build takes minutes: the cluster comes up beside it.
     let (built, made) = std::thread::scope(|scope| {
-        let made = scope.spawn(|| cluster::ensure(ctx, tools, node_image(&ready.images)));
+        let made = scope.spawn(|| cluster::ensure(ctx, tools, ready.images.node()));
         let built = build::ensure(ctx, tools, &ready.images);
         (built, made.join().expect("making the cluster does not panic"))
     });
@@ -116,13 +116,6 @@ pub fn set_up(ctx: &Context) -> Result<Ready> {
     let ready = bootstrap::ensure(ctx)?;
     link_tools(ctx, &ready.tools)?;
     Ok(ready)
-}
-
-pub fn node_image(images: &Images) -> Option<&str> {
-    match images {
-        Images::Public => None,
-        Images::Local { node, .. } => Some(node),
-    }
 }
 
 fn release(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>) -> Result<Option<String>> {

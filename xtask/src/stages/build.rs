@@ -7,31 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::bootstrap::Images;
 use crate::config::{Base, Service};
 use crate::content::{Content, list_files};
-use crate::context::Context;
+use crate::context::{Context, proxies};
+use crate::model::image::{Built, Images};
 use crate::process::command;
 use crate::stop::Stop;
 use crate::tools::Paths;
 use crate::tools::docker::{self, Build};
 
 const SHORT: Duration = Duration::from_secs(60);
-
-/// An image that is there, on the host.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Built {
-    pub repository: String,
-    pub tag: String,
-    /// The image's ID, `sha256:…`.
-    pub id: String,
-}
-
-impl Built {
-    pub fn reference(&self) -> String {
-        format!("{}:{}", self.repository, self.tag)
-    }
-}
 
 /// Sees to an image for each service, and returns them by the service's name.
 pub fn ensure(ctx: &Context, tools: &Paths, images: &Images) -> Result<BTreeMap<String, Built>> {
@@ -95,7 +80,7 @@ fn build(
     let reference = format!("{}:{tag}", service.image);
     let mut args = vec![("PORT".to_string(), service.port.to_string()), ("VERSION".to_string(), tag.to_string())];
     args.extend(base_argument(images, service.base).map(|(name, image)| (name.to_string(), image.to_string())));
-    args.extend(super::bootstrap::proxies());
+    args.extend(proxies());
     let ca = ca_bundle();
     let told = docker::build(
         &tools.docker,

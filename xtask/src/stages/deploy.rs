@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::build::Built;
 use crate::config::Config;
 use crate::content::list_files;
 use crate::context::Context;
 use crate::live;
+use crate::model::image::Built;
 use crate::model::subset::differences;
 use crate::process::command;
 use crate::tools::helm::Chart;

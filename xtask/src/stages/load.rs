@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::build::Built;
 use crate::context::Context;
+use crate::model::image::Built;
 use crate::process::command;
 use crate::stop::Stop;
 use crate::tools::Paths;

@@ -5,7 +5,6 @@ pub mod build;
 pub mod cluster;
 pub mod deploy;
 pub mod diagnose;
-pub mod graph;
 pub mod load;
 pub mod secret;
 pub mod smoke;

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::Images;
 use super::find::All;
 use crate::config::module_folder;
 use crate::content::Content;
-use crate::context::Context;
+use crate::context::{Context, proxies};
+use crate::graph::{self, Task};
+use crate::model::image::Images;
 use crate::process::command;
-use crate::stages::graph::{self, Task};
 use crate::tools::docker::{Build, Daemon};
 use crate::tools::{apt, docker, go};
 
@@ -356,14 +356,6 @@ fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync
     );
     ctx.spawn.run(command(told, ctx.config.deadlines.build).on_line(show))?;
     Ok(())
-}
-
-/// The proxy variables that are set; docker knows these arguments and keeps them out of an image's history.
-pub fn proxies() -> Vec<(String, String)> {
-    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]
-        .iter()
-        .filter_map(|name| Some((name.to_string(), std::env::var(name).ok().filter(|value| !value.is_empty())?)))
-        .collect()
 }
 
 /// A folder to be filled and then renamed to `wanted`; what an interrupted run left there is gone.

@@ -10,12 +10,12 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::context::Context;
+use crate::model::image::Images;
 use crate::poll;
 use crate::process::command;
 use crate::stop::Stop;
 use crate::tools;
 use find::Found;
-pub use mirrors::proxies;
 
 const ASK: Duration = Duration::from_secs(8);
 
@@ -23,15 +23,6 @@ const ASK: Duration = Duration::from_secs(8);
 pub struct Ready {
     pub tools: tools::Paths,
     pub images: Images,
-}
-
-/// Where base images come from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Images {
-    /// From registries, under their public names.
-    Public,
-    /// Made here: references of the node, the Debian base and the Rust builder.
-    Local { node: String, debian: String, rust: String },
 }
 
 /// Observes, and makes what is missing.
