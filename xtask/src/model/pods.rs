@@ -77,7 +77,7 @@ fn container_trouble(status: &Value) -> Option<(String, bool, bool)> {
         "CreateContainerError" | "RunContainerError" => {
             Some((format!("its container cannot be started: {message}"), false, true))
         }
-        "CrashLoopBackOff" => Some((format!("crashed {restarts} times, last with {}", ending(last)), true, true)),
+        "CrashLoopBackOff" => Some((crashes(restarts, last), true, true)),
         _ => {
             let ended = &status["state"]["terminated"];
             if ended.is_object() && ended["exitCode"] != 0 {
@@ -85,9 +85,14 @@ fn container_trouble(status: &Value) -> Option<(String, bool, bool)> {
             }
             // One crash may be a start that came too early; a second one is a fault.
             (restarts > 0 && last.is_object() && status["ready"] != true && last["exitCode"] != 0)
-                .then(|| (format!("crashed {restarts} times, last with {}", ending(last)), true, restarts > 1))
+                .then(|| (crashes(restarts, last), true, restarts > 1))
         }
     }
+}
+
+fn crashes(restarts: u64, last: &Value) -> String {
+    let times = if restarts == 1 { "once".to_string() } else { format!("{restarts} times, last") };
+    format!("crashed {times} with {}", ending(last))
 }
 
 fn ending(terminated: &Value) -> String {
@@ -145,7 +150,7 @@ mod tests {
             "name": "backend", "restartCount": 1, "ready": false, "state": {"running": {}},
             "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
         })));
-        assert_eq!(found[0].why, "crashed 1 times, last with exit code 137: out of memory, see its limits");
+        assert_eq!(found[0].why, "crashed once with exit code 137: out of memory, see its limits");
         assert!(!found[0].fatal);
     }
 

@@ -173,9 +173,17 @@ fn reason(ctx: &Context, tools: &Paths, rendered: &str) -> Result<Option<String>
     changes.sort_by_key(|change| (!change.contains(".image is "), change.contains("metadata.")));
     if let Some(first) = changes.first() {
         let more = changes.len() - 1;
-        return Ok(Some(if more == 0 { first.clone() } else { format!("{first}, and {more} more") }));
+        let first = shorten(first);
+        return Ok(Some(if more == 0 { first } else { format!("{first}, and {more} more") }));
     }
     Ok((documents(&applied) != documents(rendered)).then(|| "the manifest changed".to_string()))
+}
+
+/// `deployment/a: spec.template.spec.containers[a].image is …` without all but the last of its path.
+fn shorten(difference: &str) -> String {
+    let Some((object, rest)) = difference.split_once(": ") else { return difference.to_string() };
+    let (path, told) = rest.split_once(" is ").unwrap_or((rest, "other"));
+    format!("{object}: {} is {told}", path.rsplit('.').next().unwrap_or(path))
 }
 
 /// What of the wanted objects is not live, an entry a difference.
@@ -248,6 +256,13 @@ mod tests {
         let edited = json!({"kind": "Service", "metadata": {"name": "a", "uid": "1"}, "spec": {"x": 2}});
         assert_eq!(drift(&wanted, &[edited]), ["service/a: spec.x is 2 instead of 1"]);
         assert_eq!(drift(&wanted, &wanted), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_reason_names_the_object_and_the_field() {
+        let long = "deployment/a: spec.template.spec.containers[a].image is \"x:1\" instead of \"x:2\"";
+        assert_eq!(shorten(long), "deployment/a: image is \"x:1\" instead of \"x:2\"");
+        assert_eq!(shorten("service/a is absent"), "service/a is absent");
     }
 
     #[test]

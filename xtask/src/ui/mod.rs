@@ -43,7 +43,6 @@ pub struct Ui {
 pub struct Stage {
     pub name: String,
     pub took: Duration,
-    pub detail: String,
 }
 
 /// Something under way. Dropped without `done`, it counts as failed.
@@ -182,7 +181,7 @@ impl Step<'_> {
 
     pub fn done(mut self, detail: &str) {
         self.end(detail, true);
-        let stage = Stage { name: self.name.clone(), took: self.started.elapsed(), detail: detail.to_string() };
+        let stage = Stage { name: self.name.clone(), took: self.started.elapsed() };
         self.ui.stages.lock().unwrap().push(stage);
     }
 

@@ -25,12 +25,8 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_the_total_is_the_last_line() {
-        let stage = |name: &str, ms| Stage {
-            name: name.to_string(),
-            took: Duration::from_millis(ms),
-            detail: "done".to_string(),
-        };
+        let stage = |name: &str, ms| Stage { name: name.to_string(), took: Duration::from_millis(ms) };
         let text = render("up", &[stage("build", 1200), stage("load image", 12_340)], Duration::from_secs(15));
-        assert_eq!(text, "  build           1.2 s  done\n  load image     12.3 s  done\nup (15.0 s)");
+        assert_eq!(text, "  build           1.2 s\n  load image     12.3 s\nup (15.0 s)");
     }
 }
