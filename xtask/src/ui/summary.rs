@@ -11,8 +11,7 @@ pub fn render(headline: &str, stages: &[Stage], total: Duration) -> String {
         .iter()
         .map(|stage| {
             let padding = " ".repeat(width - stage.name.chars().count());
-            let line = format!("  {}{padding}  {:>7.1} s  {}", stage.name, stage.took.as_secs_f64(), stage.detail);
-            line.trim_end().to_string()
+            format!("  {}{padding}  {:>7.1} s", stage.name, stage.took.as_secs_f64())
         })
         .collect();
     lines.push(format!("{headline} ({:.1} s)", total.as_secs_f64()));
