@@ -35,6 +35,9 @@ pub fn ensure(ctx: &Context) -> Result<Ready> {
     }
     machine::ensure_docker(ctx, &found, &plan)?;
     let found = find::all(ctx, &plan)?;
+    if let Some(ready) = settled(ctx, &found, &plan)? {
+        return Ok(ready);
+    }
     let docker = found.docker.path().ok_or_else(|| Stop::needs_setup(found.docker.explain("docker")))?;
     let daemon = found.daemon.clone().ok_or_else(|| Stop::needs_setup("the docker daemon does not answer"))?;
     let public = !plan.has_images(&docker, ctx)? && registry_answers(ctx, &docker);
