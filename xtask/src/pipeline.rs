@@ -106,8 +106,9 @@ pub fn need_running(ctx: &Context, state: State) -> Result<()> {
         State::Running => return Ok(()),
         State::Absent => format!("there is no cluster {name}"),
         State::Stopped => format!("the cluster {name} is stopped"),
-        State::Unreachable => format!("the cluster {name} runs, and its API server does not answer"),
-        State::Orphaned => format!("a node {name} runs, and its keys are gone"),
+        State::Unfinished => format!("the making of the cluster {name} was interrupted"),
+        State::Unready(why) => format!("the cluster {name} runs and does not serve: {why}"),
+        State::Orphaned => format!("there is a node named {name}, and its keys are gone"),
     };
     Err(Stop::needs_setup(format!("{told}\nNext: cargo xtask up")).into())
 }

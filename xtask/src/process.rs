@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, PipeReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -133,7 +134,8 @@ impl Spawn {
         let mut expression = duct::cmd(&argv[0], &argv[1..]).unchecked().before_spawn(|child| {
             // Duct kills direct children only: a group of its own lets a signal reach their children too, and keeps
             // the terminal's Ctrl-C from reaching them before us.
-            std::os::unix::process::CommandExt::process_group(child, 0);
+            child.process_group(0);
+            end_with_parent(child);
             Ok(())
         });
         for (name, value) in &self.env {
@@ -219,6 +221,15 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         end(&self.handle, Signal::TERM);
+    }
+}
+
+/// Has the kernel end a child whose parent is killed without a chance to do it.
+fn end_with_parent(child: &mut std::process::Command) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; this is one prctl and allocates nothing.
+    unsafe {
+        child.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?));
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::config::NodePorts;
 use crate::context::Context;
+use crate::live;
+use crate::model::cluster::trouble;
 use crate::poll;
 use crate::process::command;
 use crate::stop::Stop;
@@ -16,57 +19,72 @@ use crate::tools::{Paths, docker, kubectl, minikube};
 const SHORT: Duration = Duration::from_secs(20);
 
 /// What was found of the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     Absent,
+    /// Its making was interrupted: nothing of value is in it.
+    Unfinished,
     Stopped,
     Running,
-    /// The node runs, and its API server does not answer.
-    Unreachable,
+    /// The node runs, and the cluster does not serve, with the reason.
+    Unready(String),
     /// The node is there, and minikube's files about it are not: nobody can log in to it any more.
     Orphaned,
 }
 
 /// Sees to a cluster that serves. `node_image` is one of our own, where kicbase can't be had.
 pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {
-    let found = observe(ctx, tools)?;
     let name = &ctx.config.cluster.name;
-    match found {
+    match observe(ctx, tools)? {
         State::Running => return Ok(()),
-        State::Absent => {
-            preflight(ctx, tools)?;
-            start(ctx, tools, node_image, "make the cluster")?;
+        State::Absent => make(ctx, tools, node_image)?,
+        State::Unfinished => {
+            ctx.ui.say(&format!("the making of the cluster {name} was interrupted; it is made anew"));
+            delete(ctx, tools)?;
+            make(ctx, tools, node_image)?;
         }
         State::Stopped => start(ctx, tools, node_image, "start the cluster")?,
-        State::Unreachable => {
+        State::Unready(why) => {
             // A node that docker restarted has kubelet stopped: starting it again is what minikube itself advises.
-            if let Err(error) = start(ctx, tools, node_image, "mend the cluster") {
-                ctx.spawn.interrupt.check()?;
-                remake(ctx, tools, node_image, &format!("the cluster {name} is broken: {error}"))?;
+            let mended = start(ctx, tools, node_image, "mend the cluster").and_then(|()| wait_ready(ctx, tools));
+            ctx.spawn.interrupt.check()?;
+            if !matches!(mended, Ok(None)) {
+                remake(ctx, tools, node_image, &format!("the cluster {name} is broken: {why}"))?;
             }
         }
         State::Orphaned => {
-            remake(ctx, tools, node_image, &format!("a node named {name} runs, and its keys are gone"))?;
+            remake(ctx, tools, node_image, &format!("there is a node named {name}, and its keys are gone"))?;
         }
     }
     match wait_ready(ctx, tools)? {
-        true => Ok(()),
-        false => Err(Stop::failed(format!("the cluster {name} was started, and its API server does not answer\nNext: cargo xtask down --cluster, then up")).into()),
+        None => Ok(()),
+        Some(why) => {
+            let told = format!("the cluster {name} was started and does not serve: {why}");
+            Err(Stop::failed(format!("{told}\nNext: cargo xtask down --cluster, then up")).into())
+        }
     }
 }
 
 pub fn observe(ctx: &Context, tools: &Paths) -> Result<State> {
     let name = &ctx.config.cluster.name;
     let container = ctx.spawn.output(command(docker::container_state(&tools.docker, name), SHORT))?;
-    let known = ctx.folders.minikube_home().join("profiles").join(name).join("config.json").exists();
-    let state = container.success.then(|| container.stdout.trim().to_string());
-    Ok(match (state.as_deref(), known) {
-        (None, _) => State::Absent,
-        (Some(_), false) => State::Orphaned,
-        (Some("running"), true) if is_ready(ctx, tools)? || wait_briefly(ctx, tools)? => State::Running,
-        (Some("running"), true) => State::Unreachable,
-        (Some(_), true) => State::Stopped,
-    })
+    if !container.success {
+        return Ok(State::Absent);
+    }
+    if unfinished(ctx).exists() {
+        return Ok(State::Unfinished);
+    }
+    if !ctx.folders.minikube_home().join("profiles").join(name).join("config.json").exists() {
+        return Ok(State::Orphaned);
+    }
+    if container.stdout.trim() != "running" {
+        return Ok(State::Stopped);
+    }
+    // An API server that is just coming up deserves a moment before it is called unready.
+    match wait(ctx, tools, Duration::from_secs(8))? {
+        None => Ok(State::Running),
+        Some(why) => Ok(State::Unready(why)),
+    }
 }
 
 /// The node's names, of which a cluster that runs has at least one.
@@ -95,8 +113,21 @@ fn remake(ctx: &Context, tools: &Paths, node_image: Option<&str>, why: &str) -> 
     }
     ctx.ui.say(&format!("{why}; it is remade"));
     delete(ctx, tools)?;
+    make(ctx, tools, node_image)
+}
+
+fn make(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {
     preflight(ctx, tools)?;
-    start(ctx, tools, node_image, "make the cluster")
+    fs::write(unfinished(ctx), "")?;
+    start(ctx, tools, node_image, "make the cluster")?;
+    fs::remove_file(unfinished(ctx))?;
+    Ok(())
+}
+
+/// A file that is there while the cluster is being made. Minikube takes what an interrupted start has left for a whole
+/// cluster, network and all, so this can't be found out by looking.
+fn unfinished(ctx: &Context) -> PathBuf {
+    ctx.folders.state.join(format!("{}.unfinished", ctx.config.cluster.name))
 }
 
 fn start(ctx: &Context, tools: &Paths, node_image: Option<&str>, told: &str) -> Result<()> {
@@ -109,21 +140,23 @@ fn start(ctx: &Context, tools: &Paths, node_image: Option<&str>, told: &str) -> 
     Ok(())
 }
 
-fn is_ready(ctx: &Context, tools: &Paths) -> Result<bool> {
-    let target = ctx.target();
-    let asked = ctx.spawn.output(command(kubectl::ready(&tools.kubectl, &target), SHORT))?;
-    Ok(asked.success && asked.stdout.trim() == "ok")
+/// Waits for a cluster that has just been started; what is still missing at the end of it.
+fn wait_ready(ctx: &Context, tools: &Paths) -> Result<Option<String>> {
+    wait(ctx, tools, Duration::from_secs(60))
 }
 
-/// An API server that is just coming up deserves a moment before it is called unreachable.
-fn wait_briefly(ctx: &Context, tools: &Paths) -> Result<bool> {
-    let ready = poll::until(&ctx.spawn.interrupt, Duration::from_secs(8), || Ok(is_ready(ctx, tools)?.then_some(())))?;
-    Ok(ready.is_some())
-}
-
-fn wait_ready(ctx: &Context, tools: &Paths) -> Result<bool> {
-    let ready = poll::until(&ctx.spawn.interrupt, Duration::from_secs(60), || Ok(is_ready(ctx, tools)?.then_some(())))?;
-    Ok(ready.is_some())
+fn wait(ctx: &Context, tools: &Paths, deadline: Duration) -> Result<Option<String>> {
+    let mut why = String::new();
+    let served = poll::until(&ctx.spawn.interrupt, deadline, || {
+        let asked = ctx.spawn.output(command(kubectl::get_cluster(&tools.kubectl, &ctx.target()), SHORT))?;
+        let trouble = match asked.success {
+            true => trouble(&live::parse_objects(&asked.stdout)?),
+            false => Some("its API server does not answer".to_string()),
+        };
+        why = trouble.unwrap_or_default();
+        Ok(why.is_empty().then_some(()))
+    })?;
+    Ok(if served.is_some() { None } else { Some(why) })
 }
 
 /// Disk, memory and ports, before anything is made; all that is wrong at once.

@@ -7,6 +7,11 @@ pub fn update(sudo: &[&str]) -> Vec<String> {
     with_prefix(sudo, argv!("apt-get update --quiet"))
 }
 
+/// Finishes what an interrupted run of dpkg has left.
+pub fn configure(sudo: &[&str]) -> Vec<String> {
+    with_prefix(sudo, argv!("dpkg --configure --pending"))
+}
+
 pub fn install(sudo: &[&str], packages: &[String]) -> Vec<String> {
     with_prefix(sudo, argv!("apt-get install --yes --quiet --no-install-recommends {packages...}"))
 }

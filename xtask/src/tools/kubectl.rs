@@ -25,10 +25,10 @@ pub fn parse_version(stdout: &str) -> Option<String> {
     Some(value["clientVersion"]["gitVersion"].as_str()?.to_string())
 }
 
-/// Answers `ok` once the API server serves.
-pub fn ready(kubectl: &str, target: &Target) -> Vec<String> {
+/// What tells whether a cluster can take work; fails soon where no API server answers.
+pub fn get_cluster(kubectl: &str, target: &Target) -> Vec<String> {
     let at = at(target);
-    argv!("{kubectl} get --raw /readyz --request-timeout 5s {at...}")
+    argv!("{kubectl} get nodes,storageclasses --output json --request-timeout 5s {at...}")
 }
 
 /// Objects of some kinds in the namespace, as a JSON list.
@@ -114,7 +114,7 @@ mod tests {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let tail = "--kubeconfig /k --context c --namespace n";
         for told in [
-            ready("kubectl", &target),
+            get_cluster("kubectl", &target),
             get("kubectl", &target, "pods", Some("a=b")),
             get_live("kubectl", &target),
             to_json("kubectl", &target),

@@ -31,9 +31,10 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan) -> Result<()> {
         true => with_prefix(sudo, crate::argv!("systemctl start docker")),
         false => docker::daemon(sudo, plan.shim_path().as_deref().filter(|_| plan.needs_shim())),
     };
+    let installation = [apt::configure(sudo), apt::update(sudo), apt::install(sudo, &packages)];
     let mut changes = Vec::new();
     if !packages.is_empty() {
-        changes.extend([apt::update(sudo), apt::install(sudo, &packages)]);
+        changes.extend(installation.clone());
     }
     if start {
         changes.push(daemon.clone());
@@ -45,8 +46,9 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan) -> Result<()> {
     if !packages.is_empty() {
         let step = ctx.ui.step("install Debian packages");
         let show = |line: &str| step.update(line);
-        ctx.spawn.run(command(apt::update(sudo), PACKAGES).on_line(&show))?;
-        ctx.spawn.run(command(apt::install(sudo, &packages), PACKAGES).on_line(&show))?;
+        for argv in installation {
+            ctx.spawn.run(command(argv, PACKAGES).on_line(&show))?;
+        }
         step.done(&packages.join(", "));
     }
     if plan.needs_shim() && runtime.is_none() {

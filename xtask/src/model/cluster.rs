@@ -1,0 +1,47 @@
+//! Whether a cluster can take work, from its nodes and storage classes.
+
+use serde_json::Value;
+
+/// What keeps the cluster from serving; None where every node is ready and volumes find a class.
+pub fn trouble(objects: &[Value]) -> Option<String> {
+    let of = |kind: &'static str| objects.iter().filter(move |object| object["kind"] == kind);
+    if of("Node").count() == 0 {
+        return Some("it has no node".to_string());
+    }
+    for node in of("Node") {
+        let conditions = node["status"]["conditions"].as_array();
+        let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+        if ready.is_none_or(|condition| condition["status"] != "True") {
+            let why = ready.and_then(|condition| condition["message"].as_str()).unwrap_or("it says nothing of itself");
+            return Some(format!("node {} is not ready: {why}", node["metadata"]["name"].as_str().unwrap_or_default()));
+        }
+    }
+    let default = "/metadata/annotations/storageclass.kubernetes.io~1is-default-class";
+    match of("StorageClass").any(|class| class.pointer(default).is_some_and(|flag| flag == "true")) {
+        true => None,
+        false => Some("it has no default StorageClass".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(status: &str) -> Value {
+        let ready = json!({"type": "Ready", "status": status, "message": "cni plugin not initialized"});
+        json!({"kind": "Node", "metadata": {"name": "n"}, "status": {"conditions": [ready]}})
+    }
+
+    fn class() -> Value {
+        json!({"kind": "StorageClass", "metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}})
+    }
+
+    #[test]
+    fn nodes_and_a_default_class_are_needed() {
+        assert_eq!(trouble(&[node("True"), class()]), None);
+        assert_eq!(trouble(&[node("False"), class()]).unwrap(), "node n is not ready: cni plugin not initialized");
+        assert_eq!(trouble(&[node("True")]).unwrap(), "it has no default StorageClass");
+        assert_eq!(trouble(&[class()]).unwrap(), "it has no node");
+    }
+}
