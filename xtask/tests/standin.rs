@@ -1,0 +1,435 @@
+//! The binary against stand-ins of docker, minikube, helm and kubectl: which commands it gives, in which order, and what
+//! it says and returns when they fail.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::{Project, eventually, runs, serve};
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+
+const KUBECTL: &str = "--kubeconfig STATE/kubeconfig --context todo --namespace todo";
+const HELM: &str = "--kubeconfig STATE/kubeconfig --kube-context todo --namespace todo";
+const CHART: &str = "CACHE/staging/chart";
+const VALUES: &str = "--values CACHE/staging/todo-values.json";
+const IMPORT: &str = "docker exec --interactive";
+/// A process and its child that go on for longer than any test waits; both are noted.
+const HANG: &str = "echo $$ >>pids; sh -c 'echo $$ >>pids; sleep 120; true'";
+
+#[test]
+fn up_from_nothing_builds_loads_deploys_and_checks() {
+    let project = Project::new();
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    assert!(run.stdout.contains(&format!("http://127.0.0.1:{}", project.node_port)), "{}", run.stdout);
+
+    // The cluster is made beside the builds, so that its place among them is open.
+    let force = if rustix::process::geteuid().is_root() { " --force" } else { "" };
+    let start = format!(
+        "minikube start --profile todo --driver docker --container-runtime containerd --kubernetes-version v1.33.1 --cpus 2 \
+         --memory 1800 --cni bridge --ports=127.0.0.1:NODE_PORT-NODE_PORT:NODE_PORT-NODE_PORT \
+         --wait apiserver,system_pods,default_sa,kubelet --interactive=false --delete-on-failure=false{force}"
+    );
+    assert_eq!(run.calls_of(&["minikube start --profile"]), [start.as_str()]);
+    let others: Vec<&str> = run.changes().into_iter().filter(|call| *call != start).collect();
+    let build = |name: &str, port: u16| {
+        let tag = format!("{}_TAG", name.to_uppercase());
+        format!(
+            "docker build --progress plain --file ROOT/docker/{name}.Dockerfile --tag {name}:{tag} --build-arg PORT={port} \
+             --build-arg VERSION={tag} --label todo-chatbot.service={name} --secret id=ca,src=ROOT/ca.crt CACHE/staging/{name}"
+        )
+    };
+    let (backend, frontend) = (build("backend", 8000), build("frontend", 3000));
+    let import = format!("{IMPORT} todo ctr --namespace k8s.io images import -");
+    let create = format!("kubectl create --filename - {KUBECTL}");
+    let upgrade = format!("helm upgrade todo {CHART} --install --history-max 10 --timeout 60s {HELM} {VALUES}");
+    let expected = [
+        backend.as_str(),
+        &frontend,
+        "docker save backend:BACKEND_TAG",
+        &import,
+        "docker save frontend:FRONTEND_TAG",
+        &import,
+        &create,
+        &create,
+        &upgrade,
+    ];
+    assert_eq!(others, expected);
+}
+
+#[test]
+fn every_call_names_its_cluster() {
+    let project = Project::new().env("KUBECONFIG", "/theirs").env("HELM_KUBECONTEXT", "theirs");
+    let project = project.env("MINIKUBE_PROFILE", "theirs");
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    // These ask the client alone.
+    let clients = [" version ", " create configmap check ", " upgrade --help", " start --help"];
+    for call in run.calls.iter().filter(|call| !clients.iter().any(|client| call.contains(client))) {
+        let named: &[&str] = match call.split_once(' ').unwrap() {
+            ("kubectl", rest) if rest.contains("--all-namespaces") => &["--kubeconfig STATE/kubeconfig --context todo"],
+            ("kubectl", _) => &[KUBECTL],
+            // It renders, and speaks to no cluster.
+            ("helm", rest) if rest.starts_with("template ") => &["--namespace todo"],
+            ("helm", _) => &[HELM],
+            ("minikube", _) => &["--profile todo"],
+            _ => &[],
+        };
+        assert!(named.iter().all(|text| call.contains(text)), "{call}");
+    }
+    let ours = format!("{0}/kubeconfig {0}/.minikube", project.path("state/todo").display());
+    let environments = project.read("standin/environments");
+    assert!(environments.lines().all(|line| line.ends_with(&ours)), "{environments}");
+}
+
+#[test]
+fn the_release_follows_the_secret_which_follows_the_namespace() {
+    let run = Project::new().run(&["up"]);
+    run.assert_ended(0);
+    let get = ["kubectl get namespace", "kubectl get secret", "kubectl get persistent"];
+    let make = ["kubectl create --filename", "helm upgrade todo"];
+    let helm = ["helm template", "helm history", "helm get"];
+    let asked = run.calls_of(&[&get[..], &make, &helm].concat());
+    let history = format!("helm history todo --max 1 --output json {HELM}");
+    let secret = format!("kubectl get secret/todo-secrets --output json --ignore-not-found {KUBECTL}");
+    let expected = [
+        format!("kubectl get namespace/todo --output json --ignore-not-found {KUBECTL}"),
+        format!("kubectl create --filename - {KUBECTL}"),
+        secret.clone(),
+        format!("kubectl get persistentvolumeclaims --output json --ignore-not-found {KUBECTL}"),
+        format!("kubectl create --filename - {KUBECTL}"),
+        secret,
+        format!("helm template todo {CHART} --namespace todo --no-hooks {VALUES}"),
+        history.clone(),
+        format!("helm upgrade todo {CHART} --install --history-max 10 --timeout 60s {HELM} {VALUES}"),
+        history,
+        format!("helm get manifest todo {HELM}"),
+    ];
+    assert_eq!(asked, expected);
+}
+
+#[test]
+fn up_again_with_nothing_changed_changes_nothing() {
+    let run = Project::up().run(&["up"]);
+    run.assert_ended(0);
+    assert_eq!(run.changes(), [""; 0]);
+}
+
+#[test]
+fn a_changed_source_file_rebuilds_its_own_image_only() {
+    let project = Project::up();
+    project.write("services/backend/main.rs", "// changed\n");
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    let expected = ["docker build --progress", "docker save backend:BACKEND_TAG", IMPORT, "helm upgrade todo"];
+    assert_eq!(beginnings(&run.changes()), expected);
+}
+
+#[test]
+fn an_image_that_is_gone_from_the_node_is_loaded_again() {
+    let project = Project::up();
+    project.write("standin/node-images", "");
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    let expected = ["docker save backend:BACKEND_TAG", IMPORT, "docker save frontend:FRONTEND_TAG", IMPORT];
+    assert_eq!(beginnings(&run.changes()), expected);
+}
+
+#[test]
+fn what_was_scaled_by_hand_is_put_right() {
+    let project = Project::up();
+    project.write("standin/replicas", "3");
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    run.assert_says(&["deployment/backend: replicas is 3 instead of 1"]);
+    assert_eq!(run.changes(), run.calls_of(&["helm upgrade todo "]));
+    assert_eq!(project.read("standin/replicas").trim(), "1");
+}
+
+#[test]
+fn a_stopped_cluster_is_started_and_a_broken_one_is_not_remade_without_consent() {
+    let project = Project::up();
+    project.answer("docker container inspect ", "echo exited");
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    assert_eq!(beginnings(&run.changes()), ["minikube start --profile"]);
+
+    // Minikube's own files are lost: nobody can log in to the node any more.
+    std::fs::remove_dir_all(project.path("state/todo/.minikube")).unwrap();
+    let orphaned = project.run(&["up"]);
+    orphaned.assert_ended(3);
+    orphaned.assert_says(&["its keys are gone", "--yes", "the data in it is lost"]);
+    assert_eq!(orphaned.changes(), [""; 0]);
+}
+
+#[test]
+fn no_secret_value_is_told_or_kept() {
+    let project = Project::new();
+    let run = project.run(&["up", "--verbose"]);
+    run.assert_ended(0);
+    let created = project.read("standin/created");
+    let objects: Vec<Value> = created.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let secret = objects.iter().find(|object| object["kind"] == "Secret").unwrap();
+    let values = secret["stringData"].as_object().unwrap();
+    assert_eq!(values.keys().collect::<Vec<_>>(), ["PASSWORD", "TOKEN", "URL"]);
+    let mut texts = vec![run.calls.join("\n"), run.stdout, run.stderr];
+    texts.extend(["cache", "state"].iter().flat_map(|folder| project.texts(folder)));
+    for value in values.values().map(|value| value.as_str().unwrap()) {
+        assert!(value.len() >= 64, "a value is too short to be random: {value}");
+        assert!(texts.iter().all(|text| !text.contains(value)), "a value of the Secret is in a text");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_told_whole_and_nothing_is_called() {
+    let project = Project::new();
+    let wrong = "[services.backend]\nport = 80000\nprot = 1\n[cluster]\ncpus = \"two\"\n[release]\nchart = \"none\"\n";
+    project.write("k8s/profiles/dev.toml", wrong);
+    let run = project.run(&["up", "--yes"]);
+    run.assert_ended(2);
+    run.assert_says(&[
+        "k8s/profiles/dev.toml:2:8: services.backend.port is 80000: it must be 1 to 65535",
+        "k8s/profiles/dev.toml:3:8: unknown key `services.backend.prot`: did you mean `port`?",
+        "k8s/profiles/dev.toml:5:8: cluster.cpus is a string: it must be an integer",
+        "k8s/profiles/dev.toml:7:9: release.chart is \"none\", which does not exist",
+        "4 mistakes",
+    ]);
+    assert_eq!(run.calls, [""; 0]);
+}
+
+#[test]
+fn an_unknown_profile_and_an_unknown_flag_are_usage_errors() {
+    let project = Project::new();
+    project.write("k8s/profiles/demo.toml", "");
+    let run = project.run(&["up", "--profile", "prod"]);
+    run.assert_ended(2);
+    run.assert_says(&["there is no profile prod", "dev", "demo"]);
+    let unknown = project.run(&["up", "--force"]);
+    unknown.assert_ended(2);
+    unknown.assert_says(&["--force"]);
+    assert_eq!((run.calls.len(), unknown.calls.len()), (0, 0));
+}
+
+#[test]
+fn a_docker_client_without_buildkit_is_passed_over() {
+    let project = Project::new();
+    // Written by another process: a script that this one had open for writing could be busy when it is to be run.
+    let script = r#"printf '#!/bin/sh\necho "$*" >>"$STANDIN/old-calls"\n' >docker; chmod 755 docker"#;
+    std::fs::create_dir(project.path("old")).unwrap();
+    let status = Command::new("sh").args(["-c", script]).current_dir(project.path("old")).status();
+    assert!(status.unwrap().success());
+    let path = format!("{}:{}", project.path("old").display(), project.path("bin").display());
+    let project = project.env("PATH", &path);
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    assert_eq!(project.read("standin/old-calls"), "build --help\n");
+    assert_eq!(run.calls_of(&["docker build --progress"]).len(), 2);
+    // Minikube calls docker by name, and must find the same one.
+    assert_eq!(std::fs::read_link(project.path("cache/todo/bin/docker")).unwrap(), project.path("bin/docker"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_consent_the_machine_stays_as_it_is() {
+    let project = Project::new();
+    project.answer("docker info ", "echo '|||'");
+    let run = project.run(&["up"]);
+    run.assert_ended(3);
+    let sudo = if rustix::process::geteuid().is_root() { "" } else { "sudo --non-interactive " };
+    let by_systemd = Path::new("/run/systemd/system").exists();
+    let daemon = if by_systemd { "systemctl start docker" } else { "dockerd" };
+    run.assert_says(&[
+        &format!("    {sudo}dpkg --configure --pending\n"),
+        &format!("    {sudo}apt-get update --quiet\n"),
+        &format!("    {sudo}apt-get install --yes --quiet --no-install-recommends no-such-program\n"),
+        &format!("    {sudo}{daemon}"),
+        "--yes",
+    ]);
+    assert_eq!(run.changes(), [""; 0]);
+}
+
+#[test]
+fn a_dead_docker_host_is_named_and_left_alone() {
+    let project = Project::new().env("DOCKER_HOST", "tcp://192.0.2.1:2375");
+    project.answer("docker info ", "echo 'Cannot connect to the Docker daemon' >&2; exit 1");
+    let run = project.run(&["up", "--yes"]);
+    run.assert_ended(3);
+    run.assert_says(&["DOCKER_HOST is tcp://192.0.2.1:2375", "Next:"]);
+    assert_eq!(run.changes(), [""; 0]);
+}
+
+#[test]
+fn a_node_that_lists_another_image_id_is_not_believed() {
+    let project = Project::new();
+    project.answer("docker exec --interactive ", "echo \"$input sha256:other\" >>node-images");
+    let run = project.run(&["up"]);
+    run.assert_ended(1);
+    run.assert_says(&["as sha256:other, the host as sha256:host-", "Next:"]);
+    assert_eq!(run.calls_of(&["kubectl create --filename", "helm upgrade todo"]), [""; 0]);
+}
+
+#[test]
+fn an_image_id_that_is_the_digest_of_its_manifest_is_believed() {
+    let project = Project::new();
+    project.answer("docker exec --interactive ", "echo \"$input sha256:config\" >>node-images");
+    let table = "echo REF TYPE DIGEST; sed 's|\\(.*\\) \\(.*\\)|docker.io/library/\\1 manifest \\2|' host-images";
+    project.answer("docker exec todo ctr --namespace k8s.io images list", table);
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    let again = project.run(&["up"]);
+    again.assert_ended(0);
+    assert_eq!(again.changes(), [""; 0]);
+}
+
+#[test]
+fn a_crash_loop_is_told_with_pod_container_and_last_log_lines() {
+    let project = Project::new();
+    let deployment = r#"{"kind":"Deployment","metadata":{"name":"backend"},"spec":{"replicas":1}}"#;
+    project.answer("kubectl get --filename - ", &format!("echo '{deployment}'"));
+    let state = r#""state":{"waiting":{"reason":"CrashLoopBackOff"}},"lastState":{"terminated":{"exitCode":2}}"#;
+    let status = format!(r#"{{"containerStatuses":[{{"name":"server","restartCount":3,{state}}}]}}"#);
+    project.answer("kubectl get pods ", &format!(r#"echo '{{"metadata":{{"name":"backend-0"}},"status":{status}}}'"#));
+    project.answer("kubectl logs ", "echo 'no database at postgres:5432'");
+    let run = project.run(&["up"]);
+    run.assert_ended(1);
+    run.assert_says(&[
+        "pod backend-0, container server: crashed 3 times, last with exit code 2",
+        "no database at postgres:5432",
+        "Next: kubectl logs backend-0 --container server --previous",
+    ]);
+    let logs = format!("kubectl logs backend-0 --container server --tail 12 --previous {KUBECTL}");
+    assert_eq!(run.calls_of(&["kubectl logs"]), [logs]);
+    assert!(!run.stdout.contains("http://"), "{}", run.stdout);
+}
+
+#[test]
+fn a_tool_that_hangs_is_ended_at_its_deadline_with_its_children() {
+    let project = Project::new();
+    project.edit("xtask.toml", "build_s = 60", "build_s = 1");
+    project.answer("docker build --progress", HANG);
+    let run = project.run(&["up"]);
+    run.assert_ended(4);
+    run.assert_says(&["docker build --progress plain", "was ended after 1 s, its deadline"]);
+    let pids = project.wait_for_lines("standin/pids", 2);
+    assert!(eventually(|| !pids.iter().any(|pid| runs(pid))), "{pids:?}");
+}
+
+#[test]
+fn an_interrupt_ends_what_runs_with_its_children() {
+    let project = Project::new();
+    project.answer("docker build --progress", HANG);
+    let run = project.run_while(&["up"], |xtask| {
+        project.wait_for_lines("standin/pids", 2);
+        kill_process(xtask, Signal::INT).unwrap();
+    });
+    run.assert_ended(130);
+    run.assert_says(&["interrupted"]);
+    let pids = project.wait_for_lines("standin/pids", 2);
+    assert!(eventually(|| !pids.iter().any(|pid| runs(pid))), "{pids:?}");
+    assert_eq!(run.calls_of(&["docker save", "kubectl create --filename"]), [""; 0]);
+}
+
+#[test]
+fn a_cluster_whose_making_was_interrupted_is_made_anew() {
+    let project = Project::new();
+    let first_hangs = format!("[ -e pids ] || {{ : >cluster; {HANG}; }}; echo todo >cluster");
+    project.answer("minikube start --profile", &first_hangs);
+    let interrupted = project.run_while(&["up"], |xtask| {
+        project.wait_for_lines("standin/pids", 2);
+        kill_process(xtask, Signal::INT).unwrap();
+    });
+    interrupted.assert_ended(130);
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    let minikube = run.calls_of(&["minikube start --profile", "minikube delete"]);
+    assert_eq!(beginnings(&minikube), ["minikube delete --profile", "minikube start --profile"]);
+}
+
+#[test]
+fn json_is_one_event_a_line() {
+    let project = Project::new();
+    let run = project.run(&["up", "--json"]);
+    run.assert_ended(0);
+    assert_eq!(run.stderr, "");
+    let events: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(events.iter().all(|event| event["event"].is_string()), "{}", run.stdout);
+    let last = events.last().unwrap();
+    assert_eq!(last["event"], "summary");
+    assert!(last["headline"].as_str().unwrap().contains(&format!("http://127.0.0.1:{}", project.node_port)), "{last}");
+
+    project.answer("helm history ", "echo broken >&2; exit 1");
+    let failed = project.run(&["up", "--json"]);
+    failed.assert_ended(1);
+    let last: Value = serde_json::from_str(failed.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["event"], "error");
+}
+
+#[test]
+fn smoke_checks_ask_the_published_node_port() {
+    let project = Project::up();
+    project.edit("xtask.toml", "service = \"backend\"", "service = \"frontend\"");
+    serve(project.node_port, "ready");
+    let run = project.run(&["smoke"]);
+    run.assert_ended(0);
+    assert_eq!(run.calls_of(&["kubectl port-forward"]), [""; 0]);
+}
+
+#[test]
+fn a_smoke_check_through_a_forwarded_port_leaves_no_forward_behind() {
+    let project = Project::up();
+    let forward = r#"echo $$ >pids; echo "Forwarding from 127.0.0.1:$(cat forwarded-port) -> 8000"; exec sleep 60"#;
+    project.answer("kubectl port-forward ", forward);
+    let run = project.run(&["smoke"]);
+    run.assert_ended(0);
+    let expected = format!("kubectl port-forward --address 127.0.0.1 service/todo-backend :8000 {KUBECTL}");
+    assert_eq!(run.calls_of(&["kubectl port-forward"]), [expected]);
+    let pids = project.wait_for_lines("standin/pids", 1);
+    assert!(eventually(|| !runs(&pids[0])), "{pids:?}");
+}
+
+#[test]
+fn a_wrong_answer_fails_the_check_that_asked() {
+    let project = Project::up();
+    project.edit("xtask.toml", "service = \"backend\"", "service = \"frontend\"");
+    serve(project.node_port, "something else");
+    let run = project.run(&["up"]);
+    run.assert_ended(1);
+    run.assert_says(&["1 of 1 smoke checks fail", "the service answers: ", "does not contain «ready»: something else"]);
+    assert!(!run.stdout.contains("http://"), "{}", run.stdout);
+}
+
+#[test]
+fn down_uninstalls_and_keeps_the_data() {
+    let project = Project::up();
+    let run = project.run(&["down"]);
+    run.assert_ended(0);
+    assert_eq!(run.changes(), [format!("helm uninstall todo --ignore-not-found --wait --timeout 60s {HELM}")]);
+    assert!(project.path("standin/secret").exists());
+}
+
+#[test]
+fn down_purge_removes_the_namespace_too() {
+    let run = Project::up().run(&["down", "--purge"]);
+    run.assert_ended(0);
+    let uninstall = format!("helm uninstall todo --ignore-not-found --wait --timeout 60s {HELM}");
+    let delete = format!("kubectl delete namespace/todo --ignore-not-found --wait --timeout 60s {KUBECTL}");
+    assert_eq!(run.changes(), [uninstall, delete]);
+}
+
+#[test]
+fn down_cluster_removes_the_profile_and_again_does_nothing() {
+    let project = Project::up();
+    let run = project.run(&["down", "--cluster"]);
+    run.assert_ended(0);
+    assert_eq!(run.changes(), ["minikube delete --profile todo"]);
+    let again = project.run(&["down", "--cluster"]);
+    again.assert_ended(0);
+    assert_eq!(again.changes(), [""; 0]);
+}
+
+/// The first three words of each call.
+fn beginnings(calls: &[&str]) -> Vec<String> {
+    calls.iter().map(|call| call.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect()
+}
