@@ -14,7 +14,7 @@ use duct::{Expression, Handle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::stop::Stop;
+use crate::stop::{Stop, indent};
 
 /// How long a child may take to leave after each harder signal.
 const GRACE: Duration = Duration::from_secs(10);
@@ -266,10 +266,6 @@ pub fn argv(cmd: xshell::Cmd) -> Vec<String> {
 /// The argv behind a prefix such as `sudo --non-interactive`, which may be empty.
 pub fn with_prefix(prefix: &[&str], argv: Vec<String>) -> Vec<String> {
     prefix.iter().map(|word| word.to_string()).chain(argv).collect()
-}
-
-pub fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 fn read_lines(mut reader: PipeReader, note: &dyn Fn(&str), keep: Option<&Mutex<Vec<u8>>>, done: &AtomicBool) {

@@ -40,7 +40,7 @@ impl Stop {
 
     /// Adds what a tool said last, indented.
     pub fn with_detail(self, detail: &str) -> Stop {
-        Stop { message: format!("{}\n{}", self.message, crate::process::indent(detail)), ..self }
+        Stop { message: format!("{}\n{}", self.message, indent(detail)), ..self }
     }
 }
 
@@ -50,6 +50,10 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+pub fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// 1 failed, 2 usage or configuration, 3 something must be set up first, 4 deadline, 130 interrupted.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::model::pods::Trouble;
-use crate::process::{command, display, indent};
+use crate::process::{command, display};
+use crate::stop::indent;
 use crate::tools::{Paths, kubectl};
 
 const SHORT: Duration = Duration::from_secs(20);

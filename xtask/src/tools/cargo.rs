@@ -7,7 +7,7 @@ pub fn fmt(manifest: &str) -> Vec<String> {
 }
 
 pub fn clippy(manifest: &str) -> Vec<String> {
-    argv!("cargo clippy --quiet --locked --all-targets --manifest-path {manifest} -- --deny warnings")
+    argv!("cargo clippy --locked --all-targets --manifest-path {manifest} -- --deny warnings")
 }
 
 pub fn test(manifest: &str) -> Vec<String> {

@@ -130,7 +130,10 @@ impl Ui {
             Mode::Bars => {
                 let _ = self.bars.println(format!("{mark} {name:<28} {:>6.1} s  {detail}", took.as_secs_f64()));
             }
-            Mode::Plain => self.line(&format!("{} {mark} {name}  {:.1} s  {detail}", self.clock(), took.as_secs_f64())),
+            Mode::Plain => {
+                let line = format!("{} {mark} {name}  {:.1} s  {detail}", self.clock(), took.as_secs_f64());
+                self.line(line.trim_end());
+            }
             Mode::Json => {
                 let event = json!({ "step": name, "good": good, "took_ms": took.as_millis() as u64, "detail": detail });
                 self.event("step_ended", event);

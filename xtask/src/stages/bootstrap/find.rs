@@ -1,11 +1,12 @@
 //! Looks for tools and asks each whether it can do the work.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::mirrors::Plan;
+use super::recipes::Plan;
 use crate::config::{Tool, parse_version};
 use crate::context::Context;
 use crate::process::{Spawn, command};
@@ -41,6 +42,8 @@ pub struct All {
     pub helm: Found,
     pub kubectl: Found,
     pub daemon: Option<Daemon>,
+    /// The daemon's images, reference to ID.
+    pub images: BTreeMap<String, String>,
 }
 
 /// Looks for all of them at the same time: each question costs a process.
@@ -51,7 +54,9 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
         let docker = scope.spawn(|| {
             let found = look("docker", &tools.docker, None, |path| ask_docker(spawn, path));
             let daemon = found.path().and_then(|path| ask_daemon(spawn, &path));
-            (found, daemon)
+            let images =
+                found.path().filter(|_| daemon.is_some()).and_then(|path| read(spawn, docker::images(&path)).ok());
+            (found, daemon, docker::parse_images(&images.unwrap_or_default()))
         });
         let minikube = scope.spawn(|| {
             look("minikube", &tools.minikube, plan.built("minikube", "minikube"), |path| ask_minikube(spawn, path))
@@ -60,10 +65,10 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
         let kubectl = scope.spawn(|| {
             look("kubectl", &tools.kubectl, plan.built("kubernetes", "kubectl"), |path| ask_kubectl(spawn, path))
         });
-        let (docker, daemon) = docker.join().expect("looking for docker does not panic");
+        let (docker, daemon, images) = docker.join().expect("looking for docker does not panic");
         let joined =
             |found: std::thread::ScopedJoinHandle<Found>| found.join().expect("looking for a tool does not panic");
-        Ok(All { docker, daemon, minikube: joined(minikube), helm: joined(helm), kubectl: joined(kubectl) })
+        Ok(All { docker, daemon, images, minikube: joined(minikube), helm: joined(helm), kubectl: joined(kubectl) })
     })
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::find::{self, All};
-use super::mirrors::Plan;
+use super::mirrors::build_module;
+use super::recipes::Plan;
 use crate::context::Context;
 use crate::poll;
 use crate::process::{command, display, with_prefix};
@@ -25,11 +26,11 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan) -> Result<()> {
         refuse_foreign_daemon()?;
     }
     let sudo = sudo();
-    let runtime = if plan.needs_shim() { plan.built("runc-shim", "runc-cgroupns") } else { None };
+    let runtime = if plan.shim { plan.built("runc-shim", "runc-cgroupns") } else { None };
     let by_systemd = Path::new("/run/systemd/system").exists();
     let daemon = match by_systemd {
         true => with_prefix(sudo, crate::argv!("systemctl start docker")),
-        false => docker::daemon(sudo, plan.shim_path().as_deref().filter(|_| plan.needs_shim())),
+        false => docker::daemon(sudo, plan.shim_path().as_deref().filter(|_| plan.shim)),
     };
     let installation = [apt::configure(sudo), apt::update(sudo), apt::install(sudo, &packages)];
     let mut changes = Vec::new();
@@ -40,7 +41,7 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan) -> Result<()> {
         changes.push(daemon.clone());
     }
     if changes.is_empty() {
-        return check_runtime(found, plan);
+        return Ok(());
     }
     consent(ctx, &changes)?;
     if !packages.is_empty() {
@@ -51,8 +52,8 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan) -> Result<()> {
         }
         step.done(&packages.join(", "));
     }
-    if plan.needs_shim() && runtime.is_none() {
-        plan.build_module(ctx, "runc-shim")?;
+    if plan.shim && runtime.is_none() {
+        build_module(ctx, plan, "runc-shim")?;
         ctx.ui.say("docker's runc gets a shim: this machine withholds CAP_SYS_RESOURCE or has cgroup v1");
     }
     let client = match find::all(ctx, plan)? {
@@ -121,22 +122,6 @@ fn refuse_foreign_daemon() -> Result<()> {
         .into());
     }
     Ok(())
-}
-
-fn check_runtime(found: &All, plan: &Plan) -> Result<()> {
-    match &found.daemon {
-        Some(daemon) if plan.needs_shim() && daemon.default_runtime != docker::RUNTIME && plan.is_wanted() => {
-            let shim = plan.shim_path().unwrap_or_default();
-            let start = display(&docker::daemon(sudo(), Some(&shim)));
-            let told = format!(
-                "the docker daemon that runs cannot start a node on this machine: its runtime is {}, and the machine withholds \
-                 CAP_SYS_RESOURCE or has cgroup v1\nNext: stop that daemon and run the same command with --yes, which starts\n    {start}",
-                daemon.default_runtime
-            );
-            Err(Stop::needs_setup(told).into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A daemon that was killed leaves its pid behind, and refuses to start if another process has that number now.

@@ -1,177 +1,29 @@
 //! What is built from package mirrors: Go modules, the Debian base, the node, the Rust builder, the control plane.
-//! Everything is named by its recipe, and takes its name only when it is whole.
+//! Everything takes its name only when it is whole.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::find::All;
+use super::recipes::{DOCKERFILES, Plan};
 use crate::config::module_folder;
-use crate::content::Content;
 use crate::context::{Context, proxies};
 use crate::graph::{self, Task};
-use crate::model::image::Images;
 use crate::process::command;
-use crate::tools::docker::{Build, Daemon};
+use crate::tools::docker::Build;
 use crate::tools::{apt, docker, go};
 
-const DOCKERFILES: &str = "k8s/node";
 const SHORT: Duration = Duration::from_secs(120);
 /// More at once would only slow each other down: the compilers use every core by themselves.
 const LANES: usize = 2;
 
-/// The names of all that can be made, each a digest of its recipe.
-pub struct Plan {
-    modules: BTreeMap<String, PathBuf>,
-    debian: String,
-    node: String,
-    rust: String,
-    cluster_cache: PathBuf,
-    minikube_cache: PathBuf,
-    shim: bool,
-    local: Mutex<Option<BTreeMap<String, String>>>,
-}
-
-impl Plan {
-    /// Reads the recipes; nothing is asked of docker.
-    pub fn new(ctx: &Context) -> Result<Plan> {
-        let root = &ctx.root;
-        let shim = needs_shim();
-        let mut keys = BTreeMap::new();
-        for (name, module) in &ctx.config.mirrors.modules {
-            let mut content = Content::default().files(root, &[module_folder(name)])?;
-            for word in module.packages.iter().chain(module.variables.keys()).chain(module.variables.values()) {
-                content = content.word(word);
-            }
-            keys.insert(name.clone(), content.short());
-        }
-        let modules = keys
-            .iter()
-            .map(|(name, key)| (name.clone(), ctx.folders.cache.join("go").join(format!("{name}-{key}"))))
-            .collect();
-        let key = |name: &str| keys.get(name).map(String::as_str).unwrap_or_default();
-        let recipe = |file: &str| Content::default().files(root, &[Path::new(DOCKERFILES).join(file)]);
-        let local = |name: &str, key: String| format!("{}.local/{name}:{key}", ctx.config.project);
-        let debian = Content::default().word(&apt::debootstrap(&ctx.config.mirrors.suite, "").join(" ")).short();
-        let node = recipe("node.Dockerfile")?
-            .files(root, &["containerd.toml", "entrypoint"].map(|file| Path::new(DOCKERFILES).join(file)))?
-            .word(&debian)
-            .word(key("crictl"))
-            .word(if shim { key("runc-shim") } else { "" })
-            .short();
-        let rust = recipe("builder.Dockerfile")?.word(&debian).word(env!("RUSTC_VERSION")).short();
-        let control_plane = ["kubernetes", "coredns", "etcd", "storage", "pause"];
-        let cluster = control_plane
-            .iter()
-            .fold(recipe("control-plane.Dockerfile")?.word(&node), |content, name| content.word(key(name)));
-        Ok(Plan {
-            modules,
-            debian: local("debian", debian),
-            node: local("node", node),
-            rust: local("rust", rust),
-            cluster_cache: ctx.folders.cache.join("cluster").join(cluster.short()),
-            minikube_cache: ctx.folders.minikube_home().join("cache"),
-            shim,
-            local: Mutex::default(),
-        })
-    }
-
-    /// A binary that was built from a module, if it was.
-    pub fn built(&self, module: &str, binary: &str) -> Option<String> {
-        self.modules
-            .get(module)
-            .map(|folder| folder.join(binary))
-            .filter(|path| path.exists())
-            .map(|path| path.display().to_string())
-    }
-
-    pub fn images(&self) -> Images {
-        Images::Local { node: self.node.clone(), debian: self.debian.clone(), rust: self.rust.clone() }
-    }
-
-    pub fn needs_shim(&self) -> bool {
-        self.shim
-    }
-
-    /// Where the shim for docker's runc is, or will be.
-    pub fn shim_path(&self) -> Option<String> {
-        self.modules.get("runc-shim").map(|folder| folder.join("runc-cgroupns").display().to_string())
-    }
-
-    /// Whether this machine has begun to use images of its own making.
-    pub fn is_wanted(&self) -> bool {
-        self.minikube_cache.is_symlink()
-    }
-
-    /// Whether any of our local images is there, which settles that registries are not used.
-    pub fn has_images(&self, docker: &str, ctx: &Context) -> Result<bool> {
-        let local = self.local_images(docker, ctx)?;
-        Ok([&self.debian, &self.node, &self.rust].iter().any(|image| local.contains_key(*image)))
-    }
-
-    pub fn is_complete(&self, docker: &str, ctx: &Context) -> Result<bool> {
-        let local = self.local_images(docker, ctx)?;
-        let images = [&self.debian, &self.node, &self.rust].iter().all(|image| local.contains_key(*image));
-        Ok(images && self.is_linked())
-    }
-
-    /// Builds one Go module into its folder, if it is not there.
-    pub fn build_module(&self, ctx: &Context, name: &str) -> Result<()> {
-        let (module, folder) = (&ctx.config.mirrors.modules[name], &self.modules[name]);
-        if folder.exists() {
-            return Ok(());
-        }
-        let step = ctx.ui.step(format!("build {name}"));
-        let partial = fresh_folder(folder)?;
-        let packages = AtomicUsize::new(0);
-        let show = |line: &str| {
-            let count = packages.fetch_add(1, Ordering::Relaxed) + 1;
-            step.update(&format!("{count} packages, {line}"));
-        };
-        let mut spawn = ctx.spawn.clone();
-        spawn.env.extend(go::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
-        let build = go::build(module, &partial.display().to_string());
-        spawn.run(
-            command(build, ctx.config.deadlines.bootstrap).folder(ctx.root.join(module_folder(name))).on_line(&show),
-        )?;
-        for (from, to) in &module.rename {
-            fs::rename(partial.join(from), partial.join(to)).with_context(|| format!("{name} did not build {from}"))?;
-        }
-        if name == "runc-shim" {
-            // The shim learns from its name that it is docker's, which must give the node a cgroup namespace.
-            fs::hard_link(partial.join("runc-shim"), partial.join("runc-cgroupns"))?;
-        }
-        fs::rename(&partial, folder)?;
-        step.done("from its Go module");
-        Ok(())
-    }
-
-    fn local_images(&self, docker: &str, ctx: &Context) -> Result<BTreeMap<String, String>> {
-        let mut cached = self.local.lock().unwrap();
-        if cached.is_none() {
-            *cached = Some(docker::parse_images(&ctx.spawn.run(command(docker::images(docker), SHORT))?));
-        }
-        Ok(cached.clone().unwrap_or_default())
-    }
-
-    fn forget_images(&self) {
-        *self.local.lock().unwrap() = None;
-    }
-
-    fn is_linked(&self) -> bool {
-        self.cluster_cache.exists()
-            && fs::read_link(&self.minikube_cache).is_ok_and(|target| target == self.cluster_cache)
-    }
-}
-
 /// Makes what is missing: tools alone where registries answer (`public`), else everything.
-pub fn make(ctx: &Context, plan: &Plan, found: &All, daemon: &Daemon, public: bool) -> Result<()> {
+pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()> {
     let docker = &found.docker.path().context("docker was found before")?;
     let tools =
         [("minikube", found.minikube.path()), ("helm", found.helm.path()), ("kubernetes", found.kubectl.path())];
@@ -188,7 +40,6 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, daemon: &Daemon, public: bo
             .collect(),
     };
     if !public {
-        refuse_missing_shim(plan, daemon)?;
         ctx.ui.say("no image registry answers: images and tools are built from package mirrors");
     }
     let names: Vec<String> = modules.iter().map(|name| name.to_string()).collect();
@@ -197,11 +48,10 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, daemon: &Daemon, public: bo
         .map(|name| Task {
             name: name.to_string(),
             needs: Vec::new(),
-            run: Box::new(move || plan.build_module(ctx, name)),
+            run: Box::new(move || build_module(ctx, plan, name)),
         })
         .collect();
     if !public {
-        let local = plan.local_images(docker, ctx)?;
         let needs = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
         type Make = fn(&Context, &Plan, &str) -> Result<()>;
         let images: [(&str, &String, &[&str], Make); 3] = [
@@ -210,7 +60,7 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, daemon: &Daemon, public: bo
             ("debian", &plan.debian, &[], make_debian),
         ];
         for (name, reference, needed, make) in images {
-            if !local.contains_key(reference) {
+            if !found.images.contains_key(reference) {
                 // Images first: they wait for packages to arrive while compilers use the cores.
                 let run = Box::new(move || make(ctx, plan, docker));
                 tasks.insert(0, Task { name: name.to_string(), needs: needs(needed), run });
@@ -224,21 +74,38 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, daemon: &Daemon, public: bo
             tasks.push(Task { name: "control plane".to_string(), needs, run });
         }
     }
-    graph::run(tasks, LANES)?;
-    plan.forget_images();
-    Ok(())
+    graph::run(tasks, LANES)
 }
 
-fn refuse_missing_shim(plan: &Plan, daemon: &Daemon) -> Result<()> {
-    if !plan.shim || daemon.default_runtime == docker::RUNTIME {
+/// Builds one Go module into its folder, if it is not there.
+pub fn build_module(ctx: &Context, plan: &Plan, name: &str) -> Result<()> {
+    let (module, folder) = (&ctx.config.mirrors.modules[name], &plan.modules[name]);
+    if folder.exists() {
         return Ok(());
     }
-    let told = format!(
-        "the docker daemon that runs cannot start a node on this machine: its runtime is {}, and the machine withholds \
-         CAP_SYS_RESOURCE or has cgroup v1\nNext: stop that daemon, then run the same command with --yes, which starts one with a shim",
-        daemon.default_runtime
-    );
-    Err(crate::stop::Stop::needs_setup(told).into())
+    let step = ctx.ui.step(format!("build {name}"));
+    let partial = fresh_folder(folder)?;
+    let packages = AtomicUsize::new(0);
+    let show = |line: &str| {
+        let count = packages.fetch_add(1, Ordering::Relaxed) + 1;
+        step.update(&format!("{count} packages, {line}"));
+    };
+    let mut spawn = ctx.spawn.clone();
+    spawn.env.extend(go::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
+    let build = go::build(module, &partial.display().to_string());
+    spawn.run(
+        command(build, ctx.config.deadlines.bootstrap).folder(ctx.root.join(module_folder(name))).on_line(&show),
+    )?;
+    for (from, to) in &module.rename {
+        fs::rename(partial.join(from), partial.join(to)).with_context(|| format!("{name} did not build {from}"))?;
+    }
+    if name == "runc-shim" {
+        // The shim learns from its name that it is docker's, which must give the node a cgroup namespace.
+        fs::hard_link(partial.join("runc-shim"), partial.join("runc-cgroupns"))?;
+    }
+    fs::rename(&partial, folder)?;
+    step.done("from its Go module");
+    Ok(())
 }
 
 fn make_debian(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
@@ -408,28 +275,11 @@ fn rename_image(from: &Path, to: &Path, reference: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether containers need a shim before runc: the bounding set lacks CAP_SYS_RESOURCE (bit 24), or cgroups are v1.
-fn needs_shim() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    cfg!(target_os = "linux")
-        && (lacks_sys_resource(&status) || !Path::new("/sys/fs/cgroup/cgroup.controllers").exists())
-}
-
-fn lacks_sys_resource(status: &str) -> bool {
-    let set = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
-    set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set & (1 << 24) == 0)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
 
-    #[test]
-    fn the_missing_capability_is_seen() {
-        assert!(lacks_sys_resource("Name:\tx\nCapBnd:\t000001fffeffffff\n"));
-        assert!(!lacks_sys_resource("CapBnd:\t000001ffffffffff\n"));
-        assert!(!lacks_sys_resource("nothing of that kind"));
-    }
+    use super::*;
 
     #[test]
     fn archives_are_named_as_minikube_asks_for_them() {

@@ -4,6 +4,7 @@
 pub mod find;
 mod machine;
 mod mirrors;
+mod recipes;
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::model::image::Images;
 use crate::poll;
 use crate::process::command;
 use crate::stop::Stop;
-use crate::tools;
+use crate::tools::{self, docker::Daemon};
 use find::Found;
 
 const ASK: Duration = Duration::from_secs(8);
@@ -28,7 +29,7 @@ pub struct Ready {
 /// Observes, and makes what is missing.
 pub fn ensure(ctx: &Context) -> Result<Ready> {
     let _lock = lock(ctx)?;
-    let plan = mirrors::Plan::new(ctx)?;
+    let plan = recipes::Plan::new(ctx)?;
     let found = find::all(ctx, &plan)?;
     if let Some(ready) = settled(ctx, &found, &plan)? {
         return Ok(ready);
@@ -39,9 +40,12 @@ pub fn ensure(ctx: &Context) -> Result<Ready> {
         return Ok(ready);
     }
     let docker = found.docker.path().ok_or_else(|| Stop::needs_setup(found.docker.explain("docker")))?;
-    let daemon = found.daemon.clone().ok_or_else(|| Stop::needs_setup("the docker daemon does not answer"))?;
-    let public = !plan.has_images(&docker, ctx)? && registry_answers(ctx, &docker);
-    mirrors::make(ctx, &plan, &found, &daemon, public)?;
+    let daemon = found.daemon.as_ref().ok_or_else(|| Stop::needs_setup("the docker daemon does not answer"))?;
+    let public = !plan.has_images(&found.images) && registry_answers(ctx, &docker);
+    if !public {
+        check_runtime(&plan, daemon)?;
+    }
+    mirrors::make(ctx, &plan, &found, public)?;
     let found = find::all(ctx, &plan)?;
     match settled(ctx, &found, &plan)? {
         Some(ready) => Ok(ready),
@@ -51,7 +55,7 @@ pub fn ensure(ctx: &Context) -> Result<Ready> {
 
 /// What `ensure` would find, changing nothing.
 pub fn observe(ctx: &Context) -> Result<(find::All, Option<Ready>)> {
-    let plan = mirrors::Plan::new(ctx)?;
+    let plan = recipes::Plan::new(ctx)?;
     let found = find::all(ctx, &plan)?;
     let ready = settled(ctx, &found, &plan)?;
     Ok((found, ready))
@@ -70,20 +74,33 @@ pub fn missing(found: &find::All) -> Vec<String> {
 }
 
 /// Everything there already: the usual case, which must be quick.
-fn settled(ctx: &Context, found: &find::All, plan: &mirrors::Plan) -> Result<Option<Ready>> {
+fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan) -> Result<Option<Ready>> {
     let paths = (found.docker.path(), found.minikube.path(), found.helm.path(), found.kubectl.path());
     let (Some(docker), Some(minikube), Some(helm), Some(kubectl)) = paths else { return Ok(None) };
-    if found.daemon.is_none() {
-        return Ok(None);
-    }
-    let images = if plan.is_complete(&docker, ctx)? {
+    let Some(daemon) = &found.daemon else { return Ok(None) };
+    let images = if plan.is_complete(&found.images) {
+        check_runtime(plan, daemon)?;
         plan.images()
-    } else if !plan.has_images(&docker, ctx)? && (has_node(ctx, &docker)? || registry_answers(ctx, &docker)) {
+    } else if !plan.has_images(&found.images) && (has_node(ctx, &docker)? || registry_answers(ctx, &docker)) {
         Images::Public
     } else {
         return Ok(None);
     };
     Ok(Some(Ready { tools: tools::Paths { docker, minikube, helm, kubectl }, images }))
+}
+
+/// A node of our making needs the shim where the machine withholds something, and a daemon that was started without it
+/// is somebody else's to stop.
+fn check_runtime(plan: &recipes::Plan, daemon: &Daemon) -> Result<()> {
+    if !plan.shim || daemon.default_runtime == tools::docker::RUNTIME {
+        return Ok(());
+    }
+    let told = format!(
+        "the docker daemon that runs cannot start a node on this machine: its runtime is {}, and the machine withholds \
+         CAP_SYS_RESOURCE or has cgroup v1\nNext: stop that daemon, then run the same command with --yes, which starts one with a shim",
+        daemon.default_runtime
+    );
+    Err(Stop::needs_setup(told).into())
 }
 
 /// Whether a registry can be reached, asked with a short deadline.

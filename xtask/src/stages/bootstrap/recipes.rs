@@ -1,0 +1,128 @@
+//! The names of all that can be made from package mirrors, each a digest of its recipe. Nothing is made here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::config::module_folder;
+use crate::content::Content;
+use crate::context::Context;
+use crate::model::image::Images;
+use crate::tools::apt;
+
+/// Where the recipes lie, relative to the root.
+pub const DOCKERFILES: &str = "k8s/node";
+
+/// The names of all that can be made, each a digest of its recipe.
+pub struct Plan {
+    pub modules: BTreeMap<String, PathBuf>,
+    pub debian: String,
+    pub node: String,
+    pub rust: String,
+    pub cluster_cache: PathBuf,
+    pub minikube_cache: PathBuf,
+    pub shim: bool,
+}
+
+impl Plan {
+    /// Reads the recipes; nothing is asked of docker.
+    pub fn new(ctx: &Context) -> Result<Plan> {
+        let root = &ctx.root;
+        let shim = needs_shim();
+        let mut keys = BTreeMap::new();
+        for (name, module) in &ctx.config.mirrors.modules {
+            let mut content = Content::default().files(root, &[module_folder(name)])?;
+            for word in module.packages.iter().chain(module.variables.keys()).chain(module.variables.values()) {
+                content = content.word(word);
+            }
+            keys.insert(name.clone(), content.short());
+        }
+        let modules = keys
+            .iter()
+            .map(|(name, key)| (name.clone(), ctx.folders.cache.join("go").join(format!("{name}-{key}"))))
+            .collect();
+        let key = |name: &str| keys.get(name).map(String::as_str).unwrap_or_default();
+        let recipe = |file: &str| Content::default().files(root, &[Path::new(DOCKERFILES).join(file)]);
+        let local = |name: &str, key: String| format!("{}.local/{name}:{key}", ctx.config.project);
+        let debian = Content::default().word(&apt::debootstrap(&ctx.config.mirrors.suite, "").join(" ")).short();
+        let node = recipe("node.Dockerfile")?
+            .files(root, &["containerd.toml", "entrypoint"].map(|file| Path::new(DOCKERFILES).join(file)))?
+            .word(&debian)
+            .word(key("crictl"))
+            .word(if shim { key("runc-shim") } else { "" })
+            .short();
+        let rust = recipe("builder.Dockerfile")?.word(&debian).word(env!("RUSTC_VERSION")).short();
+        let control_plane = ["kubernetes", "coredns", "etcd", "storage", "pause"];
+        let cluster = control_plane
+            .iter()
+            .fold(recipe("control-plane.Dockerfile")?.word(&node), |content, name| content.word(key(name)));
+        Ok(Plan {
+            modules,
+            debian: local("debian", debian),
+            node: local("node", node),
+            rust: local("rust", rust),
+            cluster_cache: ctx.folders.cache.join("cluster").join(cluster.short()),
+            minikube_cache: ctx.folders.minikube_home().join("cache"),
+            shim,
+        })
+    }
+
+    /// A binary that was built from a module, if it was.
+    pub fn built(&self, module: &str, binary: &str) -> Option<String> {
+        self.modules
+            .get(module)
+            .map(|folder| folder.join(binary))
+            .filter(|path| path.exists())
+            .map(|path| path.display().to_string())
+    }
+
+    pub fn images(&self) -> Images {
+        Images::Local { node: self.node.clone(), debian: self.debian.clone(), rust: self.rust.clone() }
+    }
+
+    /// Where the shim for docker's runc is, or will be.
+    pub fn shim_path(&self) -> Option<String> {
+        self.modules.get("runc-shim").map(|folder| folder.join("runc-cgroupns").display().to_string())
+    }
+
+    /// Whether any of our images is among `local`, which settles that registries are not used.
+    pub fn has_images(&self, local: &BTreeMap<String, String>) -> bool {
+        [&self.debian, &self.node, &self.rust].iter().any(|image| local.contains_key(*image))
+    }
+
+    pub fn is_complete(&self, local: &BTreeMap<String, String>) -> bool {
+        [&self.debian, &self.node, &self.rust].iter().all(|image| local.contains_key(*image)) && self.is_linked()
+    }
+
+    /// Whether minikube's cache is what this plan makes.
+    pub fn is_linked(&self) -> bool {
+        self.cluster_cache.exists()
+            && fs::read_link(&self.minikube_cache).is_ok_and(|target| target == self.cluster_cache)
+    }
+}
+
+/// Whether containers need a shim before runc: the bounding set lacks CAP_SYS_RESOURCE (bit 24), or cgroups are v1.
+fn needs_shim() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    cfg!(target_os = "linux")
+        && (lacks_sys_resource(&status) || !Path::new("/sys/fs/cgroup/cgroup.controllers").exists())
+}
+
+fn lacks_sys_resource(status: &str) -> bool {
+    let set = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set & (1 << 24) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_missing_capability_is_seen() {
+        assert!(lacks_sys_resource("Name:\tx\nCapBnd:\t000001fffeffffff\n"));
+        assert!(!lacks_sys_resource("CapBnd:\t000001ffffffffff\n"));
+        assert!(!lacks_sys_resource("nothing of that kind"));
+    }
+}
