@@ -15,6 +15,7 @@ use crate::config::module_folder;
 use crate::context::{Context, proxies};
 use crate::graph::{self, Task};
 use crate::process::command;
+use crate::stop::Stop;
 use crate::tools::docker::Build;
 use crate::tools::{apt, docker, go};
 
@@ -43,6 +44,11 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()>
         ctx.ui.say("no image registry answers: images and tools are built from package mirrors");
     }
     let names: Vec<String> = modules.iter().map(|name| name.to_string()).collect();
+    if let Some(name) = names.iter().find(|name| !plan.modules.contains_key(*name)) {
+        let told =
+            format!("xtask.toml has no [mirrors.modules.{name}], and it must be built here\nNext: describe it there");
+        return Err(Stop::usage(told).into());
+    }
     let mut tasks: Vec<Task> = modules
         .into_iter()
         .map(|name| Task {
