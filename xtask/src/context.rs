@@ -53,10 +53,6 @@ impl Folders {
     pub fn logs(&self) -> PathBuf {
         self.state.join("logs")
     }
-
-    pub fn staging(&self, name: &str) -> PathBuf {
-        self.cache.join("staging").join(name)
-    }
 }
 
 impl Context {
@@ -67,6 +63,11 @@ impl Context {
             context: self.config.cluster.name.clone(),
             namespace: self.config.release.namespace.clone(),
         }
+    }
+
+    /// Where something is put together before a tool takes it; a folder for each namespace, as runs may overlap.
+    pub fn staging(&self, name: &str) -> PathBuf {
+        self.folders.cache.join("staging").join(&self.config.release.namespace).join(name)
     }
 
     /// An absolute path of something in the project.

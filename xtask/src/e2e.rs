@@ -50,7 +50,7 @@ struct World<'a> {
 /// Runs all scenarios in order. The namespace is removed at the end, unless `keep`; a failure leaves evidence in files.
 pub fn run(ctx: &Context, keep: bool) -> Result<()> {
     let ready = pipeline::set_up(ctx)?;
-    cluster::ensure(ctx, &ready.tools, ready.images.node())?;
+    pipeline::ensure_cluster(ctx, &ready)?;
     fs::create_dir_all(&ctx.folders.cache)?;
     let kubeconfig = ctx.folders.cache.join("foreign-kubeconfig");
     fs::write(&kubeconfig, FOREIGN_KUBECONFIG)?;

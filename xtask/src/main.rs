@@ -10,6 +10,7 @@ mod e2e;
 mod graph;
 mod http;
 mod live;
+mod lock;
 mod model;
 mod pipeline;
 mod poll;
@@ -75,6 +76,10 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
     let root = root()?;
     let mut config = read_config(&root, &options.profile)?;
     if let Some(namespace) = &options.namespace {
+        if !config::is_name(namespace) {
+            let told = format!("--namespace is \"{namespace}\": it must be {}", config::NAME_RULE);
+            return Err(Stop::usage(told).into());
+        }
         config.release.namespace = namespace.clone();
     }
     if let Some(timeout) = options.timeout {
@@ -82,7 +87,7 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
         config.deadlines.smoke = timeout;
     }
     let folders = Folders::of(&config.project)?;
-    let spawn = Spawn { interrupt: Interrupt::install()?, env: environment(&folders) };
+    let spawn = Spawn { interrupt: Interrupt::install()?, env: environment(&folders), hidden: &AMBIENT };
     Ok((config, root, folders, spawn))
 }
 
@@ -122,6 +127,21 @@ fn profiles(root: &Path) -> Vec<String> {
 fn read(root: &Path, file: &str) -> Result<String> {
     std::fs::read_to_string(root.join(file)).with_context(|| format!("cannot read {file}"))
 }
+
+/// Variables by which helm and minikube would turn to another cluster than the one that each call names.
+const AMBIENT: [&str; 11] = [
+    "HELM_DRIVER",
+    "HELM_KUBEAPISERVER",
+    "HELM_KUBEASGROUPS",
+    "HELM_KUBEASUSER",
+    "HELM_KUBECAFILE",
+    "HELM_KUBECONTEXT",
+    "HELM_KUBEINSECURE_SKIP_TLS_VERIFY",
+    "HELM_KUBETLS_SERVER_NAME",
+    "HELM_KUBETOKEN",
+    "HELM_NAMESPACE",
+    "MINIKUBE_PROFILE",
+];
 
 /// What every child gets beside the caller's environment. Minikube and kubectl work on files of our own, whatever the
 /// caller's point at, and find the docker client that was chosen.

@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use crate::context::Context;
 use crate::live;
+use crate::lock;
 use crate::model::image::Built;
 use crate::process::command;
 use crate::stages::bootstrap::{self, Ready};
@@ -17,14 +18,18 @@ use crate::stages::{build, cluster, deploy, diagnose, load, secret, smoke, verif
 use crate::stop::Stop;
 use crate::tools::{Paths, helm, kubectl};
 
+/// How long a run waits for another one that works on the same.
+const LOCK: Duration = Duration::from_secs(1800);
+
 /// Bootstrap, cluster, build, load, deploy, verify, smoke. Each stage observes for itself what is left to do, so that an
 /// interrupted run needs nothing but another one.
 pub fn up(ctx: &Context) -> Result<()> {
     let ready = set_up(ctx)?;
+    let _lock = lock::hold(ctx, &ctx.config.release.namespace, LOCK)?;
     let tools = &ready.tools;
     // Images need docker alone, and a first build takes minutes: the cluster comes up beside it.
     let (built, made) = std::thread::scope(|scope| {
-        let made = scope.spawn(|| cluster::ensure(ctx, tools, ready.images.node()));
+        let made = scope.spawn(|| ensure_cluster(ctx, &ready));
         let built = build::ensure(ctx, tools, &ready.images);
         (built, made.join().expect("making the cluster does not panic"))
     });
@@ -57,6 +62,7 @@ pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
         return Ok(());
     }
     need_running(ctx, state)?;
+    let _lock = lock::hold(ctx, &ctx.config.release.namespace, LOCK)?;
     let deadline = ctx.config.deadlines.helm;
     let (target, namespace) = (ctx.target(), &ctx.config.release.namespace);
     let step = ctx.ui.step(format!("uninstall {}", ctx.config.release.name));
@@ -64,6 +70,7 @@ pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
     ctx.spawn.run(command(told, deadline + Duration::from_secs(30)))?;
     step.done(&format!("namespace {namespace}"));
     if purge {
+        deploy::refuse_foreign_namespace(ctx, &tools)?;
         let step = ctx.ui.step("remove the data");
         let names = [format!("namespace/{namespace}")];
         ctx.spawn.run(command(
@@ -85,6 +92,12 @@ pub fn smoke(ctx: &Context) -> Result<()> {
     smoke::run(ctx, &tools)?;
     ctx.ui.summary("The application does what it should");
     Ok(())
+}
+
+/// Sees to the cluster, one run at a time: the namespaces of several share it.
+pub fn ensure_cluster(ctx: &Context, ready: &Ready) -> Result<()> {
+    let _lock = lock::hold(ctx, "the cluster", LOCK)?;
+    cluster::ensure(ctx, &ready.tools, ready.images.node())
 }
 
 /// The tools, found and not made; without one, exit 3 says what to do.

@@ -44,6 +44,8 @@ impl Interrupt {
 pub struct Spawn {
     pub interrupt: Interrupt,
     pub env: Vec<(String, String)>,
+    /// Variables of the caller's that children don't get.
+    pub hidden: &'static [&'static str],
 }
 
 /// One command to be run; argv[0] is the program.
@@ -138,6 +140,9 @@ impl Spawn {
             end_with_parent(child);
             Ok(())
         });
+        for name in self.hidden {
+            expression = expression.env_remove(name);
+        }
         for (name, value) in &self.env {
             expression = expression.env(name, value);
         }
@@ -313,17 +318,24 @@ fn flush(line: &mut Vec<u8>, note: &dyn Fn(&str)) {
     line.clear();
 }
 
+/// Ends a child and all of its group, harder each time. The group gets a last signal even when the child has gone: its
+/// own children may have ignored the others.
 fn end(handle: &Handle, first: Signal) {
-    for signal in [first, Signal::TERM, Signal::KILL] {
-        for pid in handle.pids() {
-            if let Some(group) = Pid::from_raw(pid as i32) {
-                let _ = kill_process_group(group, signal);
-            }
+    let groups: Vec<Pid> = handle.pids().into_iter().filter_map(|pid| Pid::from_raw(pid as i32)).collect();
+    let send = |signal| {
+        for group in &groups {
+            // A group that has gone by itself is what was wanted.
+            let _ = kill_process_group(*group, signal);
         }
+    };
+    for signal in [first, Signal::TERM] {
+        send(signal);
         if matches!(handle.wait_timeout(GRACE), Ok(Some(_))) {
-            return;
+            break;
         }
     }
+    send(Signal::KILL);
+    let _ = handle.wait_timeout(GRACE);
 }
 
 fn add_tail(error: anyhow::Error, tail: &str) -> anyhow::Error {

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 const KUBECTL: &str = "--kubeconfig STATE/kubeconfig --context todo --namespace todo";
 const HELM: &str = "--kubeconfig STATE/kubeconfig --kube-context todo --namespace todo";
-const CHART: &str = "CACHE/staging/chart";
-const VALUES: &str = "--values CACHE/staging/todo-values.json";
+const CHART: &str = "CACHE/staging/todo/chart";
+const VALUES: &str = "--values CACHE/staging/todo/values.json";
 const IMPORT: &str = "docker exec --interactive";
 /// A process and its child that go on for longer than any test waits; both are noted.
 const HANG: &str = "echo $$ >>pids; sh -c 'echo $$ >>pids; sleep 120; true'";
@@ -38,7 +38,7 @@ fn up_from_nothing_builds_loads_deploys_and_checks() {
         let tag = format!("{}_TAG", name.to_uppercase());
         format!(
             "docker build --progress plain --file ROOT/docker/{name}.Dockerfile --tag {name}:{tag} --build-arg PORT={port} \
-             --build-arg VERSION={tag} --label todo-chatbot.service={name} --secret id=ca,src=ROOT/ca.crt CACHE/staging/{name}"
+             --build-arg VERSION={tag} --label todo-chatbot.service={name} --secret id=ca,src=ROOT/ca.crt CACHE/staging/todo/context-{name}"
         )
     };
     let (backend, frontend) = (build("backend", 8000), build("frontend", 3000));
@@ -419,6 +419,15 @@ fn down_purge_removes_the_namespace_too() {
 }
 
 #[test]
+fn down_purge_leaves_a_namespace_that_others_made() {
+    let project = Project::up();
+    project.answer("kubectl get namespace/", r#"echo '{"kind":"Namespace","metadata":{"name":"todo"}}'"#);
+    let run = project.run(&["down", "--purge"]);
+    run.assert_ended(1);
+    assert!(!run.changes().iter().any(|call| call.contains("delete namespace")), "{:?}", run.changes());
+}
+
+#[test]
 fn down_cluster_removes_the_profile_and_again_does_nothing() {
     let project = Project::up();
     let run = project.run(&["down", "--cluster"]);
@@ -432,4 +441,54 @@ fn down_cluster_removes_the_profile_and_again_does_nothing() {
 /// The first three words of each call.
 fn beginnings(calls: &[&str]) -> Vec<String> {
     calls.iter().map(|call| call.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn a_namespace_that_is_no_name_is_a_usage_error() {
+    for wrong in ["Bad_Name", "../../x"] {
+        let run = Project::new().run(&["up", "--namespace", wrong]);
+        run.assert_ended(2);
+        assert!(run.stderr.contains(wrong), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn helms_own_variables_do_not_lead_it_to_another_cluster() {
+    let project = Project::new().env("HELM_KUBEAPISERVER", "https://theirs");
+    project.answer("helm upgrade todo", "echo \"$HELM_KUBEAPISERVER\" >leak; exit 1");
+    project.run(&["up"]).assert_ended(1);
+    assert_eq!(project.read("standin/leak"), "\n");
+}
+
+#[test]
+fn what_kubectl_says_of_a_secret_it_refused_is_not_told() {
+    let project = Project::new();
+    let refuse = "case $input in *Secret*) echo \"error: $input\" >&2; exit 1;; esac; : >namespace";
+    project.answer("kubectl create --filename - ", refuse);
+    let run = project.run(&["up"]);
+    run.assert_ended(1);
+    assert!(run.stderr.contains("could not create the Secret"), "{}", run.stderr);
+    assert!(!run.stderr.contains("stringData"), "{}", run.stderr);
+}
+
+#[test]
+fn an_interrupt_while_tools_are_asked_is_no_missing_tool() {
+    let project = Project::new();
+    project.answer("docker build --help", "echo $$ >>pids; exec sleep 15");
+    let run = project.run_while(&["up"], |xtask| {
+        project.wait_for_lines("standin/pids", 1);
+        kill_process(xtask, Signal::INT).unwrap();
+    });
+    run.assert_ended(130);
+}
+
+#[test]
+fn a_grandchild_that_ignores_signals_is_gone_after_the_deadline() {
+    let project = Project::new();
+    project.edit("xtask.toml", "build_s = 60", "build_s = 1");
+    let hang = "echo $$ >>pids; sh -c 'trap \"\" TERM; echo $$ >>pids; sleep 30; true'";
+    project.answer("docker build --progress", hang);
+    project.run(&["up"]).assert_ended(4);
+    let pids = project.wait_for_lines("standin/pids", 2);
+    assert!(eventually(|| !pids.iter().any(|pid| runs(pid))));
 }

@@ -426,6 +426,14 @@ pub fn module_folder(name: &str) -> PathBuf {
     Path::new("k8s/node/go").join(name)
 }
 
+/// What Kubernetes and helm take as a name; in words, `NAME_RULE`.
+pub fn is_name(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=53).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+pub const NAME_RULE: &str = "1 to 53 of a-z, 0-9 and -, with no - at an end";
+
 /// The numbers of a version, `v1.33.1-rc` as `[1, 33, 1]`; None where it doesn't start with a number.
 pub fn parse_version(text: &str) -> Option<Vec<u64>> {
     let numbers = text.trim_start_matches('v').split(['-', '+', '~', ' ']).next()?;
@@ -439,14 +447,8 @@ pub fn placeholders(template: &str) -> Vec<&str> {
 
 fn name(r: &Reader, key: &'static str) -> String {
     let text: String = r.required(key);
-    let valid = text.len() <= 53
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-');
-    if !text.is_empty() && !valid {
-        let message =
-            format!("{} is \"{text}\": it must be 1 to 53 of a-z, 0-9 and -, with no - at an end", r.name(key));
-        r.report_at(key, message);
+    if r.has(key) && !is_name(&text) {
+        r.report_at(key, format!("{} is \"{text}\": it must be {NAME_RULE}", r.name(key)));
     }
     text
 }
@@ -549,6 +551,14 @@ mod tests {
         assert!(parse_version("1.9") < parse_version("1.33.0"));
         assert_eq!(parse_version("v1.32.4-dispatcher"), Some(vec![1, 32, 4]));
         assert_eq!(parse_version("newest"), None);
+    }
+
+    #[test]
+    fn names_are_those_of_kubernetes() {
+        assert!(is_name("todo-chatbot2"));
+        for bad in ["", "-a", "a-", "Bad_Name", "../x", &"a".repeat(54)] {
+            assert!(!is_name(bad), "{bad}");
+        }
     }
 
     #[test]

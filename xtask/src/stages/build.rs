@@ -117,7 +117,7 @@ fn build(
 /// Copies a service's inputs, and nothing else, to where the build takes its context from.
 fn stage(ctx: &Context, name: &str, service: &Service) -> Result<PathBuf> {
     let context = ctx.root.join(&service.context);
-    let staged = ctx.folders.staging(name);
+    let staged = ctx.staging(&format!("context-{name}"));
     if staged.exists() {
         fs::remove_dir_all(&staged)?;
     }

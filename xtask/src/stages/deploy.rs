@@ -15,10 +15,13 @@ use crate::live;
 use crate::model::image::Built;
 use crate::model::subset::differences;
 use crate::process::command;
+use crate::stop::Stop;
 use crate::tools::helm::Chart;
 use crate::tools::{Paths, helm, kubectl};
 
 const SHORT: Duration = Duration::from_secs(60);
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const MANAGER: &str = "todo-chatbot-xtask";
 /// The chart that all others include; it lies beside them.
 pub const LIBRARY: &str = "library";
 /// Every pod of ours passes the strictest of Kubernetes' pod security levels; the namespace holds others to it too.
@@ -38,7 +41,8 @@ pub fn ensure(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>, sec
     let release = &ctx.config.release.name;
     let ports = node_ports(ctx, tools)?;
     let folder = stage_chart(ctx, &ctx.root.join(&ctx.config.release.chart))?;
-    let overlay = ctx.folders.staging(&format!("{}-values.json", target.namespace));
+    let overlay = ctx.staging("values.json");
+    fs::create_dir_all(ctx.staging(""))?;
     fs::write(&overlay, serde_json::to_string_pretty(&values(&ctx.config, built, secret_version, &ports))?)?;
     let mut files: Vec<String> = ctx.config.release.values.iter().map(|file| ctx.path(file)).collect();
     files.push(overlay.display().to_string());
@@ -77,7 +81,7 @@ pub fn ensure_namespace(ctx: &Context, tools: &Paths) -> Result<()> {
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {"name": target.namespace, "labels": {
-            "app.kubernetes.io/managed-by": "todo-chatbot-xtask",
+            MANAGED_BY: MANAGER,
             "pod-security.kubernetes.io/enforce": POD_SECURITY,
             "pod-security.kubernetes.io/warn": POD_SECURITY,
         }},
@@ -86,10 +90,25 @@ pub fn ensure_namespace(ctx: &Context, tools: &Paths) -> Result<()> {
     Ok(())
 }
 
+/// A namespace that others made may hold what is theirs: it is not ours to delete.
+pub fn refuse_foreign_namespace(ctx: &Context, tools: &Paths) -> Result<()> {
+    let name = &ctx.config.release.namespace;
+    let found = live::objects(ctx, tools, &format!("namespace/{name}"))?;
+    match found.iter().all(|namespace| namespace["metadata"]["labels"][MANAGED_BY] == MANAGER) {
+        true => Ok(()),
+        false => {
+            let told = format!(
+                "namespace {name} was not made by this tool (its label {MANAGED_BY} is not {MANAGER}), so it is not removed"
+            );
+            Err(Stop::failed(format!("{told}\nNext: remove what you don't need of it yourself")).into())
+        }
+    }
+}
+
 /// A copy of a chart with the library chart in it, which is how helm wants to find it; the tracked files stay as
 /// they are.
 pub fn stage_chart(ctx: &Context, chart: &Path) -> Result<PathBuf> {
-    let staged = ctx.folders.staging("chart");
+    let staged = ctx.staging("chart");
     if staged.exists() {
         fs::remove_dir_all(&staged)?;
     }

@@ -34,7 +34,15 @@ pub fn ensure(ctx: &Context, tools: &Paths) -> Result<String> {
             "metadata": {"name": wanted.name, "labels": {"app.kubernetes.io/managed-by": "todo-chatbot-xtask"}},
             "stringData": values,
         });
-        ctx.spawn.run(command(kubectl::create(&tools.kubectl, &ctx.target()), SHORT).stdin(secret.to_string()))?;
+        let create = kubectl::create(&tools.kubectl, &ctx.target());
+        if !ctx.spawn.output(command(create, SHORT).stdin(secret.to_string()))?.success {
+            // What kubectl says may repeat what it was given.
+            let told = format!(
+                "kubectl could not create the Secret {}; its words may hold values and are not shown",
+                wanted.name
+            );
+            return Err(Stop::failed(format!("{told}\nNext: cargo xtask status")).into());
+        }
         ctx.ui.say(&format!("made the Secret {} with {} random values", wanted.name, wanted.random.len()));
     } else {
         let keys = missing.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");

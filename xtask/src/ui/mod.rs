@@ -94,7 +94,7 @@ impl Ui {
     pub fn answer(&self, text: &str, value: serde_json::Value) {
         match self.mode {
             Mode::Json => self.event("answer", value),
-            _ => println!("{text}"),
+            _ => self.out(text),
         }
     }
 
@@ -104,8 +104,8 @@ impl Ui {
         let total = self.started.elapsed();
         match self.mode {
             Mode::Json => self.event("summary", json!({ "headline": headline, "took_ms": total.as_millis() as u64 })),
-            Mode::Quiet => println!("{headline}"),
-            _ => println!("{}", summary::render(headline, &stages, total)),
+            Mode::Quiet => self.out(headline),
+            _ => self.out(&summary::render(headline, &stages, total)),
         }
     }
 
@@ -149,11 +149,15 @@ impl Ui {
     fn event(&self, name: &str, mut fields: serde_json::Value) {
         fields["event"] = name.into();
         fields["at_ms"] = (self.started.elapsed().as_millis() as u64).into();
-        println!("{fields}");
+        self.out(&fields.to_string());
+    }
+
+    // Nobody may be reading either stream any more; that is no reason to stop the work.
+    fn out(&self, text: &str) {
+        let _ = writeln!(std::io::stdout(), "{text}");
     }
 
     fn line(&self, text: &str) {
-        // Nobody may be reading any more; that is no reason to stop the work.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 

@@ -44,7 +44,6 @@ case $call in
     images=$(sed 's|\(.*\) \(.*\)|{"id":"\2","repoTags":["docker.io/library/\1"]}|' node-images | paste -sd, -)
     echo "{\"images\":[$images]}" ;;
 "docker exec "*" images list") echo "REF TYPE DIGEST SIZE PLATFORMS LABELS" ;;
-"docker exec "*" images list") echo "REF TYPE DIGEST SIZE PLATFORMS LABELS" ;;
 
 "minikube start --help") echo "--base-image --ports --cni --preload --container-runtime" ;;
 "minikube version "*) echo v1.36.0 ;;
@@ -72,7 +71,7 @@ case $call in
     node='{"kind":"Node","metadata":{"name":"todo"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}'
     class='{"kind":"StorageClass","metadata":{"annotations":{"storageclass.kubernetes.io/is-default-class":"true"}}}'
     echo "{\"items\":[$node,$class]}" ;;
-"kubectl get namespace/"*) [ ! -e namespace ] || echo '{"kind":"Namespace","metadata":{"name":"todo"}}' ;;
+"kubectl get namespace/"*) [ ! -e namespace ] || echo '{"kind":"Namespace","metadata":{"name":"todo","labels":{"app.kubernetes.io/managed-by":"todo-chatbot-xtask"}}}' ;;
 "kubectl get secret/"*)
     [ ! -e secret ] || echo '{"metadata":{"resourceVersion":"7"},"data":{"PASSWORD":"eA==","TOKEN":"eA==","URL":"eA=="}}' ;;
 "kubectl get persistentvolumeclaims "*) echo '{"items":[]}' ;;

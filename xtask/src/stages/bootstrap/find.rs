@@ -68,7 +68,11 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
         let (docker, daemon, images) = docker.join().expect("looking for docker does not panic");
         let joined =
             |found: std::thread::ScopedJoinHandle<Found>| found.join().expect("looking for a tool does not panic");
-        Ok(All { docker, daemon, images, minikube: joined(minikube), helm: joined(helm), kubectl: joined(kubectl) })
+        let all =
+            All { docker, daemon, images, minikube: joined(minikube), helm: joined(helm), kubectl: joined(kubectl) };
+        // A tool that was interrupted did not answer, and is not missing.
+        spawn.interrupt.check()?;
+        Ok(all)
     })
 }
 

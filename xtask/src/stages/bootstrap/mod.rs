@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::context::Context;
+use crate::lock;
 use crate::model::image::Images;
-use crate::poll;
 use crate::process::command;
 use crate::stop::Stop;
 use crate::tools::{self, docker::Daemon};
@@ -28,7 +28,7 @@ pub struct Ready {
 
 /// Observes, and makes what is missing.
 pub fn ensure(ctx: &Context) -> Result<Ready> {
-    let _lock = lock(ctx)?;
+    let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
     let plan = recipes::Plan::new(ctx)?;
     let found = find::all(ctx, &plan)?;
     if let Some(ready) = settled(ctx, &found, &plan)? {
@@ -113,19 +113,6 @@ fn registry_answers(ctx: &Context, docker: &str) -> bool {
 fn has_node(ctx: &Context, docker: &str) -> Result<bool> {
     let asked = command(tools::docker::container_state(docker, &ctx.config.cluster.name), ASK);
     Ok(ctx.spawn.output(asked)?.success)
-}
-
-/// One run at a time; the second waits and says so.
-fn lock(ctx: &Context) -> Result<std::fs::File> {
-    std::fs::create_dir_all(&ctx.folders.state)?;
-    let file = std::fs::File::create(ctx.folders.state.join("bootstrap.lock"))?;
-    if file.try_lock().is_err() {
-        ctx.ui.say("another run is setting the machine up; waiting for it to end");
-        let deadline = ctx.config.deadlines.bootstrap;
-        let locked = poll::until(&ctx.spawn.interrupt, deadline, || Ok(file.try_lock().is_ok().then_some(())))?;
-        locked.ok_or_else(|| Stop::deadline(format!("another run has not ended after {} s", deadline.as_secs())))?;
-    }
-    Ok(file)
 }
 
 impl Found {

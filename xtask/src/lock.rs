@@ -1,0 +1,26 @@
+//! One run at a time for what two would spoil for each other.
+
+use std::fs::{self, File};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::context::Context;
+use crate::poll;
+use crate::stop::Stop;
+
+/// Holds the lock `name` for as long as the returned file lives. A second run waits, and says for what.
+pub fn hold(ctx: &Context, name: &str, deadline: Duration) -> Result<File> {
+    fs::create_dir_all(&ctx.folders.state)?;
+    let path = ctx.folders.state.join(format!("{name}.lock"));
+    let file = File::create(&path)?;
+    if file.try_lock().is_err() {
+        ctx.ui.say(&format!("another run works on {name}; waiting for it to end"));
+        let locked = poll::until(&ctx.spawn.interrupt, deadline, || Ok(file.try_lock().is_ok().then_some(())))?;
+        locked.ok_or_else(|| {
+            let told = format!("another run has worked on {name} for more than {} s", deadline.as_secs());
+            Stop::deadline(format!("{told}\nNext: end it, then run the same command again"))
+        })?;
+    }
+    Ok(file)
+}
