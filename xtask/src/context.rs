@@ -50,6 +50,11 @@ impl Folders {
         self.state.join("kubeconfig")
     }
 
+    /// Links to the chosen tools.
+    pub fn bin(&self) -> PathBuf {
+        self.cache.join("bin")
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.state.join("logs")
     }
@@ -76,10 +81,12 @@ impl Context {
     }
 }
 
-/// The proxy variables that are set; docker knows these build arguments and keeps them out of an image's history.
-pub fn proxies() -> Vec<(String, String)> {
+/// The proxy variables that are set, as build arguments: docker takes their values, which may hold a password, from the
+/// environment, and keeps them out of an image's history.
+pub fn proxies() -> Vec<(String, Option<String>)> {
     ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]
         .iter()
-        .filter_map(|name| Some((name.to_string(), std::env::var(name).ok().filter(|value| !value.is_empty())?)))
+        .filter(|name| std::env::var(name).is_ok_and(|value| !value.is_empty()))
+        .map(|name| (name.to_string(), None))
         .collect()
 }

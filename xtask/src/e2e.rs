@@ -26,11 +26,12 @@ const FOREIGN_KUBECONFIG: &str = "apiVersion: v1\nkind: Config\ncurrent-context:
 /// A promise with the function that proves it. Each starts from an application that runs, and leaves one.
 type Scenario = (&'static str, fn(&World) -> Result<()>);
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 11] = [
     ("a fresh namespace comes up and answers", comes_up),
     ("a second up changes nothing", changes_nothing),
     ("what was scaled by hand is put right", scaled_by_hand),
     ("what was deleted by hand is put back", deleted_by_hand),
+    ("what was added by hand is taken out", added_by_hand),
     ("an image gone from the node is loaded again", image_gone),
     ("helm's own test passes", helm_test),
     ("a broken Secret is told with pod and log, and mended", broken_secret),
@@ -123,6 +124,16 @@ fn deleted_by_hand(world: &World) -> Result<()> {
     Ok(())
 }
 
+fn added_by_hand(world: &World) -> Result<()> {
+    let container = json!({"name": "frontend", "env": [{"name": "ADDED", "value": "by hand"}]});
+    let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+    world.patch("deployment/frontend", "strategic", &patch)?;
+    world.up()?;
+    let frontend = world.objects("deployment/frontend")?[0].to_string();
+    ensure!(!frontend.contains("by hand"), "the variable that was added by hand is still there");
+    changes_nothing(world)
+}
+
 fn image_gone(world: &World) -> Result<()> {
     let node = &cluster::nodes(world.ctx, &world.tools)?[0];
     let images = || load::list(world.ctx, &world.tools, node);
@@ -150,9 +161,9 @@ fn broken_secret(world: &World) -> Result<()> {
     let secret = world.objects(&name)?.pop().context("the Secret is there")?;
     let good = secret["data"]["DATABASE_URL"].clone();
     // «nonsense» in base64: the backend must refuse it at start.
-    world.patch(&name, &json!({"data": {"DATABASE_URL": "bm9uc2Vuc2U="}}))?;
+    world.patch(&name, "merge", &json!({"data": {"DATABASE_URL": "bm9uc2Vuc2U="}}))?;
     let output = world.xtask(&["up"])?;
-    world.patch(&name, &json!({"data": {"DATABASE_URL": good}}))?;
+    world.patch(&name, "merge", &json!({"data": {"DATABASE_URL": good}}))?;
     ensure!(!output.success, "up called a backend well that cannot start");
     for word in ["pod backend-", "crashed", "its last log lines:", "DATABASE_URL", "Next: kubectl"] {
         ensure!(output.tail.contains(word), "the failure does not tell «{word}»\n{}", output.tail);
@@ -209,8 +220,8 @@ impl World<'_> {
         Ok(pods.into_iter().filter(|pod| pod["metadata"]["labels"]["app.kubernetes.io/name"].is_string()).collect())
     }
 
-    fn patch(&self, name: &str, patch: &Value) -> Result<()> {
-        let told = kubectl::patch(&self.tools.kubectl, &self.target, name);
+    fn patch(&self, name: &str, kind: &str, patch: &Value) -> Result<()> {
+        let told = kubectl::patch(&self.tools.kubectl, &self.target, name, kind);
         self.ctx.spawn.run(command(told, SHORT).stdin(patch.to_string()))?;
         Ok(())
     }
@@ -259,21 +270,31 @@ fn remove_namespace(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Saves what a person would look at first; Secrets are not among it.
+/// Saves what a person would look at first; Secrets are not among it. What one tool can't tell must not hide the rest.
 fn keep_evidence(world: &World) -> Result<PathBuf> {
     let folder = world.ctx.folders.state.join("evidence").join(NAMESPACE);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
     fs::create_dir_all(&folder)?;
+    let spawn = world.ctx.spawn.uninterrupted();
+    let told = |argv| match spawn.output(command(argv, SHORT)) {
+        Ok(output) if output.success => output.stdout,
+        Ok(output) => output.tail,
+        Err(error) => format!("{error:#}"),
+    };
     for kinds in ["pods", "deployments,statefulsets,services,configmaps", "events", "persistentvolumeclaims"] {
-        let text = world.run(kubectl::get(&world.tools.kubectl, &world.target, kinds, None))?;
+        let text = told(kubectl::get(&world.tools.kubectl, &world.target, kinds, None));
         fs::write(folder.join(format!("{}.json", kinds.replace(',', "-"))), text)?;
     }
-    for pod in world.pods()? {
+    for pod in world.pods().unwrap_or_default() {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
         for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
             let container = container["name"].as_str().unwrap_or_default();
-            let logs = kubectl::logs(&world.tools.kubectl, &world.target, name, container, false);
-            let text = world.ctx.spawn.output(command(logs, SHORT))?.stdout;
-            fs::write(folder.join(format!("{name}-{container}.log")), text)?;
+            for (previous, ending) in [(false, "log"), (true, "previous.log")] {
+                let text = told(kubectl::logs(&world.tools.kubectl, &world.target, name, container, previous, 1000));
+                fs::write(folder.join(format!("{name}-{container}.{ending}")), text)?;
+            }
         }
     }
     Ok(folder)

@@ -64,10 +64,15 @@ pub fn taken_node_ports(ctx: &Context, tools: &Paths) -> Result<BTreeMap<u16, (S
 pub fn last_revision(ctx: &Context, tools: &Paths) -> Result<Option<(u64, String)>> {
     let output =
         ctx.spawn.output(command(helm::history(&tools.helm, &ctx.target(), &ctx.config.release.name), SHORT))?;
-    if !output.success && !output.tail.contains("not found") {
+    if !output.success && !output.tail.contains("release: not found") {
         return Err(Stop::failed("helm cannot tell the release's history").with_detail(&output.tail).into());
     }
-    Ok(helm::parse_history(&output.stdout))
+    match helm::parse_history(&output.stdout) {
+        None if output.success => {
+            Err(Stop::failed("helm told a history that cannot be read").with_detail(&output.tail).into())
+        }
+        history => Ok(history),
+    }
 }
 
 /// The manifest that helm applied last.

@@ -153,7 +153,7 @@ fn environment(folders: &Folders) -> Vec<(String, String)> {
         pair("MINIKUBE_HOME", folders.minikube_home().display().to_string()),
         pair("MINIKUBE_IN_STYLE", "false".to_string()),
         pair("KUBECONFIG", folders.kubeconfig().display().to_string()),
-        pair("PATH", format!("{}:{path}:/usr/sbin:/sbin", folders.cache.join("bin").display())),
+        pair("PATH", format!("{}:{path}:/usr/sbin:/sbin", folders.bin().display())),
     ];
     // A proxy leads out of this machine; the cluster is on it.
     for name in ["NO_PROXY", "no_proxy"] {

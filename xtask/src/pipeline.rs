@@ -33,6 +33,9 @@ pub fn up(ctx: &Context) -> Result<()> {
         let built = build::ensure(ctx, tools, &ready.images);
         (built, made.join().expect("making the cluster does not panic"))
     });
+    if let (Err(_), Err(error)) = (&made, &built) {
+        ctx.ui.error(&format!("{error:#}"));
+    }
     made?;
     let built = built?;
     let url = release(ctx, tools, &built)?;
@@ -53,15 +56,12 @@ pub fn bootstrap(ctx: &Context) -> Result<()> {
 /// Uninstalls; the volumes and the Secret that opens them stay, unless `purge`.
 pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
     let tools = need_tools(ctx)?;
-    let state = cluster::observe(ctx, &tools)?;
     if whole_cluster {
-        if state != State::Absent {
-            cluster::delete(ctx, &tools)?;
-        }
+        cluster::delete(ctx, &tools)?;
         ctx.ui.summary(&format!("The cluster {} is gone", ctx.config.cluster.name));
         return Ok(());
     }
-    need_running(ctx, state)?;
+    need_running(ctx, cluster::observe(ctx, &tools)?)?;
     let _lock = lock::hold(ctx, &ctx.config.release.namespace, LOCK)?;
     let deadline = ctx.config.deadlines.helm;
     let (target, namespace) = (ctx.target(), &ctx.config.release.namespace);
@@ -102,13 +102,13 @@ pub fn ensure_cluster(ctx: &Context, ready: &Ready) -> Result<()> {
 
 /// The tools, found and not made; without one, exit 3 says what to do.
 pub fn need_tools(ctx: &Context) -> Result<Paths> {
-    let (found, ready) = bootstrap::observe(ctx)?;
-    match ready {
-        Some(ready) => Ok(ready.tools),
-        None => {
-            let missing = bootstrap::missing(&found);
-            let told = if missing.is_empty() { "images are missing".to_string() } else { missing.join("\n  ") };
-            Err(Stop::needs_setup(format!("this machine is not set up\n  {told}\nNext: cargo xtask bootstrap")).into())
+    let found = bootstrap::look(ctx)?;
+    let missing = bootstrap::missing(&found);
+    match found.tools() {
+        Some(tools) if missing.is_empty() => Ok(tools),
+        _ => {
+            let told = format!("this machine is not set up\n  {}\nNext: cargo xtask bootstrap", missing.join("\n  "));
+            Err(Stop::needs_setup(told).into())
         }
     }
 }
@@ -153,7 +153,7 @@ fn release(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>) -> Res
 
 /// Links the chosen tools into one folder, which children find first on their PATH: minikube calls docker by name.
 fn link_tools(ctx: &Context, tools: &Paths) -> Result<()> {
-    let folder = ctx.folders.cache.join("bin");
+    let folder = ctx.folders.bin();
     fs::create_dir_all(&folder)?;
     let all =
         [("docker", &tools.docker), ("minikube", &tools.minikube), ("helm", &tools.helm), ("kubectl", &tools.kubectl)];

@@ -84,6 +84,11 @@ impl<'a> Command<'a> {
 }
 
 impl Spawn {
+    /// For clean-up, which an interruption must not keep from happening; its deadlines hold.
+    pub fn uninterrupted(&self) -> Spawn {
+        Spawn { interrupt: Interrupt::default(), ..self.clone() }
+    }
+
     /// Runs to the end and tells how it went; only a spawn, a deadline or an interruption is an error.
     pub fn output(&self, command: Command) -> Result<Output> {
         let expression = self.expression(&command.argv);
@@ -276,9 +281,14 @@ pub fn with_prefix(prefix: &[&str], argv: Vec<String>) -> Vec<String> {
 fn read_lines(mut reader: PipeReader, note: &dyn Fn(&str), keep: Option<&Mutex<Vec<u8>>>, done: &AtomicBool) {
     let mut line = Vec::new();
     let mut chunk = [0; 8192];
+    let mut done_since = None;
     loop {
-        // A grandchild may hold the pipe long after the child has gone: what is there is read, and no more waited for.
+        // A grandchild may hold the pipe long after the child has gone, or even write to it: what is there is read, and
+        // no more waited for.
         let was_done = done.load(Ordering::Relaxed);
+        if was_done && done_since.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(1) {
+            break;
+        }
         if !readable(&reader) {
             match was_done {
                 true => break,

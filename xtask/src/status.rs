@@ -23,7 +23,9 @@ pub fn show(ctx: &Context) -> Result<()> {
         ))
         .into());
     };
-    let workloads = verify::states(&live::objects_of(ctx, &tools, &live::manifest(ctx, &tools)?)?)?;
+    let manifest = live::manifest(ctx, &tools)?;
+    let wanted = live::objects_in(ctx, &tools, &manifest)?;
+    let workloads = verify::states(&wanted, &live::objects_of(ctx, &tools, &manifest)?)?;
     let pods = live::pods(ctx, &tools)?;
     let url = live::open_url(ctx, &tools)?;
     let found: Vec<_> = pods.iter().flat_map(troubles).collect();

@@ -173,6 +173,6 @@ A service on this machine, at http://127.0.0.1:PORT:
 {{- end }}
 {{- if .Values.test.command }}
 
-Is it well? helm --namespace {{ .Release.Namespace }} test {{ .Release.Name }} --logs
+Is it well? helm --namespace {{ .Release.Namespace }} test {{ .Release.Name }}
 {{- end }}
 {{- end -}}

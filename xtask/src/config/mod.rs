@@ -244,6 +244,14 @@ fn agree(root: &Reader, config: &Config) {
             root.report_at("smoke", message);
         }
     }
+    let stamp = "k8s.io/component-base/version.gitVersion";
+    let built = config.mirrors.modules.get("kubernetes").and_then(|module| module.variables.get(stamp));
+    if let Some(built) = built.filter(|built| **built != format!("v{}", config.cluster.kubernetes)) {
+        let wanted = &config.cluster.kubernetes;
+        let message =
+            format!("cluster.kubernetes is {wanted}, and mirrors.modules.kubernetes builds {built}: they must agree");
+        root.report_at("cluster", message);
+    }
     let NodePorts { first, last } = config.cluster.node_ports;
     for (name, service) in &config.services {
         if let Some(port) = service.node_port.filter(|port| !(first..=last).contains(port)) {
@@ -543,6 +551,12 @@ mod tests {
             told.contains("services.mcp.node_port is 30500: cluster.node_ports publishes 30080 to 30089"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn the_cluster_and_what_is_built_for_it_have_one_version() {
+        let told = read_with(BASE, "[cluster]\nkubernetes = \"1.34.0\"\n").unwrap_err();
+        assert!(told.contains("cluster.kubernetes is 1.34.0, and mirrors.modules.kubernetes builds v1.33.1"), "{told}");
     }
 
     #[test]

@@ -43,6 +43,23 @@ pub fn troubles(pod: &Value) -> Vec<Trouble> {
     found
 }
 
+/// The pods that a rollout is about: those that stay, and of each service only those of the youngest template. An older
+/// one may well be broken: it is being replaced.
+pub fn current(pods: &[Value]) -> Vec<&Value> {
+    let staying = || pods.iter().filter(|pod| !pod["metadata"]["deletionTimestamp"].is_string());
+    let label = |pod: &Value, name: &str| pod["metadata"]["labels"][name].as_str().unwrap_or_default().to_string();
+    let service = |pod: &Value| label(pod, "app.kubernetes.io/name");
+    let template = |pod: &Value| (label(pod, "pod-template-hash"), label(pod, "controller-revision-hash"));
+    staying()
+        .filter(|pod| {
+            let siblings = staying().filter(|other| service(other) == service(pod));
+            let youngest =
+                siblings.max_by_key(|other| other["metadata"]["creationTimestamp"].as_str().unwrap_or_default());
+            youngest.is_none_or(|youngest| template(youngest) == template(pod))
+        })
+        .collect()
+}
+
 /// Containers that run and are not ready, for a wait that has run out.
 pub fn unready(pod: &Value) -> Vec<Trouble> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
@@ -111,6 +128,25 @@ mod tests {
 
     fn pod(status: Value) -> Value {
         json!({"metadata": {"name": "backend-1"}, "status": {"containerStatuses": [status]}})
+    }
+
+    #[test]
+    fn a_rollout_is_about_the_youngest_pods_that_stay() {
+        let pod = |name: &str, hash: &str, created: &str, leaving: bool| {
+            let labels = json!({"app.kubernetes.io/name": "backend", "pod-template-hash": hash});
+            let mut pod = json!({"metadata": {"name": name, "labels": labels, "creationTimestamp": created}});
+            if leaving {
+                pod["metadata"]["deletionTimestamp"] = created.into();
+            }
+            pod
+        };
+        let pods = [
+            pod("old", "a", "2026-01-01T00:00:00Z", false),
+            pod("new", "b", "2026-01-02T00:00:00Z", false),
+            pod("leaving", "c", "2026-01-03T00:00:00Z", true),
+        ];
+        let names: Vec<_> = current(&pods).iter().map(|pod| pod["metadata"]["name"].clone()).collect();
+        assert_eq!(names, ["new"]);
     }
 
     #[test]

@@ -78,8 +78,9 @@ fn build(
     let step = ctx.ui.step(format!("build {name}"));
     let context = stage(ctx, name, service)?;
     let reference = format!("{}:{tag}", service.image);
-    let mut args = vec![("PORT".to_string(), service.port.to_string()), ("VERSION".to_string(), tag.to_string())];
-    args.extend(base_argument(images, service.base).map(|(name, image)| (name.to_string(), image.to_string())));
+    let mut args =
+        vec![("PORT".to_string(), Some(service.port.to_string())), ("VERSION".to_string(), Some(tag.to_string()))];
+    args.extend(base_argument(images, service.base).map(|(name, image)| (name.to_string(), Some(image.to_string()))));
     args.extend(proxies());
     let ca = ca_bundle();
     let told = docker::build(
@@ -101,6 +102,8 @@ fn build(
     let size: u64 = ctx.spawn.run(command(docker::size(&tools.docker, &reference), SHORT))?.trim().parse()?;
     let told_mb = size as f64 / 1e6;
     if let Some(limit) = service.size_limit_mb.filter(|limit| size > limit * 1_000_000) {
+        // With the image gone, the next run can't take it for built and well.
+        ctx.spawn.run(command(docker::remove_image(&tools.docker, &reference), SHORT))?;
         let message = format!(
             "{reference} has {told_mb:.1} MB, over services.{name}.size_limit_mb, {limit}\nNext: make the image smaller, or raise the limit"
         );

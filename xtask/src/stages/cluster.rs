@@ -46,11 +46,15 @@ pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<
         State::Stopped => start(ctx, tools, node_image, "start the cluster")?,
         State::Unready(why) => {
             // A node that docker restarted has kubelet stopped: starting it again is what minikube itself advises.
+            ctx.ui.say(&format!("the cluster {name} does not serve: {why}"));
             let mended = start(ctx, tools, node_image, "mend the cluster").and_then(|()| wait_ready(ctx, tools));
             ctx.spawn.interrupt.check()?;
-            if !matches!(mended, Ok(None)) {
-                remake(ctx, tools, node_image, &format!("the cluster {name} is broken: {why}"))?;
-            }
+            let why = match mended {
+                Ok(None) => return Ok(()),
+                Ok(Some(why)) => why,
+                Err(error) => format!("{error:#}"),
+            };
+            remake(ctx, tools, node_image, &format!("the cluster {name} is broken: {why}"))?;
         }
         State::Orphaned => {
             remake(ctx, tools, node_image, &format!("there is a node named {name}, and its keys are gone"))?;
@@ -74,7 +78,7 @@ pub fn observe(ctx: &Context, tools: &Paths) -> Result<State> {
     if unfinished(ctx).exists() {
         return Ok(State::Unfinished);
     }
-    if !ctx.folders.minikube_home().join("profiles").join(name).join("config.json").exists() {
+    if !profile(ctx).exists() {
         return Ok(State::Orphaned);
     }
     if container.stdout.trim() != "running" {
@@ -102,6 +106,7 @@ pub fn delete(ctx: &Context, tools: &Paths) -> Result<()> {
     let step = ctx.ui.step("remove the cluster");
     ctx.spawn
         .run(command(minikube::delete(&tools.minikube, &ctx.config.cluster.name), ctx.config.deadlines.cluster))?;
+    forget_unfinished(ctx)?;
     step.done(&ctx.config.cluster.name);
     Ok(())
 }
@@ -118,10 +123,24 @@ fn remake(ctx: &Context, tools: &Paths, node_image: Option<&str>, why: &str) -> 
 
 fn make(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {
     preflight(ctx, tools)?;
-    fs::write(unfinished(ctx), "")?;
+    // With a profile there, a volume with data may be there too, and this is no first making.
+    if !profile(ctx).exists() {
+        fs::write(unfinished(ctx), "")?;
+    }
     start(ctx, tools, node_image, "make the cluster")?;
-    fs::remove_file(unfinished(ctx))?;
-    Ok(())
+    forget_unfinished(ctx)
+}
+
+fn forget_unfinished(ctx: &Context) -> Result<()> {
+    match fs::remove_file(unfinished(ctx)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Minikube's own description of the cluster.
+fn profile(ctx: &Context) -> PathBuf {
+    ctx.folders.minikube_home().join("profiles").join(&ctx.config.cluster.name).join("config.json")
 }
 
 /// A file that is there while the cluster is being made. Minikube takes what an interrupted start has left for a whole
@@ -151,7 +170,7 @@ fn wait(ctx: &Context, tools: &Paths, deadline: Duration) -> Result<Option<Strin
         let asked = ctx.spawn.output(command(kubectl::get_cluster(&tools.kubectl, &ctx.target()), SHORT))?;
         let trouble = match asked.success {
             true => trouble(&live::parse_objects(&asked.stdout)?),
-            false => Some("its API server does not answer".to_string()),
+            false => Some(format!("its API server does not answer: {}", asked.tail.lines().last().unwrap_or_default())),
         };
         why = trouble.unwrap_or_default();
         Ok(why.is_empty().then_some(()))

@@ -52,7 +52,7 @@ pub fn ensure(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>, sec
     let last = live::last_revision(ctx, tools)?;
     let why = match &last {
         None => Some("not installed yet".to_string()),
-        Some((_, status)) if status.starts_with("pending") => {
+        Some((_, status)) if status.starts_with("pending") || status == "uninstalling" => {
             mend_pending(ctx, tools)?;
             Some(format!("the release was left {status}"))
         }
@@ -67,6 +67,9 @@ pub fn ensure(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>, sec
     step.update(&why);
     let deadline = ctx.config.deadlines.helm;
     ctx.spawn.run(command(helm::upgrade(&tools.helm, &target, &chart, deadline.as_secs()), deadline + SHORT))?;
+    if last.is_some() {
+        put_right(ctx, tools, &chart, &rendered)?;
+    }
     let (revision, _) = live::last_revision(ctx, tools)?.context("helm installed the release and does not list it")?;
     step.done(&format!("revision {revision} in namespace {} ({why})", target.namespace));
     Ok(Deployed { revision, manifest: live::manifest(ctx, tools)?, changed: true })
@@ -75,8 +78,15 @@ pub fn ensure(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>, sec
 /// Sees to the namespace, which holds its pods to the restricted level.
 pub fn ensure_namespace(ctx: &Context, tools: &Paths) -> Result<()> {
     let target = ctx.target();
-    if !live::objects(ctx, tools, &format!("namespace/{}", target.namespace))?.is_empty() {
-        return Ok(());
+    let name = format!("namespace/{}", target.namespace);
+    match live::objects(ctx, tools, &name)?.first() {
+        Some(namespace) if namespace["status"]["phase"] == "Terminating" => {
+            // An interrupted `down --purge`: nothing can be made in it until it is gone.
+            let wait = kubectl::delete(&tools.kubectl, &target, &[name], ctx.config.deadlines.helm.as_secs());
+            ctx.spawn.run(command(wait, ctx.config.deadlines.helm + SHORT))?;
+        }
+        Some(_) => return Ok(()),
+        None => {}
     }
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
@@ -148,7 +158,7 @@ fn values(
 /// A node port for each service that has one: the one it has already, else the configured one, else a free one of the
 /// published range.
 fn node_ports(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, u16>> {
-    let taken = live::taken_node_ports(ctx, tools)?;
+    let mut taken = live::taken_node_ports(ctx, tools)?;
     let namespace = &ctx.config.release.namespace;
     let range = ctx.config.cluster.node_ports;
     let mut chosen = BTreeMap::new();
@@ -160,6 +170,7 @@ fn node_ports(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, u16>> {
                 range.first, range.last
             )
         })?;
+        taken.insert(port, (namespace.clone(), name.clone()));
         chosen.insert(name.clone(), port);
     }
     Ok(chosen)
@@ -174,6 +185,7 @@ fn choose_port(
 ) -> Option<u16> {
     let mine = taken.iter().find(|(_, (owner, service))| owner == namespace && service == name);
     mine.map(|(port, _)| *port)
+        .filter(|port| range.contains(port))
         .or_else(|| (!taken.contains_key(&wanted)).then_some(wanted))
         .or_else(|| range.find(|port| !taken.contains_key(port)))
 }
@@ -205,16 +217,38 @@ fn shorten(difference: &str) -> String {
     format!("{object}: {} is {told}", path.rsplit('.').next().unwrap_or(path))
 }
 
+/// Helm merges, and so keeps entries that were added to a list by hand. An object that still differs is removed, for
+/// helm to make it anew; volumes stay.
+fn put_right(ctx: &Context, tools: &Paths, chart: &Chart, rendered: &str) -> Result<()> {
+    let wanted = live::objects_in(ctx, tools, rendered)?;
+    let different = |live: &[Value]| -> Vec<String> {
+        let names = wanted.iter().filter(|object| !drift(std::slice::from_ref(*object), live).is_empty());
+        names.map(told).collect()
+    };
+    let names = different(&live::objects_of(ctx, tools, rendered)?);
+    if names.is_empty() {
+        return Ok(());
+    }
+    let (target, deadline) = (ctx.target(), ctx.config.deadlines.helm);
+    ctx.ui.say(&format!("helm keeps what was added by hand to {}; made anew", names.join(", ")));
+    ctx.spawn.run(command(kubectl::delete(&tools.kubectl, &target, &names, deadline.as_secs()), deadline + SHORT))?;
+    ctx.spawn.run(command(helm::upgrade(&tools.helm, &target, chart, deadline.as_secs()), deadline + SHORT))?;
+    let left = drift(&wanted, &live::objects_of(ctx, tools, rendered)?);
+    match left.first() {
+        None => Ok(()),
+        Some(first) => {
+            let message = format!("the cluster does not take what was rendered: {first}");
+            Err(Stop::failed(format!("{message}\nNext: cargo xtask down, then up")).into())
+        }
+    }
+}
+
 /// What of the wanted objects is not live, an entry a difference.
 fn drift(wanted: &[Value], live: &[Value]) -> Vec<String> {
     let identity = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
     let mut found = Vec::new();
     for object in wanted {
-        let told = format!(
-            "{}/{}",
-            object["kind"].as_str().unwrap_or_default().to_lowercase(),
-            object["metadata"]["name"].as_str().unwrap_or_default()
-        );
+        let told = told(object);
         match live.iter().find(|other| identity(other) == identity(object)) {
             None => found.push(format!("{told} is absent")),
             Some(other) => {
@@ -225,7 +259,13 @@ fn drift(wanted: &[Value], live: &[Value]) -> Vec<String> {
     found
 }
 
-/// A release that an interrupted helm left pending refuses every further upgrade.
+/// `kind/name`, as kubectl takes it.
+fn told(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    format!("{}/{}", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
+}
+
+/// A release that an interrupted helm left pending or half uninstalled refuses every further upgrade.
 fn mend_pending(ctx: &Context, tools: &Paths) -> Result<()> {
     let (target, release) = (ctx.target(), &ctx.config.release.name);
     let deadline = ctx.config.deadlines.helm;

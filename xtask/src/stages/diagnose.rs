@@ -8,6 +8,7 @@ use crate::process::{command, display};
 use crate::stop::indent;
 use crate::tools::{Paths, kubectl};
 
+const LOG_LINES: u32 = 12;
 const SHORT: Duration = Duration::from_secs(20);
 
 /// One text for all troubles; a log that can't be had is said, not hidden.
@@ -21,7 +22,8 @@ pub fn report(ctx: &Context, tools: &Paths, what: &str, troubles: &[Trouble]) ->
             None => format!("  pod {}: {}", trouble.pod, trouble.why),
         });
         let Some(container) = container.filter(|_| has_log(trouble)) else { continue };
-        let logs = kubectl::logs(&tools.kubectl, &ctx.target(), &trouble.pod, container, trouble.previous_log);
+        let logs =
+            kubectl::logs(&tools.kubectl, &ctx.target(), &trouble.pod, container, trouble.previous_log, LOG_LINES);
         match ctx.spawn.output(command(logs.clone(), SHORT)) {
             Ok(output) if output.success && !output.stdout.trim().is_empty() => {
                 lines.push("  its last log lines:".to_string());
@@ -30,7 +32,7 @@ pub fn report(ctx: &Context, tools: &Paths, what: &str, troubles: &[Trouble]) ->
             Ok(output) if output.success => lines.push("  it logged nothing".to_string()),
             _ => lines.push("  its log cannot be had any more".to_string()),
         }
-        next = display(&logs).replace("--tail 12 ", "");
+        next = display(&logs).replace(&format!("--tail {LOG_LINES} "), "");
     }
     lines.push(format!("Next: {next}"));
     lines.join("\n")

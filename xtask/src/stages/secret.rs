@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::config::{Secret, placeholders};
 use crate::context::Context;
@@ -19,52 +19,44 @@ const SHORT: Duration = Duration::from_secs(30);
 /// Sees to the Secret with all its keys. Returns its version, a word that changes when the Secret does.
 pub fn ensure(ctx: &Context, tools: &Paths) -> Result<String> {
     let wanted = &ctx.config.secret;
-    let live = read(ctx, tools)?;
-    let data: Vec<String> = live.as_ref().map(keys).unwrap_or_default();
-    let missing: Vec<&String> =
-        wanted.random.iter().chain(wanted.derived.keys()).filter(|key| !data.contains(key)).collect();
-    if let Some(live) = live.filter(|_| missing.is_empty()) {
-        return version(&live);
-    }
-    if data.is_empty() {
-        refuse_lost_password(ctx, tools)?;
-        let values = make(wanted, random)?;
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-            "metadata": {"name": wanted.name, "labels": {"app.kubernetes.io/managed-by": "todo-chatbot-xtask"}},
-            "stringData": values,
-        });
-        let create = kubectl::create(&tools.kubectl, &ctx.target());
-        if !ctx.spawn.output(command(create, SHORT).stdin(secret.to_string()))?.success {
-            // What kubectl says may repeat what it was given.
-            let told = format!(
-                "kubectl could not create the Secret {}; its words may hold values and are not shown",
-                wanted.name
-            );
-            return Err(Stop::failed(format!("{told}\nNext: cargo xtask status")).into());
+    if let Some((version, keys)) = read(ctx, tools)? {
+        let missing: Vec<&str> = wanted_keys(wanted).filter(|key| !keys.iter().any(|there| there == key)).collect();
+        if missing.is_empty() {
+            return Ok(version);
         }
-        ctx.ui.say(&format!("made the Secret {} with {} random values", wanted.name, wanted.random.len()));
-    } else {
-        let keys = missing.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
-        let told = format!(
-            "the Secret {} lacks {keys}\nNext: add them, or remove everything with cargo xtask down --purge",
-            wanted.name
-        );
-        return Err(Stop::failed(told).into());
+        let told = format!("the Secret {} lacks {}", wanted.name, missing.join(", "));
+        return Err(Stop::failed(format!(
+            "{told}\nNext: add them, or remove everything with cargo xtask down --purge"
+        ))
+        .into());
     }
-    version(&read(ctx, tools)?.context("the Secret was made and is not there")?)
+    refuse_lost_password(ctx, tools)?;
+    let values = make(wanted, random)?;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": wanted.name, "labels": {"app.kubernetes.io/managed-by": "todo-chatbot-xtask"}},
+        "stringData": values,
+    });
+    let create = kubectl::create(&tools.kubectl, &ctx.target());
+    if !ctx.spawn.output(command(create, SHORT).stdin(secret.to_string()))?.success {
+        // What kubectl says may repeat what it was given.
+        let told =
+            format!("kubectl could not create the Secret {}; its words may hold values and are not shown", wanted.name);
+        return Err(Stop::failed(format!("{told}\nNext: cargo xtask status")).into());
+    }
+    ctx.ui.say(&format!("made the Secret {} with {} random values", wanted.name, wanted.random.len()));
+    let (version, _) = read(ctx, tools)?.context("the Secret was made and is not there")?;
+    Ok(version)
 }
 
-fn read(ctx: &Context, tools: &Paths) -> Result<Option<Value>> {
-    Ok(live::objects(ctx, tools, &format!("secret/{}", ctx.config.secret.name))?.pop())
+/// The Secret's version and its keys; None where there is none.
+fn read(ctx: &Context, tools: &Paths) -> Result<Option<(String, Vec<String>)>> {
+    let ask = kubectl::get_secret_keys(&tools.kubectl, &ctx.target(), &ctx.config.secret.name);
+    Ok(kubectl::parse_secret_keys(&ctx.spawn.run(command(ask, SHORT))?))
 }
 
-fn keys(secret: &Value) -> Vec<String> {
-    secret["data"].as_object().into_iter().flat_map(|data| data.keys().cloned()).collect()
-}
-
-fn version(secret: &Value) -> Result<String> {
-    Ok(secret["metadata"]["resourceVersion"].as_str().context("the Secret has no resourceVersion")?.to_string())
+fn wanted_keys(wanted: &Secret) -> impl Iterator<Item = &str> {
+    wanted.random.iter().chain(wanted.derived.keys()).map(String::as_str)
 }
 
 /// A database keeps the password that it was made with: a new one would lock everybody out of the old data.

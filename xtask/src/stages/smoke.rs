@@ -112,15 +112,36 @@ impl Endpoints<'_> {
     }
 }
 
+/// Asks all steps in order. After a refusal, what the check itself has made is deleted by its own DELETE steps, as well
+/// as that can be done: a check must leave nothing in somebody's data.
 fn ask(agent: &ureq::Agent, base: &str, check: &Check) -> Result<(), Refusal> {
     let mut saved = BTreeMap::new();
+    let asked = ask_steps(agent, base, check, &mut saved);
+    if asked.is_err() && !saved.is_empty() {
+        for step in &check.steps {
+            if let Call::Http { method, status, .. } = &step.call
+                && method == "DELETE"
+            {
+                let _ = request(agent, method, &format!("{base}{}", fill(&step.path, &saved)), None, *status);
+            }
+        }
+    }
+    asked
+}
+
+fn ask_steps(
+    agent: &ureq::Agent,
+    base: &str,
+    check: &Check,
+    saved: &mut BTreeMap<String, String>,
+) -> Result<(), Refusal> {
     for step in &check.steps {
-        let url = format!("{base}{}", fill(&step.path, &saved));
+        let url = format!("{base}{}", fill(&step.path, saved));
         let text = match &step.call {
             Call::Http { method, body, status } => request(agent, method, &url, body.as_ref(), *status)?,
             Call::Mcp { tool, arguments } => mcp(agent, &url, tool, arguments)?,
         };
-        judge(step, &text, &mut saved).map_err(|why| Refusal::Wrong(format!("{url}: {why}")))?;
+        judge(step, &text, saved).map_err(|why| Refusal::Wrong(format!("{url}: {why}")))?;
     }
     Ok(())
 }
@@ -176,7 +197,11 @@ fn mcp(agent: &ureq::Agent, url: &str, tool: &str, arguments: &Value) -> Result<
         rpc(agent, url, &mut session, json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}))?;
     match (answer.get("result"), answer["result"]["isError"] == true) {
         (Some(result), false) => Ok(result.to_string()),
-        _ => Err(Refusal::Wrong(format!("{url}: the tool {tool} answered {}", beginning(&answer.to_string())))),
+        // The server answers, and whom it asks may be on its way.
+        (Some(result), true) => {
+            Err(Refusal::NotYet(format!("{url}: the tool {tool} failed: {}", beginning(&result.to_string()))))
+        }
+        (None, _) => Err(Refusal::Wrong(format!("{url}: the tool {tool} answered {}", beginning(&answer.to_string())))),
     }
 }
 

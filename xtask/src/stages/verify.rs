@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::live;
-use crate::model::pods::{Trouble, troubles, unready};
+use crate::model::pods::{Trouble, current, troubles, unready};
 use crate::model::rollout::{Rollout, is_workload, judge};
 use crate::poll;
 use crate::stop::Stop;
@@ -28,10 +28,11 @@ pub enum Outcome {
 pub fn wait(ctx: &Context, tools: &Paths, manifest: &str) -> Result<Outcome> {
     let step = ctx.ui.step("roll out");
     let deadline = ctx.config.deadlines.rollout;
+    let wanted = live::objects_in(ctx, tools, manifest)?;
     let mut hopeless_since = None;
     let mut open = Vec::new();
     let ended = poll::until(&ctx.spawn.interrupt, deadline, || {
-        let states = states(&live::objects_of(ctx, tools, manifest)?)?;
+        let states = states(&wanted, &live::objects_of(ctx, tools, manifest)?)?;
         if let Some((name, why)) = states.iter().find_map(|(name, state)| Some((name, failure(state)?))) {
             return failed(ctx, tools, format!("{name} failed: {why}"), false).map(Some);
         }
@@ -40,7 +41,7 @@ pub fn wait(ctx: &Context, tools: &Paths, manifest: &str) -> Result<Outcome> {
             return Ok(Some(Outcome::Done(states.len())));
         }
         step.update(&open.join(" · "));
-        match live::pods(ctx, tools)?.iter().flat_map(troubles).find(|trouble| trouble.fatal) {
+        match current(&live::pods(ctx, tools)?).into_iter().flat_map(troubles).find(|trouble| trouble.fatal) {
             None => hopeless_since = None,
             Some(trouble) => {
                 if hopeless_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
@@ -62,22 +63,29 @@ pub fn wait(ctx: &Context, tools: &Paths, manifest: &str) -> Result<Outcome> {
     }
 }
 
-/// Each workload of some objects with its state; none at all is an error, as then nothing would have been proven.
-pub fn states(objects: &[Value]) -> Result<Vec<(String, Rollout)>> {
-    let workloads = objects.iter().filter(|object| is_workload(object["kind"].as_str().unwrap_or_default()));
+/// Each wanted workload with the state of its live object; none wanted at all is an error, as then nothing would have
+/// been proven.
+pub fn states(wanted: &[Value], live: &[Value]) -> Result<Vec<(String, Rollout)>> {
+    let identity = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
+    let workloads = wanted.iter().filter(|object| is_workload(object["kind"].as_str().unwrap_or_default()));
     let states: Vec<(String, Rollout)> = workloads
-        .map(|object| (object["metadata"]["name"].as_str().unwrap_or_default().to_string(), judge(object)))
+        .map(|object| {
+            let found = live.iter().find(|other| identity(other) == identity(object));
+            let state = found.map_or(Rollout::Failed("it is absent".to_string()), judge);
+            (object["metadata"]["name"].as_str().unwrap_or_default().to_string(), state)
+        })
         .collect();
     match states.is_empty() {
         false => Ok(states),
-        true => Err(Stop::failed("the release has no workload in the cluster\nNext: cargo xtask up").into()),
+        true => Err(Stop::failed("the release has no workload\nNext: cargo xtask up").into()),
     }
 }
 
 fn failed(ctx: &Context, tools: &Paths, what: String, deadline: bool) -> Result<Outcome> {
     let pods = live::pods(ctx, tools)?;
-    let found: Vec<Trouble> = pods.iter().flat_map(troubles).collect();
-    let troubles = if found.is_empty() { pods.iter().flat_map(unready).collect() } else { found };
+    let pods = current(&pods);
+    let found: Vec<Trouble> = pods.iter().copied().flat_map(troubles).collect();
+    let troubles = if found.is_empty() { pods.into_iter().flat_map(unready).collect() } else { found };
     Ok(Outcome::Failed { what, troubles, deadline })
 }
 
@@ -101,9 +109,9 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_release_without_workloads_is_an_error() {
-        assert!(states(&[json!({"kind": "Service"})]).is_err());
+    fn a_release_without_workloads_is_an_error_and_an_absent_one_has_failed() {
+        assert!(states(&[json!({"kind": "Service"})], &[]).is_err());
         let job = json!({"kind": "Job", "metadata": {"name": "a"}, "status": {}});
-        assert_eq!(states(&[job]).unwrap().len(), 1);
+        assert_eq!(states(&[job], &[]).unwrap(), [("a".to_string(), Rollout::Failed("it is absent".to_string()))]);
     }
 }

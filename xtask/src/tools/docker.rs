@@ -11,7 +11,8 @@ pub struct Build<'a> {
     pub context: &'a str,
     pub target: Option<&'a str>,
     pub tags: &'a [String],
-    pub args: Vec<(String, String)>,
+    /// Build arguments; one without a value has that of the environment, which keeps it out of this argv.
+    pub args: Vec<(String, Option<String>)>,
     pub labels: Vec<(String, String)>,
     /// A CA bundle, handed over as the build secret `ca`.
     pub ca: Option<&'a str>,
@@ -28,7 +29,7 @@ pub fn build(docker: &str, build: &Build) -> Vec<String> {
         option("--tag", tag.clone());
     }
     for (name, value) in &build.args {
-        option("--build-arg", format!("{name}={value}"));
+        option("--build-arg", value.as_ref().map_or(name.clone(), |value| format!("{name}={value}")));
     }
     for (name, value) in &build.labels {
         option("--label", format!("{name}={value}"));
@@ -71,6 +72,22 @@ pub fn architecture(docker: &str) -> Vec<String> {
     argv!("{docker} version --format {format}")
 }
 
+/// The name of the context in use, `default` where nothing else was chosen.
+pub fn context(docker: &str) -> Vec<String> {
+    argv!("{docker} context show")
+}
+
+/// The client's version, which it tells without a daemon too.
+pub fn client_version(docker: &str) -> Vec<String> {
+    argv!("{docker} --version")
+}
+
+/// The version in `Docker version 28.2.2, build e6534b4`.
+pub fn parse_client_version(stdout: &str) -> Option<String> {
+    let rest = stdout.trim().strip_prefix("Docker version ")?;
+    rest.split(',').next().map(str::to_string)
+}
+
 pub fn build_help(docker: &str) -> Vec<String> {
     argv!("{docker} build --help")
 }
@@ -85,7 +102,7 @@ pub fn manifest_inspect(docker: &str, image: &str) -> Vec<String> {
     argv!("{docker} manifest inspect {image}")
 }
 
-/// References and IDs of all local images that carry our label or name.
+/// References and IDs of all local images.
 pub fn images(docker: &str) -> Vec<String> {
     let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
     argv!("{docker} image ls --no-trunc --format {format}")
@@ -101,6 +118,10 @@ pub fn parse_images(stdout: &str) -> BTreeMap<String, String> {
 pub fn size(docker: &str, image: &str) -> Vec<String> {
     let format = "{{.Size}}";
     argv!("{docker} image inspect --format {format} {image}")
+}
+
+pub fn remove_image(docker: &str, image: &str) -> Vec<String> {
+    argv!("{docker} image rm {image}")
 }
 
 pub fn import(docker: &str, archive: &str, reference: &str) -> Vec<String> {
@@ -239,16 +260,23 @@ mod tests {
                 context: "stage/a",
                 target: None,
                 tags: &tags,
-                args: vec![("PORT".into(), "8000".into())],
+                args: vec![("PORT".into(), Some("8000".into())), ("HTTP_PROXY".into(), None)],
                 labels: vec![("todo-chatbot.service".into(), "a".into())],
                 ca: Some("/ca.crt"),
             },
         );
         assert_eq!(
             told.join(" "),
-            "docker build --progress plain --file docker/a.Dockerfile --tag todo:1 --build-arg PORT=8000 \
+            "docker build --progress plain --file docker/a.Dockerfile --tag todo:1 --build-arg PORT=8000 --build-arg HTTP_PROXY \
              --label todo-chatbot.service=a --secret id=ca,src=/ca.crt stage/a"
         );
+    }
+
+    #[test]
+    fn the_clients_version_is_read() {
+        let told = "Docker version 20.10.24+dfsg1, build 297e128\n";
+        assert_eq!(parse_client_version(told), Some("20.10.24+dfsg1".to_string()));
+        assert_eq!(parse_client_version("podman 5"), None);
     }
 
     #[test]

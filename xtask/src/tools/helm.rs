@@ -65,7 +65,7 @@ pub fn rollback(helm: &str, target: &Target, release: &str) -> Vec<String> {
 pub fn test(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<String> {
     let at = at(target);
     let timeout = format!("{timeout_s}s");
-    argv!("{helm} test {release} --logs --timeout {timeout} {at...}")
+    argv!("{helm} test {release} --timeout {timeout} {at...}")
 }
 
 pub fn uninstall(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<String> {

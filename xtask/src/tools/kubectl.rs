@@ -38,6 +38,13 @@ pub fn get(kubectl: &str, target: &Target, kinds: &str, selector: Option<&str>) 
     argv!("{kubectl} get {kinds} {selector...} --output json --ignore-not-found {at...}")
 }
 
+/// A Secret's version and the names of its keys, on one line; its values are not asked for.
+pub fn get_secret_keys(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
+    let at = at(target);
+    let format = "go-template={{.metadata.resourceVersion}}{{range $key, $_ := .data}} {{$key}}{{end}}";
+    argv!("{kubectl} get secret {name} --ignore-not-found --output {format} {at...}")
+}
+
 /// The same, over all namespaces.
 pub fn get_everywhere(kubectl: &str, target: &Target, kinds: &str) -> Vec<String> {
     let at = at(target);
@@ -62,16 +69,18 @@ pub fn create(kubectl: &str, target: &Target) -> Vec<String> {
     argv!("{kubectl} create --filename - {at...}")
 }
 
-/// Merges what stands on stdin into a live object, `kind/name`.
-pub fn patch(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
+/// Merges what stands on stdin into a live object, `kind/name`: `merge` replaces lists, `strategic` pairs their entries.
+pub fn patch(kubectl: &str, target: &Target, name: &str, kind: &str) -> Vec<String> {
     let at = at(target);
-    argv!("{kubectl} patch {name} --type merge --patch-file /dev/stdin {at...}")
+    argv!("{kubectl} patch {name} --type {kind} --patch-file /dev/stdin {at...}")
 }
 
-pub fn logs(kubectl: &str, target: &Target, pod: &str, container: &str, previous: bool) -> Vec<String> {
+/// The last `lines` of a container's log, or of the one that ran before it.
+pub fn logs(kubectl: &str, target: &Target, pod: &str, container: &str, previous: bool, lines: u32) -> Vec<String> {
     let at = at(target);
+    let lines = lines.to_string();
     let previous: &[&str] = if previous { &["--previous"] } else { &[] };
-    argv!("{kubectl} logs {pod} --container {container} --tail 12 {previous...} {at...}")
+    argv!("{kubectl} logs {pod} --container {container} --tail {lines} {previous...} {at...}")
 }
 
 /// Forwards a free local port to a service; the port is in the line it prints.
@@ -79,6 +88,12 @@ pub fn port_forward(kubectl: &str, target: &Target, service: &str, port: u16) ->
     let at = at(target);
     let ports = format!(":{port}");
     argv!("{kubectl} port-forward --address 127.0.0.1 service/{service} {ports} {at...}")
+}
+
+/// The version and the keys in what `get_secret_keys` printed; None where there is no such Secret.
+pub fn parse_secret_keys(stdout: &str) -> Option<(String, Vec<String>)> {
+    let mut words = stdout.split_whitespace().map(str::to_string);
+    Some((words.next()?, words.collect()))
 }
 
 /// The local port in `Forwarding from 127.0.0.1:41235 -> 8001`.
@@ -119,7 +134,7 @@ mod tests {
             get_live("kubectl", &target),
             to_json("kubectl", &target),
             create("kubectl", &target),
-            logs("kubectl", &target, "p", "c", true),
+            logs("kubectl", &target, "p", "c", true, 12),
             port_forward("kubectl", &target, "mcp", 8001),
             delete("kubectl", &target, &["pod/x".to_string()], 5),
         ] {
@@ -131,6 +146,12 @@ mod tests {
     fn the_forwarded_port_is_read() {
         assert_eq!(parse_forward("Forwarding from 127.0.0.1:41235 -> 8001"), Some(41235));
         assert_eq!(parse_forward("Handling connection for 41235"), None);
+    }
+
+    #[test]
+    fn a_secrets_keys_are_read_without_its_values() {
+        assert_eq!(parse_secret_keys("71 A B\n"), Some(("71".to_string(), vec!["A".to_string(), "B".to_string()])));
+        assert_eq!(parse_secret_keys("\n"), None);
     }
 
     #[test]

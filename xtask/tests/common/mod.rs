@@ -19,7 +19,9 @@ const TOOLS: [&str; 10] =
     ["docker", "minikube", "helm", "kubectl", "dockerd", "apt-get", "dpkg", "sudo", "systemctl", "setsid"];
 
 /// Calls that change nothing, by their beginnings. What isn't here counts as a change.
-const QUESTIONS: [&str; 22] = [
+const QUESTIONS: [&str; 24] = [
+    "docker --version",
+    "docker context show",
     "docker build --help",
     "docker info ",
     "docker manifest inspect ",

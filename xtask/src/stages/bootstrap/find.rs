@@ -10,6 +10,7 @@ use super::recipes::Plan;
 use crate::config::{Tool, parse_version};
 use crate::context::Context;
 use crate::process::{Spawn, command};
+use crate::tools::Paths;
 use crate::tools::docker::Daemon;
 use crate::tools::{docker, helm, kubectl, minikube};
 
@@ -46,24 +47,38 @@ pub struct All {
     pub images: BTreeMap<String, String>,
 }
 
+impl All {
+    /// Where the tools are, if all of them are.
+    pub fn tools(&self) -> Option<Paths> {
+        Some(Paths {
+            docker: self.docker.path()?,
+            minikube: self.minikube.path()?,
+            helm: self.helm.path()?,
+            kubectl: self.kubectl.path()?,
+        })
+    }
+}
+
 /// Looks for all of them at the same time: each question costs a process.
 pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
     let spawn = &ctx.spawn;
     let tools = &ctx.config.tools;
+    let own = &ctx.folders.bin();
     std::thread::scope(|scope| {
         let docker = scope.spawn(|| {
-            let found = look("docker", &tools.docker, None, |path| ask_docker(spawn, path));
+            let found = look(own, "docker", &tools.docker, None, |path| ask_docker(spawn, path));
             let daemon = found.path().and_then(|path| ask_daemon(spawn, &path));
             let images =
                 found.path().filter(|_| daemon.is_some()).and_then(|path| read(spawn, docker::images(&path)).ok());
             (found, daemon, docker::parse_images(&images.unwrap_or_default()))
         });
         let minikube = scope.spawn(|| {
-            look("minikube", &tools.minikube, plan.built("minikube", "minikube"), |path| ask_minikube(spawn, path))
+            look(own, "minikube", &tools.minikube, plan.built("minikube", "minikube"), |path| ask_minikube(spawn, path))
         });
-        let helm = scope.spawn(|| look("helm", &tools.helm, plan.built("helm", "helm"), |path| ask_helm(spawn, path)));
+        let helm =
+            scope.spawn(|| look(own, "helm", &tools.helm, plan.built("helm", "helm"), |path| ask_helm(spawn, path)));
         let kubectl = scope.spawn(|| {
-            look("kubectl", &tools.kubectl, plan.built("kubernetes", "kubectl"), |path| ask_kubectl(spawn, path))
+            look(own, "kubectl", &tools.kubectl, plan.built("kubernetes", "kubectl"), |path| ask_kubectl(spawn, path))
         });
         let (docker, daemon, images) = docker.join().expect("looking for docker does not panic");
         let joined =
@@ -78,11 +93,21 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
 
 /// Tries what is on PATH in its order; the first that does the work wins. What was built at the pinned version needs no
 /// asking.
-fn look(name: &str, wanted: &Tool, built: Option<String>, ask: impl Fn(&str) -> Result<String, String>) -> Found {
+fn look(
+    own: &Path,
+    name: &str,
+    wanted: &Tool,
+    built: Option<String>,
+    ask: impl Fn(&str) -> Result<String, String>,
+) -> Found {
     let on_path = which::which_all(name).into_iter().flatten().map(|path| path.display().to_string());
     let mut refused = Vec::new();
     let mut seen = Vec::new();
     for path in on_path {
+        // The folder of links to what was chosen is no place to choose from, even where a user has it on PATH.
+        if Path::new(&path).starts_with(own) {
+            continue;
+        }
         // /bin is often a link to /usr/bin: the same file need not be asked twice.
         let real = std::fs::canonicalize(&path).unwrap_or_default();
         if seen.contains(&real) {
@@ -112,7 +137,8 @@ fn ask_docker(spawn: &Spawn, path: &str) -> Result<String, String> {
     if !docker::has_buildkit(&help) {
         return Err("builds without BuildKit (its buildx plugin is missing)".to_string());
     }
-    Ok(String::new())
+    let version = read(spawn, docker::client_version(path))?;
+    docker::parse_client_version(&version).ok_or_else(|| "does not tell its version".to_string())
 }
 
 fn ask_daemon(spawn: &Spawn, path: &str) -> Option<Daemon> {

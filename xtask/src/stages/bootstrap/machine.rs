@@ -19,15 +19,15 @@ const PACKAGES: Duration = Duration::from_secs(600);
 const DAEMON: Duration = Duration::from_secs(60);
 
 /// Sees to a docker client that builds and a daemon that answers, and to the packages that bootstrap calls.
-pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan) -> Result<()> {
-    let packages = missing_packages(ctx, found);
+pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan, public: bool) -> Result<()> {
     let start = found.daemon.is_none();
     if start {
-        refuse_foreign_daemon()?;
+        refuse_foreign_daemon(ctx, found)?;
     }
+    let packages = missing_packages(ctx, found, public);
     let sudo = sudo();
-    let runtime = if plan.shim { plan.built("runc-shim", "runc-cgroupns") } else { None };
-    let by_systemd = Path::new("/run/systemd/system").exists();
+    // Systemd's docker would run without the shim.
+    let by_systemd = Path::new("/run/systemd/system").exists() && !plan.shim;
     let daemon = match by_systemd {
         true => with_prefix(sudo, crate::argv!("systemctl start docker")),
         false => docker::daemon(sudo, plan.shim_path().as_deref().filter(|_| plan.shim)),
@@ -43,6 +43,11 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
+    if start && plan.shim {
+        // Before consent: it changes nothing of the system, and the command that is printed needs it.
+        ctx.ui.say("docker's runc gets a shim: this machine withholds CAP_SYS_RESOURCE or has cgroup v1");
+        build_module(ctx, plan, "runc-shim")?;
+    }
     consent(ctx, &changes)?;
     if !packages.is_empty() {
         let step = ctx.ui.step("install Debian packages");
@@ -52,16 +57,12 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan) -> Result<()> {
         }
         step.done(&packages.join(", "));
     }
-    if plan.shim && runtime.is_none() {
-        build_module(ctx, plan, "runc-shim")?;
-        ctx.ui.say("docker's runc gets a shim: this machine withholds CAP_SYS_RESOURCE or has cgroup v1");
-    }
     let client = match find::all(ctx, plan)? {
         All { daemon: Some(_), .. } => return Ok(()),
         All { docker, .. } => docker.path().ok_or_else(|| Stop::needs_setup(docker.explain("docker")))?,
     };
     let step = ctx.ui.step("start the docker daemon");
-    clear_stale_pids()?;
+    clear_stale_pids(ctx, sudo)?;
     let log = start_detached(ctx, &daemon)?;
     let answers = poll::until(&ctx.spawn.interrupt, DAEMON, || {
         let output = ctx.spawn.output(command(docker::info(&client), DAEMON))?;
@@ -85,10 +86,13 @@ pub fn sudo() -> &'static [&'static str] {
     if rustix::process::geteuid().is_root() { &[] } else { &["sudo", "--non-interactive"] }
 }
 
-fn missing_packages(ctx: &Context, found: &All) -> Vec<String> {
+/// What is needed and absent: with a daemon there, only what makes images, and that only where registries don't answer.
+fn missing_packages(ctx: &Context, found: &All, public: bool) -> Vec<String> {
+    let daemon = found.daemon.is_some() && found.docker.path().is_some();
     let provides = |package: &str| match package {
-        "docker.io" => found.docker.path().is_some() && (found.daemon.is_some() || find::on_path("dockerd")),
-        program => find::on_path(program),
+        "docker.io" => daemon || (found.docker.path().is_some() && find::on_path("dockerd")),
+        "iptables" => daemon || find::on_path("iptables"),
+        program => public || find::on_path(program),
     };
     ctx.config.mirrors.host_packages.iter().filter(|package| !provides(package)).cloned().collect()
 }
@@ -106,7 +110,23 @@ fn consent(ctx: &Context, changes: &[Vec<String>]) -> Result<()> {
 }
 
 /// A daemon elsewhere, named by DOCKER_HOST or a docker context, is not ours to start.
-fn refuse_foreign_daemon() -> Result<()> {
+fn refuse_foreign_daemon(ctx: &Context, found: &All) -> Result<()> {
+    if let Some(docker) = found.docker.path() {
+        let asked = ctx.spawn.output(command(docker::info(&docker), DAEMON))?;
+        if asked.tail.contains("permission denied") {
+            let told = "a docker daemon runs, and you may not talk to it";
+            let next = "Next: sudo usermod --append --groups docker \"$USER\", then log in again";
+            return Err(Stop::needs_setup(format!("{told}\n{next}")).into());
+        }
+        let context = ctx.spawn.output(command(docker::context(&docker), DAEMON))?;
+        let name = context.stdout.trim();
+        if context.success && !["", "default"].contains(&name) {
+            let told = format!("the docker context is {name}, and no docker daemon answers there");
+            return Err(
+                Stop::needs_setup(format!("{told}\nNext: start that daemon, or docker context use default")).into()
+            );
+        }
+    }
     for variable in ["DOCKER_HOST", "DOCKER_CONTEXT"] {
         if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty() && value != "default") {
             let told = format!(
@@ -125,14 +145,15 @@ fn refuse_foreign_daemon() -> Result<()> {
 }
 
 /// A daemon that was killed leaves its pid behind, and refuses to start if another process has that number now.
-fn clear_stale_pids() -> Result<()> {
+fn clear_stale_pids(ctx: &Context, sudo: &[&str]) -> Result<()> {
     for (file, program) in
         [("/var/run/docker.pid", "dockerd"), ("/var/run/docker/containerd/containerd.pid", "containerd")]
     {
         let Ok(text) = fs::read_to_string(file) else { continue };
         let name = fs::read_to_string(format!("/proc/{}/comm", text.trim())).unwrap_or_default();
         if name.trim() != program {
-            fs::remove_file(file).with_context(|| format!("cannot remove the stale {file}"))?;
+            let remove = with_prefix(sudo, crate::argv!("rm -f {file}"));
+            ctx.spawn.run(command(remove, DAEMON)).with_context(|| format!("cannot remove the stale {file}"))?;
         }
     }
     Ok(())

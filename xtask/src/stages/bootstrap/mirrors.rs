@@ -44,11 +44,6 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()>
         ctx.ui.say("no image registry answers: images and tools are built from package mirrors");
     }
     let names: Vec<String> = modules.iter().map(|name| name.to_string()).collect();
-    if let Some(name) = names.iter().find(|name| !plan.modules.contains_key(*name)) {
-        let told =
-            format!("xtask.toml has no [mirrors.modules.{name}], and it must be built here\nNext: describe it there");
-        return Err(Stop::usage(told).into());
-    }
     let mut tasks: Vec<Task> = modules
         .into_iter()
         .map(|name| Task {
@@ -80,12 +75,23 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()>
             tasks.push(Task { name: "control plane".to_string(), needs, run });
         }
     }
+    if !tasks.is_empty() && which::which("go").is_err() {
+        let told = "go is not on PATH, and what is missing must be built with it";
+        return Err(Stop::needs_setup(format!(
+            "{told}\nNext: install Go, or put the missing tools on PATH; cargo xtask doctor lists them"
+        ))
+        .into());
+    }
     graph::run(tasks, LANES)
 }
 
 /// Builds one Go module into its folder, if it is not there.
 pub fn build_module(ctx: &Context, plan: &Plan, name: &str) -> Result<()> {
-    let (module, folder) = (&ctx.config.mirrors.modules[name], &plan.modules[name]);
+    let (Some(module), Some(folder)) = (ctx.config.mirrors.modules.get(name), plan.modules.get(name)) else {
+        let told =
+            format!("xtask.toml has no [mirrors.modules.{name}], and it must be built here\nNext: describe it there");
+        return Err(Stop::usage(told).into());
+    };
     if folder.exists() {
         return Ok(());
     }
@@ -213,7 +219,7 @@ struct Image<'a> {
 }
 
 fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync)) -> Result<()> {
-    let mut args = vec![(image.from.0.to_string(), image.from.1.to_string())];
+    let mut args = vec![(image.from.0.to_string(), Some(image.from.1.to_string()))];
     args.extend(proxies());
     let told = docker::build(
         docker,
@@ -266,7 +272,8 @@ fn rename_image(from: &Path, to: &Path, reference: &str) -> Result<()> {
         let path = entry.path()?.into_owned();
         let mut header = entry.header().clone();
         match path.to_str() {
-            Some("repositories") => {}
+            // With an OCI layout in it, containerd would take the name from there.
+            Some("repositories" | "index.json" | "oci-layout") => {}
             Some("manifest.json") => {
                 let mut manifest: serde_json::Value = serde_json::from_reader(&mut entry)?;
                 manifest[0]["RepoTags"] = serde_json::json!([reference]);
@@ -297,9 +304,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("a.tar"), folder.path().join("b.tar"));
         let mut builder = tar::Builder::new(fs::File::create(&from).unwrap());
-        for (name, text) in
-            [("layer", "bytes"), ("manifest.json", r#"[{"Config":"c","RepoTags":["own:1"]}]"#), ("repositories", "{}")]
-        {
+        for (name, text) in [
+            ("layer", "bytes"),
+            ("manifest.json", r#"[{"Config":"c","RepoTags":["own:1"]}]"#),
+            ("repositories", "{}"),
+            ("index.json", "{}"),
+        ] {
             let mut header = tar::Header::new_gnu();
             header.set_size(text.len() as u64);
             header.set_mode(0o644);
@@ -316,6 +326,6 @@ mod tests {
         }
         assert_eq!(read["layer"], "bytes");
         assert_eq!(read["manifest.json"], r#"[{"Config":"c","RepoTags":["public:2"]}]"#);
-        assert!(!read.contains_key("repositories"));
+        assert!(!read.contains_key("repositories") && !read.contains_key("index.json"));
     }
 }

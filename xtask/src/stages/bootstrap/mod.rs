@@ -34,7 +34,11 @@ pub fn ensure(ctx: &Context) -> Result<Ready> {
     if let Some(ready) = settled(ctx, &found, &plan)? {
         return Ok(ready);
     }
-    machine::ensure_docker(ctx, &found, &plan)?;
+    let public = match (found.docker.path(), &found.daemon) {
+        (Some(docker), Some(_)) => !plan.has_images(&found.images) && registry_answers(ctx, &docker),
+        _ => false,
+    };
+    machine::ensure_docker(ctx, &found, &plan, public)?;
     let found = find::all(ctx, &plan)?;
     if let Some(ready) = settled(ctx, &found, &plan)? {
         return Ok(ready);
@@ -51,6 +55,11 @@ pub fn ensure(ctx: &Context) -> Result<Ready> {
         Some(ready) => Ok(ready),
         None => Err(Stop::needs_setup(missing(&found).join("\n")).into()),
     }
+}
+
+/// What there is of tools, and nothing asked of registries.
+pub fn look(ctx: &Context) -> Result<find::All> {
+    find::all(ctx, &recipes::Plan::new(ctx)?)
 }
 
 /// What `ensure` would find, changing nothing.
@@ -75,18 +84,17 @@ pub fn missing(found: &find::All) -> Vec<String> {
 
 /// Everything there already: the usual case, which must be quick.
 fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan) -> Result<Option<Ready>> {
-    let paths = (found.docker.path(), found.minikube.path(), found.helm.path(), found.kubectl.path());
-    let (Some(docker), Some(minikube), Some(helm), Some(kubectl)) = paths else { return Ok(None) };
-    let Some(daemon) = &found.daemon else { return Ok(None) };
+    let (Some(tools), Some(daemon)) = (found.tools(), &found.daemon) else { return Ok(None) };
+    let docker = &tools.docker;
     let images = if plan.is_complete(&found.images) {
         check_runtime(plan, daemon)?;
         plan.images()
-    } else if !plan.has_images(&found.images) && (has_node(ctx, &docker)? || registry_answers(ctx, &docker)) {
+    } else if !plan.has_images(&found.images) && (has_node(ctx, docker)? || registry_answers(ctx, docker)) {
         Images::Public
     } else {
         return Ok(None);
     };
-    Ok(Some(Ready { tools: tools::Paths { docker, minikube, helm, kubectl }, images }))
+    Ok(Some(Ready { tools, images }))
 }
 
 /// A node of our making needs the shim where the machine withholds something, and a daemon that was started without it

@@ -30,11 +30,13 @@ impl Plan {
     /// Reads the recipes; nothing is asked of docker.
     pub fn new(ctx: &Context) -> Result<Plan> {
         let root = &ctx.root;
-        let shim = needs_shim();
+        let shim = needs_shim() && ctx.config.mirrors.modules.contains_key("runc-shim");
         let mut keys = BTreeMap::new();
         for (name, module) in &ctx.config.mirrors.modules {
             let mut content = Content::default().files(root, &[module_folder(name)])?;
-            for word in module.packages.iter().chain(module.variables.keys()).chain(module.variables.values()) {
+            let named =
+                [&module.variables, &module.rename].into_iter().flatten().flat_map(|(name, value)| [name, value]);
+            for word in module.packages.iter().chain(named) {
                 content = content.word(word);
             }
             keys.insert(name.clone(), content.short());
@@ -55,9 +57,11 @@ impl Plan {
             .short();
         let rust = recipe("builder.Dockerfile")?.word(&debian).word(env!("RUSTC_VERSION")).short();
         let control_plane = ["kubernetes", "coredns", "etcd", "storage", "pause"];
-        let cluster = control_plane
-            .iter()
-            .fold(recipe("control-plane.Dockerfile")?.word(&node), |content, name| content.word(key(name)));
+        let mut cluster = recipe("control-plane.Dockerfile")?.word(&node).word(&ctx.config.cluster.kubernetes);
+        for word in ctx.config.mirrors.images.iter().flat_map(|(public, target)| [public, target]) {
+            cluster = cluster.word(word);
+        }
+        let cluster = control_plane.iter().fold(cluster, |content, name| content.word(key(name)));
         Ok(Plan {
             modules,
             debian: local("debian", debian),
@@ -87,9 +91,11 @@ impl Plan {
         self.modules.get("runc-shim").map(|folder| folder.join("runc-cgroupns").display().to_string())
     }
 
-    /// Whether any of our images is among `local`, which settles that registries are not used.
+    /// Whether any version of our images is among `local`, which settles that registries are not used.
     pub fn has_images(&self, local: &BTreeMap<String, String>) -> bool {
-        [&self.debian, &self.node, &self.rust].iter().any(|image| local.contains_key(*image))
+        let repository = |image: &str| image.rsplit_once(':').map_or(image.to_string(), |(name, _)| format!("{name}:"));
+        let ours = [&self.debian, &self.node, &self.rust].map(|image| repository(image));
+        local.keys().any(|image| ours.iter().any(|name| image.starts_with(name)))
     }
 
     pub fn is_complete(&self, local: &BTreeMap<String, String>) -> bool {
