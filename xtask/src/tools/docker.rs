@@ -143,6 +143,12 @@ pub fn container_state(docker: &str, name: &str) -> Vec<String> {
     argv!("{docker} container inspect --format {format} {name}")
 }
 
+/// The image that a container was made from; fails where there is none of that name.
+pub fn container_image(docker: &str, name: &str) -> Vec<String> {
+    let format = "{{.Config.Image}}";
+    argv!("{docker} container inspect --format {format} {name}")
+}
+
 /// Names of the containers that are nodes of a minikube profile.
 pub fn nodes(docker: &str, profile: &str) -> Vec<String> {
     let filter = format!("label=name.minikube.sigs.k8s.io={profile}");

@@ -89,7 +89,7 @@ fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan) -> Result<Opt
     let images = if plan.is_complete(&found.images) {
         check_runtime(plan, daemon)?;
         plan.images()
-    } else if !plan.has_images(&found.images) && (has_node(ctx, docker)? || registry_answers(ctx, docker)) {
+    } else if !plan.has_images(&found.images) && (has_public_node(ctx, docker)? || registry_answers(ctx, docker)) {
         Images::Public
     } else {
         return Ok(None);
@@ -117,10 +117,10 @@ fn registry_answers(ctx: &Context, docker: &str) -> bool {
     ctx.spawn.output(asked).is_ok_and(|output| output.success)
 }
 
-/// A node that was made without images of ours came from a registry: that holds even while the network is away.
-fn has_node(ctx: &Context, docker: &str) -> Result<bool> {
-    let asked = command(tools::docker::container_state(docker, &ctx.config.cluster.name), ASK);
-    Ok(ctx.spawn.output(asked)?.success)
+/// A node from a registry settles that registries are used, even while the network is away.
+fn has_public_node(ctx: &Context, docker: &str) -> Result<bool> {
+    let asked = ctx.spawn.output(command(tools::docker::container_image(docker, &ctx.config.cluster.name), ASK))?;
+    Ok(asked.success && !asked.stdout.starts_with(&format!("{}.local/", ctx.config.project)))
 }
 
 impl Found {
