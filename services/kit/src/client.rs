@@ -16,7 +16,9 @@ use tokio::time::timeout;
 pub type Client = legacy::Client<HttpConnector, Body>;
 
 const CONNECT_TIMEOUT_MS: u64 = 2_000;
-const IDLE_TIMEOUT_MS: u64 = 30_000;
+// Shorter than any probe's period: a connection made before a Service was in place, to whatever answered for it then, is
+// not asked a second time.
+const IDLE_TIMEOUT_MS: u64 = 500;
 const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// `http://HOST[:PORT]`, to which paths are appended.
