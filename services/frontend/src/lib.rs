@@ -24,9 +24,6 @@ use crate::config::Config;
 pub const SERVICE: Service =
     Service { name: "frontend", version: env!("CARGO_PKG_VERSION"), default_port: 3000, health_path: "/api/health" };
 
-/// Shorter than the second that a probe waits unless it is told otherwise, so that the reason gets through.
-const READY_TIMEOUT_MS: u64 = 900;
-
 #[derive(Clone)]
 pub struct Frontend {
     pub backend_url: BaseUrl,
@@ -53,18 +50,7 @@ pub fn app(frontend: Frontend) -> Router {
 
 /// The frontend is of use only with its backend.
 async fn ready(State(frontend): State<Frontend>) -> Response {
-    if frontend.readiness.is_stopping() {
-        return reply::not_ready("stopping", "the service is stopping");
-    }
-    let uri = frontend.backend_url.join_static("/ready");
-    match client::get(&frontend.client, uri, READY_TIMEOUT_MS).await {
-        Ok(answer) if answer.status.is_success() => reply::ready(),
-        Ok(answer) => {
-            let reason = format!("the backend is not ready: it answers {}", answer.status);
-            reply::not_ready("backend_not_ready", reason)
-        }
-        Err(reason) => reply::not_ready("backend_unreachable", format!("the backend can't be reached: {reason}")),
-    }
+    client::ready_with_backend(&frontend.readiness, &frontend.client, &frontend.backend_url).await
 }
 
 /// Nothing but what the frontend itself serves is loaded or run, and no other site frames it.

@@ -5,6 +5,7 @@ use std::{error::Error, fmt, time::Duration};
 use axum::{
     body::{Body, Bytes},
     http::{Method, Request, StatusCode, Uri, header::CONTENT_TYPE, uri::PathAndQuery},
+    response::Response,
 };
 use http_body_util::{BodyExt, Limited};
 use hyper_util::{
@@ -13,12 +14,16 @@ use hyper_util::{
 };
 use tokio::time::timeout;
 
+use crate::{reply, serve::Readiness};
+
 pub type Client = legacy::Client<HttpConnector, Body>;
 
 const CONNECT_TIMEOUT_MS: u64 = 2_000;
 // Shorter than any probe's period: a connection made before a Service was in place, to whatever answered for it then, is
 // not asked a second time.
 const IDLE_TIMEOUT_MS: u64 = 500;
+/// Shorter than the second that a probe waits unless it is told otherwise, so that the reason gets through.
+const READY_TIMEOUT_MS: u64 = 900;
 const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// `http://HOST[:PORT]`, to which paths are appended.
@@ -38,6 +43,21 @@ pub fn client() -> Client {
     legacy::Client::builder(TokioExecutor::new())
         .pool_idle_timeout(Duration::from_millis(IDLE_TIMEOUT_MS))
         .build(connector)
+}
+
+/// `/ready` of a service that is of use only with its backend.
+pub async fn ready_with_backend(readiness: &Readiness, client: &Client, backend_url: &BaseUrl) -> Response {
+    if readiness.is_stopping() {
+        return reply::not_ready("stopping", "the service is stopping");
+    }
+    match get(client, backend_url.join_static("/ready"), READY_TIMEOUT_MS).await {
+        Ok(answer) if answer.status.is_success() => reply::ready(),
+        Ok(answer) => {
+            let reason = format!("the backend is not ready: it answers {}", answer.status);
+            reply::not_ready("backend_not_ready", reason)
+        }
+        Err(reason) => reply::not_ready("backend_unreachable", format!("the backend can't be reached: {reason}")),
+    }
 }
 
 /// Sends, and reads the whole answer; the error says what went wrong in one line.

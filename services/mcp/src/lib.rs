@@ -21,9 +21,6 @@ use crate::{config::Config, tools::Tools};
 pub const SERVICE: Service =
     Service { name: "mcp", version: env!("CARGO_PKG_VERSION"), default_port: 8001, health_path: "/health" };
 
-/// Shorter than the second that a probe waits unless it is told otherwise, so that the reason gets through.
-const READY_TIMEOUT_MS: u64 = 900;
-
 #[derive(Clone)]
 pub struct Mcp {
     pub backend_url: BaseUrl,
@@ -58,16 +55,5 @@ pub fn app(mcp: Mcp, allowed_hosts: &[String]) -> Router {
 }
 
 async fn ready(State(mcp): State<Mcp>) -> Response {
-    if mcp.readiness.is_stopping() {
-        return reply::not_ready("stopping", "the service is stopping");
-    }
-    let uri = mcp.backend_url.join_static("/ready");
-    match client::get(&mcp.client, uri, READY_TIMEOUT_MS).await {
-        Ok(answer) if answer.status.is_success() => reply::ready(),
-        Ok(answer) => {
-            let reason = format!("the backend is not ready: it answers {}", answer.status);
-            reply::not_ready("backend_not_ready", reason)
-        }
-        Err(reason) => reply::not_ready("backend_unreachable", format!("the backend can't be reached: {reason}")),
-    }
+    client::ready_with_backend(&mcp.readiness, &mcp.client, &mcp.backend_url).await
 }
