@@ -13,7 +13,7 @@ use crate::poll;
 use crate::process::{Spawn, command};
 use crate::stages::bootstrap::Ready;
 use crate::stages::build;
-use crate::stages::deploy;
+use crate::stages::render;
 use crate::stop::Stop;
 use crate::tools::{cargo, docker, go, helm};
 
@@ -81,16 +81,16 @@ fn has_go_tests(folder: &Path) -> Result<bool> {
 
 fn charts(ctx: &Context, ready: &Ready) -> Result<()> {
     let step = ctx.ui.step("lint charts");
-    let folder = ctx.root.join(&ctx.config.release.chart);
-    let parent = folder.parent().context("a chart lies in a folder of charts")?;
+    let parent = ctx.root.join("helm");
     let mut linted = Vec::new();
     for entry in std::fs::read_dir(parent)? {
         let chart = entry?.path();
         let name = chart.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !chart.join("Chart.yaml").exists() || name == deploy::LIBRARY {
+        if !chart.join("Chart.yaml").exists() || name == render::LIBRARY {
             continue;
         }
-        let staged = deploy::stage_chart(ctx, &chart)?;
+        let staged = ctx.staging("lint");
+        render::stage_chart(&chart, &staged)?;
         let output = ctx.spawn.output(command(helm::lint(&ready.tools.helm, &staged.display().to_string()), SHORT))?;
         // Helm lets remarks pass that a reader of its output stumbles over: silence is what is wanted.
         if !output.success || output.tail.contains('[') {
@@ -108,7 +108,7 @@ fn charts(ctx: &Context, ready: &Ready) -> Result<()> {
 /// The services' tests that need PostgreSQL, against the image that the cluster runs.
 fn database_tests(ctx: &Context, ready: &Ready) -> Result<()> {
     let tools = &ready.tools;
-    let built = build::ensure(ctx, tools, &ready.images)?;
+    let built = build::ensure(ctx, tools, &ready.images, &["postgres"])?;
     let image = built.get("postgres").context("the services have no postgres")?.reference();
     let password = "test";
     let mut spawn = ctx.spawn.clone();

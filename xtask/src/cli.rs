@@ -57,8 +57,35 @@ pub enum Command {
         #[arg(long, conflicts_with = "purge")]
         cluster: bool,
     },
+    /// Take the releases back to the revision before, and check what runs then
+    Rollback {
+        /// Another revision than the last one that worked
+        revision: Option<u64>,
+        /// One release of several
+        #[arg(long, value_name = "NAME")]
+        release: Option<String>,
+    },
     /// What runs: release, workloads, pods, URL
     Status,
+    /// Print the manifests that helm makes of the profile, with the plain version as tag
+    Render,
+    /// Print the configuration as it is for the profile
+    Config {
+        /// Each value on a line of its own with the file and the line that say so, charts' values too
+        #[arg(long)]
+        explain: bool,
+    },
+    /// Hold the profile to the rules of its data model: configuration, manifests and images
+    Validate {
+        /// And what runs in the cluster
+        #[arg(long)]
+        live: bool,
+        /// List the rules with the lines of the models that state them
+        #[arg(long, conflicts_with = "live")]
+        rules: bool,
+    },
+    /// Give LoadBalancer Services their addresses for as long as this runs
+    Tunnel,
     /// Run the smoke checks against what is deployed
     Smoke,
     /// Set up tools, images and the docker daemon, and nothing else

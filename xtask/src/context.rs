@@ -60,19 +60,43 @@ impl Folders {
     }
 }
 
+/// A release in its place: what every call to helm, and every question about what it runs, names.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    pub release: String,
+    pub target: Target,
+}
+
 impl Context {
-    /// The cluster and the namespace that every call names.
+    /// The cluster and the profile's namespace.
     pub fn target(&self) -> Target {
+        self.target_in(&self.config.namespace)
+    }
+
+    /// The cluster and a namespace of it.
+    pub fn target_in(&self, namespace: &str) -> Target {
         Target {
             kubeconfig: self.folders.kubeconfig().display().to_string(),
             context: self.config.cluster.name.clone(),
-            namespace: self.config.release.namespace.clone(),
+            namespace: namespace.to_string(),
         }
     }
 
-    /// Where something is put together before a tool takes it; a folder for each namespace, as runs may overlap.
+    /// A release of the profile.
+    pub fn scope(&self, release: &str) -> Scope {
+        Scope { release: release.to_string(), target: self.target_in(&self.config.releases[release].namespace) }
+    }
+
+    /// All releases of the profile.
+    pub fn scopes(&self) -> Vec<Scope> {
+        self.config.releases.keys().map(|name| self.scope(name)).collect()
+    }
+
+    /// Where something is put together before a tool takes it; a folder for each profile and namespace, as runs may
+    /// overlap.
     pub fn staging(&self, name: &str) -> PathBuf {
-        self.folders.cache.join("staging").join(&self.config.release.namespace).join(name)
+        let folder = format!("{}-{}", self.config.profile, self.config.namespace);
+        self.folders.cache.join("staging").join(folder).join(name)
     }
 
     /// An absolute path of something in the project.

@@ -18,6 +18,8 @@ use crate::tools::kubectl::Target;
 use crate::tools::{Paths, cargo, docker, kubectl};
 
 const NAMESPACE: &str = "todo-chatbot-e2e";
+const RELEASE: &str = "todo-chatbot";
+const SECRET: &str = "todo-chatbot-secrets";
 const COMMAND: Duration = Duration::from_secs(2400);
 const SHORT: Duration = Duration::from_secs(60);
 /// A kubeconfig as a user may have it: nothing of it may change, and nothing may be done to what it points at.
@@ -152,12 +154,12 @@ fn image_gone(world: &World) -> Result<()> {
 }
 
 fn helm_test(world: &World) -> Result<()> {
-    world.run(crate::tools::helm::test(&world.tools.helm, &world.target, &world.ctx.config.release.name, 120))?;
+    world.run(crate::tools::helm::test(&world.tools.helm, &world.target, RELEASE, 120))?;
     Ok(())
 }
 
 fn broken_secret(world: &World) -> Result<()> {
-    let name = format!("secret/{}", world.ctx.config.secret.name);
+    let name = format!("secret/{SECRET}");
     let secret = world.objects(&name)?.pop().context("the Secret is there")?;
     let good = secret["data"]["DATABASE_URL"].clone();
     // «nonsense» in base64: the backend must refuse it at start.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::config::NodePorts;
-use crate::context::Context;
+use crate::config::{NodePorts, yaml};
+use crate::context::{Context, Scope};
 use crate::process::command;
 use crate::stop::Stop;
+use crate::tools::kubectl::Target;
 use crate::tools::{Paths, helm, kubectl};
 
 const SHORT: Duration = Duration::from_secs(60);
@@ -19,39 +20,47 @@ const SERVICE_LABEL: &str = "/metadata/labels/app.kubernetes.io~1name";
 /// A Service of a release.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
+    pub namespace: String,
     /// The object's name, which is also its host name in the cluster.
     pub object: String,
     pub port: u16,
     pub node_port: Option<u16>,
+    pub load_balancer: bool,
+    /// What a LoadBalancer was given.
+    pub address: Option<String>,
 }
 
-/// The live objects that a manifest names.
-pub fn objects_of(ctx: &Context, tools: &Paths, manifest: &str) -> Result<Vec<Value>> {
-    parse_objects(&ctx.spawn.run(command(kubectl::get_live(&tools.kubectl, &ctx.target()), SHORT).stdin(manifest))?)
+/// The live objects that a release's manifest names.
+pub fn objects_of(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str) -> Result<Vec<Value>> {
+    parse_objects(&ctx.spawn.run(command(kubectl::get_live(&tools.kubectl, &scope.target), SHORT).stdin(manifest))?)
 }
 
 /// A manifest's objects as they are written, without asking what is live.
-pub fn objects_in(ctx: &Context, tools: &Paths, manifest: &str) -> Result<Vec<Value>> {
-    parse_objects(&ctx.spawn.run(command(kubectl::to_json(&tools.kubectl, &ctx.target()), SHORT).stdin(manifest))?)
+pub fn objects_in(manifest: &str) -> Result<Vec<Value>> {
+    Ok(yaml::objects(manifest).map_err(|problem| Stop::failed(problem.to_string()))?)
 }
 
-/// Objects of the namespace: `kinds` as in `pods,services`, or one as in `secret/NAME`.
-pub fn objects(ctx: &Context, tools: &Paths, kinds: &str) -> Result<Vec<Value>> {
-    parse_objects(&ctx.spawn.run(command(kubectl::get(&tools.kubectl, &ctx.target(), kinds, None), SHORT))?)
+/// Objects of a namespace: `kinds` as in `pods,services`, or one as in `secret/NAME`.
+pub fn objects(ctx: &Context, tools: &Paths, target: &Target, kinds: &str) -> Result<Vec<Value>> {
+    parse_objects(&ctx.spawn.run(command(kubectl::get(&tools.kubectl, target, kinds, None), SHORT))?)
 }
 
-/// The pods of the release.
-pub fn pods(ctx: &Context, tools: &Paths) -> Result<Vec<Value>> {
-    let selector = format!("app.kubernetes.io/instance={}", ctx.config.release.name);
-    parse_objects(&ctx.spawn.run(command(kubectl::get(&tools.kubectl, &ctx.target(), "pods", Some(&selector)), SHORT))?)
+/// The pods of a release.
+pub fn pods(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Vec<Value>> {
+    let selector = format!("app.kubernetes.io/instance={}", scope.release);
+    parse_objects(&ctx.spawn.run(command(kubectl::get(&tools.kubectl, &scope.target, "pods", Some(&selector)), SHORT))?)
 }
 
-/// The release's Services by the service's name.
+/// The Services of all releases of the profile, by the service's name.
 pub fn endpoints(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, Endpoint>> {
-    let selector = format!("app.kubernetes.io/instance={}", ctx.config.release.name);
-    let told =
-        ctx.spawn.run(command(kubectl::get(&tools.kubectl, &ctx.target(), "services", Some(&selector)), SHORT))?;
-    Ok(parse_objects(&told)?.iter().filter_map(endpoint).collect())
+    let told = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "services"), SHORT))?;
+    let releases = &ctx.config.releases;
+    let ours = |service: &&Value| {
+        let release =
+            service["metadata"]["labels"]["app.kubernetes.io/instance"].as_str().and_then(|name| releases.get(name));
+        release.is_some_and(|release| service["metadata"]["namespace"] == release.namespace)
+    };
+    Ok(parse_objects(&told)?.iter().filter(ours).filter_map(endpoint).collect())
 }
 
 /// Every node port of the cluster, with the namespace and the service that hold it.
@@ -60,10 +69,15 @@ pub fn taken_node_ports(ctx: &Context, tools: &Paths) -> Result<BTreeMap<u16, (S
     Ok(taken(&parse_objects(&told)?))
 }
 
-/// The release's last revision and its status; None where it is not installed.
-pub fn last_revision(ctx: &Context, tools: &Paths) -> Result<Option<(u64, String)>> {
-    let output =
-        ctx.spawn.output(command(helm::history(&tools.helm, &ctx.target(), &ctx.config.release.name), SHORT))?;
+/// A release's last revision and its status; None where it is not installed.
+pub fn last_revision(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Option<(u64, String)>> {
+    Ok(revisions(ctx, tools, scope, 1)?.pop())
+}
+
+/// The last `count` revisions of a release with their status, the newest at the end; none where it is not installed.
+pub fn revisions(ctx: &Context, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<(u64, String)>> {
+    let told = helm::history(&tools.helm, &scope.target, &scope.release, count);
+    let output = ctx.spawn.output(command(told, SHORT))?;
     if !output.success && !output.tail.contains("release: not found") {
         return Err(Stop::failed("helm cannot tell the release's history").with_detail(&output.tail).into());
     }
@@ -71,19 +85,19 @@ pub fn last_revision(ctx: &Context, tools: &Paths) -> Result<Option<(u64, String
         None if output.success => {
             Err(Stop::failed("helm told a history that cannot be read").with_detail(&output.tail).into())
         }
-        history => Ok(history),
+        history => Ok(history.unwrap_or_default()),
     }
 }
 
 /// The manifest that helm applied last.
-pub fn manifest(ctx: &Context, tools: &Paths) -> Result<String> {
-    ctx.spawn.run(command(helm::manifest(&tools.helm, &ctx.target(), &ctx.config.release.name), SHORT))
+pub fn manifest(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<String> {
+    ctx.spawn.run(command(helm::manifest(&tools.helm, &scope.target, &scope.release), SHORT))
 }
 
 /// The URL that keeps answering after a command has ended, if the service to open has a published node port.
 pub fn open_url(ctx: &Context, tools: &Paths) -> Result<Option<String>> {
     let endpoints = endpoints(ctx, tools)?;
-    let endpoint = endpoints.get(&ctx.config.release.open);
+    let endpoint = endpoints.get(&ctx.config.open);
     Ok(endpoint.and_then(|endpoint| published_url(endpoint, ctx.config.cluster.node_ports)))
 }
 
@@ -97,9 +111,12 @@ fn endpoint(service: &Value) -> Option<(String, Endpoint)> {
     let name = service.pointer(SERVICE_LABEL)?.as_str()?.to_string();
     let port = service.pointer("/spec/ports/0")?;
     let endpoint = Endpoint {
+        namespace: service.pointer("/metadata/namespace")?.as_str()?.to_string(),
         object: service.pointer("/metadata/name")?.as_str()?.to_string(),
         port: port["port"].as_u64()? as u16,
         node_port: port["nodePort"].as_u64().map(|port| port as u16),
+        load_balancer: service.pointer("/spec/type").is_some_and(|kind| kind == "LoadBalancer"),
+        address: service.pointer("/status/loadBalancer/ingress/0/ip").and_then(Value::as_str).map(str::to_string),
     };
     Some((name, endpoint))
 }

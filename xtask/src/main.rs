@@ -7,6 +7,7 @@ mod content;
 mod context;
 mod doctor;
 mod e2e;
+mod explain;
 mod graph;
 mod http;
 mod live;
@@ -15,11 +16,14 @@ mod model;
 mod pipeline;
 mod poll;
 mod process;
+mod rules;
 mod stages;
 mod status;
 mod stop;
 mod tools;
+mod tunnel;
 mod ui;
+mod validate;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,6 +48,11 @@ fn main() -> ExitCode {
     let ended = match &cli.command {
         Command::Up => pipeline::up(&ctx),
         Command::Down { purge, cluster } => pipeline::down(&ctx, *purge, *cluster),
+        Command::Rollback { revision, release } => pipeline::roll_back(&ctx, *revision, release.as_deref()),
+        Command::Render => explain::render(&ctx),
+        Command::Config { explain } => explain::config(&ctx, *explain),
+        Command::Validate { live, rules } => validate::run(&ctx, *live, *rules),
+        Command::Tunnel => tunnel::run(&ctx),
         Command::Status => status::show(&ctx),
         Command::Smoke => pipeline::smoke(&ctx),
         Command::Bootstrap => pipeline::bootstrap(&ctx),
@@ -80,7 +89,7 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
             let told = format!("--namespace is \"{namespace}\": it must be {}", config::NAME_RULE);
             return Err(Stop::usage(told).into());
         }
-        config.release.namespace = namespace.clone();
+        config.move_to(namespace).map_err(|told| Stop::usage(format!("--namespace {namespace}: {told}")))?;
     }
     if let Some(timeout) = options.timeout {
         config.deadlines.rollout = timeout;

@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::context::Context;
+use crate::config::waves;
+use crate::context::{Context, Scope};
 use crate::live;
 use crate::lock;
 use crate::model::image::Built;
 use crate::process::command;
 use crate::stages::bootstrap::{self, Ready};
 use crate::stages::cluster::State;
+use crate::stages::deploy::{Deployed, Plan};
+use crate::stages::overrides::{self, Overrides};
+use crate::stages::render::Known;
 use crate::stages::verify::Outcome;
-use crate::stages::{build, cluster, deploy, diagnose, load, secret, smoke, verify};
+use crate::stages::{build, cluster, deploy, diagnose, load, namespace, rollback, secret, smoke, verify};
 use crate::stop::Stop;
-use crate::tools::{Paths, helm, kubectl};
+use crate::tools::{Paths, helm};
 
 /// How long a run waits for another one that works on the same.
 const LOCK: Duration = Duration::from_secs(1800);
@@ -24,13 +28,17 @@ const LOCK: Duration = Duration::from_secs(1800);
 /// Bootstrap, cluster, build, load, deploy, verify, smoke. Each stage observes for itself what is left to do, so that an
 /// interrupted run needs nothing but another one.
 pub fn up(ctx: &Context) -> Result<()> {
+    let overrides = overrides::read(ctx)?;
     let ready = set_up(ctx)?;
-    let _lock = lock::hold(ctx, &ctx.config.release.namespace, LOCK)?;
+    let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
     let tools = &ready.tools;
+    let releases = wanted_releases(ctx, &overrides);
+    let services: Vec<&str> =
+        ctx.config.running().filter(|(_, release)| releases.contains(release)).map(|(service, _)| service).collect();
     // Images need docker alone, and a first build takes minutes: the cluster comes up beside it.
     let (built, made) = std::thread::scope(|scope| {
         let made = scope.spawn(|| ensure_cluster(ctx, &ready));
-        let built = build::ensure(ctx, tools, &ready.images);
+        let built = build::ensure(ctx, tools, &ready.images, &services);
         (built, made.join().expect("making the cluster does not panic"))
     });
     if let (Err(_), Err(error)) = (&made, &built) {
@@ -38,7 +46,7 @@ pub fn up(ctx: &Context) -> Result<()> {
     }
     made?;
     let built = built?;
-    let url = release(ctx, tools, &built)?;
+    let url = install(ctx, tools, &releases, &built, &overrides)?;
     ctx.ui.summary(&match url {
         Some(url) => format!("The Todo Chatbot runs at {url}"),
         None => "The Todo Chatbot runs".to_string(),
@@ -62,26 +70,65 @@ pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
         return Ok(());
     }
     need_running(ctx, cluster::observe(ctx, &tools)?)?;
-    let _lock = lock::hold(ctx, &ctx.config.release.namespace, LOCK)?;
-    let deadline = ctx.config.deadlines.helm;
-    let (target, namespace) = (ctx.target(), &ctx.config.release.namespace);
-    let step = ctx.ui.step(format!("uninstall {}", ctx.config.release.name));
-    let told = helm::uninstall(&tools.helm, &target, &ctx.config.release.name, deadline.as_secs());
-    ctx.spawn.run(command(told, deadline + Duration::from_secs(30)))?;
-    step.done(&format!("namespace {namespace}"));
+    let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
+    let namespaces = ctx.config.namespaces();
     if purge {
-        deploy::refuse_foreign_namespace(ctx, &tools)?;
-        let step = ctx.ui.step("remove the data");
-        let names = [format!("namespace/{namespace}")];
-        ctx.spawn.run(command(
-            kubectl::delete(&tools.kubectl, &target, &names, deadline.as_secs()),
-            deadline + Duration::from_secs(30),
-        ))?;
-        step.done(&format!("namespace {namespace} with its volumes and Secrets"));
-        ctx.ui.summary("The release and its data are gone");
-    } else {
-        ctx.ui.summary(&format!("The release is gone; its data stays in namespace {namespace} (--purge removes it)"));
+        namespaces.iter().try_for_each(|name| namespace::refuse_foreign(ctx, &tools, name))?;
     }
+    // What others need goes last.
+    for release in order(ctx).iter().rev().flatten() {
+        let step = ctx.ui.step(format!("uninstall {release}"));
+        let scope = ctx.scope(release);
+        let deadline = ctx.config.deadlines.helm;
+        let told = helm::uninstall(&tools.helm, &scope.target, release, deadline.as_secs());
+        ctx.spawn.run(command(told, deadline + Duration::from_secs(30)))?;
+        step.done(&format!("namespace {}", scope.target.namespace));
+    }
+    let told = namespaces.join(" and ");
+    if purge {
+        let step = ctx.ui.step("remove the data");
+        namespaces.iter().try_for_each(|name| namespace::remove(ctx, &tools, name))?;
+        step.done(&format!("volumes and Secrets in namespace {told}"));
+    }
+    namespaces.iter().try_for_each(|name| namespace::release(ctx, &tools, name))?;
+    ctx.ui.summary(&match purge {
+        true => "The release and its data are gone".to_string(),
+        false => format!("The release is gone; its data stays in namespace {told} (--purge removes it)"),
+    });
+    Ok(())
+}
+
+/// Takes every release of the profile, or the one named, to the revision before, and checks what runs then.
+pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) -> Result<()> {
+    let tools = need_tools(ctx)?;
+    need_running(ctx, cluster::observe(ctx, &tools)?)?;
+    let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
+    let own = |name: &&str| ctx.config.releases[*name].namespace == ctx.config.namespace;
+    let releases: Vec<&str> = match release {
+        Some(name) if ctx.config.releases.contains_key(name) => vec![name],
+        Some(name) => {
+            let known = ctx.config.releases.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(Stop::usage(format!(
+                "profile {} has no release {name}: known are {known}",
+                ctx.config.profile
+            ))
+            .into());
+        }
+        // The database has a life of its own.
+        None => order(ctx).into_iter().flatten().filter(own).collect(),
+    };
+    if revision.is_some() && releases.len() > 1 {
+        return Err(Stop::usage(format!("which of {}? Next: --release NAME", releases.join(", "))).into());
+    }
+    for name in &releases {
+        let scope = ctx.scope(name);
+        let manifest = rollback::to(ctx, &tools, &scope, revision)?;
+        if let Some(report) = failure(ctx, &tools, &scope, verify::wait(ctx, &tools, &scope, &manifest)?) {
+            return Err(report.into());
+        }
+    }
+    smoke::run(ctx, &tools)?;
+    ctx.ui.summary(&format!("{} runs as before", releases.join(", ")));
     Ok(())
 }
 
@@ -132,23 +179,158 @@ pub fn set_up(ctx: &Context) -> Result<Ready> {
     Ok(ready)
 }
 
-fn release(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>) -> Result<Option<String>> {
+/// The releases that a run installs: all, but those in place of which a person names something outside.
+fn wanted_releases<'a>(ctx: &'a Context, overrides: &Overrides) -> Vec<&'a str> {
+    let given = |key: &String| overrides.secret.contains_key(key);
+    let wanted = ctx.config.releases.iter().filter(|(_, release)| !release.unless.as_ref().is_some_and(given));
+    wanted.map(|(name, _)| name.as_str()).collect()
+}
+
+/// All releases in waves: each needs only what is in earlier ones.
+fn order(ctx: &Context) -> Vec<Vec<&str>> {
+    let edges = ctx.config.releases.iter().map(|(name, release)| (name.as_str(), release.needs.as_slice()));
+    waves(edges).expect("the configuration has no circle of releases")
+}
+
+fn install(
+    ctx: &Context,
+    tools: &Paths,
+    releases: &[&str],
+    built: &BTreeMap<String, Built>,
+    overrides: &Overrides,
+) -> Result<Option<String>> {
     load::ensure(ctx, tools, &cluster::nodes(ctx, tools)?, built)?;
-    deploy::ensure_namespace(ctx, tools)?;
-    let secret_version = secret::ensure(ctx, tools)?;
-    let deployed = deploy::ensure(ctx, tools, built, &secret_version)?;
-    match verify::wait(ctx, tools, &deployed.manifest)? {
-        Outcome::Done(_) => {}
-        Outcome::Failed { what, troubles, deadline } => {
-            let report = diagnose::report(ctx, tools, &what, &troubles);
-            return Err(if deadline { Stop::deadline(report) } else { Stop::failed(report) }.into());
-        }
+    let mut namespaces = vec![ctx.config.namespace.clone()];
+    namespaces.extend(releases.iter().map(|name| ctx.config.releases[*name].namespace.clone()));
+    namespaces.dedup();
+    let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, tools, name));
+    ensured.into_iter().collect::<Result<()>>()?;
+    let versions = secret::ensure(ctx, tools, &namespaces, &overrides.secret)?;
+    let node_ports = deploy::node_ports(ctx, tools)?;
+    let tags = built.iter().map(|(name, image)| (name.clone(), image.tag.clone())).collect();
+    let plans = in_parallel(releases, |name| {
+        let version = versions.get(&ctx.config.releases[*name].secret).map_or("", String::as_str);
+        let known = Known { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
+        deploy::observe(ctx, tools, name, &known)
+    });
+    let plans = plans.into_iter().collect::<Result<Vec<Plan>>>()?;
+    let deployed = apply_all(ctx, tools, &plans)?;
+    if let Err(error) = smoke::run(ctx, tools) {
+        let all: Vec<&Deployed> = deployed.iter().collect();
+        return Err(undo_all(ctx, tools, error, &all));
     }
-    smoke::run(ctx, tools)?;
-    if !deployed.changed {
-        ctx.ui.say(&format!("nothing to deploy: revision {} is what is wanted and what runs", deployed.revision));
+    for (name, endpoint) in
+        live::endpoints(ctx, tools)?.iter().filter(|(_, endpoint)| endpoint.load_balancer && endpoint.address.is_none())
+    {
+        let told = format!(
+            "{name} is a LoadBalancer and waits for an address: cargo xtask tunnel --profile {}",
+            ctx.config.profile
+        );
+        ctx.ui.say(&match live::published_url(endpoint, ctx.config.cluster.node_ports) {
+            Some(url) => format!("{told}; meanwhile it answers at {url}"),
+            None => told,
+        });
+    }
+    if deployed.iter().all(|deployed| !deployed.changed) {
+        let revisions: Vec<String> =
+            deployed.iter().map(|one| format!("{} revision {}", one.scope.release, one.revision)).collect();
+        ctx.ui.say(&format!("nothing to deploy: {} is what is wanted and what runs", revisions.join(", ")));
     }
     live::open_url(ctx, tools)
+}
+
+/// Applies the plans in waves, side by side within one, and sees each rolled out before what needs it. When one fails,
+/// it and those of this run that need it go back, and nothing further is begun.
+fn apply_all(ctx: &Context, tools: &Paths, plans: &[Plan]) -> Result<Vec<Deployed>> {
+    let mut done: Vec<Deployed> = Vec::new();
+    for wave in order(ctx) {
+        let of_wave: Vec<&Plan> = plans.iter().filter(|plan| wave.contains(&plan.scope.release.as_str())).collect();
+        let ended = in_parallel(&of_wave, |plan| -> (Option<Deployed>, Result<()>) {
+            let deployed = match deploy::apply(ctx, tools, plan) {
+                Ok(deployed) => deployed,
+                Err(error) => return (None, Err(error)),
+            };
+            let rolled_out = verify::wait(ctx, tools, &deployed.scope, &deployed.manifest);
+            let ended = rolled_out.and_then(|outcome| match failure(ctx, tools, &deployed.scope, outcome) {
+                Some(report) => Err(report.into()),
+                None => Ok(()),
+            });
+            (Some(deployed), ended)
+        });
+        let mut failed: Vec<String> = Vec::new();
+        let mut errors = Vec::new();
+        for (plan, (deployed, ended)) in of_wave.iter().zip(ended) {
+            if let Err(error) = ended {
+                failed.push(plan.scope.release.clone());
+                errors.push(error);
+            }
+            done.extend(deployed);
+        }
+        if errors.is_empty() {
+            continue;
+        }
+        let concerned = dependents(ctx, &failed);
+        let first = errors.remove(0);
+        errors.iter().for_each(|error| ctx.ui.error(&format!("{error:#}")));
+        let undone: Vec<&Deployed> = done.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
+        let left: Vec<&str> = plans
+            .iter()
+            .map(|plan| plan.scope.release.as_str())
+            .filter(|name| !done.iter().any(|one| one.scope.release == *name) && !failed.iter().any(|one| one == name))
+            .collect();
+        if !left.is_empty() {
+            ctx.ui.say(&format!("not begun, as {} failed: {}", failed.join(", "), left.join(", ")));
+        }
+        return Err(undo_all(ctx, tools, first, &undone));
+    }
+    Ok(done)
+}
+
+/// These and all releases that need one of them, directly or not.
+fn dependents(ctx: &Context, failed: &[String]) -> Vec<String> {
+    let mut concerned = failed.to_vec();
+    for name in order(ctx).into_iter().flatten() {
+        if !concerned.iter().any(|one| one == name)
+            && ctx.config.releases[name].needs.iter().any(|needed| concerned.contains(needed))
+        {
+            concerned.push(name.to_string());
+        }
+    }
+    concerned
+}
+
+/// Takes back what this run has changed, the last first, and returns the error that it was for. An interruption leaves
+/// things as they are: the next run goes on from there.
+fn undo_all(ctx: &Context, tools: &Paths, error: anyhow::Error, deployed: &[&Deployed]) -> anyhow::Error {
+    if ctx.spawn.interrupt.check().is_err() {
+        return error;
+    }
+    for one in deployed.iter().rev().filter(|one| one.changed) {
+        match rollback::undo(ctx, tools, one) {
+            Ok(told) => ctx.ui.say(&told),
+            Err(failed) => ctx.ui.say(&format!("{} could not be taken back: {failed:#}", one.scope.release)),
+        }
+    }
+    error
+}
+
+/// The report of a rollout that failed; None for one that is done.
+fn failure(ctx: &Context, tools: &Paths, scope: &Scope, outcome: Outcome) -> Option<Stop> {
+    match outcome {
+        Outcome::Done(_) => None,
+        Outcome::Failed { what, troubles, deadline } => {
+            let report = diagnose::report(ctx, tools, scope, &what, &troubles);
+            Some(if deadline { Stop::deadline(report) } else { Stop::failed(report) })
+        }
+    }
+}
+
+/// Does something with each item, all at the same time, and returns the results in their order.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    std::thread::scope(|threads| {
+        let running: Vec<_> = items.iter().map(|item| threads.spawn(|| work(item))).collect();
+        running.into_iter().map(|thread| thread.join().expect("work does not panic")).collect()
+    })
 }
 
 /// Links the chosen tools into one folder, which children find first on their PATH: minikube calls docker by name.

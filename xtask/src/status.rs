@@ -15,37 +15,43 @@ use crate::stop::Stop;
 pub fn show(ctx: &Context) -> Result<()> {
     let tools = need_tools(ctx)?;
     need_running(ctx, cluster::observe(ctx, &tools)?)?;
-    let namespace = &ctx.config.release.namespace;
-    let Some((revision, status)) = live::last_revision(ctx, &tools)? else {
-        return Err(Stop::needs_setup(format!(
-            "{} is not installed in namespace {namespace}\nNext: cargo xtask up",
-            ctx.config.release.name
-        ))
-        .into());
-    };
-    let manifest = live::manifest(ctx, &tools)?;
-    let wanted = live::objects_in(ctx, &tools, &manifest)?;
-    let workloads = verify::states(&wanted, &live::objects_of(ctx, &tools, &manifest)?)?;
-    let pods = live::pods(ctx, &tools)?;
+    let mut lines = Vec::new();
+    let mut releases = Vec::new();
+    let mut well = true;
+    for scope in ctx.scopes() {
+        let (release, namespace) = (&scope.release, &scope.target.namespace);
+        let Some((revision, status)) = live::last_revision(ctx, &tools, &scope)? else {
+            if ctx.config.releases[release].unless.is_some() {
+                continue;
+            }
+            return Err(Stop::needs_setup(format!(
+                "{release} is not installed in namespace {namespace}\nNext: cargo xtask up --profile {}",
+                ctx.config.profile
+            ))
+            .into());
+        };
+        let manifest = live::manifest(ctx, &tools, &scope)?;
+        let wanted = live::objects_in(&manifest)?;
+        let workloads = verify::states(&wanted, &live::objects_of(ctx, &tools, &scope, &manifest)?)?;
+        let pods = live::pods(ctx, &tools, &scope)?;
+        let found: Vec<_> = pods.iter().flat_map(troubles).collect();
+        lines.push(format!(
+            "release   {release} revision {revision}, {status}, namespace {namespace}, profile {}",
+            ctx.config.profile
+        ));
+        lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", told(state))));
+        lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod))));
+        lines.extend(found.iter().map(|trouble| format!("trouble   {}: {}", trouble.pod, trouble.why)));
+        well &= status == "deployed" && found.is_empty() && workloads.iter().all(|(_, state)| *state == Rollout::Done);
+        releases.push(json!({
+            "release": release, "namespace": namespace, "revision": revision, "status": status,
+            "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": told(state)})).collect::<Vec<_>>(),
+            "troubles": found.iter().map(|trouble| json!({"pod": trouble.pod, "why": trouble.why})).collect::<Vec<_>>(),
+        }));
+    }
     let url = live::open_url(ctx, &tools)?;
-    let found: Vec<_> = pods.iter().flat_map(troubles).collect();
-
-    let mut lines = vec![format!(
-        "release   {} revision {revision}, {status}, namespace {namespace}, profile {}",
-        ctx.config.release.name, ctx.config.profile
-    )];
-    lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", told(state))));
-    lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod))));
-    lines.extend(found.iter().map(|trouble| format!("trouble   {}: {}", trouble.pod, trouble.why)));
     lines.push(format!("url       {}", url.as_deref().unwrap_or("none: no published node port")));
-    let value = json!({
-        "release": ctx.config.release.name, "namespace": namespace, "revision": revision, "status": status, "url": url,
-        "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": told(state)})).collect::<Vec<_>>(),
-        "troubles": found.iter().map(|trouble| json!({"pod": trouble.pod, "why": trouble.why})).collect::<Vec<_>>(),
-    });
-    ctx.ui.answer(&lines.join("\n"), value);
-
-    let well = status == "deployed" && found.is_empty() && workloads.iter().all(|(_, state)| *state == Rollout::Done);
+    ctx.ui.answer(&lines.join("\n"), json!({ "profile": ctx.config.profile, "url": url, "releases": releases }));
     match well {
         true => Ok(()),
         false => Err(Stop::failed("not everything is well\nNext: cargo xtask up").into()),

@@ -1,7 +1,9 @@
 //! `xtask.toml` and a profile over it, as types. Everything wrong in them is reported at once, each with its place.
 
 mod reader;
+mod seed;
 mod tree;
+pub mod yaml;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,22 +12,38 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reader::Reader;
-pub use tree::Problem;
-use tree::{merge, parse};
+pub use seed::Seed;
+use tree::parse;
+pub use tree::{Node, Problem, Value, merge, to_json};
 
 #[derive(Debug)]
 pub struct Config {
     pub project: String,
     pub version: String,
     pub profile: String,
+    /// Where the application is, unless a release or a Secret says otherwise.
+    pub namespace: String,
+    /// The service whose URL is printed.
+    pub open: String,
+    /// A YAML file of a person's own, outside git, relative to the root: helm values whose `secret.values` become the
+    /// Secret's.
+    pub overrides: PathBuf,
     pub tools: Tools,
     pub cluster: Cluster,
-    pub release: Release,
-    pub secret: Secret,
+    /// By the release's name.
+    pub releases: BTreeMap<String, Release>,
+    /// By the Secret's name.
+    pub secrets: BTreeMap<String, Secret>,
+    /// All images that can be built; a profile runs those that its releases name.
     pub services: BTreeMap<String, Service>,
     pub smoke: Vec<Check>,
     pub deadlines: Deadlines,
+    pub waivers: Vec<Waiver>,
+    /// What the published data model of this profile demands; a profile of our own has none.
+    pub seed: Option<Seed>,
     pub mirrors: Mirrors,
+    /// All of the above as it was read, each value with its place.
+    pub tree: Node,
 }
 
 #[derive(Debug)]
@@ -64,19 +82,46 @@ pub struct NodePorts {
 
 #[derive(Debug)]
 pub struct Release {
-    pub name: String,
     pub chart: PathBuf,
+    /// The name that the chart gets in the staged copy; None leaves it.
+    pub chart_name: Option<String>,
+    /// The appVersion that the staged copy gets, in which `{tag}` is the tag of the first service; None leaves it.
+    pub app_version: Option<String>,
     pub namespace: String,
     pub values: Vec<PathBuf>,
-    pub open: String,
+    pub services: Vec<String>,
+    /// The Secret from which the services take their keys.
+    pub secret: String,
+    /// The releases that must run before this one is installed.
+    pub needs: Vec<String>,
+    /// The key of a Secret by which a person names something outside in place of this release.
+    pub unless: Option<String>,
 }
 
+/// A Secret that is handed over before what reads it.
 #[derive(Debug)]
 pub struct Secret {
-    pub name: String,
+    pub namespace: String,
     pub random: Vec<String>,
-    /// Key to template; `{OTHER_KEY}` stands for another key's value.
+    /// Key to template; `{OTHER_KEY}` stands for a random key of any Secret of the profile.
     pub derived: BTreeMap<String, String>,
+    /// Keys that only a person can give; empty until then.
+    pub given: Vec<String>,
+}
+
+impl Secret {
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.random.iter().chain(self.derived.keys()).chain(&self.given).map(String::as_str)
+    }
+}
+
+/// A finding of `validate` or `lint` that is known and stays, with the reason.
+#[derive(Debug, Clone)]
+pub struct Waiver {
+    pub code: String,
+    /// `kind/name`, or a service; None is every object.
+    pub object: Option<String>,
+    pub reason: String,
 }
 
 #[derive(Debug)]
@@ -88,10 +133,29 @@ pub struct Service {
     pub inputs: Vec<PathBuf>,
     pub base: Base,
     pub port: u16,
-    pub node_port: Option<u16>,
+    pub node_port: Option<NodePort>,
     pub probes: Option<Probes>,
+    /// The path that the image's own HEALTHCHECK asks; None is the image's default.
+    pub healthcheck: Option<String>,
+    pub user: Option<User>,
+    /// Build arguments beside those that follow from the rest.
+    pub args: BTreeMap<String, String>,
     /// Megabytes of 1,000,000 bytes.
     pub size_limit_mb: Option<u64>,
+}
+
+/// The node port of a service: the configured one where it is free, or any free one of the published range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodePort {
+    Fixed(u16),
+    Auto,
+}
+
+/// Who the processes of an image are.
+#[derive(Debug)]
+pub struct User {
+    pub id: u32,
+    pub name: String,
 }
 
 /// What a Dockerfile starts from, and so which build argument a local image is passed in.
@@ -198,10 +262,16 @@ pub fn read(profile: &str, base: Source, over: Source, exists: &dyn Fn(&Path) ->
     let tree = merge(parse(base.file, base.text, &mut syntax), parse(over.file, over.text, &mut syntax));
     let problems = RefCell::new(syntax);
     let root = Reader::root(&tree, &problems);
+    let namespace = name(&root, "namespace");
     let config = Config {
         project: name(&root, "project"),
         version: root.required("version"),
         profile: profile.to_string(),
+        namespace: namespace.clone(),
+        open: root.required("open"),
+        overrides: PathBuf::from(
+            root.optional::<String>("overrides").unwrap_or_else(|| format!("k8s/profiles/{profile}.override.yaml")),
+        ),
         tools: root.table("tools", |t| Tools {
             docker: t.table("docker", tool),
             minikube: t.table("minikube", tool),
@@ -209,12 +279,15 @@ pub fn read(profile: &str, base: Source, over: Source, exists: &dyn Fn(&Path) ->
             kubectl: t.table("kubectl", tool),
         }),
         cluster: root.table("cluster", cluster),
-        release: root.table("release", |r| release(r, exists)),
-        secret: root.table("secret", secret),
+        releases: root.tables("releases", |_, r| release(r, &namespace, exists)),
+        secrets: root.tables("secrets", |_, r| secret(r, &namespace)),
         services: root.tables("services", |_, r| service(r, exists)),
         smoke: root.list("smoke", check),
         deadlines: root.table("deadlines", deadlines),
+        waivers: root.list("waivers", waiver),
+        seed: root.optional_table("seed", seed::seed),
         mirrors: root.table("mirrors", |r| mirrors(r, exists)),
+        tree: tree.clone(),
     };
     agree(&root, &config);
     root.finish();
@@ -224,6 +297,145 @@ pub fn read(profile: &str, base: Source, over: Source, exists: &dyn Fn(&Path) ->
     if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
 }
 
+impl Config {
+    /// Each service that a release of this profile runs, with the release's name.
+    pub fn running(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.releases
+            .iter()
+            .flat_map(|(release, about)| about.services.iter().map(|service| (service.as_str(), release.as_str())))
+    }
+
+    /// Where a value stands, as `FILE:LINE:COLUMN`; `path` as in `services.backend.port`. Of a path that isn't there, the
+    /// nearest table is told.
+    pub fn place_of(&self, path: &str) -> Option<String> {
+        let mut node = &self.tree;
+        let mut rest = path;
+        while let Value::Table(entries) = &node.value {
+            // A name may hold dots itself.
+            let found = entries.iter().find(|(key, _)| {
+                rest.strip_prefix(key.as_str()).is_some_and(|left| left.is_empty() || left.starts_with('.'))
+            });
+            let Some((key, inner)) = found else { break };
+            node = inner;
+            rest = rest[key.len()..].trim_start_matches('.');
+            if rest.is_empty() {
+                break;
+            }
+        }
+        Some(node.place.to_string())
+    }
+
+    /// The namespaces of the profile, its own first.
+    pub fn namespaces(&self) -> Vec<String> {
+        let mut all = vec![self.namespace.clone()];
+        let others = self.releases.values().map(|release| &release.namespace);
+        for name in others.chain(self.secrets.values().map(|secret| &secret.namespace)) {
+            if !all.contains(name) {
+                all.push(name.clone());
+            }
+        }
+        all
+    }
+
+    /// Puts the whole profile elsewhere, which only one that keeps to a single namespace can take.
+    pub fn move_to(&mut self, namespace: &str) -> Result<(), String> {
+        if let [_, other, ..] = self.namespaces().as_slice() {
+            return Err(format!(
+                "profile {} has a namespace of its own for its database, {other}, and can't be moved",
+                self.profile
+            ));
+        }
+        self.namespace = namespace.to_string();
+        self.releases.values_mut().for_each(|release| release.namespace = namespace.to_string());
+        self.secrets.values_mut().for_each(|secret| secret.namespace = namespace.to_string());
+        Ok(())
+    }
+}
+
+fn releases_agree(root: &Reader, config: &Config, known: &str) {
+    if config.releases.is_empty() {
+        root.report_at("releases", "no release is described: add a table [releases.NAME]".to_string());
+    }
+    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, release) in &config.releases {
+        let at = |message: String| root.report_at("releases", format!("releases.{name}.{message}"));
+        if !is_name(name) {
+            at(format!(" is no name for a release: it must be {NAME_RULE}"));
+        }
+        for service in &release.services {
+            if !config.services.contains_key(service) {
+                at(format!("services names \"{service}\": known are {known}"));
+            }
+            if let Some(other) = owners.insert(service, name) {
+                at(format!("services names {service}, which releases.{other} has already"));
+            }
+        }
+        if !config.secrets.contains_key(&release.secret) {
+            at(format!("secret is \"{}\": known are {}", release.secret, names(config.secrets.keys())));
+        }
+        for needed in &release.needs {
+            if !config.releases.contains_key(needed) {
+                at(format!("needs \"{needed}\": known are {}", names(config.releases.keys())));
+            }
+        }
+        if let Some(key) = &release.unless
+            && !config.secrets.values().any(|secret| secret.derived.contains_key(key))
+        {
+            at(format!("unless is \"{key}\": it must be a derived key of a Secret"));
+        }
+    }
+    let edges = config.releases.iter().map(|(name, release)| (name.as_str(), release.needs.as_slice()));
+    if let Err(circle) = waves(edges) {
+        root.report_at("releases", format!("releases need each other in a circle: {}", circle.join(", ")));
+    }
+    for check in &config.smoke {
+        if config.services.contains_key(&check.service) && !owners.contains_key(check.service.as_str()) {
+            let message = format!(
+                "the smoke check «{}» asks {}, which no release of the profile runs",
+                check.name, check.service
+            );
+            root.report_at("smoke", message);
+        }
+    }
+}
+
+/// The order of releases: each wave needs only what is in earlier ones. An error names those in a circle.
+pub fn waves<'a>(releases: impl Iterator<Item = (&'a str, &'a [String])>) -> Result<Vec<Vec<&'a str>>, Vec<&'a str>> {
+    let mut left: BTreeMap<&str, &[String]> = releases.collect();
+    let mut waves = Vec::new();
+    while !left.is_empty() {
+        let free = |needs: &[String]| needs.iter().all(|needed| !left.contains_key(needed.as_str()));
+        let wave: Vec<&str> = left.iter().filter(|(_, needs)| free(needs)).map(|(name, _)| *name).collect();
+        if wave.is_empty() {
+            return Err(left.into_keys().collect());
+        }
+        wave.iter().for_each(|name| drop(left.remove(name)));
+        waves.push(wave);
+    }
+    Ok(waves)
+}
+
+fn secrets_agree(root: &Reader, config: &Config) {
+    let random: Vec<&String> = config.secrets.values().flat_map(|secret| &secret.random).collect();
+    for (name, secret) in &config.secrets {
+        for (key, template) in &secret.derived {
+            for placeholder in placeholders(template) {
+                if !random.iter().any(|known| *known == placeholder) {
+                    let message = format!(
+                        "secrets.{name}.derived.{key} uses {{{placeholder}}}: known are {}",
+                        names(random.iter().copied())
+                    );
+                    root.report_at("secrets", message);
+                }
+            }
+        }
+    }
+}
+
+fn names<'a>(all: impl Iterator<Item = &'a String>) -> String {
+    all.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
 /// What must hold between tables.
 fn agree(root: &Reader, config: &Config) {
     let known = config.services.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -231,12 +443,11 @@ fn agree(root: &Reader, config: &Config) {
         root.report_at("services", "no service is described: add a table [services.NAME]".to_string());
         return;
     }
-    if root.has("release") && !config.services.contains_key(&config.release.open) {
-        root.report_at(
-            "release",
-            format!("release.open is \"{}\": it must be a service: {known}", config.release.open),
-        );
+    if root.has("open") && !config.services.contains_key(&config.open) {
+        root.report_at("open", format!("open is \"{}\": it must be a service: {known}", config.open));
     }
+    releases_agree(root, config, &known);
+    secrets_agree(root, config);
     for check in &config.smoke {
         if !config.services.contains_key(&check.service) {
             let message =
@@ -254,7 +465,9 @@ fn agree(root: &Reader, config: &Config) {
     }
     let NodePorts { first, last } = config.cluster.node_ports;
     for (name, service) in &config.services {
-        if let Some(port) = service.node_port.filter(|port| !(first..=last).contains(port)) {
+        if let Some(NodePort::Fixed(port)) = service.node_port
+            && !(first..=last).contains(&port)
+        {
             let message =
                 format!("services.{name}.node_port is {port}: cluster.node_ports publishes {first} to {last}");
             root.report_at("services", message);
@@ -302,13 +515,14 @@ fn cluster(r: &Reader) -> Cluster {
     }
 }
 
-fn release(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Release {
+fn release(r: &Reader, namespace: &str, exists: &dyn Fn(&Path) -> bool) -> Release {
     Release {
-        name: name(r, "name"),
         chart: path(r, "chart", exists),
-        namespace: name(r, "namespace"),
+        chart_name: r.optional("chart_name"),
+        app_version: r.optional("app_version"),
+        namespace: optional_name(r, "namespace", namespace),
         values: {
-            let values: Vec<String> = r.required("values");
+            let values: Vec<String> = r.optional("values").unwrap_or_default();
             for file in values.iter().filter(|file| !exists(Path::new(file))) {
                 r.report_at(
                     "values",
@@ -317,25 +531,24 @@ fn release(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Release {
             }
             values.into_iter().map(PathBuf::from).collect()
         },
-        open: r.required("open"),
+        services: r.required("services"),
+        secret: r.required("secret"),
+        needs: r.optional("needs").unwrap_or_default(),
+        unless: r.optional("unless"),
     }
 }
 
-fn secret(r: &Reader) -> Secret {
-    let secret = Secret {
-        name: name(r, "name"),
-        random: r.required("random"),
+fn secret(r: &Reader, namespace: &str) -> Secret {
+    Secret {
+        namespace: optional_name(r, "namespace", namespace),
+        random: r.optional("random").unwrap_or_default(),
         derived: r.optional("derived").unwrap_or_default(),
-    };
-    for (key, template) in &secret.derived {
-        for placeholder in placeholders(template) {
-            if !secret.random.iter().any(|known| known == placeholder) {
-                let known = secret.random.join(", ");
-                r.report_at("derived", format!("secret.derived.{key} uses {{{placeholder}}}: known are {known}"));
-            }
-        }
+        given: r.optional("given").unwrap_or_default(),
     }
-    secret
+}
+
+fn waiver(r: &Reader) -> Waiver {
+    Waiver { code: r.required("code"), object: r.optional("object"), reason: r.required("reason") }
 }
 
 fn service(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Service {
@@ -359,12 +572,31 @@ fn service(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Service {
             _ => Base::Debian,
         },
         port: r.port("port"),
-        node_port: r.optional_integer("node_port", 30000..=32767).map(|port| port as u16),
+        node_port: node_port(r),
         probes: r.optional_table("probes", |p| Probes {
             liveness: url_path(p, "liveness"),
             readiness: url_path(p, "readiness"),
         }),
+        healthcheck: r.has("healthcheck").then(|| url_path(r, "healthcheck")),
+        user: r.optional_table("user", |u| User {
+            id: u.integer("id", 1..=i64::from(u32::MAX)) as u32,
+            name: name(u, "name"),
+        }),
+        args: r.optional("args").unwrap_or_default(),
         size_limit_mb: r.optional_integer("size_limit_mb", 1..=100_000).map(|mb| mb as u64),
+    }
+}
+
+fn node_port(r: &Reader) -> Option<NodePort> {
+    match r.optional::<serde_json::Value>("node_port")? {
+        serde_json::Value::String(text) if text == "auto" => Some(NodePort::Auto),
+        serde_json::Value::Number(_) => {
+            r.optional_integer("node_port", 30000..=32767).map(|port| NodePort::Fixed(port as u16))
+        }
+        _ => {
+            r.report_at("node_port", format!("{} must be 30000 to 32767, or \"auto\"", r.name("node_port")));
+            None
+        }
     }
 }
 
@@ -461,6 +693,10 @@ fn name(r: &Reader, key: &'static str) -> String {
     text
 }
 
+fn optional_name(r: &Reader, key: &'static str, default: &str) -> String {
+    if r.has(key) { name(r, key) } else { default.to_string() }
+}
+
 fn path(r: &Reader, key: &'static str, exists: &dyn Fn(&Path) -> bool) -> PathBuf {
     let text: String = r.required(key);
     let path = PathBuf::from(&text);
@@ -486,10 +722,13 @@ mod tests {
     use super::*;
 
     const BASE: &str = include_str!("../../../xtask.toml");
+    const DEV: &str = include_str!("../../../k8s/profiles/dev.toml");
 
+    /// The project's own files with `over` at the end of the profile.
     fn read_with(base: &str, over: &str) -> Result<Config, String> {
+        let over = format!("{DEV}{over}");
         let base = Source { file: "xtask.toml", text: base };
-        let over = Source { file: "k8s/profiles/dev.toml", text: over };
+        let over = Source { file: "k8s/profiles/dev.toml", text: &over };
         read("dev", base, over, &|_| true).map_err(|problems| problems.to_string())
     }
 
@@ -498,7 +737,8 @@ mod tests {
         let config = read_with(BASE, "").unwrap();
         assert_eq!(config.services["backend"].port, 8000);
         assert_eq!(config.cluster.node_ports.first, 30080);
-        assert_eq!(config.release.open, "frontend");
+        assert_eq!(config.open, "frontend");
+        assert_eq!(config.namespaces(), ["todo-chatbot"]);
     }
 
     #[test]
@@ -510,17 +750,20 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_reported_at_once_with_their_places() {
-        let over = "[services.backend]\nport = 80000\nprot = 1\n[cluster]\ncpus = \"two\"\nruntime = \"rkt\"\n[release]\nopen = \"web\"\n";
+        let over = "[services.backend]\nport = 80000\nprot = 1\n[cluster]\ncpus = \"two\"\nruntime = \"rkt\"\n[releases.other]\nchart = \"x\"\nservices = [\"web\"]\nsecret = \"none\"\n";
+        let line = DEV.lines().count();
+        let at = |offset: usize, rest: &str| format!("k8s/profiles/dev.toml:{}:{rest}", line + offset);
         let told = read_with(BASE, over).unwrap_err();
         for expected in [
-            "k8s/profiles/dev.toml:2:8: services.backend.port is 80000: it must be 1 to 65535",
-            "k8s/profiles/dev.toml:3:8: unknown key `services.backend.prot`: did you mean `port`?",
-            "k8s/profiles/dev.toml:5:8: cluster.cpus is a string: it must be an integer",
-            "k8s/profiles/dev.toml:6:11: cluster.runtime is \"rkt\": allowed are \"containerd\"",
-            "release.open is \"web\": it must be a service: `backend`, `frontend`, `mcp`, `postgres`",
-            "the configuration has 5 mistakes; nothing was started",
+            at(2, "8: services.backend.port is 80000: it must be 1 to 65535"),
+            at(3, "8: unknown key `services.backend.prot`: did you mean `port`?"),
+            at(5, "8: cluster.cpus is a string: it must be an integer"),
+            at(6, "11: cluster.runtime is \"rkt\": allowed are \"containerd\""),
+            "releases.other.services names \"web\": known are `backend`, `frontend`, `mcp`, `postgres`".to_string(),
+            "releases.other.secret is \"none\": known are `todo-chatbot-secrets`".to_string(),
+            "the configuration has 6 mistakes; nothing was started".to_string(),
         ] {
-            assert!(told.contains(expected), "{expected}\nnot in\n{told}");
+            assert!(told.contains(&expected), "{expected}\nnot in\n{told}");
         }
     }
 
@@ -540,8 +783,33 @@ mod tests {
     #[test]
     fn syntax_errors_and_semantic_ones_come_together() {
         let told = read_with(BASE, "[cluster]\ncpus = \nmemory_mb = 1\n").unwrap_err();
-        assert!(told.contains("k8s/profiles/dev.toml:2:"), "{told}");
+        assert!(told.contains(&format!("k8s/profiles/dev.toml:{}:", DEV.lines().count() + 2)), "{told}");
         assert!(told.contains("cluster.memory_mb is 1: it must be 1800 to 1048576"), "{told}");
+    }
+
+    #[test]
+    fn a_release_that_nobody_can_begin_is_refused() {
+        let over = "[releases.a]\nchart = \"x\"\nservices = []\nsecret = \"todo-chatbot-secrets\"\nneeds = [\"b\"]\n";
+        let told =
+            read_with(BASE, &format!("{over}{}", over.replace(".a]", ".b]").replace("\"b\"", "\"a\""))).unwrap_err();
+        assert!(told.contains("releases need each other in a circle: a, b"), "{told}");
+    }
+
+    #[test]
+    fn releases_come_in_waves() {
+        let needs = |all: &[&str]| all.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let (none, a, b) = (needs(&[]), needs(&["a"]), needs(&["a", "b"]));
+        let edges = [("a", none.as_slice()), ("b", &a), ("c", &a), ("d", &b)];
+        assert_eq!(waves(edges.into_iter()), Ok(vec![vec!["a"], vec!["b", "c"], vec!["d"]]));
+    }
+
+    #[test]
+    fn a_profile_with_a_database_elsewhere_cannot_be_moved() {
+        let mut config = read_with(BASE, "").unwrap();
+        config.move_to("other").unwrap();
+        assert_eq!(config.namespaces(), ["other"]);
+        config.releases.get_mut("todo-chatbot").unwrap().namespace = "database".to_string();
+        assert!(config.move_to("third").unwrap_err().contains("database"));
     }
 
     #[test]

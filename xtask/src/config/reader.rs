@@ -103,6 +103,30 @@ impl<'a> Reader<'a> {
         read_tables
     }
 
+    /// A table of tables of strings, with free names on both levels.
+    pub fn maps(&self, key: &'static str) -> BTreeMap<String, BTreeMap<String, String>> {
+        self.free(key)
+    }
+
+    /// A table of arrays of strings, with free names.
+    pub fn lists(&self, key: &'static str) -> BTreeMap<String, Vec<String>> {
+        self.free(key)
+    }
+
+    fn free<T: FromNode>(&self, key: &'static str) -> BTreeMap<String, T> {
+        self.ask(key);
+        let Some(node) = self.entries.get(key) else { return BTreeMap::new() };
+        let Value::Table(entries) = &node.value else {
+            self.wrong_type(key, node, "a table");
+            return BTreeMap::new();
+        };
+        let convert = |name: &String, node| {
+            let path = format!("{key}.{name}");
+            Some((name.clone(), self.convert::<T>(&path, node)?))
+        };
+        entries.iter().filter_map(|(name, node)| convert(name, node)).collect()
+    }
+
     /// An array of tables, such as the smoke checks; absent, it is empty.
     pub fn list<T>(&self, key: &'static str, read: impl Fn(&Reader) -> T) -> Vec<T> {
         self.ask(key);
@@ -226,6 +250,18 @@ impl FromNode for i64 {
     }
     fn expected() -> &'static str {
         "an integer"
+    }
+}
+
+impl FromNode for bool {
+    fn from_node(node: &Node) -> Option<bool> {
+        match node.value {
+            Value::Bool(flag) => Some(flag),
+            _ => None,
+        }
+    }
+    fn expected() -> &'static str {
+        "true or false"
     }
 }
 

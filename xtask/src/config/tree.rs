@@ -46,6 +46,8 @@ pub enum Value {
     Integer(i64),
     Float(f64),
     Bool(bool),
+    /// In YAML only.
+    Null,
     Array(Vec<Node>),
     Table(BTreeMap<String, Node>),
 }
@@ -58,6 +60,7 @@ impl Value {
             Value::Integer(_) => "an integer",
             Value::Float(_) => "a float",
             Value::Bool(_) => "a boolean",
+            Value::Null => "null",
             Value::Array(_) => "an array",
             Value::Table(_) => "a table",
         }
@@ -99,6 +102,7 @@ pub fn to_json(node: &Node) -> serde_json::Value {
         Value::Integer(number) => (*number).into(),
         Value::Float(number) => (*number).into(),
         Value::Bool(flag) => (*flag).into(),
+        Value::Null => serde_json::Value::Null,
         Value::Array(items) => items.iter().map(to_json).collect(),
         Value::Table(entries) => entries.iter().map(|(key, node)| (key.clone(), to_json(node))).collect(),
     }

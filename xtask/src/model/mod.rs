@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod image;
+pub mod placeholder;
 pub mod pods;
 pub mod rollout;
 pub mod subset;

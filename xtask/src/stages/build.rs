@@ -18,11 +18,11 @@ use crate::tools::docker::{self, Build};
 
 const SHORT: Duration = Duration::from_secs(60);
 
-/// Sees to an image for each service, and returns them by the service's name.
-pub fn ensure(ctx: &Context, tools: &Paths, images: &Images) -> Result<BTreeMap<String, Built>> {
+/// Sees to an image for each of `services`, and returns them by the service's name.
+pub fn ensure(ctx: &Context, tools: &Paths, images: &Images, services: &[&str]) -> Result<BTreeMap<String, Built>> {
     let mut wanted = BTreeMap::new();
-    for (name, service) in &ctx.config.services {
-        wanted.insert(name.clone(), tag(ctx, service, images)?);
+    for name in services {
+        wanted.insert(name.to_string(), tag(ctx, &ctx.config.services[*name], images)?);
     }
     let mut local = list(ctx, tools)?;
     let reference = |name: &str| format!("{}:{}", ctx.config.services[name].image, wanted[name]);
@@ -45,13 +45,26 @@ pub fn ensure(ctx: &Context, tools: &Paths, images: &Images) -> Result<BTreeMap<
 
 /// `VERSION-hDIGEST`: a valid tag and a valid semantic version.
 fn tag(ctx: &Context, service: &Service, images: &Images) -> Result<String> {
-    let digest = Content::default()
+    let mut content = Content::default()
         .files(&ctx.root.join(&service.context), &service.inputs)?
         .files(&ctx.root, std::slice::from_ref(&service.dockerfile))?
-        .word(&service.port.to_string())
-        .word(base_argument(images, service.base).as_ref().map_or("", |(_, image)| image))
-        .short();
-    Ok(format!("{}-h{digest}", ctx.config.version))
+        .word(base_argument(images, service.base).as_ref().map_or("", |(_, image)| image));
+    for (name, value) in arguments(service) {
+        content = content.word(&name).word(&value);
+    }
+    Ok(format!("{}-h{}", ctx.config.version, content.short()))
+}
+
+/// The build arguments that follow from a service's description.
+fn arguments(service: &Service) -> Vec<(String, String)> {
+    let mut arguments = vec![("PORT".to_string(), service.port.to_string())];
+    if let Some(user) = &service.user {
+        arguments.push(("USER_ID".to_string(), user.id.to_string()));
+        arguments.push(("USER_NAME".to_string(), user.name.clone()));
+    }
+    arguments.extend(service.healthcheck.iter().map(|path| ("HEALTHCHECK_PATH".to_string(), path.clone())));
+    arguments.extend(service.args.clone());
+    arguments
 }
 
 fn base_argument(images: &Images, base: Base) -> Option<(&'static str, &str)> {
@@ -78,8 +91,8 @@ fn build(
     let step = ctx.ui.step(format!("build {name}"));
     let context = stage(ctx, name, service)?;
     let reference = format!("{}:{tag}", service.image);
-    let mut args =
-        vec![("PORT".to_string(), Some(service.port.to_string())), ("VERSION".to_string(), Some(tag.to_string()))];
+    let mut args: Vec<_> = arguments(service).into_iter().map(|(name, value)| (name, Some(value))).collect();
+    args.push(("VERSION".to_string(), Some(tag.to_string())));
     args.extend(base_argument(images, service.base).map(|(name, image)| (name.to_string(), Some(image.to_string()))));
     args.extend(proxies());
     let ca = ca_bundle();

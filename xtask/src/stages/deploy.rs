@@ -1,177 +1,119 @@
-//! Brings the release to what was rendered, if what is live is not that already.
+//! Brings the rendered chart into the cluster, if it is not what is live already.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::config::Config;
-use crate::content::list_files;
-use crate::context::Context;
+use crate::config::NodePort;
+use crate::context::{Context, Scope};
 use crate::live;
-use crate::model::image::Built;
 use crate::model::subset::differences;
 use crate::process::command;
+use crate::stages::render::{self, Known, Staged};
 use crate::stop::Stop;
 use crate::tools::helm::Chart;
 use crate::tools::{Paths, helm, kubectl};
 
 const SHORT: Duration = Duration::from_secs(60);
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-const MANAGER: &str = "todo-chatbot-xtask";
-/// The chart that all others include; it lies beside them.
-pub const LIBRARY: &str = "library";
-/// Every pod of ours passes the strictest of Kubernetes' pod security levels; the namespace holds others to it too.
-const POD_SECURITY: &str = "restricted";
+
+/// What is wanted of a release, and why it is not what is there.
+pub struct Plan {
+    pub scope: Scope,
+    staged: Staged,
+    /// The manifest as helm would apply it, as YAML.
+    pub rendered: String,
+    /// The last revision and its status.
+    last: Option<(u64, String)>,
+    /// None where nothing is to be done.
+    pub why: Option<String>,
+}
 
 /// A release as it is after this stage.
 pub struct Deployed {
+    pub scope: Scope,
     pub revision: u64,
     /// The manifest that helm applied, as YAML.
     pub manifest: String,
     pub changed: bool,
+    /// The revision that served before, if this one replaced it.
+    pub before: Option<u64>,
 }
 
-/// Installs or upgrades where the rendered manifest is not what helm applied last, or not what is live.
-pub fn ensure(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>, secret_version: &str) -> Result<Deployed> {
-    let target = ctx.target();
-    let release = &ctx.config.release.name;
-    let ports = node_ports(ctx, tools)?;
-    let folder = stage_chart(ctx, &ctx.root.join(&ctx.config.release.chart))?;
-    let overlay = ctx.staging("values.json");
-    fs::create_dir_all(ctx.staging(""))?;
-    fs::write(&overlay, serde_json::to_string_pretty(&values(&ctx.config, built, secret_version, &ports))?)?;
-    let mut files: Vec<String> = ctx.config.release.values.iter().map(|file| ctx.path(file)).collect();
-    files.push(overlay.display().to_string());
-    let chart = Chart { release, folder: &folder.display().to_string(), values: &files };
-
-    let rendered = ctx.spawn.run(command(helm::template(&tools.helm, &target, &chart), SHORT))?;
-    let last = live::last_revision(ctx, tools)?;
+/// Compares what is wanted with what helm applied last, and with what is live.
+pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Result<Plan> {
+    let scope = ctx.scope(name);
+    let staged = render::stage(ctx, name, known)?;
+    let rendered = render::render_one(ctx, tools, name, &staged)?.yaml;
+    let last = live::last_revision(ctx, tools, &scope)?;
     let why = match &last {
         None => Some("not installed yet".to_string()),
-        Some((_, status)) if status.starts_with("pending") || status == "uninstalling" => {
-            mend_pending(ctx, tools)?;
-            Some(format!("the release was left {status}"))
-        }
+        Some((_, status)) if is_stuck(status) => Some(format!("the release was left {status}")),
         Some((_, status)) if status != "deployed" => Some(format!("the release is {status}")),
-        Some(_) => reason(ctx, tools, &rendered)?,
+        Some(_) => reason(ctx, tools, &scope, &rendered)?,
     };
+    Ok(Plan { scope, staged, rendered, last, why })
+}
+
+/// Installs or upgrades, if the plan says why.
+pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan) -> Result<Deployed> {
+    let Plan { scope, staged, rendered, last, why } = plan;
+    let scope = scope.clone();
     let Some(why) = why else {
-        let revision = last.map_or(0, |(revision, _)| revision);
-        return Ok(Deployed { revision, manifest: rendered, changed: false });
+        let revision = last.as_ref().map_or(0, |(revision, _)| *revision);
+        return Ok(Deployed { scope, revision, manifest: rendered.clone(), changed: false, before: None });
     };
-    let step = ctx.ui.step(format!("deploy {release}"));
-    step.update(&why);
+    let step = ctx.ui.step(format!("deploy {}", scope.release));
+    step.update(why);
+    if last.as_ref().is_some_and(|(_, status)| is_stuck(status)) {
+        mend_pending(ctx, tools, &scope)?;
+    }
+    let before = live::revisions(ctx, tools, &scope, 10)?;
+    let before = before.iter().rev().find(|(_, status)| status == "deployed").map(|(revision, _)| *revision);
+    let chart = Chart { release: &scope.release, folder: &staged.folder, values: &staged.values };
     let deadline = ctx.config.deadlines.helm;
-    ctx.spawn.run(command(helm::upgrade(&tools.helm, &target, &chart, deadline.as_secs()), deadline + SHORT))?;
+    ctx.spawn.run(command(helm::upgrade(&tools.helm, &scope.target, &chart, deadline.as_secs()), deadline + SHORT))?;
     if last.is_some() {
-        put_right(ctx, tools, &chart, &rendered)?;
+        put_right(ctx, tools, &scope, &chart, rendered)?;
     }
-    let (revision, _) = live::last_revision(ctx, tools)?.context("helm installed the release and does not list it")?;
-    step.done(&format!("revision {revision} in namespace {} ({why})", target.namespace));
-    Ok(Deployed { revision, manifest: live::manifest(ctx, tools)?, changed: true })
+    let revision = live::last_revision(ctx, tools, &scope)?;
+    let (revision, _) = revision.context("helm installed the release and does not list it")?;
+    step.done(&format!("revision {revision} in namespace {} ({why})", scope.target.namespace));
+    let manifest = live::manifest(ctx, tools, &scope)?;
+    Ok(Deployed { scope, revision, manifest, changed: true, before })
 }
 
-/// Sees to the namespace, which holds its pods to the restricted level.
-pub fn ensure_namespace(ctx: &Context, tools: &Paths) -> Result<()> {
-    let target = ctx.target();
-    let name = format!("namespace/{}", target.namespace);
-    match live::objects(ctx, tools, &name)?.first() {
-        Some(namespace) if namespace["status"]["phase"] == "Terminating" => {
-            // An interrupted `down --purge`: nothing can be made in it until it is gone.
-            let wait = kubectl::delete(&tools.kubectl, &target, &[name], ctx.config.deadlines.helm.as_secs());
-            ctx.spawn.run(command(wait, ctx.config.deadlines.helm + SHORT))?;
-        }
-        Some(_) => return Ok(()),
-        None => {}
-    }
-    let namespace = json!({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": target.namespace, "labels": {
-            MANAGED_BY: MANAGER,
-            "pod-security.kubernetes.io/enforce": POD_SECURITY,
-            "pod-security.kubernetes.io/warn": POD_SECURITY,
-        }},
-    });
-    ctx.spawn.run(command(kubectl::create(&tools.kubectl, &target), SHORT).stdin(namespace.to_string()))?;
-    Ok(())
-}
-
-/// A namespace that others made may hold what is theirs: it is not ours to delete.
-pub fn refuse_foreign_namespace(ctx: &Context, tools: &Paths) -> Result<()> {
-    let name = &ctx.config.release.namespace;
-    let found = live::objects(ctx, tools, &format!("namespace/{name}"))?;
-    match found.iter().all(|namespace| namespace["metadata"]["labels"][MANAGED_BY] == MANAGER) {
-        true => Ok(()),
-        false => {
-            let told = format!(
-                "namespace {name} was not made by this tool (its label {MANAGED_BY} is not {MANAGER}), so it is not removed"
-            );
-            Err(Stop::failed(format!("{told}\nNext: remove what you don't need of it yourself")).into())
-        }
-    }
-}
-
-/// A copy of a chart with the library chart in it, which is how helm wants to find it; the tracked files stay as
-/// they are.
-pub fn stage_chart(ctx: &Context, chart: &Path) -> Result<PathBuf> {
-    let staged = ctx.staging("chart");
-    if staged.exists() {
-        fs::remove_dir_all(&staged)?;
-    }
-    copy(chart, &staged)?;
-    let library = chart.with_file_name(LIBRARY);
-    if library.is_dir() {
-        copy(&library, &staged.join("charts").join(LIBRARY))?;
-    }
-    Ok(staged)
-}
-
-/// What the configuration says about the services, as values over the chart's own.
-fn values(
-    config: &Config,
-    built: &BTreeMap<String, Built>,
-    secret_version: &str,
-    ports: &BTreeMap<String, u16>,
-) -> Value {
-    let services = config.services.iter().map(|(name, service)| {
-        let image = &built[name];
-        let mut value = json!({ "image": { "repository": image.repository, "tag": image.tag }, "port": service.port });
-        if let Some(probes) = &service.probes {
-            value["probes"] =
-                json!({ "liveness": { "path": probes.liveness }, "readiness": { "path": probes.readiness } });
-        }
-        if let Some(port) = ports.get(name) {
-            value["service"] = json!({ "nodePort": port });
-        }
-        (name.clone(), value)
-    });
-    json!({
-        "secret": { "name": config.secret.name, "create": false, "version": secret_version },
-        "services": services.collect::<serde_json::Map<_, _>>(),
-    })
+fn is_stuck(status: &str) -> bool {
+    status.starts_with("pending") || status == "uninstalling"
 }
 
 /// A node port for each service that has one: the one it has already, else the configured one, else a free one of the
 /// published range.
-fn node_ports(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, u16>> {
+pub fn node_ports(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, u16>> {
     let mut taken = live::taken_node_ports(ctx, tools)?;
-    let namespace = &ctx.config.release.namespace;
     let range = ctx.config.cluster.node_ports;
     let mut chosen = BTreeMap::new();
-    for (name, service) in &ctx.config.services {
-        let Some(wanted) = service.node_port else { continue };
+    // Those with a number of their own choose first.
+    let mut services: Vec<(&str, &str)> = ctx.config.running().collect();
+    services.sort_by_key(|(name, _)| ctx.config.services[*name].node_port == Some(NodePort::Auto));
+    for (name, release) in services {
+        let namespace = &ctx.config.releases[release].namespace;
+        let Some(wanted) = ctx.config.services[name].node_port else { continue };
         let port = choose_port(&taken, namespace, name, wanted, range.first..=range.last).with_context(|| {
             format!(
                 "all node ports from {} to {} are taken: cargo xtask down removes a release that holds one",
                 range.first, range.last
             )
         })?;
-        taken.insert(port, (namespace.clone(), name.clone()));
-        chosen.insert(name.clone(), port);
+        if let NodePort::Fixed(wanted) = wanted
+            && wanted != port
+            && let Some((other, service)) = taken.get(&wanted)
+        {
+            ctx.ui.say(&format!("node port {wanted} is held by {service} in namespace {other}; {name} has {port}"));
+        }
+        taken.insert(port, (namespace.clone(), name.to_string()));
+        chosen.insert(name.to_string(), port);
     }
     Ok(chosen)
 }
@@ -180,26 +122,31 @@ fn choose_port(
     taken: &BTreeMap<u16, (String, String)>,
     namespace: &str,
     name: &str,
-    wanted: u16,
+    wanted: NodePort,
     mut range: std::ops::RangeInclusive<u16>,
 ) -> Option<u16> {
     let mine = taken.iter().find(|(_, (owner, service))| owner == namespace && service == name);
-    mine.map(|(port, _)| *port)
-        .filter(|port| range.contains(port))
-        .or_else(|| (!taken.contains_key(&wanted)).then_some(wanted))
+    let fixed = match wanted {
+        NodePort::Fixed(port) => Some(port),
+        NodePort::Auto => None,
+    };
+    // What is fixed is not where it was once put for want of it.
+    fixed
+        .filter(|port| !taken.contains_key(port))
+        .or_else(|| mine.map(|(port, _)| *port).filter(|port| range.contains(port)))
         .or_else(|| range.find(|port| !taken.contains_key(port)))
 }
 
 /// Why a release that is deployed needs another upgrade; None if it doesn't.
-fn reason(ctx: &Context, tools: &Paths, rendered: &str) -> Result<Option<String>> {
-    let (applied, wanted, found) = std::thread::scope(|scope| {
-        // Three processes that know nothing of each other: asking them one by one would take three times as long.
-        let applied = scope.spawn(|| live::manifest(ctx, tools));
-        let wanted = scope.spawn(|| live::objects_in(ctx, tools, rendered));
-        let found = live::objects_of(ctx, tools, rendered);
-        (applied.join().expect("reading does not panic"), wanted.join().expect("reading does not panic"), found)
+fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Result<Option<String>> {
+    let wanted = live::objects_in(rendered)?;
+    let (applied, found) = std::thread::scope(|threads| {
+        // Two processes that know nothing of each other: asking them one by one would take twice as long.
+        let applied = threads.spawn(|| live::manifest(ctx, tools, scope));
+        let found = live::objects_of(ctx, tools, scope, rendered);
+        (applied.join().expect("reading does not panic"), found)
     });
-    let (applied, mut changes) = (applied?, drift(&wanted?, &found?));
+    let (applied, mut changes) = (applied?, drift(&wanted, &found?));
     // What a person changed stands in the spec; labels and checksums only follow it.
     changes.sort_by_key(|change| (!change.contains(".image is "), change.contains("metadata.")));
     if let Some(first) = changes.first() {
@@ -219,21 +166,21 @@ fn shorten(difference: &str) -> String {
 
 /// Helm merges, and so keeps entries that were added to a list by hand. An object that still differs is removed, for
 /// helm to make it anew; volumes stay.
-fn put_right(ctx: &Context, tools: &Paths, chart: &Chart, rendered: &str) -> Result<()> {
-    let wanted = live::objects_in(ctx, tools, rendered)?;
+fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendered: &str) -> Result<()> {
+    let wanted = live::objects_in(rendered)?;
     let different = |live: &[Value]| -> Vec<String> {
         let names = wanted.iter().filter(|object| !drift(std::slice::from_ref(*object), live).is_empty());
         names.map(told).collect()
     };
-    let names = different(&live::objects_of(ctx, tools, rendered)?);
+    let names = different(&live::objects_of(ctx, tools, scope, rendered)?);
     if names.is_empty() {
         return Ok(());
     }
-    let (target, deadline) = (ctx.target(), ctx.config.deadlines.helm);
+    let (target, deadline) = (&scope.target, ctx.config.deadlines.helm);
     ctx.ui.say(&format!("helm keeps what was added by hand to {}; made anew", names.join(", ")));
-    ctx.spawn.run(command(kubectl::delete(&tools.kubectl, &target, &names, deadline.as_secs()), deadline + SHORT))?;
-    ctx.spawn.run(command(helm::upgrade(&tools.helm, &target, chart, deadline.as_secs()), deadline + SHORT))?;
-    let left = drift(&wanted, &live::objects_of(ctx, tools, rendered)?);
+    ctx.spawn.run(command(kubectl::delete(&tools.kubectl, target, &names, deadline.as_secs()), deadline + SHORT))?;
+    ctx.spawn.run(command(helm::upgrade(&tools.helm, target, chart, deadline.as_secs()), deadline + SHORT))?;
+    let left = drift(&wanted, &live::objects_of(ctx, tools, scope, rendered)?);
     match left.first() {
         None => Ok(()),
         Some(first) => {
@@ -266,12 +213,12 @@ fn told(object: &Value) -> String {
 }
 
 /// A release that an interrupted helm left pending or half uninstalled refuses every further upgrade.
-fn mend_pending(ctx: &Context, tools: &Paths) -> Result<()> {
-    let (target, release) = (ctx.target(), &ctx.config.release.name);
+fn mend_pending(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
+    let Scope { target, release } = scope;
     let deadline = ctx.config.deadlines.helm;
-    let rolled_back = ctx.spawn.output(command(helm::rollback(&tools.helm, &target, release), deadline))?;
+    let rolled_back = ctx.spawn.output(command(helm::rollback(&tools.helm, target, release, None), deadline))?;
     if !rolled_back.success {
-        ctx.spawn.run(command(helm::uninstall(&tools.helm, &target, release, deadline.as_secs()), deadline + SHORT))?;
+        ctx.spawn.run(command(helm::uninstall(&tools.helm, target, release, deadline.as_secs()), deadline + SHORT))?;
     }
     Ok(())
 }
@@ -284,28 +231,23 @@ fn documents(manifest: &str) -> Vec<&str> {
     documents
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    for file in list_files(from, &[PathBuf::from(".")])? {
-        let target = to.join(&file);
-        fs::create_dir_all(target.parent().unwrap_or(to))?;
-        fs::copy(from.join(&file), &target).with_context(|| format!("cannot copy {}", from.join(&file).display()))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_node_port_stays_then_is_the_configured_one_then_a_free_one() {
+        use NodePort::{Auto, Fixed};
         let held = |port| BTreeMap::from([(port, ("a".to_string(), "frontend".to_string()))]);
         let mine = held(30085);
-        assert_eq!(choose_port(&mine, "a", "frontend", 30080, 30080..=30089), Some(30085));
-        assert_eq!(choose_port(&mine, "b", "frontend", 30080, 30080..=30089), Some(30080));
+        assert_eq!(choose_port(&mine, "a", "frontend", Auto, 30080..=30089), Some(30085));
+        assert_eq!(choose_port(&mine, "a", "frontend", Fixed(30080), 30080..=30089), Some(30080));
+        assert_eq!(choose_port(&mine, "b", "frontend", Fixed(30080), 30080..=30089), Some(30080));
         let theirs = held(30080);
-        assert_eq!(choose_port(&theirs, "b", "frontend", 30080, 30080..=30081), Some(30081));
-        assert_eq!(choose_port(&theirs, "b", "frontend", 30080, 30080..=30080), None);
+        assert_eq!(choose_port(&theirs, "b", "frontend", Fixed(30080), 30080..=30081), Some(30081));
+        assert_eq!(choose_port(&theirs, "a", "frontend", Fixed(30080), 30080..=30081), Some(30080));
+        assert_eq!(choose_port(&theirs, "b", "frontend", Auto, 30080..=30080), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::context::Context;
+use crate::context::{Context, Scope};
 use crate::model::pods::Trouble;
 use crate::process::{command, display};
 use crate::stop::indent;
@@ -12,7 +12,7 @@ const LOG_LINES: u32 = 12;
 const SHORT: Duration = Duration::from_secs(20);
 
 /// One text for all troubles; a log that can't be had is said, not hidden.
-pub fn report(ctx: &Context, tools: &Paths, what: &str, troubles: &[Trouble]) -> String {
+pub fn report(ctx: &Context, tools: &Paths, scope: &Scope, what: &str, troubles: &[Trouble]) -> String {
     let mut lines = vec![what.to_string()];
     let mut next = "cargo xtask status".to_string();
     for trouble in troubles {
@@ -23,7 +23,7 @@ pub fn report(ctx: &Context, tools: &Paths, what: &str, troubles: &[Trouble]) ->
         });
         let Some(container) = container.filter(|_| has_log(trouble)) else { continue };
         let logs =
-            kubectl::logs(&tools.kubectl, &ctx.target(), &trouble.pod, container, trouble.previous_log, LOG_LINES);
+            kubectl::logs(&tools.kubectl, &scope.target, &trouble.pod, container, trouble.previous_log, LOG_LINES);
         match ctx.spawn.output(command(logs.clone(), SHORT)) {
             Ok(output) if output.success && !output.stdout.trim().is_empty() => {
                 lines.push("  its last log lines:".to_string());

@@ -1,5 +1,5 @@
-//! The Secret that the services read. It is made once, from the system's randomness, and handed over on stdin; from
-//! then on the cluster's copy is the truth.
+//! The Secrets that the services read. They are made once, from the system's randomness and from what a person gave, and
+//! handed over on stdin before anything reads them; from then on the cluster's copy is the truth.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,84 +11,161 @@ use crate::config::{Secret, placeholders};
 use crate::context::Context;
 use crate::live;
 use crate::process::command;
+use crate::stages::namespace::{MANAGED_BY, MANAGER};
 use crate::stop::Stop;
 use crate::tools::{Paths, kubectl};
 
 const SHORT: Duration = Duration::from_secs(30);
 
-/// Sees to the Secret with all its keys. Returns its version, a word that changes when the Secret does.
-pub fn ensure(ctx: &Context, tools: &Paths) -> Result<String> {
-    let wanted = &ctx.config.secret;
-    if let Some((version, keys)) = read(ctx, tools)? {
-        let missing: Vec<&str> = wanted_keys(wanted).filter(|key| !keys.iter().any(|there| there == key)).collect();
-        if missing.is_empty() {
-            return Ok(version);
+/// Sees to every Secret of `namespaces` with all its keys, and to those values that a person gives. Returns their
+/// versions by name, a word each that changes when the Secret does.
+pub fn ensure(
+    ctx: &Context,
+    tools: &Paths,
+    namespaces: &[String],
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>> {
+    let wanted: BTreeMap<&String, &Secret> =
+        ctx.config.secrets.iter().filter(|(_, secret)| namespaces.contains(&secret.namespace)).collect();
+    let mut there = BTreeMap::new();
+    for (name, secret) in &wanted {
+        if let Some((version, keys)) = read(ctx, tools, name, secret)? {
+            there.insert(*name, (version, keys));
         }
-        let told = format!("the Secret {} lacks {}", wanted.name, missing.join(", "));
-        return Err(Stop::failed(format!(
-            "{told}\nNext: add them, or remove everything with cargo xtask down --purge"
-        ))
-        .into());
     }
-    refuse_lost_password(ctx, tools)?;
-    let values = make(wanted, random)?;
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-        "metadata": {"name": wanted.name, "labels": {"app.kubernetes.io/managed-by": "todo-chatbot-xtask"}},
-        "stringData": values,
-    });
-    let create = kubectl::create(&tools.kubectl, &ctx.target());
-    if !ctx.spawn.output(command(create, SHORT).stdin(secret.to_string()))?.success {
+    let is_whole = |name: &String, secret: &Secret| {
+        there.get(name).is_some_and(|(_, keys)| secret.keys().all(|key| keys.iter().any(|known| known == key)))
+    };
+    let concerned = |secret: &Secret| secret.keys().any(|key| given.contains_key(key));
+    if wanted.iter().all(|(name, secret)| is_whole(name, secret) && !concerned(secret)) {
+        return Ok(there.into_iter().map(|(name, (version, _))| (name.clone(), version)).collect());
+    }
+    let mut live: BTreeMap<&String, BTreeMap<String, String>> = BTreeMap::new();
+    for (name, secret) in &wanted {
+        match there.contains_key(name) {
+            true => drop(live.insert(name, values(ctx, tools, name, secret)?)),
+            false if !secret.random.is_empty() => refuse_lost_password(ctx, tools, name, secret)?,
+            false => {}
+        }
+    }
+    let made = complete(&wanted, &live, given, random)?;
+    for (name, values) in &made {
+        let secret = wanted[*name];
+        if live.get(*name) == Some(values) {
+            continue;
+        }
+        hand_over(ctx, tools, name, secret, values, live.contains_key(*name))?;
+        let (version, _) = read(ctx, tools, name, secret)?.context("the Secret was made and is not there")?;
+        there.insert(name, (version, Vec::new()));
+    }
+    Ok(there.into_iter().map(|(name, (version, _))| (name.clone(), version)).collect())
+}
+
+/// All Secrets with all their values: the live ones stay, but for those that a person gives; random ones are made; derived
+/// ones are filled in.
+fn complete<'a>(
+    wanted: &BTreeMap<&'a String, &Secret>,
+    live: &BTreeMap<&String, BTreeMap<String, String>>,
+    given: &BTreeMap<String, String>,
+    mut random: impl FnMut() -> Result<String>,
+) -> Result<BTreeMap<&'a String, BTreeMap<String, String>>> {
+    let mut all = BTreeMap::new();
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    for (name, secret) in wanted {
+        let mut values = live.get(*name).cloned().unwrap_or_default();
+        for key in secret.keys() {
+            if let Some(value) = given.get(key) {
+                values.insert(key.to_string(), value.clone());
+            }
+        }
+        for key in &secret.random {
+            if !values.contains_key(key) {
+                values.insert(key.clone(), random()?);
+            }
+            known.insert(key.clone(), values[key].clone());
+        }
+        for key in &secret.given {
+            values.entry(key.clone()).or_default();
+        }
+        all.insert(*name, values);
+    }
+    for (name, secret) in wanted {
+        let values = all.get_mut(*name).context("every Secret was begun")?;
+        for (key, template) in &secret.derived {
+            if values.contains_key(key) {
+                continue;
+            }
+            let mut text = template.clone();
+            for placeholder in placeholders(template) {
+                let value = known.get(placeholder).with_context(|| format!("{placeholder} has no value for {key}"))?;
+                text = text.replace(&format!("{{{placeholder}}}"), value);
+            }
+            values.insert(key.clone(), text);
+        }
+    }
+    Ok(all)
+}
+
+fn hand_over(
+    ctx: &Context,
+    tools: &Paths,
+    name: &str,
+    secret: &Secret,
+    values: &BTreeMap<String, String>,
+    exists: bool,
+) -> Result<()> {
+    let target = ctx.target_in(&secret.namespace);
+    let (told, object) = match exists {
+        true => (
+            kubectl::patch(&tools.kubectl, &target, &format!("secret/{name}"), "merge"),
+            json!({ "stringData": values }),
+        ),
+        false => (
+            kubectl::create(&tools.kubectl, &target),
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+                "metadata": { "name": name, "labels": { MANAGED_BY: MANAGER } },
+                "stringData": values,
+            }),
+        ),
+    };
+    if !ctx.spawn.output(command(told, SHORT).stdin(object.to_string()))?.success {
         // What kubectl says may repeat what it was given.
-        let told =
-            format!("kubectl could not create the Secret {}; its words may hold values and are not shown", wanted.name);
+        let told = format!("kubectl could not write the Secret {name}; its words may hold values and are not shown");
         return Err(Stop::failed(format!("{told}\nNext: cargo xtask status")).into());
     }
-    ctx.ui.say(&format!("made the Secret {} with {} random values", wanted.name, wanted.random.len()));
-    let (version, _) = read(ctx, tools)?.context("the Secret was made and is not there")?;
-    Ok(version)
+    let told = match exists {
+        true => format!("brought the Secret {name} up to date"),
+        false => format!("made the Secret {name} with {} random values", secret.random.len()),
+    };
+    ctx.ui.say(&told);
+    Ok(())
 }
 
 /// The Secret's version and its keys; None where there is none.
-fn read(ctx: &Context, tools: &Paths) -> Result<Option<(String, Vec<String>)>> {
-    let ask = kubectl::get_secret_keys(&tools.kubectl, &ctx.target(), &ctx.config.secret.name);
+fn read(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<Option<(String, Vec<String>)>> {
+    let ask = kubectl::get_secret_keys(&tools.kubectl, &ctx.target_in(&secret.namespace), name);
     Ok(kubectl::parse_secret_keys(&ctx.spawn.run(command(ask, SHORT))?))
 }
 
-fn wanted_keys(wanted: &Secret) -> impl Iterator<Item = &str> {
-    wanted.random.iter().chain(wanted.derived.keys()).map(String::as_str)
+fn values(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<BTreeMap<String, String>> {
+    let ask = kubectl::get_secret_values(&tools.kubectl, &ctx.target_in(&secret.namespace), name);
+    Ok(kubectl::parse_secret_values(&ctx.spawn.run(command(ask, SHORT))?))
 }
 
 /// A database keeps the password that it was made with: a new one would lock everybody out of the old data.
-fn refuse_lost_password(ctx: &Context, tools: &Paths) -> Result<()> {
-    match live::objects(ctx, tools, "persistentvolumeclaims")?.first() {
+fn refuse_lost_password(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<()> {
+    match live::objects(ctx, tools, &ctx.target_in(&secret.namespace), "persistentvolumeclaims")?.first() {
         None => Ok(()),
         Some(claim) => {
             let told = format!(
-                "the volume {} is there, and the Secret {} with the password it was made with is not\n\
+                "the volume {} is there, and the Secret {name} with the password it was made with is not\n\
                  Next: restore the Secret, or remove the data with cargo xtask down --purge",
                 claim["metadata"]["name"].as_str().unwrap_or_default(),
-                ctx.config.secret.name
             );
             Err(Stop::failed(told).into())
         }
     }
-}
-
-/// All values: one of `random` for each random key, and the derived ones filled in.
-fn make(wanted: &Secret, mut random: impl FnMut() -> Result<String>) -> Result<BTreeMap<String, String>> {
-    let mut values = BTreeMap::new();
-    for key in &wanted.random {
-        values.insert(key.clone(), random()?);
-    }
-    for (key, template) in &wanted.derived {
-        let mut text = template.clone();
-        for name in placeholders(template) {
-            text = text.replace(&format!("{{{name}}}"), &values[name]);
-        }
-        values.insert(key.clone(), text);
-    }
-    Ok(values)
 }
 
 /// 256 bits as hexadecimal digits, which need no escaping in a URL.
@@ -102,21 +179,65 @@ fn random() -> Result<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn derived_values_carry_the_random_ones() {
-        let wanted = Secret {
-            name: "s".into(),
-            random: vec!["A".into(), "B".into()],
-            derived: BTreeMap::from([("URL".into(), "postgres://u:{A}@db/{B}".into())]),
-        };
+    fn secret(random: &[&str], derived: &[(&str, &str)], given: &[&str]) -> Secret {
+        let texts = |all: &[&str]| all.iter().map(|text| text.to_string()).collect();
+        Secret {
+            namespace: "n".into(),
+            random: texts(random),
+            derived: derived.iter().map(|(key, text)| (key.to_string(), text.to_string())).collect(),
+            given: texts(given),
+        }
+    }
+
+    fn counter() -> impl FnMut() -> Result<String> {
         let mut count = 0;
-        let values = make(&wanted, || {
+        move || {
             count += 1;
             Ok(format!("r{count}"))
-        })
-        .unwrap();
-        assert_eq!(values["URL"], "postgres://u:r1@db/r2");
-        assert_eq!(values.len(), 3);
+        }
+    }
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    }
+
+    #[test]
+    fn derived_values_carry_the_random_ones_of_any_secret() {
+        let (app, database) = ("app".to_string(), "database".to_string());
+        let taker = secret(&["TOKEN"], &[("URL", "postgres://u:{PASSWORD}@db/{TOKEN}")], &["KEY"]);
+        let owner = secret(&["PASSWORD"], &[], &[]);
+        let wanted = BTreeMap::from([(&app, &taker), (&database, &owner)]);
+        let made = complete(&wanted, &BTreeMap::new(), &BTreeMap::new(), counter()).unwrap();
+        assert_eq!(made[&app], map(&[("TOKEN", "r1"), ("URL", "postgres://u:r2@db/r1"), ("KEY", "")]));
+        assert_eq!(made[&database], map(&[("PASSWORD", "r2")]));
+    }
+
+    #[test]
+    fn live_values_stay_missing_ones_are_added_and_given_ones_win() {
+        let (app, database) = ("app".to_string(), "database".to_string());
+        let taker = secret(&[], &[("URL", "postgres://{PASSWORD}"), ("OTHER", "{PASSWORD}")], &["KEY"]);
+        let owner = secret(&["PASSWORD"], &[], &[]);
+        let wanted = BTreeMap::from([(&app, &taker), (&database, &owner)]);
+        let live = BTreeMap::from([
+            (&app, map(&[("OTHER", "old"), ("KEY", "mine")])),
+            (&database, map(&[("PASSWORD", "kept")])),
+        ]);
+        let made = complete(&wanted, &live, &BTreeMap::new(), counter()).unwrap();
+        assert_eq!(made[&app], map(&[("URL", "postgres://kept"), ("OTHER", "old"), ("KEY", "mine")]));
+        assert_eq!(made[&database], live[&database]);
+        let made =
+            complete(&wanted, &live, &map(&[("URL", "postgres://elsewhere"), ("KEY", "new")]), counter()).unwrap();
+        assert_eq!(made[&app], map(&[("URL", "postgres://elsewhere"), ("OTHER", "old"), ("KEY", "new")]));
+    }
+
+    #[test]
+    fn a_given_address_needs_no_database_of_ours() {
+        let app = "app".to_string();
+        let taker = secret(&[], &[("URL", "postgres://{PASSWORD}")], &[]);
+        let wanted = BTreeMap::from([(&app, &taker)]);
+        assert!(complete(&wanted, &BTreeMap::new(), &BTreeMap::new(), counter()).is_err());
+        let made = complete(&wanted, &BTreeMap::new(), &map(&[("URL", "postgres://x")]), counter()).unwrap();
+        assert_eq!(made[&app], map(&[("URL", "postgres://x")]));
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Endpoints<'_> {
         {
             return Ok(url.clone());
         }
-        let target = self.ctx.target();
+        let target = self.ctx.target_in(&endpoint.namespace);
         let (sender, receiver) = mpsc::channel();
         let forward = self.ctx.spawn.background(
             kubectl::port_forward(&self.tools.kubectl, &target, &endpoint.object, endpoint.port),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::context::Context;
+use crate::context::{Context, Scope};
 use crate::live;
 use crate::model::pods::{Trouble, current, troubles, unready};
 use crate::model::rollout::{Rollout, is_workload, judge};
@@ -24,28 +24,28 @@ pub enum Outcome {
     Failed { what: String, troubles: Vec<Trouble>, deadline: bool },
 }
 
-/// Waits until every workload of the manifest is rolled out. A pod that can't start ends the wait at once.
-pub fn wait(ctx: &Context, tools: &Paths, manifest: &str) -> Result<Outcome> {
-    let step = ctx.ui.step("roll out");
+/// Waits until every workload of a release's manifest is rolled out. A pod that can't start ends the wait at once.
+pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str) -> Result<Outcome> {
+    let step = ctx.ui.step(format!("roll out {}", scope.release));
     let deadline = ctx.config.deadlines.rollout;
-    let wanted = live::objects_in(ctx, tools, manifest)?;
+    let wanted = live::objects_in(manifest)?;
     let mut hopeless_since = None;
     let mut open = Vec::new();
     let ended = poll::until(&ctx.spawn.interrupt, deadline, || {
-        let states = states(&wanted, &live::objects_of(ctx, tools, manifest)?)?;
+        let states = states(&wanted, &live::objects_of(ctx, tools, scope, manifest)?)?;
         if let Some((name, why)) = states.iter().find_map(|(name, state)| Some((name, failure(state)?))) {
-            return failed(ctx, tools, format!("{name} failed: {why}"), false).map(Some);
+            return failed(ctx, tools, scope, format!("{name} failed: {why}"), false).map(Some);
         }
         open = states.iter().filter_map(|(name, state)| Some(format!("{name}: {}", progress(state)?))).collect();
         if open.is_empty() {
             return Ok(Some(Outcome::Done(states.len())));
         }
         step.update(&open.join(" · "));
-        match current(&live::pods(ctx, tools)?).into_iter().flat_map(troubles).find(|trouble| trouble.fatal) {
+        match current(&live::pods(ctx, tools, scope)?).into_iter().flat_map(troubles).find(|trouble| trouble.fatal) {
             None => hopeless_since = None,
             Some(trouble) => {
                 if hopeless_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                    return failed(ctx, tools, format!("pod {} cannot start", trouble.pod), false).map(Some);
+                    return failed(ctx, tools, scope, format!("pod {} cannot start", trouble.pod), false).map(Some);
                 }
             }
         }
@@ -57,9 +57,13 @@ pub fn wait(ctx: &Context, tools: &Paths, manifest: &str) -> Result<Outcome> {
             Ok(Outcome::Done(count))
         }
         Some(outcome) => Ok(outcome),
-        None => {
-            failed(ctx, tools, format!("not rolled out after {} s: {}", deadline.as_secs(), open.join(" · ")), true)
-        }
+        None => failed(
+            ctx,
+            tools,
+            scope,
+            format!("not rolled out after {} s: {}", deadline.as_secs(), open.join(" · ")),
+            true,
+        ),
     }
 }
 
@@ -81,8 +85,8 @@ pub fn states(wanted: &[Value], live: &[Value]) -> Result<Vec<(String, Rollout)>
     }
 }
 
-fn failed(ctx: &Context, tools: &Paths, what: String, deadline: bool) -> Result<Outcome> {
-    let pods = live::pods(ctx, tools)?;
+fn failed(ctx: &Context, tools: &Paths, scope: &Scope, what: String, deadline: bool) -> Result<Outcome> {
+    let pods = live::pods(ctx, tools, scope)?;
     let pods = current(&pods);
     let found: Vec<Trouble> = pods.iter().copied().flat_map(troubles).collect();
     let troubles = if found.is_empty() { pods.into_iter().flat_map(unready).collect() } else { found };

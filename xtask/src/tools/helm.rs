@@ -44,22 +44,34 @@ pub fn manifest(helm: &str, target: &Target, release: &str) -> Vec<String> {
     argv!("{helm} get manifest {release} {at...}")
 }
 
-/// The release's last revision with its state, as JSON; fails where there is no such release.
-pub fn history(helm: &str, target: &Target, release: &str) -> Vec<String> {
+/// The release's last `count` revisions with their states, as JSON; fails where there is no such release.
+pub fn history(helm: &str, target: &Target, release: &str, count: u32) -> Vec<String> {
     let at = at(target);
-    argv!("{helm} history {release} --max 1 --output json {at...}")
+    let count = count.to_string();
+    argv!("{helm} history {release} --max {count} --output json {at...}")
 }
 
-/// The revision and the status that `history` printed, such as (3, "deployed").
-pub fn parse_history(stdout: &str) -> Option<(u64, String)> {
+/// The revisions and the states that `history` printed, such as (3, "deployed"), the newest last.
+pub fn parse_history(stdout: &str) -> Option<Vec<(u64, String)>> {
     let revisions: Vec<serde_json::Value> = serde_json::from_str(stdout).ok()?;
-    let last = revisions.last()?;
-    Some((last["revision"].as_u64()?, last["status"].as_str()?.to_string()))
+    revisions.iter().map(|told| Some((told["revision"].as_u64()?, told["status"].as_str()?.to_string()))).collect()
 }
 
-pub fn rollback(helm: &str, target: &Target, release: &str) -> Vec<String> {
+/// The releases of the namespace, whatever their state, one to a line.
+pub fn list(helm: &str, target: &Target) -> Vec<String> {
     let at = at(target);
-    argv!("{helm} rollback {release} {at...}")
+    argv!("{helm} list --all --short {at...}")
+}
+
+pub fn parse_list(stdout: &str) -> Vec<String> {
+    stdout.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string).collect()
+}
+
+/// Goes back to a revision, or to the one before the last.
+pub fn rollback(helm: &str, target: &Target, release: &str, revision: Option<u64>) -> Vec<String> {
+    let at = at(target);
+    let revision: Vec<String> = revision.map(|number| number.to_string()).into_iter().collect();
+    argv!("{helm} rollback {release} {revision...} --history-max 10 {at...}")
 }
 
 pub fn test(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<String> {
@@ -105,7 +117,7 @@ mod tests {
     #[test]
     fn the_last_revision_counts() {
         let json = r#"[{"revision":3,"status":"deployed","chart":"x"}]"#;
-        assert_eq!(parse_history(json), Some((3, "deployed".to_string())));
+        assert_eq!(parse_history(json), Some(vec![(3, "deployed".to_string())]));
         assert_eq!(parse_history("Error: release: not found"), None);
     }
 }

@@ -1,5 +1,10 @@
 //! Kubectl. Every call names kubeconfig, context and namespace.
 
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::argv;
 
 /// Which cluster, and which namespace of it.
@@ -69,6 +74,26 @@ pub fn create(kubectl: &str, target: &Target) -> Vec<String> {
     argv!("{kubectl} create --filename - {at...}")
 }
 
+/// A Secret's version, and its keys with their values in base64, one to a line.
+pub fn get_secret_values(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
+    let at = at(target);
+    let format = "go-template={{range $key, $value := .data}}{{$key}} {{$value}}\n{{end}}";
+    argv!("{kubectl} get secret {name} --output {format} {at...}")
+}
+
+/// Sets labels of an object; `KEY-` removes one.
+pub fn label(kubectl: &str, target: &Target, name: &str, labels: &[String]) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} label {name} {labels...} --overwrite {at...}")
+}
+
+/// Deletes what bears a label, and waits until it is gone.
+pub fn delete_labelled(kubectl: &str, target: &Target, kinds: &str, selector: &str, timeout_s: u64) -> Vec<String> {
+    let at = at(target);
+    let (selector, timeout) = (format!("--selector={selector}"), format!("{timeout_s}s"));
+    argv!("{kubectl} delete {kinds} {selector} --ignore-not-found --wait --timeout {timeout} {at...}")
+}
+
 /// Merges what stands on stdin into a live object, `kind/name`: `merge` replaces lists, `strategic` pairs their entries.
 pub fn patch(kubectl: &str, target: &Target, name: &str, kind: &str) -> Vec<String> {
     let at = at(target);
@@ -94,6 +119,14 @@ pub fn port_forward(kubectl: &str, target: &Target, service: &str, port: u16) ->
 pub fn parse_secret_keys(stdout: &str) -> Option<(String, Vec<String>)> {
     let mut words = stdout.split_whitespace().map(str::to_string);
     Some((words.next()?, words.collect()))
+}
+
+/// The keys and decoded values in what `get_secret_values` printed; what isn't text is left out.
+pub fn parse_secret_values(stdout: &str) -> BTreeMap<String, String> {
+    let decode = |text: &str| String::from_utf8(BASE64_STANDARD.decode(text).ok()?).ok();
+    let pair =
+        |line: &str| line.split_once(' ').and_then(|(key, value)| Some((key.to_string(), decode(value.trim())?)));
+    stdout.lines().filter_map(pair).collect()
 }
 
 /// The local port in `Forwarding from 127.0.0.1:41235 -> 8001`.
@@ -152,6 +185,12 @@ mod tests {
     fn a_secrets_keys_are_read_without_its_values() {
         assert_eq!(parse_secret_keys("71 A B\n"), Some(("71".to_string(), vec!["A".to_string(), "B".to_string()])));
         assert_eq!(parse_secret_keys("\n"), None);
+    }
+
+    #[test]
+    fn a_secrets_values_are_decoded() {
+        let found = parse_secret_values("A YWJj\nB /w==\nC \n");
+        assert_eq!(found, BTreeMap::from([("A".into(), "abc".into()), ("C".into(), String::new())]));
     }
 
     #[test]

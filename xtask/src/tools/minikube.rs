@@ -41,6 +41,11 @@ pub fn delete(minikube: &str, name: &str) -> Vec<String> {
     argv!("{minikube} delete --profile {name}")
 }
 
+/// Routes to the cluster's Services for as long as it runs, and gives LoadBalancers their addresses.
+pub fn tunnel(minikube: &str, profile: &str) -> Vec<String> {
+    argv!("{minikube} tunnel --profile {profile} --cleanup")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

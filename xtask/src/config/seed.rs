@@ -1,0 +1,157 @@
+//! What a published data model demands of its profile: `[seed]` of k8s/profiles/NAME.toml. Everything but its number may
+//! be left out; what isn't stated isn't checked.
+
+use std::collections::BTreeMap;
+
+use super::reader::Reader;
+
+#[derive(Debug, Default)]
+pub struct Seed {
+    /// 0 to 4, as rules.md counts them.
+    pub number: u8,
+    /// Megabytes of 1,000,000 bytes, all images together.
+    pub size_total_mb: Option<u64>,
+    pub namespace: Option<String>,
+    pub services: BTreeMap<String, SeedService>,
+    /// ConfigMap to its keys; a value that is not empty must be the live one.
+    pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
+    /// Secret to its keys.
+    pub secrets: BTreeMap<String, Vec<String>>,
+    /// By chart name.
+    pub charts: BTreeMap<String, SeedChart>,
+    /// What must be in the database, tables or views.
+    pub tables: Vec<String>,
+    /// State of ours to the seed's word for it.
+    pub states: BTreeMap<String, String>,
+    pub cluster: Option<SeedCluster>,
+}
+
+#[derive(Debug, Default)]
+pub struct SeedService {
+    pub image: Option<String>,
+    pub size_mb: Option<u64>,
+    pub port: Option<u16>,
+    pub healthcheck: Option<String>,
+    pub user_id: Option<u32>,
+    pub user_name: Option<String>,
+    pub workdir: Option<String>,
+    /// Build arguments with the values that they have.
+    pub args: BTreeMap<String, String>,
+    /// Files and folders, as in .dockerignore, that must not be in the image.
+    pub excluded: Vec<String>,
+    pub deployment: Option<String>,
+    /// The label `app` of pods, and so the Service's selector.
+    pub app: Option<String>,
+    pub replicas: Option<u32>,
+    pub replicas_min: Option<u32>,
+    pub replicas_max: Option<u32>,
+    /// `cpu` and `memory`, as quantities.
+    pub requests: BTreeMap<String, String>,
+    pub limits: BTreeMap<String, String>,
+    pub pull_policy: Option<String>,
+    pub liveness: Option<SeedProbe>,
+    pub readiness: Option<SeedProbe>,
+    pub service: Option<String>,
+    /// One of them is the Service's type.
+    pub service_types: Vec<String>,
+    pub service_port: Option<u16>,
+    /// A port's name, or a number in digits.
+    pub target_port: Option<String>,
+    pub node_port: Option<u16>,
+    /// Reachable from outside the cluster; false: only from within.
+    pub external: Option<bool>,
+    /// The ConfigMap and the Secret that reach the container as environment.
+    pub config_map: Option<String>,
+    pub secret: Option<String>,
+}
+
+/// None is what the seed leaves open.
+#[derive(Debug, Default)]
+pub struct SeedProbe {
+    pub path: Option<String>,
+    pub delay_s: Option<u32>,
+    pub period_s: Option<u32>,
+}
+
+#[derive(Debug, Default)]
+pub struct SeedChart {
+    pub version: Option<String>,
+    /// `{tag}` stands for the image's tag.
+    pub app_version: Option<String>,
+    /// Relative to the chart's folder.
+    pub files: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub struct SeedCluster {
+    pub cpus: u32,
+    pub memory_mb: u64,
+    pub drivers: Vec<String>,
+    pub addons: Vec<String>,
+}
+
+pub fn seed(r: &Reader) -> Seed {
+    Seed {
+        number: r.integer("number", 0..=4) as u8,
+        size_total_mb: r.optional_integer("size_total_mb", 1..=100_000).map(|mb| mb as u64),
+        namespace: r.optional("namespace"),
+        services: r.tables("services", |_, s| service(s)),
+        config_maps: r.maps("config_maps"),
+        secrets: r.lists("secrets"),
+        charts: r.tables("charts", |_, c| SeedChart {
+            version: c.optional("version"),
+            app_version: c.optional("app_version"),
+            files: c.optional("files").unwrap_or_default(),
+        }),
+        tables: r.optional("tables").unwrap_or_default(),
+        states: r.optional("states").unwrap_or_default(),
+        cluster: r.optional_table("cluster", |c| SeedCluster {
+            cpus: c.integer("cpus", 1..=256) as u32,
+            memory_mb: c.integer("memory_mb", 1..=1_048_576) as u64,
+            drivers: c.required("drivers"),
+            addons: c.required("addons"),
+        }),
+    }
+}
+
+fn service(r: &Reader) -> SeedService {
+    let count = |key| r.optional_integer(key, 0..=1000).map(|count| count as u32);
+    let port = |key| r.optional_integer(key, 1..=65535).map(|port| port as u16);
+    SeedService {
+        image: r.optional("image"),
+        size_mb: r.optional_integer("size_mb", 1..=100_000).map(|mb| mb as u64),
+        port: port("port"),
+        healthcheck: r.optional("healthcheck"),
+        user_id: r.optional_integer("user_id", 1..=i64::from(u32::MAX)).map(|id| id as u32),
+        user_name: r.optional("user_name"),
+        workdir: r.optional("workdir"),
+        args: r.optional("args").unwrap_or_default(),
+        excluded: r.optional("excluded").unwrap_or_default(),
+        deployment: r.optional("deployment"),
+        app: r.optional("app"),
+        replicas: count("replicas"),
+        replicas_min: count("replicas_min"),
+        replicas_max: count("replicas_max"),
+        requests: r.optional("requests").unwrap_or_default(),
+        limits: r.optional("limits").unwrap_or_default(),
+        pull_policy: r.optional("pull_policy"),
+        liveness: r.optional_table("liveness", probe),
+        readiness: r.optional_table("readiness", probe),
+        service: r.optional("service"),
+        service_types: r.optional("service_types").unwrap_or_default(),
+        service_port: port("service_port"),
+        target_port: r.optional("target_port"),
+        node_port: port("node_port"),
+        external: r.optional("external"),
+        config_map: r.optional("config_map"),
+        secret: r.optional("secret"),
+    }
+}
+
+fn probe(r: &Reader) -> SeedProbe {
+    SeedProbe {
+        path: r.optional("path"),
+        delay_s: r.optional_integer("delay_s", 0..=3600).map(|s| s as u32),
+        period_s: r.optional_integer("period_s", 1..=3600).map(|s| s as u32),
+    }
+}

@@ -1,0 +1,90 @@
+//! `config` and `render`: what is wanted, and which line says so.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::config::{Node, Value, merge, to_json, yaml};
+use crate::context::Context;
+use crate::pipeline::need_tools;
+use crate::stages::render::{self, LIBRARY};
+use crate::stop::Stop;
+
+/// Prints the configuration, as JSON or, with `explain`, each value with its place.
+pub fn config(ctx: &Context, explain: bool) -> Result<()> {
+    let tree = &ctx.config.tree;
+    if !explain {
+        let value = to_json(tree);
+        ctx.ui.answer(&serde_json::to_string_pretty(&value)?, value);
+        return Ok(());
+    }
+    let mut found = leaves("", tree);
+    for (name, release) in &ctx.config.releases {
+        found.extend(leaves(&format!("values.{name}"), &chart_values(ctx, &release.chart, &release.values)?));
+    }
+    let width = found.iter().map(|(path, text, _)| path.len() + 3 + text.len()).filter(|width| *width <= 70).max();
+    let line = |(path, text, place): &(String, String, String)| {
+        format!("{:<width$}  # {place}", format!("{path} = {text}"), width = width.unwrap_or(0))
+    };
+    let text = found.iter().map(line).collect::<Vec<_>>().join("\n");
+    let told = |(path, text, place): &(String, String, String)| json!({ "key": path, "value": text, "from": place });
+    ctx.ui
+        .answer(&text, json!({ "profile": ctx.config.profile, "values": found.iter().map(told).collect::<Vec<_>>() }));
+    Ok(())
+}
+
+/// Prints what helm would apply, with the plain version as tag.
+pub fn render(ctx: &Context) -> Result<()> {
+    let tools = need_tools(ctx)?;
+    let rendered = render::render(ctx, &tools)?;
+    let text: Vec<&str> = rendered.iter().map(|one| one.yaml.trim_end()).collect();
+    let told =
+        rendered.iter().map(|one| json!({ "release": one.release, "namespace": one.namespace, "manifest": one.yaml }));
+    ctx.ui.answer(&text.join("\n"), json!({ "releases": told.collect::<Vec<_>>() }));
+    Ok(())
+}
+
+/// A chart's values as helm sees them: the library's under `library`, the chart's own over them, the profile's over both.
+fn chart_values(ctx: &Context, chart: &Path, files: &[std::path::PathBuf]) -> Result<Node> {
+    let read = |file: &Path| -> Result<Node> {
+        let text = std::fs::read_to_string(ctx.root.join(file)).unwrap_or_default();
+        Ok(yaml::parse_one(&file.display().to_string(), &text).map_err(|problem| Stop::usage(problem.to_string()))?)
+    };
+    let library = read(&chart.with_file_name(LIBRARY).join("values.yaml"))?;
+    let place = library.place.clone();
+    let mut all = Node { place, value: Value::Table([(LIBRARY.to_string(), library)].into()) };
+    for file in std::iter::once(&chart.join("values.yaml")).chain(files) {
+        all = merge(all, read(file)?);
+    }
+    Ok(all)
+}
+
+/// Every value under a node: its path, itself as JSON, and its place.
+fn leaves(path: &str, node: &Node) -> Vec<(String, String, String)> {
+    match &node.value {
+        Value::Table(entries) if !entries.is_empty() => entries
+            .iter()
+            .flat_map(|(key, inner)| {
+                leaves(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, inner)
+            })
+            .collect(),
+        _ => vec![(path.to_string(), to_json(node).to_string(), node.place.to_string())],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_wins_is_told() {
+        let base = yaml::parse_one("a.yaml", "x: 1\ny:\n  z: [1]\n").unwrap();
+        let over = yaml::parse_one("b.yaml", "y:\n  w: true\nx: 2\n").unwrap();
+        let told: Vec<String> = leaves("", &merge(base, over))
+            .into_iter()
+            .map(|(path, text, place)| format!("{path}={text} {place}"))
+            .collect();
+        assert_eq!(told, ["x=2 b.yaml:3:1", "y.w=true b.yaml:2:3", "y.z=[1] a.yaml:3:3"]);
+    }
+}

@@ -1,0 +1,5 @@
+//! Charts and releases: `cht.*`, `rel.*`.
+
+use super::Rule;
+
+pub const RULES: &[Rule] = &[];

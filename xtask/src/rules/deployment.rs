@@ -1,0 +1,5 @@
+//! Workloads and their pods: `dep.*`.
+
+use super::Rule;
+
+pub const RULES: &[Rule] = &[];

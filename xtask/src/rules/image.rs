@@ -1,0 +1,5 @@
+//! Images: `img.*`.
+
+use super::Rule;
+
+pub const RULES: &[Rule] = &[];

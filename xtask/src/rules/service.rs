@@ -1,0 +1,5 @@
+//! Services: `svc.*`.
+
+use super::Rule;
+
+pub const RULES: &[Rule] = &[];

@@ -1,0 +1,5 @@
+//! ConfigMaps and Secrets: `cfg.*`, `sec.*`.
+
+use super::Rule;
+
+pub const RULES: &[Rule] = &[];

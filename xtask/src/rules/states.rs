@@ -1,0 +1,5 @@
+//! States, cluster and application: `sta.*`, `clu.*`, `app.*`.
+
+use super::Rule;
+
+pub const RULES: &[Rule] = &[];

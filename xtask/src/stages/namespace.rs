@@ -1,0 +1,114 @@
+//! The namespaces of a profile: made, held to the restricted pod security level, and left alone when others use them.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::live;
+use crate::process::command;
+use crate::stop::Stop;
+use crate::tools::{Paths, helm, kubectl};
+
+const SHORT: Duration = Duration::from_secs(60);
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub const MANAGER: &str = "todo-chatbot-xtask";
+/// The profile that has the namespace; one at a time.
+const PROFILE: &str = "todo-chatbot.local/profile";
+/// Every pod of ours passes the strictest of Kubernetes' pod security levels; the namespace holds others to it too.
+const POD_SECURITY: &str = "restricted";
+const LEVELS: [&str; 2] = ["pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/warn"];
+
+/// Sees to a namespace, and refuses one that another profile's release is in.
+pub fn ensure(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
+    let target = ctx.target_in(name);
+    let object = format!("namespace/{name}");
+    match live::objects(ctx, tools, &target, &object)?.first() {
+        Some(namespace) if namespace["status"]["phase"] == "Terminating" => {
+            // An interrupted `down --purge`: nothing can be made in it until it is gone.
+            let wait = kubectl::delete(&tools.kubectl, &target, &[object], ctx.config.deadlines.helm.as_secs());
+            ctx.spawn.run(command(wait, ctx.config.deadlines.helm + SHORT))?;
+        }
+        Some(namespace) if label(namespace, PROFILE) == Some(&ctx.config.profile) => return Ok(()),
+        Some(namespace) => return take_over(ctx, tools, name, label(namespace, PROFILE)),
+        None => {}
+    }
+    let mut labels = json!({ MANAGED_BY: MANAGER, PROFILE: ctx.config.profile });
+    LEVELS.iter().for_each(|level| labels[*level] = POD_SECURITY.into());
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
+    ctx.spawn.run(command(kubectl::create(&tools.kubectl, &target), SHORT).stdin(namespace.to_string()))?;
+    Ok(())
+}
+
+/// Gives a namespace back: what is of ours in it goes, and with it the namespace, if it is one that we made.
+pub fn remove(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
+    let (target, deadline) = (ctx.target_in(name), ctx.config.deadlines.helm);
+    let object = format!("namespace/{name}");
+    let Some(namespace) = live::objects(ctx, tools, &target, &object)?.pop() else { return Ok(()) };
+    if is_ours(&namespace) {
+        let told = kubectl::delete(&tools.kubectl, &target, &[object], deadline.as_secs());
+        ctx.spawn.run(command(told, deadline + SHORT))?;
+        return Ok(());
+    }
+    let kinds = "secrets,persistentvolumeclaims";
+    for selector in [format!("{MANAGED_BY}={MANAGER}"), format!("app.kubernetes.io/part-of={}", ctx.config.project)] {
+        let told = kubectl::delete_labelled(&tools.kubectl, &target, kinds, &selector, deadline.as_secs());
+        ctx.spawn.run(command(told, deadline + SHORT))?;
+    }
+    Ok(())
+}
+
+/// Takes our labels off a namespace that was there before us; one of our own keeps them.
+pub fn release(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
+    let target = ctx.target_in(name);
+    let object = format!("namespace/{name}");
+    let Some(namespace) = live::objects(ctx, tools, &target, &object)?.pop() else { return Ok(()) };
+    if is_ours(&namespace) || label(&namespace, PROFILE) != Some(&ctx.config.profile) {
+        return Ok(());
+    }
+    let labels: Vec<String> = std::iter::once(&PROFILE).chain(&LEVELS).map(|key| format!("{key}-")).collect();
+    ctx.spawn.run(command(kubectl::label(&tools.kubectl, &target, &object, &labels), SHORT))?;
+    Ok(())
+}
+
+/// A namespace that others made may hold what is theirs: it is not ours to delete.
+pub fn refuse_foreign(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
+    let found = live::objects(ctx, tools, &ctx.target(), &format!("namespace/{name}"))?;
+    if name == "default" || found.iter().all(is_ours) {
+        return Ok(());
+    }
+    let told = format!(
+        "namespace {name} was not made by this tool (its label {MANAGED_BY} is not {MANAGER}), so it is not removed"
+    );
+    Err(Stop::failed(format!("{told}\nNext: remove what you don't need of it yourself")).into())
+}
+
+fn take_over(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -> Result<()> {
+    let target = ctx.target_in(name);
+    if let Some(owner) = owner {
+        let releases = helm::parse_list(&ctx.spawn.run(command(helm::list(&tools.helm, &target), SHORT))?);
+        if !releases.is_empty() {
+            let told = format!(
+                "namespace {name} holds {} of profile {owner}, and one profile at a time has it",
+                releases.join(", ")
+            );
+            return Err(Stop::needs_setup(format!("{told}\nNext: cargo xtask down --profile {owner}")).into());
+        }
+    }
+    let mut labels = vec![format!("{PROFILE}={}", ctx.config.profile)];
+    // A namespace that others made for themselves keeps its own level.
+    if name == "default" {
+        labels.extend(LEVELS.iter().map(|level| format!("{level}={POD_SECURITY}")));
+    }
+    ctx.spawn.run(command(kubectl::label(&tools.kubectl, &target, &format!("namespace/{name}"), &labels), SHORT))?;
+    Ok(())
+}
+
+fn is_ours(namespace: &Value) -> bool {
+    label(namespace, MANAGED_BY) == Some(MANAGER)
+}
+
+fn label<'a>(namespace: &'a Value, key: &str) -> Option<&'a str> {
+    namespace["metadata"]["labels"][key].as_str()
+}

@@ -1,0 +1,188 @@
+//! What helm makes of a release's chart and values, without a cluster and without images.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::config::{Config, NodePort};
+use crate::content::list_files;
+use crate::context::Context;
+use crate::process::command;
+use crate::stages::overrides::Overrides;
+use crate::tools::Paths;
+use crate::tools::helm::{self, Chart};
+
+const SHORT: Duration = Duration::from_secs(60);
+/// The chart that all others include; it lies beside them.
+pub const LIBRARY: &str = "library";
+
+/// A release as helm would apply it.
+pub struct Rendered {
+    pub release: String,
+    pub namespace: String,
+    pub yaml: String,
+}
+
+/// A chart that is ready for helm: the folder and the values files over it.
+pub struct Staged {
+    pub folder: String,
+    pub values: Vec<String>,
+}
+
+/// What is only known once something was built or observed.
+pub struct Known<'a> {
+    /// Service to tag.
+    pub tags: &'a BTreeMap<String, String>,
+    /// Service to node port.
+    pub node_ports: &'a BTreeMap<String, u16>,
+    pub secret_version: &'a str,
+    pub overrides: &'a Overrides,
+}
+
+/// Renders every release with the plain version as tag and the node ports that the configuration fixes.
+pub fn render(ctx: &Context, tools: &Paths) -> Result<Vec<Rendered>> {
+    let tags: BTreeMap<String, String> =
+        ctx.config.services.keys().map(|name| (name.clone(), ctx.config.version.clone())).collect();
+    let fixed = |port| match port {
+        Some(NodePort::Fixed(port)) => Some(port),
+        _ => None,
+    };
+    let node_ports: BTreeMap<String, u16> = ctx
+        .config
+        .services
+        .iter()
+        .filter_map(|(name, service)| Some((name.clone(), fixed(service.node_port)?)))
+        .collect();
+    let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &Overrides::default() };
+    ctx.config.releases.keys().map(|name| render_one(ctx, tools, name, &stage(ctx, name, &known)?)).collect()
+}
+
+pub fn render_one(ctx: &Context, tools: &Paths, release: &str, staged: &Staged) -> Result<Rendered> {
+    let scope = ctx.scope(release);
+    let chart = Chart { release, folder: &staged.folder, values: &staged.values };
+    let yaml = ctx.spawn.run(command(helm::template(&tools.helm, &scope.target, &chart), SHORT))?;
+    Ok(Rendered { release: release.to_string(), namespace: scope.target.namespace, yaml })
+}
+
+/// Puts chart and values of a release together.
+pub fn stage(ctx: &Context, name: &str, known: &Known) -> Result<Staged> {
+    let release = &ctx.config.releases[name];
+    let staging = ctx.staging(name);
+    let folder = staging.join("chart");
+    stage_chart(&ctx.root.join(&release.chart), &folder)?;
+    let tag = release.services.first().and_then(|service| known.tags.get(service)).map_or("", String::as_str);
+    let app_version = release.app_version.as_ref().map(|text| text.replace("{tag}", tag));
+    let described = folder.join("Chart.yaml");
+    let text = fs::read_to_string(&described)?;
+    fs::write(&described, describe(&text, release.chart_name.as_deref(), app_version.as_deref()))?;
+
+    let mut values: Vec<String> = release.values.iter().map(|file| ctx.path(file)).collect();
+    let single = !described_services(&folder)?;
+    for (file, content) in [
+        ("override.json", known.overrides.values.clone()),
+        ("values.json", Some(values_of(&ctx.config, name, single, known))),
+    ] {
+        if let Some(content) = content {
+            let path = staging.join(file);
+            fs::write(&path, serde_json::to_string_pretty(&content)?)?;
+            values.push(path.display().to_string());
+        }
+    }
+    Ok(Staged { folder: folder.display().to_string(), values })
+}
+
+/// A copy of a chart with the library chart in it, which is how helm wants to find it; the tracked files stay as
+/// they are.
+pub fn stage_chart(chart: &Path, staged: &Path) -> Result<()> {
+    if staged.exists() {
+        fs::remove_dir_all(staged)?;
+    }
+    copy(chart, staged)?;
+    let library = chart.with_file_name(LIBRARY);
+    if library.is_dir() {
+        copy(&library, &staged.join("charts").join(LIBRARY))?;
+    }
+    Ok(())
+}
+
+/// An umbrella has its services under `services`; the values of a chart of its own are one service.
+fn described_services(folder: &Path) -> Result<bool> {
+    let file = folder.join("values.yaml");
+    let text = fs::read_to_string(&file).unwrap_or_default();
+    let values = crate::config::yaml::parse_one(&file.display().to_string(), &text)
+        .map_err(|problem| crate::stop::Stop::failed(problem.to_string()))?;
+    Ok(crate::config::to_json(&values).get("services").is_some())
+}
+
+/// Chart.yaml with another name and appVersion.
+fn describe(text: &str, name: Option<&str>, app_version: Option<&str>) -> String {
+    let line = |line: &str| match (line.split_once(':').map(|(key, _)| key), name, app_version) {
+        (Some("name"), Some(name), _) => format!("name: {name}\n"),
+        (Some("appVersion"), _, Some(version)) => format!("appVersion: \"{version}\"\n"),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+/// What the configuration says about a release's services, as values over the chart's own.
+fn values_of(config: &Config, name: &str, single: bool, known: &Known) -> Value {
+    let release = &config.releases[name];
+    let secret = json!({ "name": release.secret, "create": false, "version": known.secret_version });
+    let describe = |service: &String| {
+        let about = &config.services[service];
+        let mut value =
+            json!({ "image": { "repository": about.image, "tag": known.tags[service] }, "port": about.port });
+        if let Some(user) = &about.user {
+            value["runAsUser"] = user.id.into();
+        }
+        if let Some(probes) = &about.probes {
+            value["probes"] =
+                json!({ "liveness": { "path": probes.liveness }, "readiness": { "path": probes.readiness } });
+        }
+        if let Some(port) = known.node_ports.get(service) {
+            value["service"] = json!({ "nodePort": port });
+        }
+        value
+    };
+    match (single, release.services.as_slice()) {
+        (true, [service]) => {
+            let mut value = describe(service);
+            value["name"] = service.as_str().into();
+            value["secret"] = secret;
+            value
+        }
+        _ => {
+            let services = config.services.keys().map(|service| match release.services.contains(service) {
+                true => (service.clone(), describe(service)),
+                false => (service.clone(), json!({ "enabled": false })),
+            });
+            json!({ "secret": secret, "services": services.collect::<serde_json::Map<_, _>>() })
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for file in list_files(from, &[PathBuf::from(".")])? {
+        let target = to.join(&file);
+        fs::create_dir_all(target.parent().unwrap_or(to))?;
+        fs::copy(from.join(&file), &target).with_context(|| format!("cannot copy {}", from.join(&file).display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_staged_chart_gets_its_name_and_version() {
+        let text = "apiVersion: v2\nname: backend\nversion: 0.1.0\nappVersion: 0.1.0\n";
+        let staged = describe(text, Some("ai-todo-backend"), Some("1.0.0-h12"));
+        assert_eq!(staged, "apiVersion: v2\nname: ai-todo-backend\nversion: 0.1.0\nappVersion: \"1.0.0-h12\"\n");
+        assert_eq!(describe(text, None, None), text);
+    }
+}

@@ -1,0 +1,68 @@
+//! `tunnel`: minikube's, in the foreground, with what it gives told as it comes.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::context::Context;
+use crate::live;
+use crate::pipeline::{need_running, need_tools};
+use crate::poll;
+use crate::stages::cluster;
+use crate::stop::Stop;
+use crate::tools::minikube;
+
+/// A tunnel that has given no address by then will not.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Runs until it is interrupted, which is how it ends well.
+pub fn run(ctx: &Context) -> Result<()> {
+    let tools = need_tools(ctx)?;
+    need_running(ctx, cluster::observe(ctx, &tools)?)?;
+    let waiting: Vec<String> =
+        live::endpoints(ctx, &tools)?.into_iter().filter(|(_, one)| one.load_balancer).map(|(name, _)| name).collect();
+    if waiting.is_empty() {
+        let told = format!(
+            "profile {} runs no Service of type LoadBalancer: nothing waits for an address",
+            ctx.config.profile
+        );
+        return Err(Stop::failed(format!("{told}\nNext: cargo xtask status --profile {}", ctx.config.profile)).into());
+    }
+    if which::which("sudo").is_err() {
+        let told = "minikube tunnel sets routes with sudo, which is not on PATH\nNext: apt-get install sudo";
+        return Err(Stop::needs_setup(told).into());
+    }
+    let step = ctx.ui.step("open the tunnel");
+    let tunnel = ctx.spawn.background(minikube::tunnel(&tools.minikube, &ctx.config.cluster.name), |_| {})?;
+    let given = poll::until(&ctx.spawn.interrupt, GRACE, || {
+        if tunnel.has_ended() {
+            return Err(Stop::failed("minikube tunnel ended by itself\nNext: cargo xtask tunnel -v").into());
+        }
+        let all = live::endpoints(ctx, &tools)?;
+        let addresses: Vec<String> = waiting
+            .iter()
+            .filter_map(|name| {
+                all.get(name).and_then(|one| Some(format!("{name} at http://{}:{}", one.address.as_ref()?, one.port)))
+            })
+            .collect();
+        step.update(&format!("{} of {} have an address", addresses.len(), waiting.len()));
+        Ok((addresses.len() == waiting.len()).then_some(addresses))
+    })?;
+    let Some(addresses) = given else {
+        let told = format!("no address for {} after {} s", waiting.join(", "), GRACE.as_secs());
+        return Err(Stop::deadline(format!(
+            "{told}\nNext: kubectl describe service, in namespace {}",
+            ctx.config.namespace
+        ))
+        .into());
+    };
+    step.done(&addresses.join(", "));
+    ctx.ui.say("the addresses answer for as long as this runs; Ctrl-C ends it");
+    while ctx.spawn.interrupt.check().is_ok() && !tunnel.has_ended() {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    match tunnel.has_ended() {
+        false => Ok(()),
+        true => Err(Stop::failed("minikube tunnel ended by itself\nNext: cargo xtask tunnel").into()),
+    }
+}
