@@ -109,6 +109,14 @@ pub struct Secret {
     pub given: Vec<String>,
 }
 
+impl Check {
+    /// All services that it asks.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        let others = self.steps.iter().filter_map(|step| step.service.as_deref());
+        std::iter::once(self.service.as_str()).chain(others)
+    }
+}
+
 impl Secret {
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.random.iter().chain(self.derived.keys()).chain(&self.given).map(String::as_str)
@@ -181,7 +189,10 @@ pub struct Check {
 
 #[derive(Debug)]
 pub struct Step {
+    /// Whom it asks, if not the check's service.
+    pub service: Option<String>,
     pub path: String,
+    pub headers: BTreeMap<String, String>,
     pub call: Call,
     pub contains: Option<String>,
     /// JSON pointer to the value that must stand there.
@@ -409,7 +420,7 @@ pub fn waves<'a>(releases: impl Iterator<Item = (&'a str, &'a [String])>) -> Res
         if wave.is_empty() {
             return Err(left.into_keys().collect());
         }
-        wave.iter().for_each(|name| drop(left.remove(name)));
+        left.retain(|name, _| !wave.contains(name));
         waves.push(wave);
     }
     Ok(waves)
@@ -449,9 +460,8 @@ fn agree(root: &Reader, config: &Config) {
     releases_agree(root, config, &known);
     secrets_agree(root, config);
     for check in &config.smoke {
-        if !config.services.contains_key(&check.service) {
-            let message =
-                format!("the smoke check «{}» asks service \"{}\": known are {known}", check.name, check.service);
+        for service in check.services().filter(|service| !config.services.contains_key(*service)) {
+            let message = format!("the smoke check «{}» asks service \"{service}\": known are {known}", check.name);
             root.report_at("smoke", message);
         }
     }
@@ -614,7 +624,9 @@ fn step(r: &Reader) -> Step {
         },
     };
     Step {
+        service: r.optional("service"),
         path: url_path(r, "path"),
+        headers: r.optional("headers").unwrap_or_default(),
         call,
         contains: r.optional("contains"),
         json: match r.optional("json") {

@@ -40,10 +40,13 @@ pub fn run(ctx: &Context, tools: &Paths) -> Result<()> {
     let mut failures = Vec::new();
     for check in &ctx.config.smoke {
         step.update(&check.name);
-        let base = endpoints.url(&check.service)?;
+        let mut urls = BTreeMap::new();
+        for service in check.services() {
+            urls.insert(service, endpoints.url(service)?);
+        }
         let mut last = "it was not asked".to_string();
         let left = ctx.config.deadlines.smoke.saturating_sub(started.elapsed());
-        let passed = poll::until(&ctx.spawn.interrupt, left, || match ask(&agent, &base, check) {
+        let passed = poll::until(&ctx.spawn.interrupt, left, || match ask(&agent, &urls, check) {
             Ok(()) => Ok(Some(true)),
             Err(Refusal::Wrong(why)) => {
                 last = why;
@@ -114,36 +117,55 @@ impl Endpoints<'_> {
 
 /// Asks all steps in order. After a refusal, what the check itself has made is deleted by its own DELETE steps, as well
 /// as that can be done: a check must leave nothing in somebody's data.
-fn ask(agent: &ureq::Agent, base: &str, check: &Check) -> Result<(), Refusal> {
-    let mut saved = BTreeMap::new();
-    let asked = ask_steps(agent, base, check, &mut saved);
-    if asked.is_err() && !saved.is_empty() {
+fn ask(agent: &ureq::Agent, urls: &BTreeMap<&str, String>, check: &Check) -> Result<(), Refusal> {
+    // A word of its own for each attempt, so that one that broke off stands in no later one's way.
+    let mut saved =
+        BTreeMap::from([("random".to_string(), random().map_err(|error| Refusal::Wrong(error.to_string()))?)]);
+    let made = saved.len();
+    let asked = check.steps.iter().try_for_each(|step| ask_step(agent, urls, check, step, &mut saved));
+    if asked.is_err() && saved.len() > made {
         for step in &check.steps {
             if let Call::Http { method, status, .. } = &step.call
                 && method == "DELETE"
             {
-                let _ = request(agent, method, &format!("{base}{}", fill(&step.path, &saved)), None, *status);
+                let _ = request(agent, method, &url(urls, check, step, &saved), step, None, *status, &saved);
             }
         }
     }
     asked
 }
 
-fn ask_steps(
+fn ask_step(
     agent: &ureq::Agent,
-    base: &str,
+    urls: &BTreeMap<&str, String>,
     check: &Check,
+    step: &Step,
     saved: &mut BTreeMap<String, String>,
 ) -> Result<(), Refusal> {
-    for step in &check.steps {
-        let url = format!("{base}{}", fill(&step.path, saved));
-        let text = match &step.call {
-            Call::Http { method, body, status } => request(agent, method, &url, body.as_ref(), *status)?,
-            Call::Mcp { tool, arguments } => mcp(agent, &url, tool, arguments)?,
-        };
-        judge(step, &text, saved).map_err(|why| Refusal::Wrong(format!("{url}: {why}")))?;
-    }
-    Ok(())
+    let url = url(urls, check, step, saved);
+    let text = match &step.call {
+        Call::Http { method, body, status } => request(agent, method, &url, step, body.as_ref(), *status, saved)?,
+        Call::Mcp { tool, arguments } => {
+            mcp(agent, &Mcp { url: &url, headers: headers(step, saved) }, tool, &fill_json(arguments, saved))?
+        }
+    };
+    judge(step, &text, saved).map_err(|why| Refusal::Wrong(format!("{url}: {why}")))
+}
+
+fn url(urls: &BTreeMap<&str, String>, check: &Check, step: &Step, saved: &BTreeMap<String, String>) -> String {
+    let service = step.service.as_ref().unwrap_or(&check.service);
+    format!("{}{}", urls[service.as_str()], fill(&step.path, saved))
+}
+
+fn headers(step: &Step, saved: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    step.headers.iter().map(|(name, value)| (name.clone(), fill(value, saved))).collect()
+}
+
+/// 64 bits as hexadecimal digits.
+fn random() -> Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What an answer must hold, and what of it is kept for later steps.
@@ -169,14 +191,26 @@ fn judge(step: &Step, text: &str, saved: &mut BTreeMap<String, String>) -> Resul
     Ok(())
 }
 
-fn request(agent: &ureq::Agent, method: &str, url: &str, body: Option<&Value>, wanted: u16) -> Result<String, Refusal> {
-    let request = Request::builder().method(method).uri(url);
+fn request(
+    agent: &ureq::Agent,
+    method: &str,
+    url: &str,
+    step: &Step,
+    body: Option<&Value>,
+    wanted: u16,
+    saved: &BTreeMap<String, String>,
+) -> Result<String, Refusal> {
+    let wrong = |error: ureq::http::Error| Refusal::Wrong(format!("{method} {url}: {error}"));
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers(step, saved) {
+        request = request.header(name, value);
+    }
     let answered = match body {
         Some(body) => {
-            let request = request.header("content-type", "application/json").body(body.to_string());
-            agent.run(request.map_err(|error| Refusal::Wrong(format!("{method} {url}: {error}")))?)
+            let body = fill_json(body, saved).to_string();
+            agent.run(request.header("content-type", "application/json").body(body).map_err(wrong)?)
         }
-        None => agent.run(request.body(()).map_err(|error| Refusal::Wrong(format!("{method} {url}: {error}")))?),
+        None => agent.run(request.body(()).map_err(wrong)?),
     };
     let (status, text, _) = read(answered, &format!("{method} {url}"))?;
     match status {
@@ -186,15 +220,21 @@ fn request(agent: &ureq::Agent, method: &str, url: &str, body: Option<&Value>, w
     }
 }
 
+/// An MCP server, and what every request to it carries.
+struct Mcp<'a> {
+    url: &'a str,
+    headers: Vec<(String, String)>,
+}
+
 /// Initialises, says so, and calls a tool; returns the call's result as JSON.
-fn mcp(agent: &ureq::Agent, url: &str, tool: &str, arguments: &Value) -> Result<String, Refusal> {
+fn mcp(agent: &ureq::Agent, server: &Mcp, tool: &str, arguments: &Value) -> Result<String, Refusal> {
     let client = json!({"protocolVersion": MCP_VERSION, "capabilities": {}, "clientInfo": {"name": "xtask", "version": "0.1.0"}});
-    let mut session = None;
-    rpc(agent, url, &mut session, json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client}))?;
-    rpc(agent, url, &mut session, json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))?;
+    let (url, mut session) = (server.url, None);
+    rpc(agent, server, &mut session, json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client}))?;
+    rpc(agent, server, &mut session, json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))?;
     let params = json!({"name": tool, "arguments": if arguments.is_null() { json!({}) } else { arguments.clone() }});
     let answer =
-        rpc(agent, url, &mut session, json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}))?;
+        rpc(agent, server, &mut session, json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}))?;
     match (answer.get("result"), answer["result"]["isError"] == true) {
         (Some(result), false) => Ok(result.to_string()),
         // The server answers, and whom it asks may be on its way.
@@ -205,12 +245,16 @@ fn mcp(agent: &ureq::Agent, url: &str, tool: &str, arguments: &Value) -> Result<
     }
 }
 
-fn rpc(agent: &ureq::Agent, url: &str, session: &mut Option<String>, message: Value) -> Result<Value, Refusal> {
+fn rpc(agent: &ureq::Agent, server: &Mcp, session: &mut Option<String>, message: Value) -> Result<Value, Refusal> {
+    let url = server.url;
     let mut request = Request::builder()
         .method("POST")
         .uri(url)
         .header("content-type", "application/json")
         .header("accept", "application/json, text/event-stream");
+    for (name, value) in &server.headers {
+        request = request.header(name, value);
+    }
     if let Some(session) = session {
         request = request.header("mcp-session-id", session.as_str()).header("mcp-protocol-version", MCP_VERSION);
     }
@@ -250,6 +294,16 @@ fn fill(template: &str, saved: &BTreeMap<String, String>) -> String {
     saved.iter().fold(template.to_string(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
 }
 
+/// The same in every text of a value.
+fn fill_json(template: &Value, saved: &BTreeMap<String, String>) -> Value {
+    match template {
+        Value::String(text) => fill(text, saved).into(),
+        Value::Array(items) => items.iter().map(|item| fill_json(item, saved)).collect(),
+        Value::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), fill_json(value, saved))).collect(),
+        other => other.clone(),
+    }
+}
+
 fn beginning(text: &str) -> String {
     text.trim().chars().take(200).collect()
 }
@@ -260,6 +314,8 @@ mod tests {
 
     fn step(contains: Option<&str>, json: &[(&str, Value)], save: &[(&str, &str)]) -> Step {
         Step {
+            service: None,
+            headers: BTreeMap::new(),
             path: "/".into(),
             call: Call::Http { method: "GET".into(), body: None, status: 200 },
             contains: contains.map(str::to_string),
@@ -287,6 +343,13 @@ mod tests {
             .unwrap();
         assert_eq!(fill("/api/tasks/{id}/{n}", &saved), "/api/tasks/a-b/7");
         assert!(judge(&step(None, &[], &[("id", "/none")]), "{}", &mut saved).is_err());
+    }
+
+    #[test]
+    fn what_was_saved_fills_bodies_too() {
+        let saved = BTreeMap::from([("random".to_string(), "7f".to_string())]);
+        let filled = fill_json(&json!({"email": "a-{random}@b", "list": ["{random}", 1]}), &saved);
+        assert_eq!(filled, json!({"email": "a-7f@b", "list": ["7f", 1]}));
     }
 
     #[test]

@@ -62,12 +62,6 @@ pub fn get_live(kubectl: &str, target: &Target) -> Vec<String> {
     argv!("{kubectl} get --filename - --output json --ignore-not-found {at...}")
 }
 
-/// Turns a YAML manifest on stdin into JSON objects, one after another, and changes nothing.
-pub fn to_json(kubectl: &str, target: &Target) -> Vec<String> {
-    let at = at(target);
-    argv!("{kubectl} create --dry-run=client --validate=false --output json --filename - {at...}")
-}
-
 /// Creates what stands on stdin; values never reach an argument.
 pub fn create(kubectl: &str, target: &Target) -> Vec<String> {
     let at = at(target);
@@ -165,7 +159,6 @@ mod tests {
             get_cluster("kubectl", &target),
             get("kubectl", &target, "pods", Some("a=b")),
             get_live("kubectl", &target),
-            to_json("kubectl", &target),
             create("kubectl", &target),
             logs("kubectl", &target, "p", "c", true, 12),
             port_forward("kubectl", &target, "mcp", 8001),
