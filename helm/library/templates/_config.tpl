@@ -80,7 +80,7 @@ type: {{ $secret.type | default "Opaque" }}
 {{- with $data }}
 {{ $field }}:
   {{- range $key, $value := . }}
-  {{ $key }}: {{ eq $field "data" | ternary ($value | b64enc) $value | quote }}
+  {{ $key | quote }}: {{ eq $field "data" | ternary ($value | b64enc) $value | quote }}
   {{- end }}
 {{- end }}
 {{- end -}}

@@ -28,7 +28,7 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   egress:
-    {{- include "library.dns" $ | indent 4 }}
+    {{- include "library.dns" $ | trim | nindent 4 }}
     {{- with include "library.called" $scope | fromJsonArray }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -70,7 +70,7 @@ spec:
     - Ingress
     - Egress
   egress:
-    {{- include "library.dns" . | indent 4 }}
+    {{- include "library.dns" . | trim | nindent 4 }}
     - to:
         - podSelector:
             matchLabels:
