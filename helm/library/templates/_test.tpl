@@ -11,7 +11,13 @@
 {{- end -}}
 {{- end -}}
 {{- if and $runner .Values.test.command $urls -}}
-{{- if (.Values.faults | default dict).testFails -}}
+{{- $faults := .Values.faults | default dict -}}
+{{- range concat ($faults.wrongTarget | default list) ($faults.noEndpoints | default list) -}}
+{{- if not (hasKey $described .) -}}
+{{- fail (printf "faults names %s, but no service of that name is enabled" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if $faults.testFails -}}
 {{- /* Nobody listens there. */ -}}
 {{- $urls = append $urls "http://127.0.0.1:1/" -}}
 {{- end -}}
