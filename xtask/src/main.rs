@@ -1,5 +1,6 @@
 //! Arguments → one match → exit code; the only exit.
 
+mod chart_docs;
 mod checks;
 mod cli;
 mod config;

@@ -4,11 +4,12 @@ What the charts' values say, completed. Everything else in this library reads th
 
 {{/*
 All enabled services of the chart, by name, with the library's defaults filled in, as JSON. An umbrella has them under
-`services`; a chart of its own is one service, named like the chart.
+`services`; a chart of its own is one service, by `name` or else by the chart's name.
 */}}
 {{- define "library.described" -}}
 {{- $described := dict -}}
-{{- range $name, $given := .Values.services | default (dict .Chart.Name .Values) -}}
+{{- $single := dict (.Values.name | default .Chart.Name) .Values -}}
+{{- range $name, $given := .Values.services | default $single -}}
 {{- $service := include "library.overlay" (list $.Values.library $given) | fromJson -}}
 {{- /* A chart of its own has its ConfigMaps in the place where an umbrella's service names those it takes: it takes all. */ -}}
 {{- if kindIs "map" $service.configMaps -}}
@@ -20,6 +21,19 @@ All enabled services of the chart, by name, with the library's defaults filled i
 {{- end -}}
 {{- end -}}
 {{- toJson $described -}}
+{{- end -}}
+
+{{/*
+The enabled services that a file renders, by name, as JSON: those of the list `only`, or all but those of `except`, or all.
+*/}}
+{{- define "library.selected" -}}
+{{- $selected := dict -}}
+{{- range $name, $service := include "library.described" .root | fromJson -}}
+{{- if and (has $name ($.only | default (list $name))) (not (has $name ($.except | default list))) -}}
+{{- $_ := set $selected $name $service -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $selected -}}
 {{- end -}}
 
 {{/*
@@ -50,29 +64,53 @@ absent; here only null is, and it removes.
 {{- end -}}
 
 {{/*
-(list ROOT DESCRIBED NAME): where the service NAME is reached from within the namespace.
+The port of a service's Service.
 */}}
-{{- define "library.url" -}}
-{{- $root := index . 0 -}}
-{{- $name := index . 2 -}}
-{{- $service := get (index . 1) $name -}}
-{{- if not $service -}}
-{{- fail (printf "{url:%s} stands in a value, but no service of that name is enabled; known are %s" $name (keys (index . 1) | sortAlpha | join ", ")) -}}
-{{- end -}}
-http://{{ include "library.name" (list $root "service" $name) }}:{{ $service.service.port | default $service.port | int }}
+{{- define "library.servicePort" -}}
+{{- .service.port | default .port | int -}}
 {{- end -}}
 
 {{/*
-(list ROOT DESCRIBED MAP): MAP with each {url:NAME} in its values replaced, as JSON.
+(list ROOT NAME SERVICE): where the service NAME is reached from within the namespace.
+*/}}
+{{- define "library.url" -}}
+http://{{ include "library.name" (list (index . 0) "service" (index . 1)) }}:{{ include "library.servicePort" (index . 2) }}
+{{- end -}}
+
+{{/*
+(list NAME SERVICE): where the service is reached from this machine: by its published node port, else by the port that
+NOTES.txt forwards to it.
+*/}}
+{{- define "library.outside" -}}
+{{- $service := index . 1 -}}
+{{- $port := $service.port -}}
+{{- if and $service.service.nodePort (ne $service.service.type "ClusterIP") -}}
+{{- $port = $service.service.nodePort -}}
+{{- end -}}
+http://127.0.0.1:{{ int $port }}
+{{- end -}}
+
+{{/*
+(list ROOT DESCRIBED MAP): MAP with each {url:NAME}, {outside:NAME} and {port:NAME} in its values replaced, as JSON.
 */}}
 {{- define "library.texts" -}}
 {{- $root := index . 0 -}}
 {{- $described := index . 1 -}}
 {{- $result := dict -}}
 {{- range $key, $text := index . 2 -}}
-{{- range $found := regexFindAll "\\{url:[^}]*\\}" $text -1 | uniq -}}
-{{- $name := $found | trimPrefix "{url:" | trimSuffix "}" -}}
-{{- $text = $text | replace $found (include "library.url" (list $root $described $name)) -}}
+{{- range $found := regexFindAll "\\{(url|outside|port):[^}]*\\}" $text -1 | uniq -}}
+{{- $parts := $found | trimPrefix "{" | trimSuffix "}" | splitList ":" -}}
+{{- $name := rest $parts | join ":" -}}
+{{- $service := get $described $name -}}
+{{- if not $service -}}
+{{- fail (printf "%s stands in a value, but no service of that name is enabled; known are %s" $found (keys $described | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- $by := dict
+  "url" (include "library.url" (list $root $name $service))
+  "outside" (include "library.outside" (list $name $service))
+  "port" ($service.port | int | toString)
+-}}
+{{- $text = $text | replace $found (get $by (first $parts)) -}}
 {{- end -}}
 {{- $_ := set $result $key $text -}}
 {{- end -}}
@@ -127,4 +165,15 @@ app.kubernetes.io/part-of: {{ .Values.library.partOf }}
 {{- define "library.chartLabels" -}}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{/*
+(list SCOPE NAME): the head of a service's object that is called NAME.
+*/}}
+{{- define "library.metadata" -}}
+{{- $scope := index . 0 -}}
+name: {{ index . 1 }}
+namespace: {{ $scope.root.Release.Namespace }}
+labels:
+  {{- include "library.labels" $scope | nindent 2 }}
 {{- end -}}

@@ -2,10 +2,10 @@
 The Deployment or StatefulSet of each service.
 */}}
 {{- define "library.workloads" -}}
-{{- $described := include "library.described" . | fromJson -}}
-{{- range $name, $service := $described }}
+{{- $described := include "library.described" .root | fromJson -}}
+{{- range $name, $service := include "library.selected" . | fromJson }}
 ---
-{{ include "library.workload" (dict "root" $ "described" $described "name" $name "service" $service) }}
+{{ include "library.workload" (dict "root" $.root "described" $described "name" $name "service" $service) }}
 {{- end -}}
 {{- end -}}
 
@@ -16,10 +16,9 @@ What the API server would drop or rewrite isn't written: an unchanged release is
 {{- $service := .service -}}
 {{- $stateful := eq $service.workload "StatefulSet" -}}
 {{- $claims := dict -}}
+{{- $others := dict -}}
 {{- range $volume, $about := $service.volumes -}}
-{{- if $about.size -}}
-{{- $_ := set $claims $volume $about -}}
-{{- end -}}
+{{- $_ := set ($about.size | empty | ternary $others $claims) $volume $about -}}
 {{- end -}}
 {{- if and $claims (not $stateful) -}}
 {{- fail (printf "service %s: the volume %s has a size, which only a StatefulSet can keep; set workload: StatefulSet, or emptyDir in place of size" .name (keys $claims | sortAlpha | first)) -}}
@@ -32,13 +31,16 @@ metadata:
   labels:
     {{- include "library.labels" . | nindent 4 }}
 spec:
-  replicas: {{ $service.replicas | int }}
+  {{- /* What an autoscaler decides isn't written: each upgrade would set it back. */}}
+  {{- if not $service.hpa.enabled }}
+  replicas: {{ $service.replicaCount | int }}
+  {{- end }}
   revisionHistoryLimit: {{ $service.revisionHistoryLimit | int }}
   selector:
     matchLabels:
       {{- include "library.selector" . | nindent 6 }}
   {{- if $stateful }}
-  serviceName: {{ include "library.name" (list .root "service" .name) }}
+  serviceName: {{ include "library.headless" . }}
   {{- /* In order, a pod that never gets ready would have to be deleted by hand before a mended one could follow. */}}
   podManagementPolicy: Parallel
   updateStrategy:
@@ -77,22 +79,32 @@ spec:
     metadata:
       labels:
         {{- include "library.podLabels" . | nindent 8 }}
-      {{- with include "library.checksums" . }}
+      {{- with include "library.podAnnotations" . | fromJson }}
       annotations:
-        {{- . | nindent 8 }}
+        {{- toYaml . | nindent 8 }}
       {{- end }}
     spec:
       {{- include "library.podSecurity" $service | nindent 6 }}
-      {{- /* A wish only, so that one node is enough, and always there, so that scaling replaces no pod. */}}
       affinity:
-        podAntiAffinity:
-          preferredDuringSchedulingIgnoredDuringExecution:
-            - weight: 100
-              podAffinityTerm:
-                topologyKey: kubernetes.io/hostname
-                labelSelector:
-                  matchLabels:
-                    {{- include "library.selector" . | nindent 20 }}
+        {{- include "library.affinity" . | nindent 8 }}
+      {{- if $service.topologySpread.enabled }}
+      topologySpreadConstraints:
+        - topologyKey: {{ $service.topologySpread.topologyKey }}
+          maxSkew: {{ $service.topologySpread.maxSkew | int }}
+          {{- /* A wish only, so that one node is enough. */}}
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector:
+            matchLabels:
+              {{- include "library.selector" . | nindent 14 }}
+      {{- end }}
+      {{- with $service.nodeSelector }}
+      nodeSelector:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $service.tolerations }}
+      tolerations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       terminationGracePeriodSeconds: {{ $service.terminationGracePeriodSeconds | int }}
       containers:
         - name: {{ .name }}
@@ -101,7 +113,12 @@ spec:
           ports:
             - name: {{ $service.portName }}
               containerPort: {{ $service.port | int }}
-              protocol: TCP
+              protocol: {{ $service.service.protocol }}
+            {{- range $service.service.extraPorts }}
+            - name: {{ .name }}
+              containerPort: {{ .targetPort | default .port | int }}
+              protocol: {{ .protocol | default "TCP" }}
+            {{- end }}
           {{- with $service.configMaps }}
           envFrom:
             {{- range . }}
@@ -124,6 +141,9 @@ spec:
               value: {{ . | quote }}
               {{- end }}
             {{- end }}
+            {{- with $service.extraEnv }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
           startupProbe:
             {{- include "library.probe" (list $service "startup") | nindent 12 }}
           livenessProbe:
@@ -138,50 +158,84 @@ spec:
             {{- range $volume, $about := . }}
             - name: {{ $volume }}
               mountPath: {{ $about.path | quote }}
+              {{- if $about.configMap }}
+              readOnly: true
+              {{- end }}
             {{- end }}
           {{- end }}
-      {{- $scratch := dict }}
-      {{- range $volume, $about := $service.volumes }}
-      {{- if not $about.size }}
-      {{- $_ := set $scratch $volume ($about.emptyDir | default dict) }}
-      {{- end }}
-      {{- end }}
-      {{- with $scratch }}
+      {{- with $others }}
       volumes:
         {{- range $volume, $about := . }}
         - name: {{ $volume }}
+          {{- if $about.configMap }}
+          configMap:
+            name: {{ $about.configMap }}
+          {{- else }}
           emptyDir:
-            {{- with $about.medium }}
+            {{- with $about.emptyDir.medium }}
             medium: {{ . }}
             {{- end }}
-            sizeLimit: {{ $about.sizeLimit | default "64Mi" }}
+            sizeLimit: {{ $about.emptyDir.sizeLimit | default "64Mi" }}
+          {{- end }}
         {{- end }}
       {{- end }}
 {{- end -}}
 
 {{/*
-What a pod must be replaced for although its template is the same otherwise: the content of the ConfigMaps that it takes,
-and the version of the Secret if it takes a key of it.
+That pods of one service keep apart is a wish only, so that one node is enough, and always there, so that scaling replaces
+no pod. What values say is laid over it.
 */}}
-{{- define "library.checksums" -}}
+{{- define "library.affinity" -}}
+{{- $apart := include "library.apart" . | fromYaml -}}
+{{- include "library.overlay" (list $apart .service.affinity) | fromJson | toYaml -}}
+{{- end -}}
+
+{{- define "library.apart" -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            {{- include "library.selector" . | nindent 12 }}
+{{- end -}}
+
+{{/*
+The annotations of values, and what a pod must be replaced for although its template is the same otherwise: the content of
+the ConfigMaps that it takes, and the Secret if it takes a key of it. All as JSON.
+*/}}
+{{- define "library.podAnnotations" -}}
+{{- $values := .root.Values -}}
 {{- $taken := dict -}}
-{{- range .service.configMaps -}}
-{{- $data := get ($.root.Values.configMaps | default dict) . -}}
-{{- if kindIs "string" $data -}}
-{{- fail (printf "service %s takes the ConfigMap %s, which is not described; add configMaps.%s" $.name . .) -}}
+{{- $named := .service.configMaps | default list -}}
+{{- range .service.volumes -}}
+{{- with .configMap -}}
+{{- $named = append $named . -}}
 {{- end -}}
-{{- $_ := set $taken . (include "library.texts" (list $.root $.described ($data | default dict))) -}}
 {{- end -}}
-{{- $checksums := dict -}}
+{{- range $map := $named -}}
+{{- $texts := get ($values.configMaps | default dict) $map -}}
+{{- $files := get ($values.binaryConfigMaps | default dict) $map -}}
+{{- if and (kindIs "string" $texts) (kindIs "string" $files) -}}
+{{- fail (printf "service %s takes the ConfigMap %s, which is not described; add configMaps.%s" $.name $map $map) -}}
+{{- end -}}
+{{- $_ := set $taken $map (include "library.texts" (list $.root $.described ($texts | default dict))) -}}
+{{- with $files -}}
+{{- $_ := set $taken (print $map "/binary") (toJson $files) -}}
+{{- end -}}
+{{- end -}}
+{{- $annotations := deepCopy .service.podAnnotations -}}
 {{- if $taken -}}
-{{- $_ := set $checksums "checksum/config" (toJson $taken | sha256sum) -}}
+{{- $_ := set $annotations "checksum/config" (toJson $taken | sha256sum) -}}
 {{- end -}}
-{{- if and .service.secretKeys .root.Values.secret.version -}}
-{{- $_ := set $checksums "checksum/secret" (sha256sum .root.Values.secret.version) -}}
+{{- if .service.secretKeys -}}
+{{- $given := $values.secret.create | ternary ($values.secret.values | default dict) dict -}}
+{{- if or $values.secret.version $given -}}
+{{- $_ := set $annotations "checksum/secret" (print $values.secret.version ($given | empty | ternary "" (toJson $given)) | sha256sum) -}}
 {{- end -}}
-{{- with $checksums -}}
-{{- toYaml . -}}
 {{- end -}}
+{{- toJson $annotations -}}
 {{- end -}}
 
 {{/*
@@ -228,6 +282,20 @@ securityContext:
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
+  {{- if lt (include "library.lowestPort" . | int) 1024 }}
+  {{- /* Without, only root may listen there; a safe sysctl, which the restricted level allows. */}}
+  sysctls:
+    - name: net.ipv4.ip_unprivileged_port_start
+      value: "0"
+  {{- end }}
+{{- end -}}
+
+{{- define "library.lowestPort" -}}
+{{- $lowest := int .port -}}
+{{- range .service.extraPorts -}}
+{{- $lowest = min $lowest (.targetPort | default .port) -}}
+{{- end -}}
+{{- $lowest -}}
 {{- end -}}
 
 {{- define "library.containerSecurity" -}}
