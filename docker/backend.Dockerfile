@@ -14,9 +14,16 @@ RUN --mount=type=cache,id=todo-chatbot-cargo-registry,target=/usr/local/cargo/re
     --mount=type=cache,id=todo-chatbot-target,target=/target,sharing=locked \
     --mount=type=secret,id=ca \
     ./build.sh backend /out/backend
+ARG USER_ID=10001
+ARG USER_NAME=todo
+RUN install -d /out/etc \
+    && echo "${USER_NAME}:x:${USER_ID}:${USER_ID}::/app:/sbin/nologin" >/out/etc/passwd \
+    && echo "${USER_NAME}:x:${USER_ID}:" >/out/etc/group
 
 FROM scratch
 ARG PORT=8000
+ARG USER_ID=10001
+ARG HEALTHCHECK_PATH=/health
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="todo-chatbot-backend" \
@@ -24,10 +31,12 @@ LABEL org.opencontainers.image.title="todo-chatbot-backend" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /out/etc /etc
 COPY --from=build /out/backend /app/backend
 WORKDIR /app
-USER 10001:10001
-ENV PORT=${PORT}
+USER ${USER_ID}:${USER_ID}
+ENV PORT=${PORT} \
+    HEALTHCHECK_PATH=${HEALTHCHECK_PATH}
 EXPOSE ${PORT}
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["/app/backend", "healthcheck"]
 ENTRYPOINT ["/app/backend"]

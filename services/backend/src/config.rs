@@ -15,8 +15,15 @@ pub fn read(env: &mut Env) -> Option<Config> {
     let database = env.required("DATABASE_URL", "postgres://USER:PASSWORD@HOST:PORT/NAME", database_url);
     let database_max_connections =
         env.optional("DATABASE_MAX_CONNECTIONS", 10, "a number, 1 to 500", |value| whole_number(value, 1, 500));
-    let cors_origins =
+    let mut cors_origins =
         env.optional("CORS_ORIGINS", Vec::new(), "origins with commas between, http://HOST:PORT,…", origins);
+    for name in ["FRONTEND_ORIGIN", "FRONTEND_URL"] {
+        let origin = env.optional(name, None, "an origin, http://HOST:PORT", |value| parse_origin(value).map(Some));
+        cors_origins = cors_origins.zip(origin).map(|(mut origins, origin)| {
+            origins.extend(origin);
+            origins
+        });
+    }
     Some(Config {
         database: database?,
         database_max_connections: database_max_connections?,
@@ -90,6 +97,16 @@ mod tests {
             assert_eq!(mistakes.len(), 1);
             assert!(!mistakes[0].contains("sentinel"), "{mistakes:?}");
         }
+    }
+
+    #[test]
+    fn the_frontends_own_origin_is_one_more() {
+        let url = ("DATABASE_URL", "postgres://todo:secret@postgres/todo");
+        let own = [("FRONTEND_ORIGIN", "http://localhost"), ("FRONTEND_URL", "http://localhost:3000/")];
+        let origins = config(&[url, ("CORS_ORIGINS", "http://a:1"), own[0], own[1]]).unwrap().cors_origins;
+        assert_eq!(origins, ["http://a:1", "http://localhost", "http://localhost:3000"]);
+        let mistakes = config(&[url, ("FRONTEND_URL", "http://a:1,http://b:2"), ("FRONTEND_ORIGIN", "a")]).unwrap_err();
+        assert_eq!(mistakes.len(), 2, "{mistakes:?}");
     }
 
     #[test]

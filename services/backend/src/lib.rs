@@ -14,7 +14,10 @@ use axum::{
     response::Response,
     routing::get,
 };
-use kit::{Service, reply, serve::Readiness};
+use kit::{
+    Service, reply,
+    serve::{NotReady, Readiness},
+};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -65,13 +68,8 @@ pub fn app(backend: Backend, cors_origins: &[HeaderValue]) -> Router {
 }
 
 async fn ready(State(backend): State<Backend>) -> Response {
-    if backend.readiness.is_stopping() {
-        return reply::not_ready("stopping", "the service is stopping");
-    }
-    match backend.database.check().await {
-        Ok(()) => reply::ready(),
-        Err(reason) => reply::not_ready("database_unavailable", reason),
-    }
+    let outcome = backend.database.check().await;
+    backend.readiness.answer(outcome.map_err(|reason| NotReady("database_unavailable", reason)))
 }
 
 /// Queries would fail with «relation does not exist», which is no answer for a client.

@@ -69,6 +69,24 @@ async fn the_page_and_everything_it_names_is_there() {
     assert_eq!(get_path(app, "/assets/none").await.0, StatusCode::NOT_FOUND);
 }
 
+/// The page is served by nginx as well, and must be as safe there.
+#[tokio::test]
+async fn nginx_sends_the_same_headers() {
+    let nginx = include_str!("../nginx/nginx.conf");
+    let (_, headers, _) = get_path(app_before(nowhere().await), "/").await;
+    let own = headers
+        .iter()
+        .filter(|(name, _)| !["content-type", "content-length", "etag", "cache-control"].contains(&name.as_str()));
+    let mut count = 0;
+    for (name, value) in own {
+        let value = value.to_str().unwrap();
+        let line = nginx.lines().find(|line| line.to_lowercase().contains(&format!("add_header {name} ")));
+        assert!(line.is_some_and(|line| line.contains(value)), "{name}: {value}");
+        count += 1;
+    }
+    assert_eq!(count, 5);
+}
+
 #[tokio::test]
 async fn the_script_finds_every_element_it_asks_for() {
     let app = app_before(nowhere().await);

@@ -14,7 +14,7 @@ use hyper_util::{
 };
 use tokio::time::timeout;
 
-use crate::{reply, serve::Readiness};
+use crate::serve::{NotReady, Readiness};
 
 pub type Client = legacy::Client<HttpConnector, Body>;
 
@@ -47,17 +47,15 @@ pub fn client() -> Client {
 
 /// `/ready` of a service that is of use only with its backend.
 pub async fn ready_with_backend(readiness: &Readiness, client: &Client, backend_url: &BaseUrl) -> Response {
-    if readiness.is_stopping() {
-        return reply::not_ready("stopping", "the service is stopping");
-    }
-    match get(client, backend_url.join_static("/ready"), READY_TIMEOUT_MS).await {
-        Ok(answer) if answer.status.is_success() => reply::ready(),
+    let outcome = match get(client, backend_url.join_static("/ready"), READY_TIMEOUT_MS).await {
+        Ok(answer) if answer.status.is_success() => Ok(()),
         Ok(answer) => {
             let reason = format!("the backend is not ready: it answers {}", answer.status);
-            reply::not_ready("backend_not_ready", reason)
+            Err(NotReady("backend_not_ready", reason))
         }
-        Err(reason) => reply::not_ready("backend_unreachable", format!("the backend can't be reached: {reason}")),
-    }
+        Err(reason) => Err(NotReady("backend_unreachable", format!("the backend can't be reached: {reason}"))),
+    };
+    readiness.answer(outcome)
 }
 
 /// Sends, and reads the whole answer; the error says what went wrong in one line.

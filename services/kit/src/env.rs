@@ -1,7 +1,13 @@
 //! Configuration from the environment. Reading never stops at a mistake: all of them are collected and told at once.
 
-use std::{collections::HashMap, ffi::OsString, net::IpAddr, str::FromStr};
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
 
+use axum::http::uri::PathAndQuery;
 use tracing::Level;
 
 use crate::client::BaseUrl;
@@ -93,9 +99,7 @@ pub struct StopTimes {
 
 impl Common {
     pub fn read(env: &mut Env, default_port: u16) -> Option<Self> {
-        let host = env.optional("HOST", IpAddr::from([0, 0, 0, 0]), "an IP address, 0.0.0.0 for all", |value| {
-            value.parse().map_err(|_| "is not an IP address".to_owned())
-        });
+        let host = read_host(env);
         let port = read_port(env, default_port);
         let log_level = env.optional("LOG_LEVEL", Level::INFO, "error, warn, info, debug or trace", log_level);
         let delay_ms = env
@@ -111,12 +115,40 @@ impl Common {
     }
 }
 
+fn read_host(env: &mut Env) -> Option<IpAddr> {
+    env.optional("HOST", Ipv4Addr::UNSPECIFIED.into(), "an IP address, 0.0.0.0 for all", |value| {
+        value.parse().map_err(|_| "is not an IP address".to_owned())
+    })
+}
+
 pub fn read_port(env: &mut Env, default: u16) -> Option<u16> {
     env.optional("PORT", default, "a port, 1 to 65535", |value| whole_number(value, 1, u16::MAX))
 }
 
+/// What a health check asks when it is told no URL: the service itself, at its address and `HEALTHCHECK_PATH`.
+pub fn read_health_url(env: &mut Env, default_port: u16, default_path: &str) -> Option<String> {
+    let host = read_host(env);
+    let port = read_port(env, default_port);
+    let path = env.optional("HEALTHCHECK_PATH", default_path.to_owned(), "a path, /…", |value| {
+        let valid = value.starts_with('/') && value.parse::<PathAndQuery>().is_ok();
+        valid.then(|| value.to_owned()).ok_or("is not a path".to_owned())
+    });
+    let (host, port, path) = (host?, port?, path?);
+    // A service that listens on all addresses is asked at the one that is always there.
+    let host = match host {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    Some(format!("http://{}{path}", SocketAddr::from((host, port))))
+}
+
+/// `BACKEND_URL`, or else `API_BASE_URL`, which some deployments call it.
 pub fn read_backend_url(env: &mut Env) -> Option<BaseUrl> {
-    env.required("BACKEND_URL", "http://HOST:PORT", BaseUrl::parse)
+    match env.optional("API_BASE_URL", None, "http://HOST:PORT", |value| BaseUrl::parse(value).map(Some))? {
+        Some(url) => env.optional("BACKEND_URL", url, "http://HOST:PORT", BaseUrl::parse),
+        None => env.required("BACKEND_URL", "http://HOST:PORT", BaseUrl::parse),
+    }
 }
 
 pub fn whole_number<T: FromStr + PartialOrd>(value: &str, least: T, most: T) -> Result<T, String> {
@@ -184,6 +216,44 @@ mod tests {
                 "BACKEND_URL is not set; set it to http://HOST:PORT",
             ]
         );
+    }
+
+    fn health_url(pairs: &[(&str, &str)]) -> Result<String, Vec<String>> {
+        let mut env = Env::of_pairs(pairs);
+        let url = read_health_url(&mut env, 8000, "/health");
+        env.finish(url)
+    }
+
+    #[test]
+    fn a_health_check_asks_where_the_service_listens() {
+        for (pairs, wanted) in [
+            (&[][..], "http://127.0.0.1:8000/health"),
+            (&[("PORT", "81"), ("HEALTHCHECK_PATH", "/docs")], "http://127.0.0.1:81/docs"),
+            (&[("HOST", "::")], "http://[::1]:8000/health"),
+            (&[("HOST", "127.0.0.9"), ("HEALTHCHECK_PATH", " ")], "http://127.0.0.9:8000/health"),
+        ] {
+            assert_eq!(health_url(pairs).unwrap(), wanted);
+        }
+        for wrong in ["health", "/a b", "http://elsewhere/"] {
+            assert_eq!(
+                health_url(&[("HEALTHCHECK_PATH", wrong)]).unwrap_err(),
+                ["HEALTHCHECK_PATH is not a path; set it to a path, /…"]
+            );
+        }
+    }
+
+    #[test]
+    fn the_backends_url_has_two_names() {
+        let url = |pairs: &[(&str, &str)]| {
+            let mut env = Env::of_pairs(pairs);
+            let url = read_backend_url(&mut env);
+            env.finish(url).map(|url| url.to_string())
+        };
+        let (first, second) = (("BACKEND_URL", "http://first:1"), ("API_BASE_URL", "http://second:2"));
+        assert_eq!(url(&[first, second]).unwrap(), "http://first:1");
+        assert_eq!(url(&[second, ("BACKEND_URL", "")]).unwrap(), "http://second:2");
+        assert_eq!(url(&[]).unwrap_err(), ["BACKEND_URL is not set; set it to http://HOST:PORT"]);
+        assert_eq!(url(&[first, ("API_BASE_URL", "second")]).unwrap_err().len(), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::http::Uri;
 use crate::{
     Service,
     client::{self, Client},
-    env::{Env, read_port},
+    env::{Env, read_health_url},
 };
 
 const TIMEOUT_MS: u64 = 3_000;
@@ -16,9 +16,9 @@ pub async fn run(service: Service, urls: &[&str]) -> ExitCode {
     let urls = match urls {
         [] => {
             let mut env = Env::of_process();
-            let port = read_port(&mut env, service.default_port);
-            match env.finish(port) {
-                Ok(port) => vec![format!("http://127.0.0.1:{port}{}", service.health_path)],
+            let url = read_health_url(&mut env, service.default_port, service.health_path);
+            match env.finish(url) {
+                Ok(url) => vec![url],
                 Err(mistakes) => {
                     eprintln!("{}", mistakes.join("\n"));
                     return ExitCode::FAILURE;

@@ -37,7 +37,7 @@ pub async fn method_not_allowed() -> Response {
     error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path doesn't take that method")
 }
 
-/// A log line for each request; the probes' are kept for debugging.
+/// A log line for each request; the probes' are kept for debugging, and why they fail is told by `Readiness`.
 pub async fn log_requests(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -45,7 +45,7 @@ pub async fn log_requests(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status().as_u16();
     let duration_ms = began.elapsed().as_millis() as u64;
-    if is_probe(&path) && response.status().is_success() {
+    if is_probe(&path) {
         debug!(%method, path, status, duration_ms, "request");
     } else {
         info!(%method, path, status, duration_ms, "request");

@@ -3,13 +3,13 @@
 use std::{
     future::Future,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, response::Response};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -18,13 +18,19 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::env::StopTimes;
+use crate::{env::StopTimes, reply};
 
-/// Whether the service is on its way out; `/ready` asks it first.
+/// Whether the service is on its way out; `/ready` asks it first, and answers through it.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     stopping: Arc<AtomicBool>,
+    /// Why the last probe was told «not ready»; nothing when it was told «ready».
+    told: Arc<Mutex<Option<String>>>,
 }
+
+/// A code for programs, and the reason for people.
+#[derive(Debug)]
+pub struct NotReady(pub &'static str, pub String);
 
 impl Readiness {
     pub fn is_stopping(&self) -> bool {
@@ -33,6 +39,38 @@ impl Readiness {
 
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer of `/ready`. Probes come every few seconds: a reason is logged when it is new, not with each of them.
+    pub fn answer(&self, outcome: Result<(), NotReady>) -> Response {
+        let outcome = match self.is_stopping() {
+            true => Err(NotReady("stopping", "the service is stopping".to_owned())),
+            false => outcome,
+        };
+        let is_new = self.is_new(outcome.as_ref().err().map(|NotReady(_, reason)| reason.as_str()));
+        match outcome {
+            Ok(()) => {
+                if is_new {
+                    info!("ready again");
+                }
+                reply::ready()
+            }
+            Err(NotReady(code, reason)) => {
+                if is_new {
+                    warn!(code, "not ready: {reason}");
+                }
+                reply::not_ready(code, reason)
+            }
+        }
+    }
+
+    fn is_new(&self, reason: Option<&str>) -> bool {
+        let mut told = self.told.lock().expect("no panic while it is held");
+        let is_new = told.as_deref() != reason;
+        if is_new {
+            *told = reason.map(str::to_owned);
+        }
+        is_new
     }
 }
 
@@ -81,5 +119,27 @@ pub async fn stop_signal() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_new_once() {
+        let readiness = Readiness::default();
+        let probes = [None, Some("down"), Some("down"), Some("slow"), Some("down"), None, None, Some("down")];
+        let new = probes.map(|reason| readiness.clone().is_new(reason));
+        assert_eq!(new, [false, true, false, true, true, true, false, true]);
+    }
+
+    #[test]
+    fn stopping_goes_before_everything() {
+        let readiness = Readiness::default();
+        assert_eq!(readiness.answer(Ok(())).status(), 200);
+        assert_eq!(readiness.answer(Err(NotReady("down", "it is down".to_owned()))).status(), 503);
+        readiness.set_stopping();
+        assert_eq!(readiness.answer(Ok(())).status(), 503);
     }
 }
