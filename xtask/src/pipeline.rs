@@ -200,9 +200,8 @@ fn install(
     overrides: &Overrides,
 ) -> Result<Option<String>> {
     load::ensure(ctx, tools, &cluster::nodes(ctx, tools)?, built)?;
-    let mut namespaces = vec![ctx.config.namespace.clone()];
-    namespaces.extend(releases.iter().map(|name| ctx.config.releases[*name].namespace.clone()));
-    namespaces.dedup();
+    let used = |namespace: &String| releases.iter().any(|name| ctx.config.releases[*name].namespace == *namespace);
+    let namespaces: Vec<String> = ctx.config.namespaces().into_iter().filter(used).collect();
     let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, tools, name));
     ensured.into_iter().collect::<Result<()>>()?;
     let versions = secret::ensure(ctx, tools, &namespaces, &overrides.secret)?;
