@@ -47,7 +47,11 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Set up what is missing, build, load, deploy, check; print the URL
-    Up,
+    Up {
+        /// Leave what failed as it is, for a look at it, in place of going back
+        #[arg(long)]
+        no_rollback: bool,
+    },
     /// Uninstall the release and keep its data
     Down {
         /// Remove the data, the Secret and the namespace too

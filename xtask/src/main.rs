@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Err((ui, error)) => return fail(&ui, &error),
     };
     let ended = match &cli.command {
-        Command::Up => pipeline::up(&ctx),
+        Command::Up { no_rollback } => pipeline::up(&ctx, *no_rollback),
         Command::Down { purge, cluster } => pipeline::down(&ctx, *purge, *cluster),
         Command::Rollback { revision, release } => pipeline::roll_back(&ctx, *revision, release.as_deref()),
         Command::Render => explain::render(&ctx),

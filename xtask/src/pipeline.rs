@@ -27,7 +27,7 @@ const LOCK: Duration = Duration::from_secs(1800);
 
 /// Bootstrap, cluster, build, load, deploy, verify, smoke. Each stage observes for itself what is left to do, so that an
 /// interrupted run needs nothing but another one.
-pub fn up(ctx: &Context) -> Result<()> {
+pub fn up(ctx: &Context, no_rollback: bool) -> Result<()> {
     let overrides = overrides::read(ctx)?;
     let ready = set_up(ctx)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
@@ -46,7 +46,7 @@ pub fn up(ctx: &Context) -> Result<()> {
     }
     made?;
     let built = built?;
-    let url = install(ctx, tools, &releases, &built, &overrides)?;
+    let url = install(ctx, tools, &releases, &built, &overrides, no_rollback)?;
     ctx.ui.summary(&match url {
         Some(url) => format!("The Todo Chatbot runs at {url}"),
         None => "The Todo Chatbot runs".to_string(),
@@ -198,6 +198,7 @@ fn install(
     releases: &[&str],
     built: &BTreeMap<String, Built>,
     overrides: &Overrides,
+    no_rollback: bool,
 ) -> Result<Option<String>> {
     load::ensure(ctx, tools, &cluster::nodes(ctx, tools)?, built)?;
     let used = |namespace: &String| releases.iter().any(|name| ctx.config.releases[*name].namespace == *namespace);
@@ -213,10 +214,20 @@ fn install(
         deploy::observe(ctx, tools, name, &known)
     });
     let plans = plans.into_iter().collect::<Result<Vec<Plan>>>()?;
-    let deployed = apply_all(ctx, tools, &plans)?;
-    if let Err(error) = smoke::run(ctx, tools) {
-        let all: Vec<&Deployed> = deployed.iter().collect();
-        return Err(undo_all(ctx, tools, error, &all));
+    let mut deployed = Vec::new();
+    let ended =
+        apply_all(ctx, tools, &plans, &mut deployed).map_err(|(error, failed)| (error, dependents(ctx, &failed)));
+    let ended = ended.and_then(|()| {
+        // The application as a whole does not do what it should: all that is new in it goes back.
+        smoke::run(ctx, tools).map_err(|error| (error, releases.iter().map(|name| name.to_string()).collect()))
+    });
+    if let Err((error, concerned)) = ended {
+        let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
+        // An interruption leaves things as they are: the next run goes on from there.
+        if !no_rollback && ctx.spawn.interrupt.check().is_ok() {
+            undo(ctx, tools, &undone);
+        }
+        return Err(error);
     }
     for (name, endpoint) in
         live::endpoints(ctx, tools)?.iter().filter(|(_, endpoint)| endpoint.load_balancer && endpoint.address.is_none())
@@ -238,27 +249,19 @@ fn install(
     live::open_url(ctx, tools)
 }
 
-/// Applies the plans in waves, side by side within one, and sees each rolled out before what needs it. When one fails,
-/// it and those of this run that need it go back, and nothing further is begun.
-fn apply_all(ctx: &Context, tools: &Paths, plans: &[Plan]) -> Result<Vec<Deployed>> {
-    let mut done: Vec<Deployed> = Vec::new();
+/// Applies the plans in waves, side by side within one, and sees each rolled out before what needs it. What was applied
+/// is added to `done`. When one fails, nothing further is begun; the first error comes with the names of all that failed.
+fn apply_all(
+    ctx: &Context,
+    tools: &Paths,
+    plans: &[Plan],
+    done: &mut Vec<Deployed>,
+) -> Result<(), (anyhow::Error, Vec<String>)> {
     for wave in order(ctx) {
         let of_wave: Vec<&Plan> = plans.iter().filter(|plan| wave.contains(&plan.scope.release.as_str())).collect();
-        let ended = in_parallel(&of_wave, |plan| -> (Option<Deployed>, Result<()>) {
-            let deployed = match deploy::apply(ctx, tools, plan) {
-                Ok(deployed) => deployed,
-                Err(error) => return (None, Err(error)),
-            };
-            let rolled_out = verify::wait(ctx, tools, &deployed.scope, &deployed.manifest);
-            let ended = rolled_out.and_then(|outcome| match failure(ctx, tools, &deployed.scope, outcome) {
-                Some(report) => Err(report.into()),
-                None => Ok(()),
-            });
-            (Some(deployed), ended)
-        });
         let mut failed: Vec<String> = Vec::new();
         let mut errors = Vec::new();
-        for (plan, (deployed, ended)) in of_wave.iter().zip(ended) {
+        for (plan, (deployed, ended)) in of_wave.iter().zip(in_parallel(&of_wave, |plan| apply_one(ctx, tools, plan))) {
             if let Err(error) = ended {
                 failed.push(plan.scope.release.clone());
                 errors.push(error);
@@ -268,21 +271,32 @@ fn apply_all(ctx: &Context, tools: &Paths, plans: &[Plan]) -> Result<Vec<Deploye
         if errors.is_empty() {
             continue;
         }
-        let concerned = dependents(ctx, &failed);
         let first = errors.remove(0);
         errors.iter().for_each(|error| ctx.ui.error(&format!("{error:#}")));
-        let undone: Vec<&Deployed> = done.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
-        let left: Vec<&str> = plans
-            .iter()
-            .map(|plan| plan.scope.release.as_str())
-            .filter(|name| !done.iter().any(|one| one.scope.release == *name) && !failed.iter().any(|one| one == name))
-            .collect();
+        let begun =
+            |name: &str| done.iter().any(|one| one.scope.release == name) || failed.iter().any(|one| one == name);
+        let left: Vec<&str> =
+            plans.iter().map(|plan| plan.scope.release.as_str()).filter(|name| !begun(name)).collect();
         if !left.is_empty() {
             ctx.ui.say(&format!("not begun, as {} failed: {}", failed.join(", "), left.join(", ")));
         }
-        return Err(undo_all(ctx, tools, first, &undone));
+        return Err((first, failed));
     }
-    Ok(done)
+    Ok(())
+}
+
+/// Applies a plan and sees it rolled out; what was applied is there even where the rest failed.
+fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Result<()>) {
+    let deployed = match deploy::apply(ctx, tools, plan) {
+        Ok(deployed) => deployed,
+        Err(error) => return (None, Err(error)),
+    };
+    let waited = verify::wait(ctx, tools, &deployed.scope, &deployed.manifest);
+    let ended = waited.and_then(|outcome| match failure(ctx, tools, &deployed.scope, outcome) {
+        Some(report) => Err(report.into()),
+        None => Ok(()),
+    });
+    (Some(deployed), ended)
 }
 
 /// These and all releases that need one of them, directly or not.
@@ -298,19 +312,14 @@ fn dependents(ctx: &Context, failed: &[String]) -> Vec<String> {
     concerned
 }
 
-/// Takes back what this run has changed, the last first, and returns the error that it was for. An interruption leaves
-/// things as they are: the next run goes on from there.
-fn undo_all(ctx: &Context, tools: &Paths, error: anyhow::Error, deployed: &[&Deployed]) -> anyhow::Error {
-    if ctx.spawn.interrupt.check().is_err() {
-        return error;
-    }
+/// Takes back what this run has changed, the last first.
+fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed]) {
     for one in deployed.iter().rev().filter(|one| one.changed) {
         match rollback::undo(ctx, tools, one) {
             Ok(told) => ctx.ui.say(&told),
             Err(failed) => ctx.ui.say(&format!("{} could not be taken back: {failed:#}", one.scope.release)),
         }
     }
-    error
 }
 
 /// The report of a rollout that failed; None for one that is done.
