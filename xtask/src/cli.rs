@@ -1,5 +1,6 @@
 //! Commands and flags.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -24,6 +25,9 @@ pub struct Options {
     /// A namespace other than the profile's; node ports are chosen free then
     #[arg(long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// A file of helm values of your own, outside git, in place of the profile's (k8s/profiles/NAME.override.yaml)
+    #[arg(long = "override", global = true, value_name = "FILE")]
+    pub overrides: Option<PathBuf>,
     /// Agree to changes of the system (Debian packages, a docker daemon) and to remaking a broken cluster; CI=true does too
     #[arg(long, short, global = true)]
     pub yes: bool,

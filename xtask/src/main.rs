@@ -92,6 +92,12 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
         }
         config.move_to(namespace).map_err(|told| Stop::usage(format!("--namespace {namespace}: {told}")))?;
     }
+    if let Some(file) = &options.overrides {
+        if !file.is_file() {
+            return Err(Stop::usage(format!("--override {}: there is no such file", file.display())).into());
+        }
+        config.overrides = std::path::absolute(file)?;
+    }
     if let Some(timeout) = options.timeout {
         config.deadlines.rollout = timeout;
         config.deadlines.smoke = timeout;

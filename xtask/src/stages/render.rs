@@ -83,7 +83,7 @@ pub fn stage(ctx: &Context, name: &str, known: &Known) -> Result<Staged> {
     let mut values: Vec<String> = release.values.iter().map(|file| ctx.path(file)).collect();
     let single = !described_services(&folder)?;
     for (file, content) in [
-        ("override.json", known.overrides.values.clone()),
+        ("override.json", known.overrides.values.get(name).cloned()),
         ("values.json", Some(values_of(&ctx.config, name, single, known))),
     ] {
         if let Some(content) = content {
