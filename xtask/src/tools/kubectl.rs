@@ -136,6 +136,13 @@ pub fn delete(kubectl: &str, target: &Target, names: &[String], timeout_s: u64) 
     argv!("{kubectl} delete {names...} --ignore-not-found --wait --timeout {timeout} {at...}")
 }
 
+/// Deletes what is named as `kind/name` and leaves what it owns.
+pub fn delete_orphaning(kubectl: &str, target: &Target, names: &[String], timeout_s: u64) -> Vec<String> {
+    let at = at(target);
+    let timeout = format!("{timeout_s}s");
+    argv!("{kubectl} delete {names...} --cascade=orphan --ignore-not-found --wait --timeout {timeout} {at...}")
+}
+
 pub fn scale(kubectl: &str, target: &Target, workload: &str, replicas: u32) -> Vec<String> {
     let at = at(target);
     let replicas = format!("--replicas={replicas}");
