@@ -188,7 +188,8 @@ fn is_in_the_way(wanted: &Value, live: &[Value]) -> bool {
         Some("StatefulSet") => &["selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates"],
         _ => return false,
     };
-    let same = |other: &&Value| other["kind"] == wanted["kind"] && other["metadata"]["name"] == wanted["metadata"]["name"];
+    let same =
+        |other: &&Value| other["kind"] == wanted["kind"] && other["metadata"]["name"] == wanted["metadata"]["name"];
     let Some(other) = live.iter().find(same) else { return false };
     fixed.iter().any(|field| !differences(&wanted["spec"][*field], &other["spec"][*field]).is_empty())
 }
@@ -290,7 +291,8 @@ mod tests {
 
     #[test]
     fn a_stateful_set_with_another_service_is_in_the_way() {
-        let set = |service: &str| json!({"kind": "StatefulSet", "metadata": {"name": "a"}, "spec": {"serviceName": service}});
+        let set =
+            |service: &str| json!({"kind": "StatefulSet", "metadata": {"name": "a"}, "spec": {"serviceName": service}});
         assert!(is_in_the_way(&set("b"), &[set("a")]));
         assert!(!is_in_the_way(&set("a"), &[set("a")]));
         assert!(!is_in_the_way(&set("a"), &[]));
