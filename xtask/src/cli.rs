@@ -106,11 +106,14 @@ pub enum Command {
         #[arg(long)]
         no_e2e: bool,
     },
-    /// The end-to-end test, in a namespace of its own
+    /// The end-to-end test of every profile, `dev` in a namespace of its own
     TestE2e {
-        /// Leave the namespace as it is at the end
+        /// Leave the namespaces as they are at the end
         #[arg(long)]
         keep: bool,
+        /// The profiles whose name holds this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
     },
 }
 

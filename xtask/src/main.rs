@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         Command::Bootstrap => pipeline::bootstrap(&ctx),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
-        Command::TestE2e { keep } => e2e::run(&ctx, *keep),
+        Command::TestE2e { keep, only } => e2e::run(&ctx, *keep, only.as_deref()),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

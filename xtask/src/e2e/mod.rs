@@ -1,4 +1,7 @@
-//! `test-e2e`: the command that a contributor types, against the real cluster, in a namespace of its own.
+//! `test-e2e`: the commands that a contributor types, against the real cluster, each profile in namespaces of its own.
+
+mod contributor;
+mod published;
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,51 +10,55 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::context::Context;
+use crate::context::{Context, profiles};
 use crate::http;
 use crate::live;
 use crate::pipeline;
 use crate::process::{Output, Spawn, command};
-use crate::stages::cluster;
-use crate::stages::load;
+use crate::stop::Stop;
 use crate::tools::kubectl::Target;
-use crate::tools::{Paths, cargo, docker, kubectl};
+use crate::tools::{Paths, cargo, kubectl};
 
-const NAMESPACE: &str = "todo-chatbot-e2e";
-const RELEASE: &str = "todo-chatbot";
-const SECRET: &str = "todo-chatbot-secrets";
 const COMMAND: Duration = Duration::from_secs(2400);
 const SHORT: Duration = Duration::from_secs(60);
 /// A kubeconfig as a user may have it: nothing of it may change, and nothing may be done to what it points at.
 const FOREIGN_KUBECONFIG: &str = "apiVersion: v1\nkind: Config\ncurrent-context: production\ncontexts:\n- name: production\n  context: {cluster: production, user: me}\nclusters:\n- name: production\n  cluster: {server: \"https://127.0.0.1:1\"}\nusers:\n- name: me\n  user: {}\n";
 
-/// A promise with the function that proves it. Each starts from an application that runs, and leaves one.
+/// A promise with the function that proves it.
 type Scenario = (&'static str, fn(&World) -> Result<()>);
 
-const SCENARIOS: [Scenario; 11] = [
-    ("a fresh namespace comes up and answers", comes_up),
-    ("a second up changes nothing", changes_nothing),
-    ("what was scaled by hand is put right", scaled_by_hand),
-    ("what was deleted by hand is put back", deleted_by_hand),
-    ("what was added by hand is taken out", added_by_hand),
-    ("an image gone from the node is loaded again", image_gone),
-    ("helm's own test passes", helm_test),
-    ("a broken Secret is told with pod and log, and mended", broken_secret),
-    ("tasks survive the node being killed", node_killed),
-    ("down keeps the tasks, up finds them", down_keeps_data),
-    ("the user's kubeconfig is as it was", kubeconfig_untouched),
-];
+/// Scenarios that share a namespace, and are removed with it.
+struct Group {
+    name: String,
+    /// What every command of the group is given.
+    options: Vec<String>,
+    scenarios: &'static [Scenario],
+}
 
 struct World<'a> {
-    ctx: &'a Context,
-    tools: Paths,
+    /// With the group's profile, in the group's namespace.
+    ctx: Context,
+    tools: &'a Paths,
     spawn: Spawn,
     target: Target,
+    options: Vec<String>,
     kubeconfig: PathBuf,
 }
 
-/// Runs all scenarios in order. The namespace is removed at the end, unless `keep`; a failure leaves evidence in files.
-pub fn run(ctx: &Context, keep: bool) -> Result<()> {
+/// Runs all groups of scenarios, or those whose name holds `only`. What a group made is removed at its end, unless `keep`;
+/// a failure leaves evidence in files, and the other groups run all the same.
+pub fn run(ctx: &Context, keep: bool, only: Option<&str>) -> Result<()> {
+    let mut groups =
+        vec![Group { name: "dev".to_string(), options: contributor::options(), scenarios: &contributor::SCENARIOS }];
+    for name in profiles(&ctx.root).into_iter().filter(|name| name != "dev") {
+        let options = vec!["--profile".to_string(), name.clone()];
+        groups.push(Group { name, options, scenarios: &published::SCENARIOS });
+    }
+    groups.retain(|group| only.is_none_or(|only| group.name.contains(only)));
+    if groups.is_empty() {
+        let told = format!("no group is called {}: they are named as the profiles are", only.unwrap_or_default());
+        return Err(Stop::usage(told).into());
+    }
     let ready = pipeline::set_up(ctx)?;
     pipeline::ensure_cluster(ctx, &ready)?;
     fs::create_dir_all(&ctx.folders.cache)?;
@@ -61,144 +68,66 @@ pub fn run(ctx: &Context, keep: bool) -> Result<()> {
     // The children set up their own environment: they get the user's, with a kubeconfig that would lead them astray.
     spawn.env = vec![("KUBECONFIG".to_string(), kubeconfig.display().to_string())];
     spawn.env.push(("HELM_KUBECONTEXT".to_string(), "production".to_string()));
-    let target = Target { namespace: NAMESPACE.to_string(), ..ctx.target() };
-    let world = World { ctx, tools: ready.tools, spawn, target, kubeconfig };
-    remove_namespace(&world)?;
 
-    let mut ended = Ok(());
     let mut passed = 0;
-    for (name, scenario) in SCENARIOS {
-        let step = ctx.ui.step(name);
-        ended = scenario(&world).with_context(|| format!("end to end: {name}"));
+    let mut failures = Vec::new();
+    for group in &groups {
+        let mut of_group = ctx.of_profile(&group.name)?;
+        if group.name == "dev" {
+            of_group.config.move_to(contributor::NAMESPACE).map_err(Stop::usage)?;
+        }
+        let target = of_group.target();
+        let (spawn, kubeconfig, options) = (spawn.clone(), kubeconfig.clone(), group.options.clone());
+        let world = World { ctx: of_group, tools: &ready.tools, spawn, target, options, kubeconfig };
+        match run_group(&world, group, keep) {
+            (count, Ok(())) => passed += count,
+            (count, Err(error)) => {
+                passed += count;
+                failures.push(error);
+            }
+        }
+        ctx.spawn.interrupt.check()?;
+    }
+    let all: usize = groups.iter().map(|group| group.scenarios.len()).sum();
+    ctx.ui.say(&format!("end to end: {passed} passed, {} failed or not run", all - passed));
+    let first = failures.pop();
+    failures.iter().for_each(|error| ctx.ui.error(&format!("{error:#}")));
+    first.map_or(Ok(()), Err)
+}
+
+/// Returns how many scenarios passed; the first that fails ends its group.
+fn run_group(world: &World, group: &Group, keep: bool) -> (usize, Result<()>) {
+    let ui = &world.ctx.ui;
+    let mut passed = 0;
+    let mut ended = remove(world);
+    for (name, scenario) in group.scenarios {
         if ended.is_err() {
             break;
         }
-        step.done("");
-        passed += 1;
-    }
-    if ended.is_err() {
-        match keep_evidence(&world) {
-            Ok(folder) => ctx.ui.say(&format!("evidence is in {}", folder.display())),
-            Err(error) => ctx.ui.say(&format!("no evidence could be kept: {error:#}")),
+        let step = ui.step(format!("{}: {name}", group.name));
+        ended = scenario(world).with_context(|| format!("end to end, {}: {name}", group.name));
+        if ended.is_ok() {
+            step.done("");
+            passed += 1;
         }
     }
-    let failed = SCENARIOS.len() - passed;
-    ctx.ui.say(&format!("end to end: {passed} passed, {failed} failed or not run"));
+    if ended.is_err() {
+        match keep_evidence(world) {
+            Ok(folder) => ui.say(&format!("evidence is in {}", folder.display())),
+            Err(error) => ui.say(&format!("no evidence could be kept: {error:#}")),
+        }
+    }
     // What an interruption left may stay: the next run removes it, and a person waits.
-    if !keep && ctx.spawn.interrupt.check().is_ok() {
-        let removed = remove_namespace(&world);
-        return ended.and(removed);
+    if !keep && world.ctx.spawn.interrupt.check().is_ok() {
+        ended = ended.and(remove(world));
     }
-    ended
-}
-
-fn comes_up(world: &World) -> Result<()> {
-    let output = world.xtask(&["up", "--yes"])?;
-    ensure!(output.success, "up failed\n{}", output.tail);
-    let url = world.url()?;
-    ensure!(output.stdout.contains(&url), "up did not print {url}\n{}", output.stdout);
-    let page = world.get(&url)?;
-    ensure!(page.contains("<title>"), "the page has no title: {page}");
-    Ok(())
-}
-
-fn changes_nothing(world: &World) -> Result<()> {
-    let before = world.fingerprint()?;
-    world.up()?;
-    ensure!(world.fingerprint()? == before, "a second up changed something:\n{before}\n{}", world.fingerprint()?);
-    Ok(())
-}
-
-fn scaled_by_hand(world: &World) -> Result<()> {
-    world.run(kubectl::scale(&world.tools.kubectl, &world.target, "deployment/backend", 2))?;
-    let output = world.up()?;
-    ensure!(output.tail.contains("replicas is 2 instead of 1"), "up did not say why it deployed\n{}", output.tail);
-    let backend = &world.objects("deployment/backend")?[0];
-    ensure!(backend["spec"]["replicas"] == 1, "backend still has {} replicas", backend["spec"]["replicas"]);
-    Ok(())
-}
-
-fn deleted_by_hand(world: &World) -> Result<()> {
-    world.run(kubectl::delete(&world.tools.kubectl, &world.target, &["service/mcp".to_string()], 30))?;
-    let output = world.up()?;
-    ensure!(output.tail.contains("service/mcp is absent"), "up did not say why it deployed\n{}", output.tail);
-    ensure!(world.objects("service/mcp")?.len() == 1, "the Service mcp is still absent");
-    Ok(())
-}
-
-fn added_by_hand(world: &World) -> Result<()> {
-    let container = json!({"name": "frontend", "env": [{"name": "ADDED", "value": "by hand"}]});
-    let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
-    world.patch("deployment/frontend", "strategic", &patch)?;
-    world.up()?;
-    let frontend = world.objects("deployment/frontend")?[0].to_string();
-    ensure!(!frontend.contains("by hand"), "the variable that was added by hand is still there");
-    changes_nothing(world)
-}
-
-fn image_gone(world: &World) -> Result<()> {
-    let node = &cluster::nodes(world.ctx, &world.tools)?[0];
-    let images = || load::list(world.ctx, &world.tools, node);
-    let pod = world
-        .pods()?
-        .into_iter()
-        .find(|pod| pod["metadata"]["labels"]["app.kubernetes.io/name"] == "mcp")
-        .context("no pod of mcp")?;
-    let image = pod["spec"]["containers"][0]["image"].as_str().context("a container has an image")?.to_string();
-    let id = images()?.get(&image).cloned().with_context(|| format!("the node does not list {image}"))?;
-    world.run(docker::node_remove_image(&world.tools.docker, node, &image))?;
-    ensure!(!images()?.contains_key(&image), "{image} could not be removed from the node");
-    world.up()?;
-    ensure!(images()?.get(&image) == Some(&id), "{image} is not on the node again as {id}");
-    Ok(())
-}
-
-fn helm_test(world: &World) -> Result<()> {
-    world.run(crate::tools::helm::test(&world.tools.helm, &world.target, RELEASE, 120))?;
-    Ok(())
-}
-
-fn broken_secret(world: &World) -> Result<()> {
-    let name = format!("secret/{SECRET}");
-    let secret = world.objects(&name)?.pop().context("the Secret is there")?;
-    let good = secret["data"]["DATABASE_URL"].clone();
-    // «nonsense» in base64: the backend must refuse it at start.
-    world.patch(&name, "merge", &json!({"data": {"DATABASE_URL": "bm9uc2Vuc2U="}}))?;
-    let output = world.xtask(&["up"])?;
-    world.patch(&name, "merge", &json!({"data": {"DATABASE_URL": good}}))?;
-    ensure!(!output.success, "up called a backend well that cannot start");
-    for word in ["pod backend-", "crashed", "its last log lines:", "DATABASE_URL", "Next: kubectl"] {
-        ensure!(output.tail.contains(word), "the failure does not tell «{word}»\n{}", output.tail);
-    }
-    world.up().map(drop)
-}
-
-fn node_killed(world: &World) -> Result<()> {
-    let task = world.add_task("survives a killed node")?;
-    world.run(docker::kill(&world.tools.docker, &world.ctx.config.cluster.name))?;
-    world.up()?;
-    world.expect_task(&task)
-}
-
-fn down_keeps_data(world: &World) -> Result<()> {
-    let task = world.add_task("survives down and up")?;
-    let output = world.xtask(&["down"])?;
-    ensure!(output.success, "down failed\n{}", output.tail);
-    ensure!(world.pods()?.iter().all(|pod| pod["metadata"]["deletionTimestamp"].is_string()), "pods stay after down");
-    world.up()?;
-    world.expect_task(&task)
-}
-
-fn kubeconfig_untouched(world: &World) -> Result<()> {
-    let text = fs::read_to_string(&world.kubeconfig)?;
-    ensure!(text == FOREIGN_KUBECONFIG, "the user's kubeconfig was changed:\n{text}");
-    Ok(())
+    (passed, ended)
 }
 
 impl World<'_> {
     fn xtask(&self, arguments: &[&str]) -> Result<Output> {
         let manifest = self.ctx.path("Cargo.toml");
-        let all: Vec<&str> = ["--namespace", NAMESPACE].iter().chain(arguments).copied().collect();
+        let all: Vec<&str> = self.options.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
         self.spawn.output(command(cargo::xtask(&manifest, &all), COMMAND))
     }
 
@@ -206,6 +135,16 @@ impl World<'_> {
         let output = self.xtask(&["up"])?;
         ensure!(output.success, "up failed\n{}", output.tail);
         Ok(output)
+    }
+
+    /// `up` with values of a person's own, whether it ends well or not.
+    fn up_with(&self, values: &str, arguments: &[&str]) -> Result<Output> {
+        let file = self.ctx.staging("override.yaml");
+        fs::create_dir_all(self.ctx.staging(""))?;
+        fs::write(&file, values)?;
+        let file = file.display().to_string();
+        let all: Vec<&str> = ["up", "--override", &file].iter().chain(arguments).copied().collect();
+        self.xtask(&all)
     }
 
     /// Runs a tool of the test's own, in our environment.
@@ -256,7 +195,7 @@ impl World<'_> {
         let request = http::agent(SHORT).post(&url).header("content-type", "application/json");
         let text = request.send(json!({ "title": title }).to_string())?.body_mut().read_to_string()?;
         let task: Value = serde_json::from_str(&text).with_context(|| format!("{url} answered {text}"))?;
-        Ok(task["id"].as_str().with_context(|| format!("{url} answered {text}"))?.to_string())
+        Ok(task["id"].as_i64().with_context(|| format!("{url} answered {text}"))?.to_string())
     }
 
     fn expect_task(&self, id: &str) -> Result<()> {
@@ -266,15 +205,15 @@ impl World<'_> {
     }
 }
 
-fn remove_namespace(world: &World) -> Result<()> {
-    let names = [format!("namespace/{NAMESPACE}")];
-    world.ctx.spawn.run(command(kubectl::delete(&world.tools.kubectl, &world.target, &names, 120), SHORT * 3))?;
+fn remove(world: &World) -> Result<()> {
+    let output = world.xtask(&["down", "--purge"])?;
+    ensure!(output.success, "down --purge failed\n{}", output.tail);
     Ok(())
 }
 
 /// Saves what a person would look at first; Secrets are not among it. What one tool can't tell must not hide the rest.
 fn keep_evidence(world: &World) -> Result<PathBuf> {
-    let folder = world.ctx.folders.state.join("evidence").join(NAMESPACE);
+    let folder = world.ctx.folders.state.join("evidence").join(&world.ctx.config.profile);
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }

@@ -7,6 +7,7 @@ pub mod go;
 pub mod helm;
 pub mod kubectl;
 pub mod minikube;
+pub mod vegeta;
 
 /// Where the tools are, once `bootstrap` has found or made them; absolute paths.
 #[derive(Clone, Debug)]
