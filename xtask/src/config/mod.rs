@@ -767,6 +767,14 @@ mod tests {
     }
 
     #[test]
+    fn a_profiles_waivers_come_beside_those_that_hold_everywhere() {
+        let waiver = |code: &str| format!("[[waivers]]\ncode = \"{code}\"\nreason = \"because\"\n");
+        let config = read_with(&format!("{BASE}\n{}", waiver("a")), &format!("\n{}", waiver("b"))).unwrap();
+        let codes: Vec<&str> = config.waivers.iter().map(|waiver| waiver.code.as_str()).collect();
+        assert_eq!(codes[codes.len() - 2..], ["a", "b"]);
+    }
+
+    #[test]
     fn all_mistakes_are_reported_at_once_with_their_places() {
         let over = "[services.backend]\nport = 80000\nprot = 1\n[cluster]\ncpus = \"two\"\nruntime = \"rkt\"\n[releases.other]\nchart = \"x\"\nservices = [\"web\"]\nsecret = \"none\"\n";
         let line = DEV.lines().count();

@@ -70,7 +70,8 @@ fn trouble(addon: &str, image: Option<&Built>, live: &[Value]) -> Option<String>
         return Some("it has no workload".to_string());
     }
     if let Some(image) = image.map(Built::reference) {
-        let containers = workloads.iter().filter_map(|object| object["spec"]["template"]["spec"]["containers"].as_array());
+        let containers =
+            workloads.iter().filter_map(|object| object["spec"]["template"]["spec"]["containers"].as_array());
         if !containers.flatten().any(|container| container["image"] == image.as_str()) {
             return Some(format!("it does not run {image}"));
         }

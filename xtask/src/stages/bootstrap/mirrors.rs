@@ -81,14 +81,31 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()>
             tasks.push(Task { name: "control plane".to_string(), needs, run });
         }
     }
-    if !tasks.is_empty() && which::which("go").is_err() {
-        let told = "go is not on PATH, and what is missing must be built with it";
-        return Err(Stop::needs_setup(format!(
-            "{told}\nNext: install Go, or put the missing tools on PATH; cargo xtask doctor lists them"
-        ))
-        .into());
+    if !tasks.is_empty() {
+        need_go("install Go, or put the missing tools on PATH; cargo xtask doctor lists them")?;
     }
     graph::run(tasks, LANES)
+}
+
+/// Builds modules, as far as they are not there.
+pub fn build_modules(ctx: &Context, plan: &Plan, names: &[&str]) -> Result<()> {
+    need_go("install Go; its version must be that of k8s/node/go/*/go.mod or newer")?;
+    let task = |name: &str| {
+        let owned = name.to_string();
+        let run = Box::new(move || build_module(ctx, plan, &owned));
+        Task { name: name.to_string(), needs: Vec::new(), run }
+    };
+    graph::run(names.iter().map(|name| task(name)).collect(), LANES)
+}
+
+fn need_go(next: &str) -> Result<()> {
+    match which::which("go") {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let told = "go is not on PATH, and what is missing must be built with it";
+            Err(Stop::needs_setup(format!("{told}\nNext: {next}")).into())
+        }
+    }
 }
 
 /// Builds one Go module into its folder, if it is not there.
@@ -152,7 +169,8 @@ fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
         fs::copy(plan.modules["runc-shim"].join("runc-shim"), context.join("shim/runc"))?;
     }
     let from = ("BASE_IMAGE", plan.debian.as_str());
-    let image = Image { dockerfile: "node.Dockerfile", context: &context, target: None, tag: &plan.node, from: Some(from) };
+    let image =
+        Image { dockerfile: "node.Dockerfile", context: &context, target: None, tag: &plan.node, from: Some(from) };
     build(ctx, docker, &image, &|line| step.update(line))?;
     fs::remove_dir_all(&context)?;
     step.done(&plan.node);
@@ -234,8 +252,7 @@ struct Image<'a> {
 }
 
 fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync)) -> Result<()> {
-    let mut args: Vec<_> =
-        image.from.iter().map(|(name, value)| (name.to_string(), Some(value.to_string()))).collect();
+    let mut args: Vec<_> = image.from.iter().map(|(name, value)| (name.to_string(), Some(value.to_string()))).collect();
     args.extend(proxies());
     let told = docker::build(
         docker,
@@ -254,7 +271,7 @@ fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync
 }
 
 /// A folder to be filled and then renamed to `wanted`; what an interrupted run left there is gone.
-fn fresh_folder(wanted: &Path) -> Result<PathBuf> {
+pub(super) fn fresh_folder(wanted: &Path) -> Result<PathBuf> {
     let partial = wanted.with_extension("partial");
     if partial.exists() {
         fs::remove_dir_all(&partial)?;

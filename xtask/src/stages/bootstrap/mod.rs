@@ -2,6 +2,7 @@
 //! is used if it can do the work, what isn't is built from package mirrors into the cache folder.
 
 pub mod find;
+pub mod hadolint;
 mod machine;
 mod mirrors;
 mod recipes;
@@ -9,7 +10,7 @@ mod recipes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use crate::context::Context;
 use crate::lock;
@@ -60,6 +61,18 @@ pub fn ensure(ctx: &Context) -> Result<Ready> {
     }
 }
 
+/// Programs that are each the only one of the module that is named as they are; what isn't there is built.
+pub fn programs<const N: usize>(ctx: &Context, names: [&str; N]) -> Result<[String; N]> {
+    let plan = recipes::Plan::new(ctx)?;
+    if names.iter().any(|name| plan.built(name, name).is_none()) {
+        let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
+        mirrors::build_modules(ctx, &plan, &names)?;
+    }
+    let built = |name| plan.built(name, name).ok_or_else(|| anyhow!("the module {name} builds no program {name}"));
+    let paths: Vec<String> = names.into_iter().map(built).collect::<Result<_>>()?;
+    Ok(paths.try_into().expect("as many paths as names"))
+}
+
 /// What there is of tools, and nothing asked of registries.
 pub fn look(ctx: &Context) -> Result<find::All> {
     find::all(ctx, &recipes::Plan::new(ctx)?)
@@ -92,7 +105,8 @@ fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan) -> Result<Opt
     let mut addons = BTreeMap::new();
     let images = if plan.is_complete(&found.images) {
         check_runtime(plan, daemon)?;
-        addons = plan.addons.iter().filter_map(|(name, image)| Some((name.clone(), built(image, &found.images)?))).collect();
+        addons =
+            plan.addons.iter().filter_map(|(name, image)| Some((name.clone(), built(image, &found.images)?))).collect();
         plan.images()
     } else if !plan.has_images(&found.images) && (has_public_node(ctx, docker)? || registry_answers(ctx, docker)) {
         Images::Public
