@@ -19,9 +19,9 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Which of k8s/profiles/NAME.toml is laid over xtask.toml
-    #[arg(long, global = true, default_value = "dev", value_name = "NAME")]
-    pub profile: String,
+    /// Which of k8s/profiles/NAME.toml is laid over xtask.toml [default: dev; for lint: each]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
     /// A namespace other than the profile's; node ports are chosen free then
     #[arg(long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
@@ -46,6 +46,12 @@ pub struct Options {
     /// A deadline for the rollout and for the smoke checks, instead of those of xtask.toml
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
+}
+
+impl Options {
+    pub fn profile(&self) -> &str {
+        self.profile.as_deref().unwrap_or("dev")
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,6 +98,8 @@ pub enum Command {
         #[arg(long, conflicts_with = "live")]
         rules: bool,
     },
+    /// Check what helm makes of every profile, and the Dockerfiles, with tools and rules that know no seed
+    Lint,
     /// Give LoadBalancer Services their addresses for as long as this runs
     Tunnel,
     /// Run the smoke checks against what is deployed

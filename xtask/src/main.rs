@@ -11,6 +11,7 @@ mod e2e;
 mod explain;
 mod graph;
 mod http;
+mod lint;
 mod live;
 mod lock;
 mod model;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Config { explain } => explain::config(&ctx, *explain),
         Command::Validate { live, rules } => validate::run(&ctx, *live, *rules),
         Command::Tunnel => tunnel::run(&ctx),
+        Command::Lint => lint::run(&ctx, cli.options.profile.as_deref()),
         Command::Status => status::show(&ctx),
         Command::Smoke => pipeline::smoke(&ctx),
         Command::Bootstrap => pipeline::bootstrap(&ctx),
@@ -84,7 +86,7 @@ fn context(options: &Options, ui: Ui) -> Result<Context, (Ui, anyhow::Error)> {
 
 fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn)> {
     let root = root()?;
-    let mut config = context::read_config(&root, &options.profile)?;
+    let mut config = context::read_config(&root, options.profile())?;
     if let Some(namespace) = &options.namespace {
         if !config::is_name(namespace) {
             let told = format!("--namespace is \"{namespace}\": it must be {}", config::NAME_RULE);

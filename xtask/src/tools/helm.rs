@@ -86,6 +86,21 @@ pub fn uninstall(helm: &str, target: &Target, release: &str, timeout_s: u64) -> 
     argv!("{helm} uninstall {release} --ignore-not-found --wait --timeout {timeout} {at...}")
 }
 
+/// What `template` renders, and what helm would run before and after it, tests too.
+pub fn template_all(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
+    let mut all = template(helm, target, chart);
+    all.retain(|argument| argument != "--no-hooks");
+    all
+}
+
+/// `lint` with the values that a release gets.
+pub fn lint_release(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
+    let mut told = lint(helm, chart.folder);
+    told.extend(["--namespace".to_string(), target.namespace.clone()]);
+    told.extend(values(chart));
+    told
+}
+
 pub fn lint(helm: &str, folder: &str) -> Vec<String> {
     argv!("{helm} lint --strict --quiet {folder}")
 }
@@ -112,6 +127,16 @@ mod tests {
             "helm upgrade r chart --install --history-max 10 --timeout 90s --kubeconfig /k --kube-context c --namespace n \
              --values a.yaml --values b.json"
         );
+    }
+
+    #[test]
+    fn what_is_linted_has_hooks_and_values() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let chart = Chart { release: "r", folder: "chart", values: &["a.yaml".into()] };
+        let told = |argv: Vec<String>| argv.join(" ");
+        assert_eq!(told(template_all("helm", &target, &chart)), "helm template r chart --namespace n --values a.yaml");
+        let lint = "helm lint --strict --quiet chart --namespace n --values a.yaml";
+        assert_eq!(told(lint_release("helm", &target, &chart)), lint);
     }
 
     #[test]
