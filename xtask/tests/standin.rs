@@ -2,6 +2,7 @@
 //! it says and returns when they fail.
 
 mod common;
+mod releases;
 
 use std::path::Path;
 use std::process::Command;

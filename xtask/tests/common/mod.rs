@@ -188,14 +188,21 @@ impl Project {
 
     /// The texts of all files under a folder of the project.
     pub fn texts(&self, folder: &str) -> Vec<String> {
+        let text = |file: &PathBuf| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
+        self.files(folder).iter().map(text).collect()
+    }
+
+    /// All files under a folder of the project; what is linked lies elsewhere.
+    pub fn files(&self, folder: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut open = vec![self.path(folder)];
         while let Some(folder) = open.pop() {
             for entry in fs::read_dir(&folder).unwrap() {
-                let path = entry.unwrap().path();
-                match path.is_dir() {
-                    true => open.push(path),
-                    false => found.push(String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()),
+                let entry = entry.unwrap();
+                match entry.file_type().unwrap() {
+                    kind if kind.is_dir() => open.push(entry.path()),
+                    kind if kind.is_file() => found.push(entry.path()),
+                    _ => {}
                 }
             }
         }

@@ -11,6 +11,8 @@ call="$tool $*"
 input=
 case $call in *"--filename -"* | *"--patch-file /dev/stdin"* | *" import -") input=$(cat) ;; esac
 
+newline='
+'
 line=$tool namespace= values=
 for word; do
     case $word in
@@ -18,6 +20,13 @@ for word; do
     '' | *[!A-Za-z0-9_./:=,@%+-]*) line="$line '$word'" ;;
     *) line="$line $word" ;;
     esac
+    # Whatever an argument holds, a call is one line.
+    while :; do
+        case $line in
+        *"$newline"*) line="${line%%"$newline"*}\\n${line#*"$newline"}" ;;
+        *) break ;;
+        esac
+    done
     case $last in
     --namespace) namespace=$word ;;
     --values) values="$values $word" ;;
@@ -65,7 +74,7 @@ manifest() {
     sum=$(cat $values $(find "$1" -type f | sort) | cksum | tr -d ' ')
     # JSON as it is written, a key on each line; what matters is how deep it stands.
     awk '
-        function told() { if (name != "" && !off) print name, port "/" node; name = ""; off = 0; port = 0; node = 0 }
+        function told() { if (name != "" && !off) print name, port + 0 "/" node + 0; name = ""; off = 0; port = 0; node = 0 }
         { gsub(/[",:]/, "") }
         /^  services / { several = 1 }
         several && /^    [a-z-]+ \{/ { told(); name = $1 }
