@@ -70,7 +70,7 @@ struct Exchange {
 struct Listing {
     /// At most this many, 1 to 500; 100 unless it is given.
     limit: Option<i64>,
-    /// Leave out this many of the first.
+    /// Leave out this many of the newest.
     offset: Option<i64>,
 }
 
@@ -174,7 +174,7 @@ async fn say(
     Ok((StatusCode::CREATED, Json(Exchange { user, assistant })))
 }
 
-/// List the messages of a conversation, oldest first
+/// List the latest messages of a conversation, oldest first
 #[utoipa::path(
     get, path = "/{id}/messages", tag = "conversations", params(("id" = i32, Path), Listing),
     responses(
@@ -194,12 +194,16 @@ async fn messages(
 ) -> Result<Json<Vec<Message>>, ApiError> {
     let page = Page::of(listing.limit, listing.offset)?;
     find(&backend, &caller, id).await?;
-    let messages = sqlx::query_as("SELECT * FROM messages WHERE conversation_id = $1 ORDER BY id LIMIT $2 OFFSET $3")
-        .bind(id)
-        .bind(page.limit)
-        .bind(page.offset)
-        .fetch_all(&backend.database.pool)
-        .await?;
+    let messages = sqlx::query_as(
+        "SELECT * FROM
+             (SELECT * FROM messages WHERE conversation_id = $1 ORDER BY id DESC LIMIT $2 OFFSET $3) AS latest
+         ORDER BY id",
+    )
+    .bind(id)
+    .bind(page.limit)
+    .bind(page.offset)
+    .fetch_all(&backend.database.pool)
+    .await?;
     Ok(Json(messages))
 }
 

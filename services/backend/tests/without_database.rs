@@ -128,7 +128,13 @@ async fn the_description_names_every_operation() {
 async fn the_docs_load_nothing_from_elsewhere() {
     let (status, page) = get("/docs").await;
     assert_eq!(status, StatusCode::OK);
-    for wanted in ["<code>POST /api/tasks</code>", "<code>PATCH /api/tasks/{id}</code>", "NewTask", "updated_at"] {
+    for wanted in [
+        "<code>POST /api/tasks</code>",
+        "<code>PATCH /api/tasks/{id}</code>",
+        "NewTask",
+        "updated_at",
+        "<p>low or medium or high</p>",
+    ] {
         assert!(page.contains(wanted), "{wanted} is missing in {page}");
     }
     assert!(!page.contains("//"), "an address of another host");
