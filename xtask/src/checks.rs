@@ -36,7 +36,7 @@ pub fn run(ctx: &Context, with_e2e: bool) -> Result<()> {
     go_tests(ctx)?;
     let ready = pipeline::set_up(ctx)?;
     charts(ctx, &ready)?;
-    lint::run(ctx, None)?;
+    lint::run(ctx, None, false)?;
     database_tests(ctx, &ready)?;
     if with_e2e {
         e2e::run(ctx, false, None)?;
