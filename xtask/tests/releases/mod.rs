@@ -285,6 +285,18 @@ fn a_release_that_was_left_pending_is_mended_first() {
 }
 
 #[test]
+fn a_release_that_was_left_failed_is_upgraded_and_goes_back_past_what_failed() {
+    let project = Project::up_with("many");
+    let folder = "standin/namespaces/many/releases/api";
+    std::fs::copy(project.path(&format!("{folder}/1")), project.path(&format!("{folder}/2"))).unwrap();
+    project.write(&format!("{folder}/revisions"), "1 deployed\n2 failed\n");
+    project.write("standin/failing", "backend\n");
+    let run = project.run(&MANY);
+    run.assert_ended(1);
+    assert_eq!(deeds(&run), [upgrade("api", "many"), rollback("api", 1)]);
+}
+
+#[test]
 fn what_helm_keeps_of_edits_by_hand_is_made_anew() {
     let project = Project::up();
     project.write("standin/namespaces/todo/workloads/backend/replicas", "3\n");
@@ -337,6 +349,9 @@ fn the_database_and_its_password_have_a_namespace_of_their_own() {
     let again = project.run(&MANY);
     again.assert_ended(0);
     assert_eq!(again.changes(), [""; 0]);
+    // Nor is any value asked for.
+    assert!(!again.calls.iter().any(|call| call.contains("$value")), "{:?}", again.calls);
+    again.assert_says(&["nothing to deploy: database revision 1, api revision 1, tools revision 1, web revision 1"]);
 }
 
 #[test]
@@ -713,6 +728,27 @@ fn an_automatic_node_port_is_a_free_one_and_stays() {
     let again = project.run(&["up"]);
     again.assert_ended(0);
     assert_eq!(again.changes(), [""; 0]);
+}
+
+#[test]
+fn several_node_ports_are_chosen_without_getting_in_each_others_way() {
+    let project = with_node_ports(2);
+    let port = project.node_port;
+    project.write("standin/services", "");
+    // Nobody listens on these ports.
+    project.edit("k8s/profiles/dev.toml", "namespace = \"todo\"\n", "namespace = \"todo\"\nsmoke = []\n");
+    project.edit("xtask.toml", "port = 8000\n", "port = 8000\nnode_port = \"auto\"\n");
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    // What is fixed chooses first, whatever its name.
+    assert!(!run.stderr.contains("is held by"), "{}", run.stderr);
+    let ports = |service: &str| project.read(&format!("standin/namespaces/todo/workloads/{service}/ports"));
+    assert_eq!((ports("backend"), ports("frontend")), (format!("8000/{}\n", port + 1), format!("3000/{port}\n")));
+
+    project.run(&["down"]).assert_ended(0);
+    project.edit("xtask.toml", &format!("node_port = {port}"), "node_port = \"auto\"");
+    project.run(&["up"]).assert_ended(0);
+    assert_ne!(ports("backend").trim_start_matches("8000/"), ports("frontend").trim_start_matches("3000/"));
 }
 
 #[test]
