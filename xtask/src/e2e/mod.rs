@@ -20,6 +20,7 @@ use crate::stop::Stop;
 use crate::tools::kubectl::Target;
 use crate::tools::{Paths, cargo, kubectl};
 
+const DEV: &str = "dev";
 const COMMAND: Duration = Duration::from_secs(2400);
 const SHORT: Duration = Duration::from_secs(60);
 /// A kubeconfig as a user may have it: nothing of it may change, and nothing may be done to what it points at.
@@ -33,7 +34,7 @@ struct Group {
     name: String,
     /// What every command of the group is given.
     options: Vec<String>,
-    scenarios: &'static [Scenario],
+    scenarios: Vec<Scenario>,
 }
 
 struct World<'a> {
@@ -49,17 +50,15 @@ struct World<'a> {
 /// Runs all groups of scenarios, or those whose name holds `only`. What a group made is removed at its end, unless `keep`;
 /// a failure leaves evidence in files, and the other groups run all the same.
 pub fn run(ctx: &Context, keep: bool, only: Option<&str>) -> Result<()> {
-    let mut groups =
-        vec![Group { name: "dev".to_string(), options: contributor::options(), scenarios: &contributor::SCENARIOS }];
-    for name in profiles(&ctx.root).into_iter().filter(|name| name != "dev") {
-        let options = vec!["--profile".to_string(), name.clone()];
-        groups.push(Group { name, options, scenarios: &published::SCENARIOS });
-    }
-    groups.retain(|group| only.is_none_or(|only| group.name.contains(only)));
-    if groups.is_empty() {
-        let told = format!("no group is called {}: they are named as the profiles are", only.unwrap_or_default());
+    let mut names = profiles(&ctx.root);
+    names.retain(|name| only.is_none_or(|only| name.contains(only)));
+    if names.is_empty() {
+        let told =
+            format!("no profile is called {}: known are {}", only.unwrap_or_default(), profiles(&ctx.root).join(", "));
         return Err(Stop::usage(told).into());
     }
+    // The contributor's own first: it is what the others build upon.
+    names.sort_by_key(|name| name != DEV);
     let ready = pipeline::set_up(ctx)?;
     pipeline::ensure_cluster(ctx, &ready)?;
     fs::create_dir_all(&ctx.folders.cache)?;
@@ -70,17 +69,25 @@ pub fn run(ctx: &Context, keep: bool, only: Option<&str>) -> Result<()> {
     spawn.env = vec![("KUBECONFIG".to_string(), kubeconfig.display().to_string())];
     spawn.env.push(("HELM_KUBECONTEXT".to_string(), "production".to_string()));
 
-    let mut passed = 0;
+    let (mut passed, mut all) = (0, 0);
     let mut failures = Vec::new();
-    for group in &groups {
-        let mut of_group = ctx.of_profile(&group.name)?;
-        if group.name == "dev" {
-            of_group.config.move_to(contributor::NAMESPACE).map_err(Stop::usage)?;
-        }
+    for name in names {
+        let mut of_group = ctx.of_profile(&name)?;
+        let group = match name.as_str() {
+            DEV => {
+                of_group.config.move_to(contributor::NAMESPACE).map_err(Stop::usage)?;
+                Group { name, options: contributor::options(), scenarios: contributor::SCENARIOS.to_vec() }
+            }
+            _ => {
+                let options = vec!["--profile".to_string(), name.clone()];
+                Group { name, options, scenarios: published::scenarios(&of_group, &ready.tools)? }
+            }
+        };
+        all += group.scenarios.len();
         let target = of_group.target();
         let (spawn, kubeconfig, options) = (spawn.clone(), kubeconfig.clone(), group.options.clone());
         let world = World { ctx: of_group, tools: &ready.tools, spawn, target, options, kubeconfig };
-        match run_group(&world, group, keep) {
+        match run_group(&world, &group, keep) {
             (count, Ok(())) => passed += count,
             (count, Err(error)) => {
                 passed += count;
@@ -89,7 +96,6 @@ pub fn run(ctx: &Context, keep: bool, only: Option<&str>) -> Result<()> {
         }
         ctx.spawn.interrupt.check()?;
     }
-    let all: usize = groups.iter().map(|group| group.scenarios.len()).sum();
     ctx.ui.say(&format!("end to end: {passed} passed, {} failed or not run", all - passed));
     let first = failures.pop();
     failures.iter().for_each(|error| ctx.ui.error(&format!("{error:#}")));
@@ -101,7 +107,7 @@ fn run_group(world: &World, group: &Group, keep: bool) -> (usize, Result<()>) {
     let ui = &world.ctx.ui;
     let mut passed = 0;
     let mut ended = remove(world);
-    for (name, scenario) in group.scenarios {
+    for (name, scenario) in &group.scenarios {
         if ended.is_err() {
             break;
         }

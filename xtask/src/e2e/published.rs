@@ -6,21 +6,34 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{SHORT, Scenario, World};
+use crate::context::Context;
 use crate::live;
+use crate::poll;
 use crate::process::command;
-use crate::stages::bootstrap;
-use crate::tools::{helm, kubectl, vegeta};
+use crate::stages::{bootstrap, render};
+use crate::tools::{Paths, helm, kubectl, vegeta};
 
-/// Each starts from where the one before it ended.
-pub const SCENARIOS: [Scenario; 6] = [
-    ("comes up and answers", comes_up),
-    ("obeys every rule of its data model", obeys),
-    ("helm's own tests pass", helm_tests),
-    ("upgrades and rolls back under load, and loses no request", upgrades),
-    ("what fails goes back, with what needs it", fails),
-    ("goes away and leaves nothing", goes_away),
-];
+/// Each starts from where the one before it ended. Those in the middle are for profiles that have what they are about.
+pub fn scenarios(ctx: &Context, tools: &Paths) -> Result<Vec<Scenario>> {
+    let mut all: Vec<Scenario> = vec![
+        ("comes up and answers", comes_up),
+        ("obeys every rule of its data model", obeys),
+        ("helm's own tests pass", helm_tests),
+        ("upgrades and rolls back under load, and loses no request", upgrades),
+        ("what fails goes back, with what needs it", fails),
+    ];
+    if ctx.config.cluster.addons.iter().any(|addon| addon == METRICS) {
+        all.push(("an autoscaler gets its measures, and nobody works against it", scales));
+    }
+    let manifests: String = render::render(ctx, tools)?.into_iter().map(|one| one.yaml).collect();
+    if live::objects_in(&manifests)?.iter().any(|object| object["spec"]["type"] == "LoadBalancer") {
+        all.push(("a LoadBalancer answers at the address that a tunnel gives it", tunnel));
+    }
+    all.push(("goes away and leaves nothing", goes_away));
+    Ok(all)
+}
 
+const METRICS: &str = "metrics-server";
 /// Requests a second, of each of two kinds: over kept connections, and over new ones.
 const RATE: u32 = 20;
 /// The load ends when the test says so; this is for a test that can't.
@@ -53,7 +66,7 @@ fn helm_tests(world: &World) -> Result<()> {
 fn upgrades(world: &World) -> Result<()> {
     let before = revisions(world)?;
     let mut load = Load::begin(world)?;
-    let output = world.up_with(&changed(world, "LOG_LEVEL: debug"), &[])?;
+    let output = world.up_with(&changed(world, "env", "{LOG_LEVEL: debug}"), &[])?;
     ensure!(output.success, "the upgrade failed\n{}", output.tail);
     ensure!(!output.tail.contains("✓ build"), "a changed setting built an image\n{}", output.tail);
     let upgraded = revisions(world)?;
@@ -82,7 +95,7 @@ fn upgrades(world: &World) -> Result<()> {
 /// The backend can't start: its release goes back, and those that need it are not begun.
 fn fails(world: &World) -> Result<()> {
     let before = revisions(world)?;
-    let output = world.up_with(&changed(world, "DATABASE_MAX_CONNECTIONS: many"), &[])?;
+    let output = world.up_with(&changed(world, "env", "{DATABASE_MAX_CONNECTIONS: many}"), &[])?;
     ensure!(!output.success, "up called a backend well that cannot start\n{}", output.tail);
     for word in ["DATABASE_MAX_CONNECTIONS", "is back at revision"] {
         ensure!(output.tail.contains(word), "the failure does not tell «{word}»\n{}", output.tail);
@@ -95,6 +108,55 @@ fn fails(world: &World) -> Result<()> {
     }
     let output = world.xtask(&["smoke"])?;
     ensure!(output.success, "what served before does not serve\n{}", output.tail);
+    Ok(())
+}
+
+fn scales(world: &World) -> Result<()> {
+    let values = changed(world, "hpa", "{enabled: true, minReplicas: 1, maxReplicas: 2, cpuPercent: 80}");
+    let output = world.up_with(&values, &[])?;
+    ensure!(output.success, "the upgrade failed\n{}", output.tail);
+    let target = world.ctx.target();
+    let told = kubectl::get(&world.tools.kubectl, &target, "horizontalpodautoscalers", None);
+    let mut last = Value::Null;
+    let active = poll::until(&world.ctx.spawn.interrupt, SHORT * 4, || {
+        let all = live::parse_objects(&world.run(told.clone())?)?;
+        let is_active = |one: &Value| {
+            let conditions = one["status"]["conditions"].as_array().into_iter().flatten();
+            conditions.clone().any(|about| about["type"] == "ScalingActive" && about["status"] == "True")
+        };
+        let well = !all.is_empty() && all.iter().all(is_active);
+        last = all.into_iter().map(|one| one["status"].clone()).collect();
+        Ok(well.then_some(()))
+    })?;
+    ensure!(active.is_some(), "the autoscalers get no measures: {last}");
+    let output = world.up_with(&values, &[])?;
+    ensure!(
+        output.success && output.tail.contains("nothing to deploy"),
+        "up works against the autoscalers\n{}",
+        output.tail
+    );
+    world.up().map(drop)
+}
+
+fn tunnel(world: &World) -> Result<()> {
+    let program = std::env::current_exe()?.display().to_string();
+    let all = world.options.iter().cloned().chain(["tunnel".to_string()]);
+    let running = world.ctx.spawn.background(std::iter::once(program).chain(all).collect(), |_| {})?;
+    let address = poll::until(&world.ctx.spawn.interrupt, SHORT * 2, || {
+        ensure!(!running.has_ended(), "the tunnel ended by itself");
+        let all = live::endpoints(&world.ctx, world.tools)?;
+        Ok(all.into_values().find_map(|one| Some(format!("http://{}:{}", one.address?, one.port))))
+    })?;
+    let url = address.context("no LoadBalancer was given an address")?;
+    let answered = poll::until(&world.ctx.spawn.interrupt, SHORT, || Ok(world.get(&url).ok()))?;
+    let page = answered.with_context(|| format!("nobody answers at {url}"))?;
+    ensure!(page.contains("<title>"), "{url} answers something else: {page}");
+    running.interrupt();
+    let gone = poll::until(&world.ctx.spawn.interrupt, SHORT, || {
+        let all = live::endpoints(&world.ctx, world.tools)?;
+        Ok(all.values().all(|one| one.address.is_none()).then_some(()))
+    })?;
+    ensure!(gone.is_some(), "the tunnel is closed, and its address is still there");
     Ok(())
 }
 
@@ -129,17 +191,17 @@ fn revisions(world: &World) -> Result<Vec<u64>> {
     own_releases(world).map(last).collect()
 }
 
-/// Values by which every service of the application has another environment.
-fn changed(world: &World, line: &str) -> String {
+/// Values in which every service of the application has `key`.
+fn changed(world: &World, key: &str, value: &str) -> String {
     let config = &world.ctx.config;
     let own: Vec<&String> = own_releases(world).collect();
     match own.as_slice() {
         [only] => {
             let services = config.releases[*only].services.iter();
-            let lines: Vec<String> = services.map(|name| format!("  {name}:\n    env:\n      {line}\n")).collect();
+            let lines: Vec<String> = services.map(|name| format!("  {name}:\n    {key}: {value}\n")).collect();
             format!("services:\n{}", lines.concat())
         }
-        several => several.iter().map(|name| format!("{name}:\n  env:\n    {line}\n")).collect(),
+        several => several.iter().map(|name| format!("{name}:\n  {key}: {value}\n")).collect(),
     }
 }
 
