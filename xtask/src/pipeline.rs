@@ -72,6 +72,7 @@ pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
     need_running(ctx, cluster::observe(ctx, &tools)?)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
     let namespaces = ctx.config.namespaces();
+    namespace::refuse_others(ctx, &tools)?;
     if purge {
         namespaces.iter().try_for_each(|name| namespace::refuse_foreign(ctx, &tools, name))?;
     }
@@ -120,8 +121,11 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
     if revision.is_some() && releases.len() > 1 {
         return Err(Stop::usage(format!("which of {}? Next: --release NAME", releases.join(", "))).into());
     }
-    for name in &releases {
-        let scope = ctx.scope(name);
+    namespace::refuse_others(ctx, &tools)?;
+    let choose = |name: &&str| Ok((ctx.scope(name), rollback::choose(ctx, &tools, &ctx.scope(name), revision)?));
+    // All of them first: one that has nothing to go back to must not leave the others changed.
+    let chosen = releases.iter().map(choose).collect::<Result<Vec<_>>>()?;
+    for (scope, revision) in chosen {
         let manifest = rollback::to(ctx, &tools, &scope, revision)?;
         if let Some(report) = failure(ctx, &tools, &scope, verify::wait(ctx, &tools, &scope, &manifest)?) {
             return Err(report.into());
@@ -292,13 +296,14 @@ fn apply_all(
     Ok(())
 }
 
-/// Applies a plan and sees it rolled out; what was applied is there even where the rest failed.
+/// Applies a plan and sees it rolled out; what was begun is there even where the rest failed.
 fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Result<()>) {
-    let deployed = match deploy::apply(ctx, tools, plan) {
+    let mut deployed = match deploy::begin(ctx, tools, plan) {
         Ok(deployed) => deployed,
         Err(error) => return (None, Err(error)),
     };
-    let waited = verify::wait(ctx, tools, &deployed.scope, &deployed.manifest);
+    let applied = deploy::apply(ctx, tools, plan, &mut deployed);
+    let waited = applied.and_then(|()| verify::wait(ctx, tools, &deployed.scope, &deployed.manifest));
     let ended = waited.and_then(|outcome| match failure(ctx, tools, &deployed.scope, outcome) {
         Some(report) => Err(report.into()),
         None => Ok(()),

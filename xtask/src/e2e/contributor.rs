@@ -102,7 +102,7 @@ fn helm_test(world: &World) -> Result<()> {
     let passed = test()?;
     ensure!(passed.success, "helm test failed\n{}", passed.tail);
     for fault in ["wrongTarget: [backend]", "noEndpoints: [frontend]", "testFails: true"] {
-        let output = world.up_with(&format!("faults:\n  {fault}\n"), &["--no-rollback"])?;
+        let output = world.up_with(&format!("faults:\n  {fault}\n"), &["--no-rollback", "--timeout", "30"])?;
         // Its smoke checks may see the fault themselves; the release is there all the same.
         let failed = test()?;
         ensure!(!failed.success, "helm test passed with faults.{fault}\n{}", output.tail);

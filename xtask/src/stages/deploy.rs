@@ -56,35 +56,42 @@ pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Resul
     Ok(Plan { scope, staged, rendered, last, why })
 }
 
-/// Installs or upgrades, if the plan says why.
-pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan) -> Result<Deployed> {
-    let Plan { scope, staged, rendered, last, why } = plan;
-    let scope = scope.clone();
-    let Some(why) = why else {
-        let revision = last.as_ref().map_or(0, |(revision, _)| *revision);
-        return Ok(Deployed { scope, revision, manifest: rendered.clone(), changed: false, before: None });
+/// What this stage begins with: the release as it is, and as it is to be gone back to.
+pub fn begin(ctx: &Context, tools: &Paths, plan: &Plan) -> Result<Deployed> {
+    let revision = plan.last.as_ref().map_or(0, |(revision, _)| *revision);
+    let served =
+        |all: Vec<(u64, String)>| all.iter().rev().find(|(_, status)| status == "deployed").map(|(one, _)| *one);
+    let before = match plan.why {
+        Some(_) => served(live::revisions(ctx, tools, &plan.scope, 10)?),
+        None => None,
     };
+    let manifest = plan.rendered.clone();
+    Ok(Deployed { scope: plan.scope.clone(), revision, manifest, changed: plan.why.is_some(), before })
+}
+
+/// Installs or upgrades, if the plan says why, and completes what `begin` has returned.
+pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed) -> Result<()> {
+    let Plan { scope, staged, rendered, last, why } = plan;
+    let Some(why) = why else { return Ok(()) };
     let step = ctx.ui.step(format!("deploy {}", scope.release));
     step.update(why);
     if last.as_ref().is_some_and(|(_, status)| is_stuck(status)) {
-        mend_pending(ctx, tools, &scope)?;
+        mend_pending(ctx, tools, scope)?;
     }
-    let before = live::revisions(ctx, tools, &scope, 10)?;
-    let before = before.iter().rev().find(|(_, status)| status == "deployed").map(|(revision, _)| *revision);
     let chart = Chart { release: &scope.release, folder: &staged.folder, values: &staged.values };
     let deadline = ctx.config.deadlines.helm;
     if last.is_some() {
-        make_room(ctx, tools, &scope, rendered)?;
+        make_room(ctx, tools, scope, rendered)?;
     }
     ctx.spawn.run(command(helm::upgrade(&tools.helm, &scope.target, &chart, deadline.as_secs()), deadline + SHORT))?;
     if last.is_some() {
-        put_right(ctx, tools, &scope, &chart, rendered)?;
+        put_right(ctx, tools, scope, &chart, rendered)?;
     }
-    let revision = live::last_revision(ctx, tools, &scope)?;
-    let (revision, _) = revision.context("helm installed the release and does not list it")?;
-    step.done(&format!("revision {revision} in namespace {} ({why})", scope.target.namespace));
-    let manifest = live::manifest(ctx, tools, &scope)?;
-    Ok(Deployed { scope, revision, manifest, changed: true, before })
+    let revision = live::last_revision(ctx, tools, scope)?;
+    (deployed.revision, _) = revision.context("helm installed the release and does not list it")?;
+    step.done(&format!("revision {} in namespace {} ({why})", deployed.revision, scope.target.namespace));
+    deployed.manifest = live::manifest(ctx, tools, scope)?;
+    Ok(())
 }
 
 fn is_stuck(status: &str) -> bool {

@@ -84,18 +84,31 @@ pub fn refuse_foreign(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
     Err(Stop::failed(format!("{told}\nNext: remove what you don't need of it yourself")).into())
 }
 
-fn take_over(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -> Result<()> {
-    let target = ctx.target_in(name);
-    if let Some(owner) = owner {
-        let releases = helm::parse_list(&ctx.spawn.run(command(helm::list(&tools.helm, &target), SHORT))?);
-        if !releases.is_empty() {
-            let told = format!(
-                "namespace {name} holds {} of profile {owner}, and one profile at a time has it",
-                releases.join(", ")
-            );
-            return Err(Stop::needs_setup(format!("{told}\nNext: cargo xtask down --profile {owner}")).into());
+/// What another profile runs in one of this profile's namespaces is not this one's to take down or back.
+pub fn refuse_others(ctx: &Context, tools: &Paths) -> Result<()> {
+    for name in ctx.config.namespaces() {
+        let object = format!("namespace/{name}");
+        if let Some(namespace) = live::objects(ctx, tools, &ctx.target_in(&name), &object)?.first() {
+            refuse_other(ctx, tools, &name, label(namespace, PROFILE))?;
         }
     }
+    Ok(())
+}
+
+fn refuse_other(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -> Result<()> {
+    let Some(owner) = owner.filter(|owner| *owner != ctx.config.profile) else { return Ok(()) };
+    let releases = helm::parse_list(&ctx.spawn.run(command(helm::list(&tools.helm, &ctx.target_in(name)), SHORT))?);
+    if releases.is_empty() {
+        return Ok(());
+    }
+    let releases = releases.join(", ");
+    let told = format!("namespace {name} holds {releases} of profile {owner}, and one profile at a time has it");
+    Err(Stop::needs_setup(format!("{told}\nNext: cargo xtask down --profile {owner}")).into())
+}
+
+fn take_over(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -> Result<()> {
+    let target = ctx.target_in(name);
+    refuse_other(ctx, tools, name, owner)?;
     let mut labels = vec![format!("{PROFILE}={}", ctx.config.profile)];
     // A namespace that others made for themselves keeps its own level.
     if name == "default" {

@@ -93,6 +93,8 @@ fn secret_values(root: &Node, known: &[&str], problems: &mut Vec<Problem>) -> BT
                     "secret.values.{key} is still a placeholder: write the real value, or leave the line out"
                 ));
             }
+            // Empty is what nobody has given.
+            Tree::String(text) if text.is_empty() => {}
             Tree::String(text) => {
                 found.insert(key, text);
             }

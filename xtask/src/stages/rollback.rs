@@ -33,19 +33,23 @@ pub fn undo(ctx: &Context, tools: &Paths, deployed: &Deployed) -> Result<String>
     }
 }
 
-/// Takes a release to `revision`, or to the last one before the present that worked. Returns the manifest it has then.
-pub fn to(ctx: &Context, tools: &Paths, scope: &Scope, revision: Option<u64>) -> Result<String> {
+/// The revision that a release is to be taken to: `wanted`, or the last one before the present that worked.
+pub fn choose(ctx: &Context, tools: &Paths, scope: &Scope, wanted: Option<u64>) -> Result<u64> {
     let all = live::revisions(ctx, tools, scope, 10)?;
-    let wanted = choose(&all, revision).map_err(|told| Stop::failed(format!("{}: {told}", scope.release)))?;
+    Ok(pick(&all, wanted).map_err(|told| Stop::failed(format!("{}: {told}", scope.release)))?)
+}
+
+/// Takes a release to a revision. Returns the manifest that it has then.
+pub fn to(ctx: &Context, tools: &Paths, scope: &Scope, revision: u64) -> Result<String> {
     let step = ctx.ui.step(format!("roll back {}", scope.release));
-    let told = helm::rollback(&tools.helm, &scope.target, &scope.release, Some(wanted));
+    let told = helm::rollback(&tools.helm, &scope.target, &scope.release, Some(revision));
     ctx.spawn.run(command(told, ctx.config.deadlines.helm))?;
-    step.done(&format!("to revision {wanted}"));
+    step.done(&format!("to revision {revision}"));
     live::manifest(ctx, tools, scope)
 }
 
 /// Revisions with their status, the newest last.
-fn choose(all: &[(u64, String)], wanted: Option<u64>) -> Result<u64, String> {
+fn pick(all: &[(u64, String)], wanted: Option<u64>) -> Result<u64, String> {
     let known = || all.iter().map(|(number, _)| number.to_string()).collect::<Vec<_>>().join(", ");
     let Some((present, _)) = all.last() else { return Err("it is not installed\nNext: cargo xtask up".to_string()) };
     match wanted {
@@ -70,10 +74,10 @@ mod tests {
         let all: Vec<(u64, String)> = [(1, "superseded"), (2, "failed"), (3, "deployed")]
             .map(|(number, status)| (number, status.to_string()))
             .into();
-        assert_eq!(choose(&all, None), Ok(1));
-        assert_eq!(choose(&all, Some(2)), Ok(2));
-        assert!(choose(&all, Some(9)).unwrap_err().contains("known are 1, 2, 3"));
-        assert!(choose(&all[..1], None).unwrap_err().contains("none before it"));
-        assert!(choose(&[], None).unwrap_err().contains("not installed"));
+        assert_eq!(pick(&all, None), Ok(1));
+        assert_eq!(pick(&all, Some(2)), Ok(2));
+        assert!(pick(&all, Some(9)).unwrap_err().contains("known are 1, 2, 3"));
+        assert!(pick(&all[..1], None).unwrap_err().contains("none before it"));
+        assert!(pick(&[], None).unwrap_err().contains("not installed"));
     }
 }

@@ -71,6 +71,7 @@ fn complete<'a>(
 ) -> Result<BTreeMap<&'a String, BTreeMap<String, String>>> {
     let mut all = BTreeMap::new();
     let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut fresh: Vec<&str> = Vec::new();
     for (name, secret) in wanted {
         let mut values = live.get(*name).cloned().unwrap_or_default();
         for key in secret.keys() {
@@ -81,6 +82,7 @@ fn complete<'a>(
         for key in &secret.random {
             if !values.contains_key(key) {
                 values.insert(key.clone(), random()?);
+                fresh.push(key);
             }
             known.insert(key.clone(), values[key].clone());
         }
@@ -92,7 +94,9 @@ fn complete<'a>(
     for (name, secret) in wanted {
         let values = all.get_mut(*name).context("every Secret was begun")?;
         for (key, template) in &secret.derived {
-            if values.contains_key(key) {
+            // What was derived from a value that has just been made anew opens nothing any more.
+            let stale = placeholders(template).iter().any(|name| fresh.contains(name)) && !given.contains_key(key);
+            if values.contains_key(key) && !stale {
                 continue;
             }
             let mut text = template.clone();
@@ -150,7 +154,14 @@ fn read(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<Opt
 
 fn values(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<BTreeMap<String, String>> {
     let ask = kubectl::get_secret_values(&tools.kubectl, &ctx.target_in(&secret.namespace), name);
-    Ok(kubectl::parse_secret_values(&ctx.spawn.run(command(ask, SHORT))?))
+    let output = ctx.spawn.output(command(ask, SHORT))?;
+    match output.success {
+        true => Ok(kubectl::parse_secret_values(&output.stdout)),
+        false => {
+            let told = format!("kubectl could not read the Secret {name}; its words may hold values and are not shown");
+            Err(Stop::failed(format!("{told}\nNext: cargo xtask status")).into())
+        }
+    }
 }
 
 /// A database keeps the password that it was made with: a new one would lock everybody out of the old data.
@@ -228,6 +239,18 @@ mod tests {
         let made =
             complete(&wanted, &live, &map(&[("URL", "postgres://elsewhere"), ("KEY", "new")]), counter()).unwrap();
         assert_eq!(made[&app], map(&[("URL", "postgres://elsewhere"), ("OTHER", "old"), ("KEY", "new")]));
+    }
+
+    #[test]
+    fn what_is_derived_follows_what_is_made_anew() {
+        let app = "app".to_string();
+        let taker = secret(&["PASSWORD"], &[("URL", "postgres://{PASSWORD}")], &[]);
+        let wanted = BTreeMap::from([(&app, &taker)]);
+        let live = BTreeMap::from([(&app, map(&[("URL", "postgres://old")]))]);
+        let made = complete(&wanted, &live, &BTreeMap::new(), counter()).unwrap();
+        assert_eq!(made[&app]["URL"], "postgres://r1");
+        let given = map(&[("URL", "postgres://mine")]);
+        assert_eq!(complete(&wanted, &live, &given, counter()).unwrap()[&app]["URL"], "postgres://mine");
     }
 
     #[test]
