@@ -108,7 +108,8 @@ fn helm_test(world: &World) -> Result<()> {
         ensure!(!failed.success, "helm test passed with faults.{fault}\n{}", output.tail);
     }
     world.up()?;
-    ensure!(test()?.success, "helm test fails after the faults are gone");
+    let passed = test()?;
+    ensure!(passed.success, "helm test fails after the faults are gone\n{}", passed.tail);
     Ok(())
 }
 
