@@ -55,9 +55,9 @@ pub struct Facts<'a> {
 /// What lies in the repository.
 #[derive(Default)]
 pub struct Files {
-    /// Every path that git tracks, relative to the root.
-    pub tracked: Vec<String>,
-    /// Tracked files with a key of a Secret and a value beside it that is no placeholder, as `FILE:LINE: KEY`.
+    /// Every path that git tracks, relative to the root; None where there is no git to ask.
+    pub tracked: Option<Vec<String>>,
+    /// Where a tracked file holds what looks like a secret, as `FILE:LINE: WHAT`, without the secret.
     pub leaks: Vec<String>,
     /// Whether git ignores the file that a person's own values stand in.
     pub override_ignored: bool,
@@ -65,6 +65,8 @@ pub struct Files {
     pub dockerfiles: BTreeMap<String, String>,
     /// `.dockerignore` of a Dockerfile, by the Dockerfile's path.
     pub dockerignores: BTreeMap<String, String>,
+    /// By service: the files that reach its build, relative to its context.
+    pub inputs: BTreeMap<String, Vec<String>>,
     /// By release: the staged chart.
     pub charts: BTreeMap<String, ChartFiles>,
 }
@@ -77,8 +79,10 @@ pub struct ChartFiles {
     pub files: Vec<String>,
     /// What `helm lint --strict` said; empty is silence.
     pub lint: String,
-    /// Knob to whether changing it changed the render.
+    /// Knob, as in `backend image.tag`, to whether the render shows another value of it.
     pub knobs: BTreeMap<String, bool>,
+    /// Why helm would not take other values for the knobs.
+    pub refused: Option<String>,
 }
 
 #[derive(Default)]
@@ -90,6 +94,10 @@ pub struct RenderedRelease {
     pub hooks: Vec<Value>,
     /// Service to the tag that was rendered.
     pub tags: BTreeMap<String, String>,
+    /// The Secret that the chart makes when it is told to: `data` or `stringData`, to the objects or helm's refusal.
+    pub made_secrets: BTreeMap<String, Result<Vec<Value>, String>>,
+    /// What helm says to a placeholder as the value of a key: the key, to the refusal; None: it took it.
+    pub placeholder: Option<(String, Option<String>)>,
 }
 
 #[derive(Default)]
@@ -105,6 +113,8 @@ pub struct ImageFacts {
     pub files: Vec<ImageFile>,
     /// Files in which a value that looks like a secret was found, with what gave it away and never the value.
     pub secrets: Vec<String>,
+    /// Layers that could not be looked into.
+    pub unread_layers: usize,
     /// Whether a container of it, started alone, ran its own health check or said what it lacks; else why not.
     pub starts: Option<Result<String, String>>,
 }
@@ -131,7 +141,6 @@ pub enum FileKind {
 }
 
 /// What the cluster answered. Secrets' values are not in it, only their keys.
-#[derive(Default)]
 pub struct LiveFacts {
     pub nodes: Vec<Value>,
     /// Node to reference to ID, as the node's runtime lists them.
@@ -151,10 +160,11 @@ pub struct LiveFacts {
     pub history: BTreeMap<String, Vec<(u64, String)>>,
     /// What was tried, to how it ended, in words. What isn't here was not tried.
     pub attempts: BTreeMap<Attempt, Result<String, String>>,
-    /// The minikube profile's config and status, as JSON: {"config": …, "status": …, "ip": …, "addons": […]}.
+    /// What minikube tells: {"profiles": of `profile list`, "status": of `status`, "ip": of `ip`}.
     pub minikube: Value,
-    /// Tables and views of the database, with their columns: table to column to `type default nullability`.
-    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    /// Tables and views of the database with their columns, or why it could not be asked. A column is told as
+    /// `TYPE[ not null][ default EXPRESSION][ CONSTRAINT]`.
+    pub tables: Result<BTreeMap<String, BTreeMap<String, String>>, String>,
     /// The time of the cluster when the facts were gathered, RFC 3339.
     pub now: String,
 }
@@ -315,9 +325,11 @@ impl Facts<'_> {
         pods.filter(|pod| label(pod, SERVICE_LABEL) == Some(service)).collect()
     }
 
-    /// The services that the profile runs.
+    /// The services that the profile runs here: those of a release in place of which a person names something outside
+    /// are none of them.
     pub fn services(&self) -> Vec<&str> {
-        self.config.running().map(|(service, _)| service).collect()
+        let here = |release: &str| self.rendered.as_ref().is_none_or(|rendered| rendered.contains_key(release));
+        self.config.running().filter(|(_, release)| here(release)).map(|(service, _)| service).collect()
     }
 
     /// What the profile's seed says of a service.

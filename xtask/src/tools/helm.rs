@@ -30,6 +30,35 @@ pub fn template(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
     argv!("{helm} template {release} {folder} --namespace {namespace} --no-hooks {values...}")
 }
 
+/// The same with hooks, which stand between the others and bear an annotation.
+pub fn template_all(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
+    let Target { namespace, .. } = target;
+    let Chart { release, folder, .. } = chart;
+    let values = values(chart);
+    argv!("{helm} template {release} {folder} --namespace {namespace} {values...}")
+}
+
+/// Has the API server try an upgrade and keep nothing of it. Secrets are left out of what it prints.
+pub fn try_upgrade(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
+    let at = at(target);
+    let Chart { release, folder, .. } = chart;
+    let values = values(chart);
+    argv!("{helm} upgrade {release} {folder} --dry-run=server --hide-secret {at...} {values...}")
+}
+
+/// Says whether a rollback could be done, and does not do it.
+pub fn try_rollback(helm: &str, target: &Target, release: &str, revision: u64) -> Vec<String> {
+    let at = at(target);
+    let revision = revision.to_string();
+    argv!("{helm} rollback {release} {revision} --dry-run {at...}")
+}
+
+/// Says whether an uninstallation could be done, and does not do it.
+pub fn try_uninstall(helm: &str, target: &Target, release: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} uninstall {release} --dry-run {at...}")
+}
+
 /// Installs or upgrades without waiting: whoever calls this watches the workloads.
 pub fn upgrade(helm: &str, target: &Target, chart: &Chart, timeout_s: u64) -> Vec<String> {
     let at = at(target);
@@ -63,6 +92,12 @@ pub fn list(helm: &str, target: &Target) -> Vec<String> {
     argv!("{helm} list --all --short {at...}")
 }
 
+/// The releases of the namespace, whatever their state, as JSON.
+pub fn list_all(helm: &str, target: &Target) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} list --all --output json {at...}")
+}
+
 pub fn parse_list(stdout: &str) -> Vec<String> {
     stdout.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string).collect()
 }
@@ -90,6 +125,13 @@ pub fn lint(helm: &str, folder: &str) -> Vec<String> {
     argv!("{helm} lint --strict --quiet {folder}")
 }
 
+/// The same, with values files over the chart's own.
+pub fn lint_with(helm: &str, chart: &Chart) -> Vec<String> {
+    let Chart { folder, .. } = chart;
+    let values = values(chart);
+    argv!("{helm} lint --strict --quiet {folder} {values...}")
+}
+
 fn at(target: &Target) -> Vec<String> {
     let Target { kubeconfig, context, namespace } = target;
     ["--kubeconfig", kubeconfig, "--kube-context", context, "--namespace", namespace].map(str::to_string).to_vec()
@@ -112,6 +154,20 @@ mod tests {
             "helm upgrade r chart --install --history-max 10 --timeout 90s --kubeconfig /k --kube-context c --namespace n \
              --values a.yaml --values b.json"
         );
+    }
+
+    #[test]
+    fn what_is_only_tried_changes_nothing() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let chart = Chart { release: "r", folder: "chart", values: &[] };
+        for told in [
+            try_upgrade("helm", &target, &chart),
+            try_rollback("helm", &target, "r", 1),
+            try_uninstall("helm", &target, "r"),
+        ] {
+            assert!(told.iter().any(|word| word.starts_with("--dry-run")), "{told:?}");
+            assert!(told.join(" ").ends_with("--kubeconfig /k --kube-context c --namespace n"), "{told:?}");
+        }
     }
 
     #[test]
