@@ -46,6 +46,7 @@ pub fn gather(ctx: &Context, tools: &Paths, service: &str, image: &Built, inspec
         history: history.lines().map(str::to_string).collect(),
         files: scan.files,
         secrets: scan.secrets,
+        users: scan.users,
         unread_layers: scan.unread,
         starts: Some(start(ctx, tools, service, image, inspect)?),
     })
@@ -124,13 +125,17 @@ struct Scan {
     files: Vec<ImageFile>,
     /// In any layer, deleted later or not.
     secrets: Vec<String>,
+    /// UID to name.
+    users: BTreeMap<u32, String>,
     /// Layers that are compressed, and were not looked into.
     unread: usize,
 }
 
+#[derive(Default)]
 struct Layer {
     files: Vec<ImageFile>,
     secrets: Vec<String>,
+    passwd: Option<String>,
 }
 
 /// Reads what `docker save` wrote: layers as tars, and a list of them at the end.
@@ -168,6 +173,9 @@ fn scan(archive: impl Read, keys: &[&str]) -> Result<Scan> {
     for name in &order {
         let Some(layer) = layers.get(links.get(name).unwrap_or(name)) else { continue };
         scan.secrets.extend(layer.secrets.iter().cloned());
+        if let Some(text) = &layer.passwd {
+            scan.users = users(text);
+        }
         for file in &layer.files {
             put(&mut files, file);
         }
@@ -192,7 +200,7 @@ fn put(files: &mut BTreeMap<String, ImageFile>, file: &ImageFile) {
 }
 
 fn layer(archive: impl Read, keys: &[&str]) -> Result<Layer> {
-    let mut layer = Layer { files: Vec::new(), secrets: Vec::new() };
+    let mut layer = Layer::default();
     for entry in Archive::new(archive).entries()? {
         let mut entry = entry?;
         let path = entry.path()?.display().to_string();
@@ -212,7 +220,11 @@ fn layer(archive: impl Read, keys: &[&str]) -> Result<Layer> {
             entry.read_to_end(&mut content)?;
             // A zero byte tells what is no text.
             if !content.contains(&0) {
-                let found = leaks::find(&String::from_utf8_lossy(&content), keys);
+                let text = String::from_utf8_lossy(&content);
+                let found = leaks::find(&text, keys);
+                if path == "etc/passwd" {
+                    layer.passwd = Some(text.into_owned());
+                }
                 layer.secrets.extend(found.iter().map(|leak| format!("{path}:{}: {}", leak.line, leak.what)));
             }
         }
@@ -222,6 +234,16 @@ fn layer(archive: impl Read, keys: &[&str]) -> Result<Layer> {
         layer.files.push(ImageFile { path, mode, kind, bytes });
     }
     Ok(layer)
+}
+
+/// UID to name, from /etc/passwd.
+fn users(passwd: &str) -> BTreeMap<u32, String> {
+    let read = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        Some((fields.nth(1)?.parse().ok()?, name.to_string()))
+    };
+    passwd.lines().filter_map(read).collect()
 }
 
 fn read_start(from: &mut impl Read, start: &mut [u8]) -> io::Result<usize> {
@@ -278,6 +300,12 @@ mod tests {
     fn a_compressed_layer_is_told_and_not_taken_for_clean() {
         let scan = saved(&[vec![0x1f, 0x8b, 8, 0, 0, 0]]);
         assert_eq!((scan.unread, scan.files.len()), (1, 0));
+    }
+
+    #[test]
+    fn users_have_their_names_from_the_image() {
+        let scan = saved(&[tar(&[("etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\ntodo:x:10001:10001::/app:/sbin/nologin\n")])]);
+        assert_eq!(scan.users[&10001], "todo");
     }
 
     #[test]

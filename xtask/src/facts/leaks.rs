@@ -1,6 +1,6 @@
 //! Texts that hold a secret: what gives one away, and never the secret itself.
 
-use crate::model::secret::is_placeholder;
+use crate::model::placeholder::is_placeholder;
 
 /// A line of a text, from 1 on, and what in it looks like a secret.
 #[derive(Clone, Debug, PartialEq)]

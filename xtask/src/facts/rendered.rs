@@ -90,6 +90,7 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
     let chart = ChartFiles {
         described: files::yaml(&folder.join("Chart.yaml")),
         files: files::under(folder)?,
+        values: all_values(folder, &staged.values),
         lint: if quiet { String::new() } else { lint.tail },
         knobs,
         refused: turned.err(),
@@ -102,6 +103,25 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
 
 fn objects(manifest: &str) -> Result<Vec<Value>> {
     Ok(yaml::objects(manifest).map_err(|problem| crate::stop::Stop::failed(problem.to_string()))?)
+}
+
+/// The chart's own values and the files over them, later ones winning, as helm merges them.
+fn all_values(folder: &Path, over: &[String]) -> Value {
+    let mut values = files::yaml(&folder.join("values.yaml"));
+    over.iter().for_each(|file| lay_over(&mut values, files::yaml(Path::new(file))));
+    values
+}
+
+fn lay_over(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                lay_over(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (_, Value::Null) => {}
+        (below, above) => *below = above,
+    }
 }
 
 /// Helm's own words for why it refuses.
@@ -181,6 +201,13 @@ mod tests {
     fn knobs_stand_where_the_chart_has_its_services() {
         assert_eq!(turned_knobs(&["a"], true)["replicaCount"], 2);
         assert_eq!(turned_knobs(&["a"], false)["services"]["a"]["replicaCount"], 2);
+    }
+
+    #[test]
+    fn later_values_win_and_tables_are_merged() {
+        let mut values = json!({"a": {"b": 1, "c": 2}, "d": [1, 2]});
+        lay_over(&mut values, json!({"a": {"b": 3}, "d": [4], "e": {"f": 5}}));
+        assert_eq!(values, json!({"a": {"b": 3, "c": 2}, "d": [4], "e": {"f": 5}}));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What values must look like, by the names of their keys; no message repeats a value.
 
-use crate::model::secret::is_placeholder;
+use crate::model::placeholder::is_placeholder;
 
 /// Below this, a secret can be guessed.
 const SECRET_MIN_CHARS: usize = 16;

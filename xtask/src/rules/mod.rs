@@ -77,6 +77,8 @@ pub struct ChartFiles {
     pub described: Value,
     /// Relative to the chart's folder.
     pub files: Vec<String>,
+    /// The values that the release is rendered with, all files together.
+    pub values: Value,
     /// What `helm lint --strict` said; empty is silence.
     pub lint: String,
     /// Knob, as in `backend image.tag`, to whether the render shows another value of it.
@@ -113,6 +115,8 @@ pub struct ImageFacts {
     pub files: Vec<ImageFile>,
     /// Files in which a value that looks like a secret was found, with what gave it away and never the value.
     pub secrets: Vec<String>,
+    /// UID to name, of /etc/passwd.
+    pub users: BTreeMap<u32, String>,
     /// Layers that could not be looked into.
     pub unread_layers: usize,
     /// Whether a container of it, started alone, ran its own health check or said what it lacks; else why not.
