@@ -3,9 +3,9 @@
 
 mod files;
 mod images;
-mod leaks;
+pub mod leaks;
 mod live;
-mod rendered;
+pub mod rendered;
 pub mod values;
 
 use std::collections::BTreeMap;

@@ -247,6 +247,13 @@ impl Checks {
         self.that(place, object, holds, || problem.unwrap_or_default());
     }
 
+    /// Says where the last finding lies, as `FILE:LINE`.
+    pub fn at(&mut self, place: &str) {
+        if let Some(last) = self.findings.last_mut() {
+            last.at = Some(place.to_string());
+        }
+    }
+
     /// Looks at how something that was tried in the cluster has ended; what was not tried was not looked at.
     pub fn tried(&mut self, facts: &Facts, attempt: &Attempt, object: &str, advice: &str) {
         let Some(live) = &facts.live else { return };
