@@ -37,7 +37,7 @@ pub fn run(ctx: &Context, with_e2e: bool) -> Result<()> {
     charts(ctx, &ready)?;
     database_tests(ctx, &ready)?;
     if with_e2e {
-        e2e::run(ctx, false)?;
+        e2e::run(ctx, false, None)?;
     }
     ctx.ui.summary("All tests passed");
     Ok(())

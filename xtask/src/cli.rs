@@ -1,5 +1,6 @@
 //! Commands and flags.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -18,12 +19,15 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Which of k8s/profiles/NAME.toml is laid over xtask.toml
-    #[arg(long, global = true, default_value = "dev", value_name = "NAME")]
-    pub profile: String,
+    /// Which of k8s/profiles/NAME.toml is laid over xtask.toml [default: dev; for lint: each]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
     /// A namespace other than the profile's; node ports are chosen free then
     #[arg(long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// A file of helm values of your own, outside git, in place of the profile's (k8s/profiles/NAME.override.yaml)
+    #[arg(long = "override", global = true, value_name = "FILE")]
+    pub overrides: Option<PathBuf>,
     /// Agree to changes of the system (Debian packages, a docker daemon) and to remaking a broken cluster; CI=true does too
     #[arg(long, short, global = true)]
     pub yes: bool,
@@ -42,6 +46,12 @@ pub struct Options {
     /// A deadline for the rollout and for the smoke checks, instead of those of xtask.toml
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
+}
+
+impl Options {
+    pub fn profile(&self) -> &str {
+        self.profile.as_deref().unwrap_or("dev")
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,6 +98,8 @@ pub enum Command {
         #[arg(long, conflicts_with = "live")]
         rules: bool,
     },
+    /// Check what helm makes of every profile, and the Dockerfiles, with tools and rules that know no seed
+    Lint,
     /// Give LoadBalancer Services their addresses for as long as this runs
     Tunnel,
     /// Run the smoke checks against what is deployed
@@ -102,11 +114,14 @@ pub enum Command {
         #[arg(long)]
         no_e2e: bool,
     },
-    /// The end-to-end test, in a namespace of its own
+    /// The end-to-end test of every profile, `dev` in a namespace of its own
     TestE2e {
-        /// Leave the namespace as it is at the end
+        /// Leave the namespaces as they are at the end
         #[arg(long)]
         keep: bool,
+        /// The profiles whose name holds this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
     },
 }
 

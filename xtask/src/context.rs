@@ -1,11 +1,13 @@
 //! What every command is handed: the configuration, the folders, the way to spawn and the way to be seen.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::process::Spawn;
+use crate::stop::Stop;
 use crate::tools::kubectl::Target;
 use crate::ui::Ui;
 
@@ -15,7 +17,7 @@ pub struct Context {
     pub root: PathBuf,
     pub folders: Folders,
     pub spawn: Spawn,
-    pub ui: Ui,
+    pub ui: Arc<Ui>,
     /// Changes to the system are agreed to.
     pub yes: bool,
 }
@@ -68,6 +70,18 @@ pub struct Scope {
 }
 
 impl Context {
+    /// The same for another profile.
+    pub fn of_profile(&self, profile: &str) -> Result<Context> {
+        Ok(Context {
+            config: read_config(&self.root, profile)?,
+            root: self.root.clone(),
+            folders: self.folders.clone(),
+            spawn: self.spawn.clone(),
+            ui: self.ui.clone(),
+            yes: self.yes,
+        })
+    }
+
     /// The cluster and the profile's namespace.
     pub fn target(&self) -> Target {
         self.target_in(&self.config.namespace)
@@ -113,4 +127,28 @@ pub fn proxies() -> Vec<(String, Option<String>)> {
         .filter(|name| std::env::var(name).is_ok_and(|value| !value.is_empty()))
         .map(|name| (name.to_string(), None))
         .collect()
+}
+
+/// Reads xtask.toml with a profile over it.
+pub fn read_config(root: &Path, profile: &str) -> Result<Config> {
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).with_context(|| format!("cannot read {file}"));
+    let over = format!("k8s/profiles/{profile}.toml");
+    if !root.join(&over).exists() {
+        let known = profiles(root).join(", ");
+        let told = format!("there is no profile {profile}: {over} does not exist\nNext: --profile with one of {known}");
+        return Err(Stop::usage(told).into());
+    }
+    let (base_text, over_text) = (read("xtask.toml")?, read(&over)?);
+    let base = config::Source { file: "xtask.toml", text: &base_text };
+    let over = config::Source { file: &over, text: &over_text };
+    Ok(config::read(profile, base, over, &|path| root.join(path).exists())?)
+}
+
+/// The names of all profiles.
+pub fn profiles(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root.join("k8s/profiles")).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".toml")?.to_string())).collect();
+    names.sort();
+    names
 }

@@ -12,6 +12,7 @@ mod explain;
 mod facts;
 mod graph;
 mod http;
+mod lint;
 mod live;
 mod lock;
 mod model;
@@ -27,7 +28,7 @@ mod tunnel;
 mod ui;
 mod validate;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -55,12 +56,13 @@ fn main() -> ExitCode {
         Command::Config { explain } => explain::config(&ctx, *explain),
         Command::Validate { live, rules } => validate::run(&ctx, *live, *rules),
         Command::Tunnel => tunnel::run(&ctx),
+        Command::Lint => lint::run(&ctx, cli.options.profile.as_deref()),
         Command::Status => status::show(&ctx),
         Command::Smoke => pipeline::smoke(&ctx),
         Command::Bootstrap => pipeline::bootstrap(&ctx),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
-        Command::TestE2e { keep } => e2e::run(&ctx, *keep),
+        Command::TestE2e { keep, only } => e2e::run(&ctx, *keep, only.as_deref()),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,7 +79,7 @@ fn context(options: &Options, ui: Ui) -> Result<Context, (Ui, anyhow::Error)> {
     match prepare(options) {
         Ok((config, root, folders, spawn)) => {
             let yes = options.yes || std::env::var("CI").is_ok_and(|value| value == "true");
-            Ok(Context { config, root, folders, spawn, ui, yes })
+            Ok(Context { config, root, folders, spawn, ui: ui.into(), yes })
         }
         Err(error) => Err((ui, error)),
     }
@@ -85,13 +87,19 @@ fn context(options: &Options, ui: Ui) -> Result<Context, (Ui, anyhow::Error)> {
 
 fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn)> {
     let root = root()?;
-    let mut config = read_config(&root, &options.profile)?;
+    let mut config = context::read_config(&root, options.profile())?;
     if let Some(namespace) = &options.namespace {
         if !config::is_name(namespace) {
             let told = format!("--namespace is \"{namespace}\": it must be {}", config::NAME_RULE);
             return Err(Stop::usage(told).into());
         }
         config.move_to(namespace).map_err(|told| Stop::usage(format!("--namespace {namespace}: {told}")))?;
+    }
+    if let Some(file) = &options.overrides {
+        if !file.is_file() {
+            return Err(Stop::usage(format!("--override {}: there is no such file", file.display())).into());
+        }
+        config.overrides = std::path::absolute(file)?;
     }
     if let Some(timeout) = options.timeout {
         config.deadlines.rollout = timeout;
@@ -107,36 +115,6 @@ fn root() -> Result<PathBuf> {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let package = package.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
     Ok(package.parent().context("the package lies in the project's root")?.to_path_buf())
-}
-
-fn read_config(root: &Path, profile: &str) -> Result<config::Config> {
-    let over = format!("k8s/profiles/{profile}.toml");
-    let base_text = read(root, "xtask.toml")?;
-    let over_text = match root.join(&over).exists() {
-        true => read(root, &over)?,
-        false => {
-            let told = format!(
-                "there is no profile {profile}: {over} does not exist\nNext: --profile with one of {}",
-                profiles(root).join(", ")
-            );
-            return Err(Stop::usage(told).into());
-        }
-    };
-    let base = config::Source { file: "xtask.toml", text: &base_text };
-    let over = config::Source { file: &over, text: &over_text };
-    Ok(config::read(profile, base, over, &|path| root.join(path).exists())?)
-}
-
-fn profiles(root: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(root.join("k8s/profiles")).into_iter().flatten().flatten();
-    let mut names: Vec<String> =
-        entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".toml")?.to_string())).collect();
-    names.sort();
-    names
-}
-
-fn read(root: &Path, file: &str) -> Result<String> {
-    std::fs::read_to_string(root.join(file)).with_context(|| format!("cannot read {file}"))
 }
 
 /// Variables by which helm and minikube would turn to another cluster than the one that each call names.

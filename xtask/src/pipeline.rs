@@ -18,7 +18,7 @@ use crate::stages::deploy::{Deployed, Plan};
 use crate::stages::overrides::{self, Overrides};
 use crate::stages::render::Known;
 use crate::stages::verify::Outcome;
-use crate::stages::{build, cluster, deploy, diagnose, load, namespace, rollback, secret, smoke, verify};
+use crate::stages::{addons, build, cluster, deploy, diagnose, load, namespace, rollback, secret, smoke, verify};
 use crate::stop::Stop;
 use crate::tools::{Paths, helm};
 
@@ -144,7 +144,14 @@ pub fn smoke(ctx: &Context) -> Result<()> {
 /// Sees to the cluster, one run at a time: the namespaces of several share it.
 pub fn ensure_cluster(ctx: &Context, ready: &Ready) -> Result<()> {
     let _lock = lock::hold(ctx, "the cluster", LOCK)?;
-    cluster::ensure(ctx, &ready.tools, ready.images.node())
+    let tools = &ready.tools;
+    cluster::ensure(ctx, tools, ready.images.node())?;
+    let absent = addons::absent(ctx, tools, &ready.addons)?;
+    if absent.is_empty() {
+        return Ok(());
+    }
+    load::ensure(ctx, tools, &cluster::nodes(ctx, tools)?, &ready.addons)?;
+    addons::enable(ctx, tools, &absent, &ready.addons)
 }
 
 /// The tools, found and not made; without one, exit 3 says what to do.

@@ -226,6 +226,11 @@ impl Background {
     pub fn has_ended(&self) -> bool {
         !matches!(self.handle.try_wait(), Ok(None))
     }
+
+    /// Ends it as Ctrl-C would, which some take as the end of their work and not as its failure.
+    pub fn interrupt(self) {
+        end(&self.handle, Signal::INT);
+    }
 }
 
 impl Drop for Background {

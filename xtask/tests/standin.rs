@@ -2,6 +2,7 @@
 //! it says and returns when they fail.
 
 mod common;
+mod releases;
 
 use std::path::Path;
 use std::process::Command;
@@ -12,8 +13,8 @@ use serde_json::Value;
 
 const KUBECTL: &str = "--kubeconfig STATE/kubeconfig --context todo --namespace todo";
 const HELM: &str = "--kubeconfig STATE/kubeconfig --kube-context todo --namespace todo";
-const CHART: &str = "CACHE/staging/todo/chart";
-const VALUES: &str = "--values CACHE/staging/todo/values.json";
+const CHART: &str = "CACHE/staging/dev-todo/todo/chart";
+const VALUES: &str = "--values CACHE/staging/dev-todo/todo/values.json";
 const IMPORT: &str = "docker exec --interactive";
 /// A process and its child that go on for longer than any test waits; both are noted.
 const HANG: &str = "echo $$ >>pids; sh -c 'echo $$ >>pids; sleep 120; true'";
@@ -38,7 +39,7 @@ fn up_from_nothing_builds_loads_deploys_and_checks() {
         let tag = format!("{}_TAG", name.to_uppercase());
         format!(
             "docker build --progress plain --file ROOT/docker/{name}.Dockerfile --tag {name}:{tag} --build-arg PORT={port} \
-             --build-arg VERSION={tag} --label todo-chatbot.service={name} --secret id=ca,src=ROOT/ca.crt CACHE/staging/todo/context-{name}"
+             --build-arg VERSION={tag} --label todo-chatbot.service={name} --secret id=ca,src=ROOT/ca.crt CACHE/staging/dev-todo/context-{name}"
         )
     };
     let (backend, frontend) = (build("backend", 8000), build("frontend", 3000));
@@ -104,6 +105,8 @@ fn the_release_follows_the_secret_which_follows_the_namespace() {
         secret,
         format!("helm template todo {CHART} --namespace todo --no-hooks {VALUES}"),
         history.clone(),
+        // The revision to go back to.
+        history.replace("--max 1 ", "--max 10 "),
         format!("helm upgrade todo {CHART} --install --history-max 10 --timeout 60s {HELM} {VALUES}"),
         history,
         format!("helm get manifest todo {HELM}"),
@@ -141,12 +144,12 @@ fn an_image_that_is_gone_from_the_node_is_loaded_again() {
 #[test]
 fn what_was_scaled_by_hand_is_put_right() {
     let project = Project::up();
-    project.write("standin/replicas", "3");
+    project.write("standin/namespaces/todo/workloads/backend/replicas", "3");
     let run = project.run(&["up"]);
     run.assert_ended(0);
     run.assert_says(&["deployment/backend: replicas is 3 instead of 1"]);
     assert_eq!(run.changes(), run.calls_of(&["helm upgrade todo "]));
-    assert_eq!(project.read("standin/replicas").trim(), "1");
+    assert_eq!(project.read("standin/namespaces/todo/workloads/backend/replicas").trim(), "1");
 }
 
 #[test]
@@ -186,15 +189,15 @@ fn no_secret_value_is_told_or_kept() {
 #[test]
 fn a_wrong_configuration_is_told_whole_and_nothing_is_called() {
     let project = Project::new();
-    let wrong = "[services.backend]\nport = 80000\nprot = 1\n[cluster]\ncpus = \"two\"\n[release]\nchart = \"none\"\n";
-    project.write("k8s/profiles/dev.toml", wrong);
+    let wrong = "[services.backend]\nport = 80000\nprot = 1\n[cluster]\ncpus = \"two\"\n[releases.todo]\nchart = \"none\"";
+    project.edit("k8s/profiles/dev.toml", "[releases.todo]\nchart = \"chart\"", wrong);
     let run = project.run(&["up", "--yes"]);
     run.assert_ended(2);
     run.assert_says(&[
-        "k8s/profiles/dev.toml:2:8: services.backend.port is 80000: it must be 1 to 65535",
-        "k8s/profiles/dev.toml:3:8: unknown key `services.backend.prot`: did you mean `port`?",
-        "k8s/profiles/dev.toml:5:8: cluster.cpus is a string: it must be an integer",
-        "k8s/profiles/dev.toml:7:9: release.chart is \"none\", which does not exist",
+        "k8s/profiles/dev.toml:4:8: services.backend.port is 80000: it must be 1 to 65535",
+        "k8s/profiles/dev.toml:5:8: unknown key `services.backend.prot`: did you mean `port`?",
+        "k8s/profiles/dev.toml:7:8: cluster.cpus is a string: it must be an integer",
+        "k8s/profiles/dev.toml:9:9: releases.todo.chart is \"none\", which does not exist",
         "4 mistakes",
     ]);
     assert_eq!(run.calls, [""; 0]);
@@ -407,7 +410,7 @@ fn down_uninstalls_and_keeps_the_data() {
     let run = project.run(&["down"]);
     run.assert_ended(0);
     assert_eq!(run.changes(), [format!("helm uninstall todo --ignore-not-found --wait --timeout 60s {HELM}")]);
-    assert!(project.path("standin/secret").exists());
+    assert!(project.path("standin/secrets/todo/todo-secrets").exists());
 }
 
 #[test]
@@ -464,11 +467,11 @@ fn helms_own_variables_do_not_lead_it_to_another_cluster() {
 #[test]
 fn what_kubectl_says_of_a_secret_it_refused_is_not_told() {
     let project = Project::new();
-    let refuse = "case $input in *Secret*) echo \"error: $input\" >&2; exit 1;; esac; : >namespace";
-    project.answer("kubectl create --filename - ", refuse);
+    let refuse = "case $input in *Secret*) echo \"error: $input\" >&2; exit 1;; esac";
+    project.before("kubectl create --filename - ", refuse);
     let run = project.run(&["up"]);
     run.assert_ended(1);
-    assert!(run.stderr.contains("could not create the Secret"), "{}", run.stderr);
+    assert!(run.stderr.contains("could not write the Secret"), "{}", run.stderr);
     assert!(!run.stderr.contains("stringData"), "{}", run.stderr);
 }
 

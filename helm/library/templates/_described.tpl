@@ -83,11 +83,18 @@ NOTES.txt forwards to it.
 */}}
 {{- define "library.outside" -}}
 {{- $service := index . 1 -}}
-{{- $port := $service.port -}}
+{{- $port := include "library.localPort" $service -}}
 {{- if and $service.service.nodePort (ne $service.service.type "ClusterIP") -}}
 {{- $port = $service.service.nodePort -}}
 {{- end -}}
 http://127.0.0.1:{{ int $port }}
+{{- end -}}
+
+{{/*
+The port of this machine that NOTES.txt forwards to a service: the service's own, unless only root may listen there.
+*/}}
+{{- define "library.localPort" -}}
+{{- int .port | lt 1023 | ternary (int .port) (add .port 8000) -}}
 {{- end -}}
 
 {{/*

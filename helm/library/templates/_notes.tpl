@@ -41,7 +41,7 @@ From within the namespace:
 
 A service on this machine, at http://127.0.0.1:PORT:
 {{- range $name, $service := $described }}
-  kubectl --namespace {{ $.Release.Namespace }} port-forward service/{{ include "library.name" (list $ "service" $name) }} {{ $service.port | int }}:{{ include "library.servicePort" $service }}
+  kubectl --namespace {{ $.Release.Namespace }} port-forward service/{{ include "library.name" (list $ "service" $name) }} {{ include "library.localPort" $service }}:{{ include "library.servicePort" $service }}
 {{- end }}
 {{- if .Values.test.command }}
 

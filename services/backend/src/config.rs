@@ -1,6 +1,7 @@
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use axum::http::{HeaderValue, Uri};
+use jsonwebtoken::Algorithm;
 use kit::env::{Env, comma_list, whole_number};
 use sqlx::postgres::PgConnectOptions;
 
@@ -9,6 +10,46 @@ pub struct Config {
     pub database: PgConnectOptions,
     pub database_max_connections: u32,
     pub cors_origins: Vec<HeaderValue>,
+    pub auth: AuthConfig,
+}
+
+/// Whose requests these are, and how that is known.
+#[derive(Clone, Debug)]
+pub struct AuthConfig {
+    pub mode: AuthMode,
+    /// The `iss` of tokens; a token with another one, or with none, is refused.
+    pub issuer: Option<String>,
+    pub expiration_days: u16,
+}
+
+#[derive(Clone, Debug)]
+pub enum AuthMode {
+    /// There is one user, who needn't sign in.
+    None,
+    /// Tokens are signed and checked with the same secret.
+    Hs256 { secret: Secret, algorithm: Algorithm },
+    /// Tokens are signed with a key made of the secret, and checked with those that are published at the URL.
+    Jwks { secret: Secret, url: Uri },
+}
+
+/// Never shown, not even by a debugging line.
+#[derive(Clone, PartialEq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
 }
 
 pub fn read(env: &mut Env) -> Option<Config> {
@@ -24,11 +65,81 @@ pub fn read(env: &mut Env) -> Option<Config> {
             origins
         });
     }
+    let auth = read_auth(env);
+    // Told to the backend by some deployments. Nothing is asked of it, but a wrong one is a mistake all the same.
+    let mcp = env.optional("MCP_SERVER_URL", (), "http://HOST:PORT", |value| web_address(value).map(drop));
+    mcp?;
     Some(Config {
         database: database?,
         database_max_connections: database_max_connections?,
         cors_origins: cors_origins?,
+        auth: auth?,
     })
+}
+
+#[derive(Clone, Copy)]
+enum Mode {
+    None,
+    Hs256,
+    Jwks,
+}
+
+fn read_auth(env: &mut Env) -> Option<AuthConfig> {
+    const A_SECRET: &str = "32 or more random characters";
+    let mode = env.optional("AUTH_MODE", Mode::None, "none, hs256 or jwks", |value| match value {
+        "none" => Ok(Mode::None),
+        "hs256" => Ok(Mode::Hs256),
+        "jwks" => Ok(Mode::Jwks),
+        _ => Err("is not a mode".to_owned()),
+    });
+    let algorithm = env.optional("JWT_ALGORITHM", Algorithm::HS256, "HS256, HS384 or HS512", |value| match value {
+        "HS256" => Ok(Algorithm::HS256),
+        "HS384" => Ok(Algorithm::HS384),
+        "HS512" => Ok(Algorithm::HS512),
+        _ => Err("is not an algorithm for a shared secret".to_owned()),
+    });
+    let expiration_days = env.optional("JWT_EXPIRATION_DAYS", 7, "days, 1 to 365", |value| whole_number(value, 1, 365));
+    let address = |value: &str| web_address(value).map(|_| Some(value.to_owned()));
+    let url = env.optional("BETTER_AUTH_URL", None, "http://HOST:PORT", address);
+    let issuer = env.optional("BETTER_AUTH_ISSUER", None, "http://HOST:PORT", address);
+    // What a mode doesn't use is not looked at.
+    let mode = match mode? {
+        Mode::None => Some(AuthMode::None),
+        Mode::Hs256 => {
+            let secret = match env.optional("JWT_SECRET", None, A_SECRET, |value| secret(value).map(Some))? {
+                Some(secret) => Some(secret),
+                None => env.required("BETTER_AUTH_SECRET", &format!("{A_SECRET}, or set JWT_SECRET"), secret),
+            };
+            secret.zip(algorithm).map(|(secret, algorithm)| AuthMode::Hs256 { secret, algorithm })
+        }
+        Mode::Jwks => {
+            let secret = env.required("BETTER_AUTH_SECRET", A_SECRET, secret);
+            let url = env.required("BETTER_AUTH_JWKS_URL", "http://HOST:PORT/api/auth/jwks", |value| {
+                web_address(value).and_then(|uri| match uri.scheme_str() {
+                    Some("http") => Ok(uri),
+                    _ => Err("doesn't begin with http://".to_owned()),
+                })
+            });
+            secret.zip(url).map(|(secret, url)| AuthMode::Jwks { secret, url })
+        }
+    };
+    algorithm?;
+    let (url, issuer) = (url?, issuer?);
+    Some(AuthConfig { mode: mode?, issuer: issuer.or(url), expiration_days: expiration_days? })
+}
+
+fn secret(value: &str) -> Result<Secret, String> {
+    // As long as what the weakest of the algorithms makes of it.
+    if value.len() < 32 { Err("is shorter than 32 characters".to_owned()) } else { Ok(Secret::new(value)) }
+}
+
+fn web_address(value: &str) -> Result<Uri, String> {
+    let uri: Uri = value.parse().map_err(|_| "is not a URL".to_owned())?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') => Ok(uri),
+        (Some("http" | "https"), Some(_)) => Err("holds a user, which is not passed on".to_owned()),
+        _ => Err("doesn't begin with http:// or https://".to_owned()),
+    }
 }
 
 fn database_url(value: &str) -> Result<PgConnectOptions, String> {
@@ -107,6 +218,55 @@ mod tests {
         assert_eq!(origins, ["http://a:1", "http://localhost", "http://localhost:3000"]);
         let mistakes = config(&[url, ("FRONTEND_URL", "http://a:1,http://b:2"), ("FRONTEND_ORIGIN", "a")]).unwrap_err();
         assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+    }
+
+    const URL: (&str, &str) = ("DATABASE_URL", "postgres://todo:secret@postgres/todo");
+    const SECRET: &str = "sentinel-0123456789-0123456789-01";
+
+    #[test]
+    fn a_mode_asks_for_what_it_needs() {
+        let auth = |pairs: &[(&str, &str)]| config(&[&[URL], pairs].concat()).map(|config| config.auth);
+        assert!(matches!(auth(&[("JWT_SECRET", "short")]).unwrap().mode, AuthMode::None));
+
+        let hs256 = ("AUTH_MODE", "hs256");
+        let own = auth(&[hs256, ("BETTER_AUTH_SECRET", "short"), ("JWT_SECRET", SECRET), ("JWT_ALGORITHM", "HS384")]);
+        let wanted = Secret::new(SECRET);
+        assert!(
+            matches!(own.unwrap().mode, AuthMode::Hs256 { secret, algorithm: Algorithm::HS384 } if secret == wanted)
+        );
+        let other = auth(&[hs256, ("BETTER_AUTH_SECRET", SECRET), ("JWT_SECRET", "")]).unwrap();
+        assert!(matches!(other.mode, AuthMode::Hs256 { algorithm: Algorithm::HS256, .. }));
+        assert_eq!(other.expiration_days, 7);
+        assert!(auth(&[hs256]).unwrap_err()[0].starts_with("BETTER_AUTH_SECRET is not set; set it to 32"));
+        assert_eq!(auth(&[hs256, ("JWT_SECRET", "sentinel")]).unwrap_err().len(), 1);
+
+        let mistakes = auth(&[("AUTH_MODE", "jwks")]).unwrap_err();
+        let named: Vec<&str> = mistakes.iter().filter_map(|mistake| mistake.split(' ').next()).collect();
+        assert_eq!(named, ["BETTER_AUTH_SECRET", "BETTER_AUTH_JWKS_URL"]);
+        let jwks = [
+            ("AUTH_MODE", "jwks"),
+            ("BETTER_AUTH_SECRET", SECRET),
+            ("BETTER_AUTH_JWKS_URL", "http://frontend:3000/api/auth/jwks"),
+            ("BETTER_AUTH_URL", "http://backend:8000"),
+        ];
+        assert_eq!(auth(&jwks).unwrap().issuer.as_deref(), Some("http://backend:8000"));
+        let issuer = ("BETTER_AUTH_ISSUER", "http://frontend:3000");
+        assert_eq!(auth(&[&jwks[..], &[issuer]].concat()).unwrap().issuer.as_deref(), Some("http://frontend:3000"));
+        assert!(!format!("{:?}", auth(&jwks).unwrap()).contains("sentinel"));
+
+        for (name, value) in [
+            ("AUTH_MODE", "sentinel"),
+            ("JWT_ALGORITHM", "none"),
+            ("JWT_ALGORITHM", "RS256"),
+            ("JWT_EXPIRATION_DAYS", "0"),
+            ("BETTER_AUTH_URL", "sentinel"),
+            ("BETTER_AUTH_ISSUER", "ftp://sentinel"),
+            ("MCP_SERVER_URL", "sentinel:8001"),
+        ] {
+            let mistakes = auth(&[(name, value)]).unwrap_err();
+            assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+            assert!(mistakes[0].starts_with(name) && !mistakes[0].contains("sentinel"), "{mistakes:?}");
+        }
     }
 
     #[test]

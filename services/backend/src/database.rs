@@ -70,7 +70,8 @@ impl Database {
             .map_err(|_| format!("the database can't be reached within {CONNECT_TIMEOUT_MS} ms"))?
             .map_err(|err| format!("the database can't be reached: {err}"))?;
         let mut migrator = sqlx::migrate!();
-        // A newer release may have been here: an upgrade under way, or a rollback. Its schema is a superset of ours.
+        // A newer release may have been here: an upgrade under way, or a rollback. Its schema is a superset of ours, as
+        // each has been since 0002, which gave tasks other ids.
         migrator.set_ignore_missing(true);
         // Not `run`, which can't be awaited in a spawned task with a bare connection. What is dropped is closed.
         let migrated = migrator.run_direct(None, &mut connection, false).await;

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::{StatusCode, request::Parts},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use kit::reply;
@@ -15,12 +15,20 @@ use utoipa::ToSchema;
 pub enum ApiError {
     /// The request can't be read: its path, its query, its JSON.
     BadRequest(String),
+    /// Nobody is signed in, or the token is of no use any more.
+    Unauthorized(&'static str),
     NotFound(&'static str),
+    /// A code, and what stands in the way.
+    Conflict(&'static str, &'static str),
     /// The request is read and asks for what can't be.
     Invalid(String),
     Unavailable(&'static str),
     Database(sqlx::Error),
     Body(StatusCode, String),
+    /// Somebody else, whom the answer depends on, has failed: a status, a code, and why.
+    Upstream(StatusCode, &'static str, String),
+    /// The log has the reason.
+    Internal,
 }
 
 /// The body of every answer that is not a success.
@@ -50,6 +58,13 @@ impl IntoResponse for ApiError {
             Self::NotFound(what) => {
                 reply::error(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
             }
+            Self::Unauthorized(message) => {
+                let mut response = reply::error(StatusCode::UNAUTHORIZED, "unauthorized", message);
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                response
+            }
+            Self::Conflict(code, message) => reply::error(StatusCode::CONFLICT, code, message),
+            Self::Upstream(status, code, message) => reply::error(status, code, message),
             Self::Invalid(message) => reply::error(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message),
             Self::Body(status, message) => reply::error(status, "bad_body", message),
             Self::Unavailable(reason) => reply::error(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", reason),
@@ -60,6 +75,9 @@ impl IntoResponse for ApiError {
             }
             Self::Database(err) => {
                 error!("a query failed: {err}");
+                Self::Internal.into_response()
+            }
+            Self::Internal => {
                 let message = "the request could not be carried out; the log has the reason";
                 reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
             }
@@ -76,6 +94,29 @@ fn is_outage(err: &sqlx::Error) -> bool {
             err.code().is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class)))
         }
         _ => false,
+    }
+}
+
+const LIMIT_DEFAULT: i64 = 100;
+const LIMIT_MAX: i64 = 500;
+
+/// Which part of a list is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    pub limit: i64,
+    pub offset: i64,
+}
+
+impl Page {
+    pub fn of(limit: Option<i64>, offset: Option<i64>) -> Result<Self, ApiError> {
+        let page = Self { limit: limit.unwrap_or(LIMIT_DEFAULT), offset: offset.unwrap_or(0) };
+        if !(1..=LIMIT_MAX).contains(&page.limit) {
+            return Err(ApiError::Invalid(format!("limit is out of range; use 1 to {LIMIT_MAX}")));
+        }
+        if page.offset < 0 {
+            return Err(ApiError::Invalid("offset is negative; use 0 or more".to_owned()));
+        }
+        Ok(page)
     }
 }
 

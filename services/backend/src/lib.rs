@@ -1,10 +1,13 @@
 //! The backend: tasks over HTTP, kept in PostgreSQL. Each resource is a module that exports its router.
 
+mod auth;
 pub mod config;
 pub mod database;
 mod docs;
 mod error;
 mod tasks;
+
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -19,10 +22,13 @@ use kit::{
     serve::{NotReady, Readiness},
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{config::Config, database::Database, error::ApiError};
+use crate::{auth::Auth, config::Config, database::Database, error::ApiError};
 
 pub const SERVICE: Service =
     Service { name: "backend", version: env!("CARGO_PKG_VERSION"), default_port: 8000, health_path: "/health" };
@@ -33,25 +39,49 @@ const BODY_MAX_BYTES: usize = 256 * 1024;
 pub struct Backend {
     pub database: Database,
     pub readiness: Readiness,
+    pub auth: Arc<Auth>,
+}
+
+impl Backend {
+    /// Connects to nothing yet.
+    pub fn open(config: &Config, readiness: Readiness) -> Self {
+        Self { database: Database::open(config), readiness, auth: Arc::new(Auth::open(&config.auth)) }
+    }
 }
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Todo Chatbot backend", description = "Tasks, kept in PostgreSQL."),
-    tags((name = "tasks", description = "What is to be done"))
+    tags((name = "tasks", description = "What is to be done"), (name = "auth", description = "Who is asking")),
+    modifiers(&Bearer),
+    security((), ("bearer" = []))
 )]
 struct Description;
 
+/// Tells that a token may be sent, which only the modes with accounts ask for.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        let bearer =
+            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build());
+        components.add_security_scheme("bearer", bearer);
+    }
+}
+
 /// Opens the pool, has the migrations run beside it, and makes the router: `/health` answers at once.
 pub async fn start(config: Config, readiness: Readiness) -> Router {
-    let database = Database::open(&config);
-    tokio::spawn(database.clone().migrate_until_done());
-    app(Backend { database, readiness }, &config.cors_origins)
+    let backend = Backend::open(&config, readiness);
+    tokio::spawn(backend.database.clone().migrate_until_done());
+    app(backend, &config.cors_origins)
 }
 
 pub fn app(backend: Backend, cors_origins: &[HeaderValue]) -> Router {
-    let (api, openapi) =
-        OpenApiRouter::with_openapi(Description::openapi()).nest("/api/tasks", tasks::router()).split_for_parts();
+    let (api, openapi) = OpenApiRouter::with_openapi(Description::openapi())
+        .nest("/api/auth", auth::router())
+        .nest("/api/tasks", tasks::router())
+        .split_for_parts();
     let api = api
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(middleware::from_fn_with_state(backend.clone(), refuse_before_migrations));

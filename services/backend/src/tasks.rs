@@ -5,28 +5,39 @@ use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     Backend,
-    error::{ApiError, Asked, Body, ErrorBody, Part},
+    auth::Caller,
+    error::{ApiError, Asked, Body, ErrorBody, Page, Part},
 };
 
 const TITLE_MAX_CHARS: usize = 200;
 const DESCRIPTION_MAX_CHARS: usize = 10_000;
-const LIMIT_DEFAULT: i64 = 100;
-const LIMIT_MAX: i64 = 500;
 
 pub fn router() -> OpenApiRouter<Backend> {
     OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(read, update, remove)).routes(routes!(complete))
 }
 
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Priority {
+    Low,
+    #[default]
+    Medium,
+    High,
+}
+
 #[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
-struct Task {
-    id: Uuid,
-    title: String,
-    description: Option<String>,
-    completed: bool,
+pub struct Task {
+    pub id: i32,
+    pub title: String,
+    pub description: Option<String>,
+    pub completed: bool,
+    pub priority: Priority,
+    /// Whose it is; nobody else sees it.
+    user_id: String,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -40,6 +51,9 @@ struct NewTask {
     title: String,
     #[schema(max_length = 10000)]
     description: Option<String>,
+    /// `low`, `medium` or `high`; `medium` unless it is given.
+    #[serde(default)]
+    priority: Priority,
 }
 
 /// What is left out stays as it is.
@@ -53,6 +67,7 @@ struct TaskChange {
     #[schema(value_type = Option<String>, max_length = 10000)]
     description: Option<Option<String>>,
     completed: Option<bool>,
+    priority: Option<Priority>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -72,19 +87,16 @@ struct Listing {
     (status = 201, description = "The task", body = Task),
     (status = 400, description = "Not JSON", body = ErrorBody),
     (status = 422, description = "A field is missing, unknown or too long", body = ErrorBody),
+    (status = 401, description = "Nobody is signed in", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
 async fn create(
     State(backend): State<Backend>,
+    caller: Caller,
     Body(new): Body<NewTask>,
 ) -> Result<(StatusCode, Json<Task>), ApiError> {
-    let title = valid_title(&new.title)?;
-    let description = new.description.as_deref().map(valid_description).transpose()?;
-    let task = sqlx::query_as("INSERT INTO tasks (title, description) VALUES ($1, $2) RETURNING *")
-        .bind(title)
-        .bind(description)
-        .fetch_one(&backend.database.pool)
-        .await?;
+    let description = new.description.as_deref();
+    let task = store::add(&backend.database.pool, &caller.user_id, &new.title, description, new.priority).await?;
     Ok((StatusCode::CREATED, Json(task)))
 }
 
@@ -93,57 +105,53 @@ async fn create(
     (status = 200, description = "The tasks", body = Vec<Task>),
     (status = 400, description = "The query can't be read", body = ErrorBody),
     (status = 422, description = "The limit or the offset is out of range", body = ErrorBody),
+    (status = 401, description = "Nobody is signed in", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
-async fn list(State(backend): State<Backend>, Asked(listing): Asked<Listing>) -> Result<Json<Vec<Task>>, ApiError> {
-    let limit = listing.limit.unwrap_or(LIMIT_DEFAULT);
-    let offset = listing.offset.unwrap_or(0);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(ApiError::Invalid(format!("limit is out of range; use 1 to {LIMIT_MAX}")));
-    }
-    if offset < 0 {
-        return Err(ApiError::Invalid("offset is negative; use 0 or more".to_owned()));
-    }
-    let tasks = sqlx::query_as(
-        "SELECT * FROM tasks WHERE $1::boolean IS NULL OR completed = $1
-         ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3",
-    )
-    .bind(listing.completed)
-    .bind(limit)
-    .bind(offset)
-    .fetch_all(&backend.database.pool)
-    .await?;
-    Ok(Json(tasks))
+async fn list(
+    State(backend): State<Backend>,
+    caller: Caller,
+    Asked(listing): Asked<Listing>,
+) -> Result<Json<Vec<Task>>, ApiError> {
+    let page = Page::of(listing.limit, listing.offset)?;
+    Ok(Json(store::list(&backend.database.pool, &caller.user_id, listing.completed, page).await?))
 }
 
 /// Read a task
-#[utoipa::path(get, path = "/{id}", tag = "tasks", params(("id" = Uuid, Path)), responses(
+#[utoipa::path(get, path = "/{id}", tag = "tasks", params(("id" = i32, Path)), responses(
     (status = 200, description = "The task", body = Task),
-    (status = 400, description = "The id is not a UUID", body = ErrorBody),
+    (status = 400, description = "The id is not a number", body = ErrorBody),
     (status = 404, description = "There is no such task", body = ErrorBody),
+    (status = 401, description = "Nobody is signed in", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
-async fn read(State(backend): State<Backend>, Part(id): Part<Uuid>) -> Result<Json<Task>, ApiError> {
-    let task =
-        sqlx::query_as("SELECT * FROM tasks WHERE id = $1").bind(id).fetch_optional(&backend.database.pool).await?;
-    found(task)
+async fn read(State(backend): State<Backend>, caller: Caller, Part(id): Part<i32>) -> Result<Json<Task>, ApiError> {
+    let task = sqlx::query_as("SELECT * FROM tasks WHERE id = $1 AND user_id = $2")
+        .bind(id)
+        .bind(caller.user_id)
+        .fetch_optional(&backend.database.pool)
+        .await?;
+    found(task).map(Json)
 }
 
 /// Change a task
-#[utoipa::path(patch, path = "/{id}", tag = "tasks", params(("id" = Uuid, Path)), request_body = TaskChange, responses(
+#[utoipa::path(patch, path = "/{id}", tag = "tasks", params(("id" = i32, Path)), request_body = TaskChange, responses(
     (status = 200, description = "The task as it is now", body = Task),
-    (status = 400, description = "Not JSON, or the id is not a UUID", body = ErrorBody),
+    (status = 400, description = "Not JSON, or the id is not a number", body = ErrorBody),
     (status = 404, description = "There is no such task", body = ErrorBody),
     (status = 422, description = "No field is given, or one is unknown or too long", body = ErrorBody),
+    (status = 401, description = "Nobody is signed in", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
 async fn update(
     State(backend): State<Backend>,
-    Part(id): Part<Uuid>,
+    caller: Caller,
+    Part(id): Part<i32>,
     Body(change): Body<TaskChange>,
 ) -> Result<Json<Task>, ApiError> {
-    if change.title.is_none() && change.description.is_none() && change.completed.is_none() {
-        return Err(ApiError::Invalid("nothing to change; give title, description or completed".to_owned()));
+    let TaskChange { title, description, completed, priority } = &change;
+    if title.is_none() && description.is_none() && completed.is_none() && priority.is_none() {
+        return Err(ApiError::Invalid("nothing to change; give title, description, completed or priority".to_owned()));
     }
     let title = change.title.as_deref().map(valid_title).transpose()?;
     let describes = change.description.is_some();
@@ -152,53 +160,101 @@ async fn update(
     let task = sqlx::query_as(
         "UPDATE tasks SET title = coalesce($2, title),
              description = CASE WHEN $3 THEN $4 ELSE description END,
-             completed = coalesce($5, completed), updated_at = now()
-         WHERE id = $1 RETURNING *",
+             completed = coalesce($5, completed), priority = coalesce($6, priority), updated_at = now()
+         WHERE id = $1 AND user_id = $7 RETURNING *",
     )
     .bind(id)
     .bind(title)
     .bind(describes)
     .bind(description)
     .bind(change.completed)
+    .bind(change.priority)
+    .bind(caller.user_id)
     .fetch_optional(&backend.database.pool)
     .await?;
-    found(task)
+    found(task).map(Json)
 }
 
 /// Complete a task
 ///
 /// Completing one that is completed changes nothing.
-#[utoipa::path(post, path = "/{id}/complete", tag = "tasks", params(("id" = Uuid, Path)), responses(
+#[utoipa::path(post, path = "/{id}/complete", tag = "tasks", params(("id" = i32, Path)), responses(
     (status = 200, description = "The task as it is now", body = Task),
-    (status = 400, description = "The id is not a UUID", body = ErrorBody),
+    (status = 400, description = "The id is not a number", body = ErrorBody),
     (status = 404, description = "There is no such task", body = ErrorBody),
+    (status = 401, description = "Nobody is signed in", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
-async fn complete(State(backend): State<Backend>, Part(id): Part<Uuid>) -> Result<Json<Task>, ApiError> {
-    let task = sqlx::query_as(
-        "UPDATE tasks SET updated_at = CASE WHEN completed THEN updated_at ELSE now() END, completed = true
-         WHERE id = $1 RETURNING *",
-    )
-    .bind(id)
-    .fetch_optional(&backend.database.pool)
-    .await?;
-    found(task)
+async fn complete(State(backend): State<Backend>, caller: Caller, Part(id): Part<i32>) -> Result<Json<Task>, ApiError> {
+    store::complete(&backend.database.pool, &caller.user_id, id).await.map(Json)
 }
 
 /// Delete a task
-#[utoipa::path(delete, path = "/{id}", tag = "tasks", params(("id" = Uuid, Path)), responses(
+#[utoipa::path(delete, path = "/{id}", tag = "tasks", params(("id" = i32, Path)), responses(
     (status = 204, description = "It is gone"),
-    (status = 400, description = "The id is not a UUID", body = ErrorBody),
+    (status = 400, description = "The id is not a number", body = ErrorBody),
     (status = 404, description = "There is no such task", body = ErrorBody),
+    (status = 401, description = "Nobody is signed in", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
-async fn remove(State(backend): State<Backend>, Part(id): Part<Uuid>) -> Result<StatusCode, ApiError> {
-    let done = sqlx::query("DELETE FROM tasks WHERE id = $1").bind(id).execute(&backend.database.pool).await?;
-    if done.rows_affected() == 0 { Err(ApiError::NotFound("task")) } else { Ok(StatusCode::NO_CONTENT) }
+async fn remove(State(backend): State<Backend>, caller: Caller, Part(id): Part<i32>) -> Result<StatusCode, ApiError> {
+    store::remove(&backend.database.pool, &caller.user_id, id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-fn found(task: Option<Task>) -> Result<Json<Task>, ApiError> {
-    task.map(Json).ok_or(ApiError::NotFound("task"))
+/// What the API and the assistant both do to a user's tasks.
+pub mod store {
+    use sqlx::PgPool;
+
+    use super::{Page, Priority, Task, found, valid_description, valid_title};
+    use crate::error::ApiError;
+
+    pub async fn add(
+        pool: &PgPool,
+        user_id: &str,
+        title: &str,
+        description: Option<&str>,
+        priority: Priority,
+    ) -> Result<Task, ApiError> {
+        let title = valid_title(title)?;
+        let description = description.map(valid_description).transpose()?;
+        let task = sqlx::query_as(
+            "INSERT INTO tasks (title, description, priority, user_id) VALUES ($1, $2, $3, $4) RETURNING *",
+        );
+        Ok(task.bind(title).bind(description).bind(priority).bind(user_id).fetch_one(pool).await?)
+    }
+
+    /// Newest first.
+    pub async fn list(
+        pool: &PgPool,
+        user_id: &str,
+        completed: Option<bool>,
+        page: Page,
+    ) -> Result<Vec<Task>, ApiError> {
+        let tasks = sqlx::query_as(
+            "SELECT * FROM tasks WHERE user_id = $1 AND ($2::boolean IS NULL OR completed = $2)
+             ORDER BY created_at DESC, id DESC LIMIT $3 OFFSET $4",
+        );
+        Ok(tasks.bind(user_id).bind(completed).bind(page.limit).bind(page.offset).fetch_all(pool).await?)
+    }
+
+    pub async fn complete(pool: &PgPool, user_id: &str, id: i32) -> Result<Task, ApiError> {
+        let task = sqlx::query_as(
+            "UPDATE tasks SET updated_at = CASE WHEN completed THEN updated_at ELSE now() END, completed = true
+             WHERE id = $1 AND user_id = $2 RETURNING *",
+        );
+        found(task.bind(id).bind(user_id).fetch_optional(pool).await?)
+    }
+
+    /// Returns what is gone.
+    pub async fn remove(pool: &PgPool, user_id: &str, id: i32) -> Result<Task, ApiError> {
+        let task = sqlx::query_as("DELETE FROM tasks WHERE id = $1 AND user_id = $2 RETURNING *");
+        found(task.bind(id).bind(user_id).fetch_optional(pool).await?)
+    }
+}
+
+fn found(task: Option<Task>) -> Result<Task, ApiError> {
+    task.ok_or(ApiError::NotFound("task"))
 }
 
 fn valid_title(title: &str) -> Result<&str, ApiError> {

@@ -1,68 +1,17 @@
-//! The API over a real PostgreSQL. Each test has a database of its own, which is dropped afterwards.
+//! The API over a real PostgreSQL.
 
-use std::{future::Future, str::FromStr};
+mod common;
 
 use axum::{
-    Router,
     body::Body,
     http::{Method, Request, StatusCode, header},
 };
-use backend::{Backend, config::Config, database::Database};
-use http_body_util::BodyExt;
-use kit::serve::Readiness;
+use backend::database::Database;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, PgConnection};
 use tower::ServiceExt;
 
-async fn with_database<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Config) -> F) {
-    let url = std::env::var("TEST_DATABASE_URL")
-        .expect("TEST_DATABASE_URL names a database whose user may create others; cargo xtask test provides it");
-    let options = PgConnectOptions::from_str(&url).unwrap();
-    let mut admin = PgConnection::connect_with(&options).await.unwrap();
-    let name: String = sqlx::query_scalar("SELECT 'test_' || replace(gen_random_uuid()::text, '-', '')")
-        .fetch_one(&mut admin)
-        .await
-        .unwrap();
-    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
-    let config = Config { database: options.database(&name), database_max_connections: 4, cors_origins: Vec::new() };
-    // A task of its own, so that the database is dropped also when the test fails.
-    let outcome = tokio::spawn(test(config)).await;
-    sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).execute(&mut admin).await.unwrap();
-    if let Err(failure) = outcome {
-        std::panic::resume_unwind(failure.into_panic());
-    }
-}
-
-async fn migrated(config: &Config) -> (Database, Router) {
-    let database = Database::open(config);
-    database.migrate().await.unwrap();
-    let backend = Backend { database: database.clone(), readiness: Readiness::default() };
-    (database, backend::app(backend, &[]))
-}
-
-async fn send(app: &Router, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-    let request = Request::builder().method(method).uri(path);
-    let request = match body {
-        Some(body) => request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string())),
-        None => request.body(Body::empty()),
-    };
-    let response = app.clone().oneshot(request.unwrap()).await.unwrap();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() })
-}
-
-async fn create(app: &Router, title: &str) -> String {
-    let (status, task) = send(app, Method::POST, "/api/tasks", Some(json!({"title": title}))).await;
-    assert_eq!(status, StatusCode::CREATED, "{task}");
-    task["id"].as_str().unwrap().to_owned()
-}
-
-async fn titles(app: &Router, query: &str) -> Vec<String> {
-    let (status, tasks) = send(app, Method::GET, &format!("/api/tasks{query}"), None).await;
-    assert_eq!(status, StatusCode::OK, "{tasks}");
-    tasks.as_array().unwrap().iter().map(|task| task["title"].as_str().unwrap().to_owned()).collect()
-}
+use common::{create, migrated, send, titles, with_database};
 
 #[tokio::test]
 #[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
@@ -76,9 +25,10 @@ async fn a_task_lives_and_goes() {
         assert_eq!(status, StatusCode::CREATED);
         assert_eq!(task["title"], "buy milk");
         assert_eq!((&task["description"], &task["completed"]), (&json!("two"), &json!(false)));
+        assert_eq!((&task["priority"], &task["user_id"]), (&json!("medium"), &json!("local")));
         assert_eq!(task["created_at"], task["updated_at"]);
         assert!(task["created_at"].as_str().unwrap().ends_with('Z'), "{task}");
-        let path = format!("/api/tasks/{}", task["id"].as_str().unwrap());
+        let path = format!("/api/tasks/{}", task["id"].as_i64().unwrap());
 
         assert_eq!(send(&app, Method::GET, &path, None).await, (StatusCode::OK, task.clone()));
 
@@ -90,6 +40,9 @@ async fn a_task_lives_and_goes() {
 
         let (_, changed) = send(&app, Method::PATCH, &path, Some(json!({"description": null}))).await;
         assert_eq!((&changed["title"], &changed["description"]), (&json!("buy oat milk"), &Value::Null));
+
+        let (_, changed) = send(&app, Method::PATCH, &path, Some(json!({"priority": "high"}))).await;
+        assert_eq!((&changed["title"], &changed["priority"]), (&json!("buy oat milk"), &json!("high")));
 
         let (status, done) = send(&app, Method::POST, &format!("{path}/complete"), None).await;
         assert_eq!((status, &done["completed"]), (StatusCode::OK, &json!(true)));
@@ -143,17 +96,20 @@ async fn what_can_not_be_is_refused() {
             (Method::POST, "/api/tasks", json!({"title": long}), 422),
             (Method::POST, "/api/tasks", json!({"title": "nul\0"}), 422),
             (Method::POST, "/api/tasks", json!({"title": "x", "description": "nul\0"}), 422),
-            (Method::POST, "/api/tasks", json!({"title": "x", "owner": "me"}), 422),
+            (Method::POST, "/api/tasks", json!({"title": "x", "user_id": "me"}), 422),
+            (Method::POST, "/api/tasks", json!({"title": "x", "priority": "urgent"}), 422),
             (Method::PATCH, path.as_str(), json!({}), 422),
             (Method::PATCH, path.as_str(), json!({"title": ""}), 422),
-            (Method::PATCH, "/api/tasks/1", json!({"title": "x"}), 400),
+            (Method::PATCH, "/api/tasks/one", json!({"title": "x"}), 400),
         ] {
             let (status, answer) = send(&app, method, path, Some(body.clone())).await;
             assert_eq!(status.as_u16(), wanted, "{body}: {answer}");
             assert!(answer["error"]["message"].is_string(), "{answer}");
         }
         for (path, wanted) in [
-            ("/api/tasks/1", 400),
+            ("/api/tasks/one", 400),
+            ("/api/tasks/99999999999", 400),
+            ("/api/tasks/-1", 404),
             ("/api/tasks?completed=maybe", 400),
             ("/api/tasks?order=title", 400),
             ("/api/tasks?limit=0", 422),
@@ -184,6 +140,105 @@ async fn replicas_that_start_together_migrate_once() {
             .collect();
         for replica in replicas {
             replica.await.unwrap().unwrap();
+        }
+    })
+    .await;
+}
+
+/// The tasks of a release that knew neither numbers nor users.
+#[tokio::test]
+#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
+async fn old_rows_are_kept() {
+    with_database(async |config| {
+        let mut connection = PgConnection::connect_with(&config.database).await.unwrap();
+        let mut first = sqlx::migrate!();
+        first.migrations.to_mut().retain(|migration| migration.version == 1);
+        first.run_direct(None, &mut connection, false).await.unwrap();
+        sqlx::raw_sql(
+            "INSERT INTO tasks (title, description, completed, created_at) VALUES
+                 ('second', NULL, true, '2024-02-02'), ('first', 'old', false, '2024-01-01')",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+
+        let (_, app) = migrated(&config).await;
+        let (_, tasks) = send(&app, Method::GET, "/api/tasks", None).await;
+        let kept: Vec<String> = tasks
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|task| {
+                let part = |name: &str| task[name].to_string();
+                ["id", "title", "description", "completed", "priority", "user_id", "created_at"].map(part).join(" ")
+            })
+            .collect();
+        assert_eq!(
+            kept,
+            [
+                r#"2 "second" null true "medium" "local" "2024-02-02T00:00:00Z""#,
+                r#"1 "first" "old" false "medium" "local" "2024-01-01T00:00:00Z""#,
+            ]
+        );
+        assert_eq!(create(&app, "third").await, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
+async fn the_tables_have_what_others_expect_of_them() {
+    with_database(async |config| {
+        let (database, _) = migrated(&config).await;
+        let pool = &database.pool;
+        let columns: Vec<String> = sqlx::query_scalar(
+            "SELECT table_name || ': ' || string_agg(column_name || ' ' || data_type, ', ' ORDER BY column_name)
+             FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'
+             GROUP BY table_name ORDER BY table_name",
+        )
+        .fetch_all(pool)
+        .await
+        .unwrap();
+        let time = "timestamp with time zone";
+        assert_eq!(
+            columns,
+            [
+                format!("agent_state: conversation_id integer, state jsonb, updated_at {time}"),
+                format!("chat_messages: content text, created_at {time}, id integer, role text, session_id integer"),
+                format!("chat_sessions: created_at {time}, id integer, user_id text"),
+                format!("conversations: created_at {time}, id integer, user_id text"),
+                format!("messages: content text, conversation_id integer, created_at {time}, id integer, role text"),
+                format!("sessions: created_at {time}, expires_at {time}, id text, user_id text"),
+                format!(
+                    "tasks: completed boolean, created_at {time}, description text, id integer, priority text, \
+                     title text, updated_at {time}, user_id text"
+                ),
+                format!(
+                    "users: created_at {time}, email text, id text, name text, password_hash text, updated_at {time}"
+                ),
+            ]
+        );
+        // The views are written through, and hold what is written to what the tables allow.
+        let id: i32 = sqlx::query_scalar("INSERT INTO chat_sessions (user_id) VALUES ('local') RETURNING id")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+        for (role, content, is_taken) in
+            [("user", "hello", true), ("assistant", "hello", true), ("system", "hello", false), ("user", "", false)]
+        {
+            let written = sqlx::query("INSERT INTO chat_messages (session_id, role, content) VALUES ($1, $2, $3)");
+            let written = written.bind(id).bind(role).bind(content).execute(pool).await;
+            assert_eq!(written.is_ok(), is_taken, "{role}: {content}");
+        }
+        sqlx::query("DELETE FROM chat_sessions WHERE id = $1").bind(id).execute(pool).await.unwrap();
+        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM messages").fetch_one(pool).await.unwrap();
+        assert_eq!(left, 0, "messages go with their conversation");
+        for wrong in [
+            "INSERT INTO tasks (title, user_id, priority) VALUES ('x', 'local', 'urgent')",
+            "INSERT INTO tasks (title) VALUES ('x')",
+            "INSERT INTO tasks (id, title, user_id) VALUES (1, 'x', 'local')",
+        ] {
+            assert!(sqlx::query(wrong).execute(pool).await.is_err(), "{wrong}");
         }
     })
     .await;

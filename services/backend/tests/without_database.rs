@@ -1,5 +1,7 @@
 //! What the backend answers when there is no database, and what its binary says about its configuration.
 
+mod common;
+
 use std::process::{Command, Output};
 
 use axum::{
@@ -7,22 +9,20 @@ use axum::{
     body::Body,
     http::{HeaderValue, Request, StatusCode, header},
 };
-use backend::{Backend, config::Config, database::Database};
+use backend::{Backend, database::Database};
 use http_body_util::BodyExt;
 use kit::serve::Readiness;
 use serde_json::Value;
 use tower::ServiceExt;
 
+use common::config;
+
 /// Nothing listens on port 1, and nothing that is not root could.
 const NO_DATABASE: &str = "postgres://todo:sentinel@127.0.0.1:1/todo";
 
 fn app(readiness: Readiness) -> Router {
-    let config =
-        Config { database: NO_DATABASE.parse().unwrap(), database_max_connections: 1, cors_origins: Vec::new() };
-    backend::app(
-        Backend { database: Database::open(&config), readiness },
-        &[HeaderValue::from_static("http://page:3000")],
-    )
+    let config = config(NO_DATABASE.parse().unwrap());
+    backend::app(Backend::open(&config, readiness), &[HeaderValue::from_static("http://page:3000")])
 }
 
 async fn get(path: &str) -> (StatusCode, String) {
@@ -65,16 +65,14 @@ async fn not_ready_when_stopping() {
 
 #[tokio::test]
 async fn a_migration_that_fails_tells_why_and_no_password() {
-    let config =
-        Config { database: NO_DATABASE.parse().unwrap(), database_max_connections: 1, cors_origins: Vec::new() };
-    let reason = Database::open(&config).migrate().await.unwrap_err();
+    let reason = Database::open(&config(NO_DATABASE.parse().unwrap())).migrate().await.unwrap_err();
     assert!(reason.contains("the database can't be reached") && reason.contains("refused"), "{reason}");
     assert!(!reason.contains("sentinel"), "{reason}");
 }
 
 #[tokio::test]
 async fn tasks_are_unavailable_before_the_migrations() {
-    for path in ["/api/tasks", "/api/tasks/00000000-0000-0000-0000-000000000000"] {
+    for path in ["/api/tasks", "/api/tasks/1"] {
         let (status, body) = get(path).await;
         assert_eq!((status, code(&body).as_str()), (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"));
         assert!(body.contains("not ready yet"), "{body}");
@@ -104,10 +102,16 @@ async fn the_description_names_every_operation() {
     assert_eq!(
         operations,
         [
+            "delete /api/auth/user",
             "delete /api/tasks/{id}",
+            "get /api/auth/jwks",
+            "get /api/auth/session",
             "get /api/tasks",
             "get /api/tasks/{id}",
             "patch /api/tasks/{id}",
+            "post /api/auth/sign-in",
+            "post /api/auth/sign-out",
+            "post /api/auth/sign-up",
             "post /api/tasks",
             "post /api/tasks/{id}/complete",
         ]

@@ -2,19 +2,18 @@
 
 use axum::{
     body::Body,
-    http::{Method, Request, uri::PathAndQuery},
+    http::{Method, Request, header::AUTHORIZATION, request::Parts, uri::PathAndQuery},
 };
 use kit::client::{self, BaseUrl, Client};
 use rmcp::{
     ServerHandler,
-    handler::server::wrapper::Parameters,
+    handler::server::{tool::Extension, wrapper::Parameters},
     model::{CallToolResult, ContentBlock, Implementation, ServerCapabilities, ServerConfig},
     schemars::{self, JsonSchema},
     tool, tool_handler, tool_router,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 const BACKEND_TIMEOUT_MS: u64 = 15_000;
 /// The most that the backend lists at once.
@@ -33,6 +32,16 @@ struct NewTask {
     title: String,
     /// More about it, if there is more to say
     description: Option<String>,
+    /// low, medium or high; medium if it is left out
+    priority: Option<Priority>,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Priority {
+    Low,
+    Medium,
+    High,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -45,8 +54,8 @@ struct Listing {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TaskId {
-    /// The task's id, a UUID as list_tasks shows it
-    id: String,
+    /// The task's id, a number as list_tasks shows it
+    id: i32,
 }
 
 #[tool_router]
@@ -56,15 +65,26 @@ impl Tools {
     }
 
     #[tool(description = "Add a task", annotations(destructive_hint = false, open_world_hint = false))]
-    async fn add_task(&self, Parameters(task): Parameters<NewTask>) -> CallToolResult {
-        let body = json!({"title": task.title, "description": task.description});
-        result(self.call(Method::POST, "", Some(&body)).await)
+    async fn add_task(
+        &self,
+        Extension(caller): Extension<Parts>,
+        Parameters(task): Parameters<NewTask>,
+    ) -> CallToolResult {
+        let mut body = json!({"title": task.title, "description": task.description});
+        if let Some(priority) = task.priority {
+            body["priority"] = json!(priority);
+        }
+        result(self.call(&caller, Method::POST, "", Some(&body)).await)
     }
 
     #[tool(description = "List tasks, newest first", annotations(read_only_hint = true, open_world_hint = false))]
-    async fn list_tasks(&self, Parameters(listing): Parameters<Listing>) -> CallToolResult {
+    async fn list_tasks(
+        &self,
+        Extension(caller): Extension<Parts>,
+        Parameters(listing): Parameters<Listing>,
+    ) -> CallToolResult {
         let filter = listing.completed.map(|completed| format!("&completed={completed}")).unwrap_or_default();
-        let tasks = self.call(Method::GET, &format!("?limit={LIST_LIMIT}{filter}"), None).await;
+        let tasks = self.call(&caller, Method::GET, &format!("?limit={LIST_LIMIT}{filter}"), None).await;
         // A result's structure is an object; and a list that was cut says so.
         result(tasks.map(|tasks| {
             let cut = tasks.as_array().is_some_and(|tasks| tasks.len() == LIST_LIMIT);
@@ -76,31 +96,32 @@ impl Tools {
         description = "Complete a task",
         annotations(destructive_hint = false, idempotent_hint = true, open_world_hint = false)
     )]
-    async fn complete_task(&self, Parameters(TaskId { id }): Parameters<TaskId>) -> CallToolResult {
-        let outcome = match parse_id(&id) {
-            Ok(id) => self.call(Method::POST, &format!("/{id}/complete"), None).await,
-            Err(reason) => Err(reason),
-        };
-        result(outcome)
+    async fn complete_task(
+        &self,
+        Extension(caller): Extension<Parts>,
+        Parameters(TaskId { id }): Parameters<TaskId>,
+    ) -> CallToolResult {
+        result(self.call(&caller, Method::POST, &format!("/{id}/complete"), None).await)
     }
 
     #[tool(
         description = "Delete a task for good",
         annotations(destructive_hint = true, idempotent_hint = true, open_world_hint = false)
     )]
-    async fn delete_task(&self, Parameters(TaskId { id }): Parameters<TaskId>) -> CallToolResult {
-        let outcome = match parse_id(&id) {
-            Ok(id) => self.call(Method::DELETE, &format!("/{id}"), None).await.map(|_| json!({"deleted": id})),
-            Err(reason) => Err(reason),
-        };
-        result(outcome)
+    async fn delete_task(
+        &self,
+        Extension(caller): Extension<Parts>,
+        Parameters(TaskId { id }): Parameters<TaskId>,
+    ) -> CallToolResult {
+        let outcome = self.call(&caller, Method::DELETE, &format!("/{id}"), None).await;
+        result(outcome.map(|_| json!({"deleted": id})))
     }
 
-    /// `rest` is what follows `/api/tasks`, percent-encoded.
-    async fn call(&self, method: Method, rest: &str, body: Option<&Value>) -> Result<Value, String> {
+    /// `rest` is what follows `/api/tasks`, percent-encoded. The backend decides by the caller's own token what he may do.
+    async fn call(&self, caller: &Parts, method: Method, rest: &str, body: Option<&Value>) -> Result<Value, String> {
         let path: PathAndQuery = format!("/api/tasks{rest}").parse().map_err(|err| format!("not a path: {err}"))?;
         let uri = self.backend_url.join(&path);
-        let request = match body {
+        let mut request = match body {
             Some(body) => client::json_request(method, uri, body),
             None => {
                 let mut request = Request::new(Body::empty());
@@ -109,6 +130,9 @@ impl Tools {
                 request
             }
         };
+        if let Some(authorization) = caller.headers.get(AUTHORIZATION) {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
         let answer = client::send(&self.client, request, BACKEND_TIMEOUT_MS).await.map_err(|reason| {
             tracing::warn!("the backend can't be reached: {reason}");
             "the backend can't be reached; try again in a moment".to_owned()
@@ -129,10 +153,6 @@ impl ServerHandler for Tools {
             .with_server_info(Implementation::new("todo-chatbot", env!("CARGO_PKG_VERSION")))
             .with_instructions("The user's tasks. List them before completing or deleting one: both need its id.")
     }
-}
-
-fn parse_id(id: &str) -> Result<Uuid, String> {
-    id.trim().parse().map_err(|_| format!("«{id}» is not a task's id; list_tasks shows them"))
 }
 
 fn result(outcome: Result<Value, String>) -> CallToolResult {

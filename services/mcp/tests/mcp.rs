@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
-const ID: &str = "6a1d7a52-5b9b-4c2c-9f55-0d3f4f1f2b10";
+const ID: i32 = 7;
 
 /// What the stand-in backend was asked: method, path with query, body.
 type Asked = Arc<Mutex<Vec<(String, String, String)>>>;
@@ -111,6 +111,13 @@ async fn each_tool_asks_the_backend_for_one_thing() {
             task.clone(),
         ),
         (
+            "add_task",
+            json!({"title": "milk", "priority": "high"}),
+            (201, task.clone()),
+            ("POST", "/api/tasks".to_owned(), r#"{"description":null,"priority":"high","title":"milk"}"#),
+            task.clone(),
+        ),
+        (
             "list_tasks",
             json!({}),
             (200, list.clone()),
@@ -149,6 +156,23 @@ async fn each_tool_asks_the_backend_for_one_thing() {
 }
 
 #[tokio::test]
+async fn the_callers_own_token_is_passed_on() {
+    let echo = Router::new().fallback(async |headers: HeaderMap| {
+        Json(json!({"authorization": headers.get("authorization").map(|value| value.to_str().unwrap())}))
+    });
+    let server = spawn(app(spawn(echo).await, &[])).await;
+    let body = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "complete_task", "arguments": {"id": ID}},
+    });
+    for token in [Some("Bearer the.callers.own"), None] {
+        let headers: Vec<(&str, &str)> = token.iter().map(|token| ("authorization", *token)).collect();
+        let (_, _, answer) = post(server, body.clone(), &headers).await;
+        assert_eq!(answer["result"]["structuredContent"], json!({"authorization": token}), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn what_the_backend_refuses_is_told_to_the_caller() {
     let refusal = json!({"error": {"code": "not_found", "message": "there is no such task"}});
     let (server, _) = server(404, refusal).await;
@@ -160,9 +184,9 @@ async fn what_the_backend_refuses_is_told_to_the_caller() {
 #[tokio::test]
 async fn an_id_is_never_a_path() {
     let (server, asked) = server(200, json!({})).await;
-    for id in ["../health", "", "1", &format!("{ID}/complete")] {
+    for id in [json!("../health"), json!(""), json!("7/complete"), json!(1.5), json!(null), json!(99999999999_i64)] {
         let answer = call(server, "delete_task", json!({"id": id})).await;
-        assert_eq!(answer["result"]["isError"], true, "{id}: {answer}");
+        assert!(answer["result"]["isError"] == true || answer["error"].is_object(), "{id}: {answer}");
     }
     assert!(asked.lock().unwrap().is_empty());
 }

@@ -71,6 +71,8 @@ pub struct Cluster {
     pub memory_mb: u64,
     pub disk_free_mb: u64,
     pub node_ports: NodePorts,
+    /// Addons of minikube's that must serve, under minikube's names for them.
+    pub addons: Vec<String>,
 }
 
 /// The node ports that are published on 127.0.0.1, both ends included.
@@ -233,6 +235,8 @@ pub struct Mirrors {
     pub modules: BTreeMap<String, Module>,
     /// The name that the cluster asks for, to the target of `k8s/node/control-plane.Dockerfile`.
     pub images: BTreeMap<String, String>,
+    /// An addon that can be built, to minikube's name for its image. Module and Dockerfile target are named as the addon.
+    pub addons: BTreeMap<String, String>,
 }
 
 /// A folder of `k8s/node/go` and what is built from it.
@@ -522,6 +526,7 @@ fn cluster(r: &Reader) -> Cluster {
             }
             range
         }),
+        addons: r.optional("addons").unwrap_or_default(),
     }
 }
 
@@ -670,6 +675,7 @@ fn mirrors(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Mirrors {
             }
         }),
         images: r.required("images"),
+        addons: r.optional("addons").unwrap_or_default(),
     }
 }
 
@@ -758,6 +764,14 @@ mod tests {
         let config = read_with(BASE, "[services.backend]\nport = 8080\n").unwrap();
         assert_eq!(config.services["backend"].port, 8080);
         assert_eq!(config.services["backend"].image, "todo-chatbot-backend");
+    }
+
+    #[test]
+    fn a_profiles_waivers_come_beside_those_that_hold_everywhere() {
+        let waiver = |code: &str| format!("[[waivers]]\ncode = \"{code}\"\nreason = \"because\"\n");
+        let config = read_with(&format!("{BASE}\n{}", waiver("a")), &format!("\n{}", waiver("b"))).unwrap();
+        let codes: Vec<&str> = config.waivers.iter().map(|waiver| waiver.code.as_str()).collect();
+        assert_eq!(codes[codes.len() - 2..], ["a", "b"]);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+const WAIVERS: &str = "waivers";
+
 /// Where a key or a value stands; lines and columns count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -78,14 +80,21 @@ pub fn parse(file: &str, text: &str, problems: &mut Vec<Problem>) -> Node {
     Node { place: source.place(0), value: source.table(table.get_ref(), problems) }
 }
 
-/// Lays `over` upon `base`: tables are merged key by key, everything else replaces what stood there.
+/// Lays `over` upon `base`: tables are merged key by key, everything else replaces what stood there. Waivers are added to
+/// each other: a profile's own don't lift those that hold everywhere.
 pub fn merge(base: Node, over: Node) -> Node {
     match (base.value, over.value) {
         (Value::Table(mut below), Value::Table(above)) => {
             for (key, node) in above {
-                let merged = match below.remove(&key) {
-                    Some(existing) => merge(existing, node),
-                    None => node,
+                let merged = match (below.remove(&key), node) {
+                    (Some(Node { value: Value::Array(mut all), .. }), Node { place, value: Value::Array(more) })
+                        if key == WAIVERS =>
+                    {
+                        all.extend(more);
+                        Node { place, value: Value::Array(all) }
+                    }
+                    (Some(existing), node) => merge(existing, node),
+                    (None, node) => node,
                 };
                 below.insert(key, merged);
             }

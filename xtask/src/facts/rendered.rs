@@ -85,7 +85,7 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
     }
 
     let chart = Chart { release, folder: &staged.folder, values: &staged.values };
-    let lint = ctx.spawn.output(command(helm::lint_with(&tools.helm, &chart), SHORT))?;
+    let lint = ctx.spawn.output(command(helm::lint_release(&tools.helm, &scope.target, &chart), SHORT))?;
     let quiet = lint.success && !lint.tail.contains('[');
     let chart = ChartFiles {
         described: files::yaml(&folder.join("Chart.yaml")),

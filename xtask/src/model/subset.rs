@@ -31,7 +31,14 @@ fn compare(path: &str, wanted: &Value, live: &Value, found: &mut Vec<String>) {
 fn compare_lists(path: &str, items: &[Value], others: &[Value], found: &mut Vec<String>) {
     for (index, item) in items.iter().enumerate() {
         let (label, other) = match key_of(item) {
-            Some((key, value)) => (value.to_string(), others.iter().find(|other| other.get(key) == Some(value))),
+            Some((key, value)) => {
+                // One number may be there for TCP and for UDP.
+                let same = |other: &&Value| {
+                    other.get(key) == Some(value)
+                        && item.get("protocol").is_none_or(|one| other.get("protocol") == Some(one))
+                };
+                (value.to_string(), others.iter().find(same))
+            }
             None => (index.to_string(), others.get(index)),
         };
         compare(&format!("{path}[{}]", label.trim_matches('"')), item, other.unwrap_or(&Value::Null), found);

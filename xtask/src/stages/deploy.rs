@@ -73,6 +73,9 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan) -> Result<Deployed> {
     let before = before.iter().rev().find(|(_, status)| status == "deployed").map(|(revision, _)| *revision);
     let chart = Chart { release: &scope.release, folder: &staged.folder, values: &staged.values };
     let deadline = ctx.config.deadlines.helm;
+    if last.is_some() {
+        make_room(ctx, tools, &scope, rendered)?;
+    }
     ctx.spawn.run(command(helm::upgrade(&tools.helm, &scope.target, &chart, deadline.as_secs()), deadline + SHORT))?;
     if last.is_some() {
         put_right(ctx, tools, &scope, &chart, rendered)?;
@@ -162,6 +165,33 @@ fn shorten(difference: &str) -> String {
     let Some((object, rest)) = difference.split_once(": ") else { return difference.to_string() };
     let (path, told) = rest.split_once(" is ").unwrap_or((rest, "other"));
     format!("{object}: {} is {told}", path.rsplit('.').next().unwrap_or(path))
+}
+
+/// Some fields of a workload can't be changed in place: it is removed, for helm to make it anew. Volumes stay, and so do
+/// the pods of a StatefulSet, which the new one takes over.
+fn make_room(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Result<()> {
+    let wanted = live::objects_in(rendered)?;
+    let live = live::objects_of(ctx, tools, scope, rendered)?;
+    let names: Vec<String> = wanted.iter().filter(|object| is_in_the_way(object, &live)).map(told).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    ctx.ui.say(&format!("what changes of {} can't be changed in place; made anew", names.join(", ")));
+    let deadline = ctx.config.deadlines.helm;
+    let told = kubectl::delete_orphaning(&tools.kubectl, &scope.target, &names, deadline.as_secs());
+    ctx.spawn.run(command(told, deadline + SHORT))?;
+    Ok(())
+}
+
+fn is_in_the_way(wanted: &Value, live: &[Value]) -> bool {
+    let fixed: &[&str] = match wanted["kind"].as_str() {
+        Some("StatefulSet") => &["selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates"],
+        _ => return false,
+    };
+    let same =
+        |other: &&Value| other["kind"] == wanted["kind"] && other["metadata"]["name"] == wanted["metadata"]["name"];
+    let Some(other) = live.iter().find(same) else { return false };
+    fixed.iter().any(|field| !differences(&wanted["spec"][*field], &other["spec"][*field]).is_empty())
 }
 
 /// Helm merges, and so keeps entries that were added to a list by hand. An object that still differs is removed, for
@@ -257,6 +287,15 @@ mod tests {
         let edited = json!({"kind": "Service", "metadata": {"name": "a", "uid": "1"}, "spec": {"x": 2}});
         assert_eq!(drift(&wanted, &[edited]), ["service/a: spec.x is 2 instead of 1"]);
         assert_eq!(drift(&wanted, &wanted), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_stateful_set_with_another_service_is_in_the_way() {
+        let set =
+            |service: &str| json!({"kind": "StatefulSet", "metadata": {"name": "a"}, "spec": {"serviceName": service}});
+        assert!(is_in_the_way(&set("b"), &[set("a")]));
+        assert!(!is_in_the_way(&set("a"), &[set("a")]));
+        assert!(!is_in_the_way(&set("a"), &[]));
     }
 
     #[test]

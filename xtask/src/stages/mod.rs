@@ -1,5 +1,6 @@
 //! One file per stage. Stages know tools, never each other.
 
+pub mod addons;
 pub mod bootstrap;
 pub mod build;
 pub mod cluster;

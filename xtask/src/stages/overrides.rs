@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::config::{Node, Problem, Problems, Value as Tree, to_json, yaml};
@@ -13,8 +13,8 @@ use crate::model::placeholder::is_placeholder;
 pub struct Overrides {
     /// Key of a Secret to its value.
     pub secret: BTreeMap<String, String>,
-    /// All other values; None where there are none.
-    pub values: Option<Value>,
+    /// Release to the values that are laid over its chart's.
+    pub values: BTreeMap<String, Value>,
 }
 
 /// Reads the file, where there is one. A placeholder in it, or a key that no Secret has, is a mistake with its place.
@@ -24,26 +24,48 @@ pub fn read(ctx: &Context) -> Result<Overrides> {
         return Ok(Overrides::default());
     }
     let file = ctx.config.overrides.display().to_string();
-    let node = yaml::parse_one(&file, &std::fs::read_to_string(&path)?).map_err(|problem| Problems(vec![problem]))?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
+    let node = yaml::parse_one(&file, &text).map_err(|problem| Problems(vec![problem]))?;
     let keys: Vec<&str> = ctx.config.secrets.values().flat_map(|secret| secret.keys()).collect();
+    let own = ctx.config.releases.iter().filter(|(_, release)| release.namespace == ctx.config.namespace);
+    let own: Vec<&str> = own.map(|(name, _)| name.as_str()).collect();
     let mut problems = Vec::new();
     let secret = secret_values(&node, &keys, &mut problems);
-    let mut rest = to_json(&node);
-    if let Some(table) = rest.as_object_mut() {
-        if let Some(secret) = table.get_mut("secret").and_then(Value::as_object_mut) {
-            secret.remove("values");
-        }
-        table.retain(|_, value| value.as_object().is_none_or(|inner| !inner.is_empty()));
-        if !table.is_empty()
-            && ctx.config.releases.values().filter(|release| release.namespace == ctx.config.namespace).count() > 1
-        {
-            let message =
-                format!("only secret.values may stand here: profile {} has several releases", ctx.config.profile);
-            problems.push(Problem { place: node.place.clone(), message });
+    let values = release_values(&node, &own, &mut problems);
+    if problems.is_empty() { Ok(Overrides { secret, values }) } else { Err(Problems(problems).into()) }
+}
+
+/// All but `secret.values`: the values of the one release, or under the names of several.
+fn release_values(root: &Node, releases: &[&str], problems: &mut Vec<Problem>) -> BTreeMap<String, Value> {
+    let mut rest = to_json(root);
+    let Some(table) = rest.as_object_mut() else { return BTreeMap::new() };
+    if let Some(secret) = table.get_mut("secret").and_then(Value::as_object_mut) {
+        secret.remove("values");
+        if secret.is_empty() {
+            table.remove("secret");
         }
     }
-    let values = rest.as_object().is_some_and(|table| !table.is_empty()).then_some(rest);
-    if problems.is_empty() { Ok(Overrides { secret, values }) } else { Err(Problems(problems).into()) }
+    if table.is_empty() {
+        return BTreeMap::new();
+    }
+    if let [only] = releases {
+        return BTreeMap::from([(only.to_string(), rest)]);
+    }
+    let mut values = BTreeMap::new();
+    for (name, value) in std::mem::take(table) {
+        if releases.contains(&name.as_str()) {
+            values.insert(name, value);
+            continue;
+        }
+        let place = match &root.value {
+            Tree::Table(entries) => entries.get(&name).map_or(&root.place, |node| &node.place).clone(),
+            _ => root.place.clone(),
+        };
+        let message =
+            format!("{name} is no release of the profile: known are {}, and secret.values", releases.join(", "));
+        problems.push(Problem { place, message });
+    }
+    values
 }
 
 /// `secret.values` of the file.
@@ -83,6 +105,23 @@ fn secret_values(root: &Node, known: &[&str], problems: &mut Vec<Problem>) -> BT
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_belong_to_the_one_release_or_to_those_that_are_named() {
+        let mut problems = Vec::new();
+        let read = |text: &str| yaml::parse_one("o.yaml", text).unwrap();
+        let one = release_values(&read("secret:\n  values:\n    A: sentinel\na: 1\n"), &["x"], &mut problems);
+        assert_eq!(one, BTreeMap::from([("x".to_string(), serde_json::json!({"a": 1}))]));
+        assert!(release_values(&read("secret:\n  values:\n    A: sentinel\n"), &["x"], &mut problems).is_empty());
+        let several = release_values(&read("x:\n  a: 1\n"), &["x", "y"], &mut problems);
+        assert_eq!(several["x"], serde_json::json!({"a": 1}));
+        assert!(problems.is_empty());
+        release_values(&read("x: {}\na: 1\n"), &["x", "y"], &mut problems);
+        assert_eq!(
+            problems[0].to_string(),
+            "o.yaml:2:1: a is no release of the profile: known are x, y, and secret.values"
+        );
+    }
 
     #[test]
     fn placeholders_and_unknown_keys_are_refused_with_their_places_and_without_values() {

@@ -45,6 +45,11 @@ pub struct Known<'a> {
 
 /// Renders every release with the plain version as tag and the node ports that the configuration fixes.
 pub fn render(ctx: &Context, tools: &Paths) -> Result<Vec<Rendered>> {
+    stage_all(ctx)?.iter().map(|(name, staged)| render_one(ctx, tools, name, staged)).collect()
+}
+
+/// Puts every release together as `render` does, by its name.
+pub fn stage_all(ctx: &Context) -> Result<BTreeMap<String, Staged>> {
     let tags: BTreeMap<String, String> =
         ctx.config.services.keys().map(|name| (name.clone(), ctx.config.version.clone())).collect();
     let fixed = |port| match port {
@@ -58,7 +63,7 @@ pub fn render(ctx: &Context, tools: &Paths) -> Result<Vec<Rendered>> {
         .filter_map(|(name, service)| Some((name.clone(), fixed(service.node_port)?)))
         .collect();
     let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &Overrides::default() };
-    ctx.config.releases.keys().map(|name| render_one(ctx, tools, name, &stage(ctx, name, &known)?)).collect()
+    ctx.config.releases.keys().map(|name| Ok((name.clone(), stage(ctx, name, &known)?))).collect()
 }
 
 pub fn render_one(ctx: &Context, tools: &Paths, release: &str, staged: &Staged) -> Result<Rendered> {
@@ -83,7 +88,7 @@ pub fn stage(ctx: &Context, name: &str, known: &Known) -> Result<Staged> {
     let mut values: Vec<String> = release.values.iter().map(|file| ctx.path(file)).collect();
     let single = !described_services(&folder)?;
     for (file, content) in [
-        ("override.json", known.overrides.values.clone()),
+        ("override.json", known.overrides.values.get(name).cloned()),
         ("values.json", Some(values_of(&ctx.config, name, single, known))),
     ] {
         if let Some(content) = content {

@@ -136,7 +136,7 @@ fn hand_over(
     }
     let told = match exists {
         true => format!("brought the Secret {name} up to date"),
-        false => format!("made the Secret {name} with {} random values", secret.random.len()),
+        false => format!("made the Secret {name} with {} keys", values.len()),
     };
     ctx.ui.say(&told);
     Ok(())

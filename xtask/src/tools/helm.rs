@@ -30,14 +30,6 @@ pub fn template(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
     argv!("{helm} template {release} {folder} --namespace {namespace} --no-hooks {values...}")
 }
 
-/// The same with hooks, which stand between the others and bear an annotation.
-pub fn template_all(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
-    let Target { namespace, .. } = target;
-    let Chart { release, folder, .. } = chart;
-    let values = values(chart);
-    argv!("{helm} template {release} {folder} --namespace {namespace} {values...}")
-}
-
 /// Has the API server try an upgrade and keep nothing of it. Secrets are left out of what it prints.
 pub fn try_upgrade(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
     let at = at(target);
@@ -121,15 +113,23 @@ pub fn uninstall(helm: &str, target: &Target, release: &str, timeout_s: u64) -> 
     argv!("{helm} uninstall {release} --ignore-not-found --wait --timeout {timeout} {at...}")
 }
 
-pub fn lint(helm: &str, folder: &str) -> Vec<String> {
-    argv!("{helm} lint --strict --quiet {folder}")
+/// What `template` renders, and what helm would run before and after it, tests too.
+pub fn template_all(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
+    let mut all = template(helm, target, chart);
+    all.retain(|argument| argument != "--no-hooks");
+    all
 }
 
-/// The same, with values files over the chart's own.
-pub fn lint_with(helm: &str, chart: &Chart) -> Vec<String> {
-    let Chart { folder, .. } = chart;
-    let values = values(chart);
-    argv!("{helm} lint --strict --quiet {folder} {values...}")
+/// `lint` with the values that a release gets.
+pub fn lint_release(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
+    let mut told = lint(helm, chart.folder);
+    told.extend(["--namespace".to_string(), target.namespace.clone()]);
+    told.extend(values(chart));
+    told
+}
+
+pub fn lint(helm: &str, folder: &str) -> Vec<String> {
+    argv!("{helm} lint --strict --quiet {folder}")
 }
 
 fn at(target: &Target) -> Vec<String> {
@@ -168,6 +168,16 @@ mod tests {
             assert!(told.iter().any(|word| word.starts_with("--dry-run")), "{told:?}");
             assert!(told.join(" ").ends_with("--kubeconfig /k --kube-context c --namespace n"), "{told:?}");
         }
+    }
+
+    #[test]
+    fn what_is_linted_has_hooks_and_values() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let chart = Chart { release: "r", folder: "chart", values: &["a.yaml".into()] };
+        let told = |argv: Vec<String>| argv.join(" ");
+        assert_eq!(told(template_all("helm", &target, &chart)), "helm template r chart --namespace n --values a.yaml");
+        let lint = "helm lint --strict --quiet chart --namespace n --values a.yaml";
+        assert_eq!(told(lint_release("helm", &target, &chart)), lint);
     }
 
     #[test]

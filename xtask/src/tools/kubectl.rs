@@ -56,6 +56,22 @@ pub fn get_everywhere(kubectl: &str, target: &Target, kinds: &str) -> Vec<String
     argv!("{kubectl} get {kinds} --all-namespaces --output json {at...}")
 }
 
+/// The workloads and API services that minikube's addons of these names have made, in whichever namespace.
+pub fn get_addons(kubectl: &str, target: &Target, addons: &[String]) -> Vec<String> {
+    let at = at(target);
+    let selector = format!("--selector={ADDON_LABEL} in ({})", addons.join(","));
+    argv!("{kubectl} get deployments,daemonsets,apiservices --all-namespaces {selector} --output json {at...}")
+}
+
+/// By which minikube tells whose an addon's object is.
+pub const ADDON_LABEL: &str = "kubernetes.io/minikube-addons";
+
+/// What the API server answers to a path of its own.
+pub fn get_raw(kubectl: &str, target: &Target, path: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} get --raw {path} --request-timeout 20s {at...}")
+}
+
 /// The live objects that a manifest on stdin names, as a JSON list; absent ones are left out.
 pub fn get_live(kubectl: &str, target: &Target) -> Vec<String> {
     let at = at(target);
@@ -167,6 +183,13 @@ pub fn delete(kubectl: &str, target: &Target, names: &[String], timeout_s: u64) 
     let at = at(target);
     let timeout = format!("{timeout_s}s");
     argv!("{kubectl} delete {names...} --ignore-not-found --wait --timeout {timeout} {at...}")
+}
+
+/// Deletes what is named as `kind/name` and leaves what it owns.
+pub fn delete_orphaning(kubectl: &str, target: &Target, names: &[String], timeout_s: u64) -> Vec<String> {
+    let at = at(target);
+    let timeout = format!("{timeout_s}s");
+    argv!("{kubectl} delete {names...} --cascade=orphan --ignore-not-found --wait --timeout {timeout} {at...}")
 }
 
 pub fn scale(kubectl: &str, target: &Target, workload: &str, replicas: u32) -> Vec<String> {

@@ -37,6 +37,16 @@ pub fn start(minikube: &str, cluster: &Cluster, node_image: Option<&str>, root: 
     )
 }
 
+/// Turns an addon on. `image` is minikube's name for the addon's image with one of our own, as registry, name and tag.
+pub fn enable_addon(minikube: &str, name: &str, addon: &str, image: Option<(&str, &str, &str)>) -> Vec<String> {
+    let more: Vec<String> = image
+        .map(|(part, registry, image)| [format!("--images={part}={image}"), format!("--registries={part}={registry}")])
+        .into_iter()
+        .flatten()
+        .collect();
+    argv!("{minikube} addons enable {addon} --profile {name} {more...}")
+}
+
 pub fn delete(minikube: &str, name: &str) -> Vec<String> {
     argv!("{minikube} delete --profile {name}")
 }
@@ -80,6 +90,7 @@ mod tests {
             memory_mb: 4096,
             disk_free_mb: 0,
             node_ports: NodePorts { first: 30080, last: 30089 },
+            addons: Vec::new(),
         }
     }
 
@@ -87,6 +98,18 @@ mod tests {
     fn force_is_for_root_only() {
         assert!(start("minikube", &cluster(), None, true).contains(&"--force".to_string()));
         assert!(!start("minikube", &cluster(), None, false).contains(&"--force".to_string()));
+    }
+
+    #[test]
+    fn an_addon_gets_an_image_of_our_own_only_where_there_is_one() {
+        let image = Some(("MetricsServer", "todo.local", "metrics-server:1"));
+        assert_eq!(
+            enable_addon("minikube", "todo", "metrics-server", image).join(" "),
+            "minikube addons enable metrics-server --profile todo --images=MetricsServer=metrics-server:1 \
+             --registries=MetricsServer=todo.local"
+        );
+        let plain = enable_addon("minikube", "todo", "ingress", None).join(" ");
+        assert_eq!(plain, "minikube addons enable ingress --profile todo");
     }
 
     #[test]

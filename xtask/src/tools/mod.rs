@@ -5,9 +5,14 @@ pub mod cargo;
 pub mod docker;
 pub mod git;
 pub mod go;
+pub mod hadolint;
 pub mod helm;
+pub mod kube_score;
+pub mod kubeconform;
 pub mod kubectl;
 pub mod minikube;
+pub mod pod_security;
+pub mod vegeta;
 
 /// Where the tools are, once `bootstrap` has found or made them; absolute paths.
 #[derive(Clone, Debug)]

@@ -13,6 +13,8 @@ use std::time::Duration;
 use rustix::process::{Pid, test_kill_process};
 
 const CONFIG: &str = include_str!("xtask.toml");
+const DEV: &str = include_str!("dev.toml");
+const MANY: &str = include_str!("many.toml");
 const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/standin.sh");
 /// All that the binary may call; a call of anything else fails, as nothing else is on its PATH.
 const TOOLS: [&str; 10] =
@@ -38,9 +40,9 @@ const QUESTIONS: [&str; 24] = [
     "helm template ",
     "helm history ",
     "helm get manifest ",
+    "helm list ",
     "kubectl version ",
     "kubectl create configmap check --dry-run=client ",
-    "kubectl create --dry-run=client ",
     "kubectl get ",
     "kubectl logs ",
     "kubectl port-forward ",
@@ -70,20 +72,28 @@ impl Project {
         let node_port = free_node_port();
         let project = Project { folder, node_port, env: Vec::new() };
         project.write("xtask.toml", &CONFIG.replace("NODE_PORT", &node_port.to_string()));
-        project.write("k8s/profiles/dev.toml", "");
+        project.write("k8s/profiles/dev.toml", DEV);
+        project.write("k8s/profiles/many.toml", MANY);
         for recipe in ["node", "builder", "control-plane"] {
             project.write(&format!("k8s/node/{recipe}.Dockerfile"), "");
         }
         project.write("k8s/node/containerd.toml", "");
         project.write("k8s/node/entrypoint", "");
-        for service in ["backend", "frontend"] {
+        for service in ["backend", "frontend", "store", "worker"] {
             project.write(&format!("docker/{service}.Dockerfile"), "FROM scratch\n");
             project.write(&format!("services/{service}/main.rs"), &format!("// {service}\n"));
         }
-        project.write("chart/Chart.yaml", "name: todo\n");
+        for chart in ["chart", "charts/single", "charts/database"] {
+            project.write(&format!("{chart}/Chart.yaml"), "name: chart\nappVersion: 0.0.0\n");
+        }
+        project.write("chart/values.yaml", "services: {}\n");
+        for values in ["database", "api", "web"] {
+            project.write(&format!("k8s/profiles/many.{values}.values.yaml"), &format!("of: {values}\n"));
+        }
         // Where the machine keeps its own bundle differs from one to the next.
         project.write("ca.crt", "");
-        for file in ["calls", "environments", "rules", "host-images", "node-images", "created"] {
+        let logs = ["calls", "environments", "host-images", "node-images", "created"];
+        for file in logs.iter().chain(&["rules", "failing", "slow", "services", "load-balancers"]) {
             project.write(&format!("standin/{file}"), "");
         }
         project.write("standin/node-port", &node_port.to_string());
@@ -97,8 +107,13 @@ impl Project {
 
     /// A project that `up` has brought up once.
     pub fn up() -> Project {
+        Project::up_with("dev")
+    }
+
+    /// A project of which one profile has been brought up once.
+    pub fn up_with(profile: &str) -> Project {
         let project = Project::new();
-        let run = project.run(&["up"]);
+        let run = project.run(&["up", "--profile", profile]);
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         project
     }
@@ -111,7 +126,12 @@ impl Project {
 
     /// Lets every call that begins so be answered by a piece of shell, in the folder of the stand-ins' files.
     pub fn answer(&self, beginning: &str, shell: &str) {
-        let rule = format!("case $call in \"{beginning}\"*)\n{shell}\nexit ;; esac\n");
+        self.before(beginning, &format!("{shell}\nexit"));
+    }
+
+    /// Runs a piece of shell in every call that begins so, before it is answered as ever.
+    pub fn before(&self, beginning: &str, shell: &str) {
+        let rule = format!("case $call in \"{beginning}\"*)\n{shell}\n;; esac\n");
         let rules = self.read("standin/rules");
         self.write("standin/rules", &(rules + &rule));
     }
@@ -168,14 +188,21 @@ impl Project {
 
     /// The texts of all files under a folder of the project.
     pub fn texts(&self, folder: &str) -> Vec<String> {
+        let text = |file: &PathBuf| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
+        self.files(folder).iter().map(text).collect()
+    }
+
+    /// All files under a folder of the project; what is linked lies elsewhere.
+    pub fn files(&self, folder: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut open = vec![self.path(folder)];
         while let Some(folder) = open.pop() {
             for entry in fs::read_dir(&folder).unwrap() {
-                let path = entry.unwrap().path();
-                match path.is_dir() {
-                    true => open.push(path),
-                    false => found.push(String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()),
+                let entry = entry.unwrap();
+                match entry.file_type().unwrap() {
+                    kind if kind.is_dir() => open.push(entry.path()),
+                    kind if kind.is_file() => found.push(entry.path()),
+                    _ => {}
                 }
             }
         }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Plays docker, minikube, helm, kubectl and whatever else it is linked as. What the real ones would remember lies in the
-# folder STANDIN: the images of host and node, the cluster, the namespace, the Secret, the release. Each call becomes one
-# line of STANDIN/calls, which is what the tests compare.
+# folder STANDIN: the images of host and node, the cluster, and in `namespaces` what is in it. Each call becomes one line
+# of STANDIN/calls, which is what the tests compare.
 PATH=/usr/bin:/bin
 LC_ALL=C
 tool=${0##*/}
@@ -9,14 +9,27 @@ call="$tool $*"
 
 # A call that reads stdin is noted once it has read all of it, so that `save | import` always stands in this order.
 input=
-case $call in *"--filename -"* | *" import -") input=$(cat) ;; esac
+case $call in *"--filename -"* | *"--patch-file /dev/stdin"* | *" import -") input=$(cat) ;; esac
 
-line=$tool
+newline='
+'
+line=$tool namespace= values=
 for word; do
     case $word in
     *\'*) echo "the stand-in cannot quote: $word" >&2; exit 99 ;;
     '' | *[!A-Za-z0-9_./:=,@%+-]*) line="$line '$word'" ;;
     *) line="$line $word" ;;
+    esac
+    # Whatever an argument holds, a call is one line.
+    while :; do
+        case $line in
+        *"$newline"*) line="${line%%"$newline"*}\\n${line#*"$newline"}" ;;
+        *) break ;;
+        esac
+    done
+    case $last in
+    --namespace) namespace=$word ;;
+    --values) values="$values $word" ;;
     esac
     last=$word
 done
@@ -24,6 +37,73 @@ printf '%s\n' "$line" >>"$STANDIN/calls"
 printf '%s\n' "$tool $KUBECONFIG $MINIKUBE_HOME" >>"$STANDIN/environments"
 
 cd "$STANDIN" || exit 99
+here=namespaces/$namespace
+
+# A release is a folder: `revisions` with a line for each, its number and status, and a manifest of that number.
+# The arguments are the release and the status of its new revision, whose manifest is on stdin.
+record() {
+    mkdir -p "$here/releases/$1"
+    cd "$here/releases/$1" || exit 99
+    touch revisions
+    number=$(($(wc -l <revisions) + 1))
+    cat >"$number"
+    [ "$2" != deployed ] || { sed 's/deployed/superseded/' revisions >old; mv old revisions; }
+    echo "$number $2" >>revisions
+    cd "$STANDIN" || exit 99
+    bring "$1" "$here/releases/$1/$number"
+}
+
+# Puts the objects of a manifest in the place of those that the release had.
+bring() {
+    forget "$1"
+    while read -r key value; do
+        case $key in
+        name:) mkdir -p "$here/workloads/$value"; workload=$here/workloads/$value; echo "$1" >"$workload/release" ;;
+        values: | ports: | replicas:) echo "$value" | tr -d '"' >"$workload/${key%:}" ;;
+        esac
+    done <"$2"
+}
+
+forget() {
+    for workload in $(grep -lx "$1" "$here"/workloads/*/release 2>/dev/null); do rm -r "${workload%/release}"; done
+}
+
+# A Deployment for each service that the generated values describe, which are the last file; what else went in stands in
+# it as a checksum.
+manifest() {
+    sum=$(cat $values $(find "$1" -type f | sort) | cksum | tr -d ' ')
+    # JSON as it is written, a key on each line; what matters is how deep it stands.
+    awk '
+        function told() { if (name != "" && !off) print name, port + 0 "/" node + 0; name = ""; off = 0; port = 0; node = 0 }
+        { gsub(/[",:]/, "") }
+        /^  services / { several = 1 }
+        several && /^    [a-z-]+ \{/ { told(); name = $1 }
+        several && /^      enabled false/ { off = 1 }
+        several && /^      port / || !several && /^  port / { port = $2 }
+        several && /^        nodePort / || !several && /^    nodePort / { node = $2 }
+        !several && /^  name / { own = $2 }
+        END { if (!several) name = own; told() }
+    ' "${values##* }" | while read -r name ports; do
+        printf -- '---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: %s\n' "$name"
+        printf '  annotations:\n    values: "%s"\n    ports: "%s"\nspec:\n  replicas: 1\n' "$sum" "$ports"
+    done
+}
+
+# A Secret is a file of lines, each a key and its value; a namespace's label is the same.
+pairs() { sed "s/.*\"$1\":{\([^}]*\)}.*/\1/" | tr -d '"' | tr ',' '\n' | sed 's/:/ /'; }
+
+live() {
+    read -r n <"$here/workloads/$1/replicas"
+    ready=$n condition=
+    ! grep -qx "$1" slow || ready=0
+    ! grep -qx "$1" failing || condition=',"conditions":[{"type":"Progressing","status":"False","message":"timed out"}]'
+    read -r sum <"$here/workloads/$1/values"
+    read -r ports <"$here/workloads/$1/ports"
+    status="{\"observedGeneration\":1,\"updatedReplicas\":$n,\"replicas\":$n,\"availableReplicas\":$ready$condition}"
+    about="\"name\":\"$1\",\"generation\":1,\"annotations\":{\"values\":\"$sum\",\"ports\":\"$ports\"}"
+    echo "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{$about},\"spec\":{\"replicas\":$n},\"status\":$status}"
+}
+
 # A test's own answers come first.
 . ./rules
 
@@ -50,21 +130,31 @@ case $call in
 "minikube start --help") echo "--base-image --ports --cni --preload --container-runtime" ;;
 "minikube version "*) echo v1.36.0 ;;
 "minikube start --profile "*)
-    mkdir -p "$MINIKUBE_HOME/profiles/$3"
+    mkdir -p "$MINIKUBE_HOME/profiles/$3" namespaces/default
     echo "{}" >"$MINIKUBE_HOME/profiles/$3/config.json"
+    touch namespaces/default/labels
     echo "$3" >cluster ;;
-"minikube delete --profile "*) rm -rf cluster "$MINIKUBE_HOME/profiles/$3" ;;
+"minikube delete --profile "*) rm -rf cluster namespaces secrets "$MINIKUBE_HOME/profiles/$3" ;;
 
-# The last argument of both is the file with the values that the tool has written: it stands for the manifest.
 "helm upgrade --help") echo "--install --timeout --values --history-max" ;;
 "helm version "*) echo v3.17.0+g0000000 ;;
-"helm template "*) echo "---"; cat "$last" ;;
-"helm upgrade "*) { echo "---"; cat "$last"; } >release; echo 1 >replicas; echo >>revisions ;;
-"helm get manifest "*) cat release ;;
+"helm template "*) manifest "$3" ;;
+"helm upgrade "*)
+    [ -e "$here" ] || { echo "Error: namespaces \"$namespace\" not found" >&2; exit 1; }
+    manifest "$3" | record "$2" deployed ;;
+"helm get manifest "*) cat "$here/releases/$3/$(tail -n 1 "$here/releases/$3/revisions" | cut -d ' ' -f 1)" ;;
 "helm history "*)
-    [ -e release ] || { echo "Error: release: not found" >&2; exit 1; }
-    echo "[{\"revision\":$(($(wc -l <revisions))),\"status\":\"deployed\"}]" ;;
-"helm uninstall "*) rm -f release ;;
+    [ -e "$here/releases/$2" ] || { echo "Error: release: not found" >&2; exit 1; }
+    told=$(tail -n "$4" "$here/releases/$2/revisions" | sed 's/\(.*\) \(.*\)/{"revision":\1,"status":"\2"}/' | paste -sd, -)
+    echo "[$told]" ;;
+"helm rollback "*)
+    revision=$3
+    case $3 in --*) revision=$(($(wc -l <"$here/releases/$2/revisions") - 1)) ;; esac
+    [ "$revision" -gt 0 ] || { echo "Error: release has no $revision version" >&2; exit 1; }
+    cp "$here/releases/$2/$revision" "$here/releases/$2/again"
+    record "$2" deployed <"$here/releases/$2/again" ;;
+"helm list "*) [ ! -e "$here/releases" ] || ls "$here/releases" ;;
+"helm uninstall "*) forget "$2"; rm -rf "$here/releases/$2" ;;
 
 "kubectl create configmap check "*) echo configmap/check ;;
 "kubectl version "*) echo '{"clientVersion":{"gitVersion":"v1.33.1"}}' ;;
@@ -73,29 +163,73 @@ case $call in
     node='{"kind":"Node","metadata":{"name":"todo"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}'
     class='{"kind":"StorageClass","metadata":{"annotations":{"storageclass.kubernetes.io/is-default-class":"true"}}}'
     echo "{\"items\":[$node,$class]}" ;;
-"kubectl get namespace/"*) [ ! -e namespace ] || echo '{"kind":"Namespace","metadata":{"name":"todo","labels":{"app.kubernetes.io/managed-by":"todo-chatbot-xtask"}}}' ;;
-"kubectl get secret "*) [ ! -e secret ] || echo "7 PASSWORD TOKEN URL" ;;
+"kubectl get namespace/"*)
+    name=${2#namespace/}
+    [ -e "namespaces/$name" ] || exit 0
+    labels=$(sed 's/\(.*\) \(.*\)/"\1":"\2"/' "namespaces/$name/labels" | paste -sd, -)
+    echo "{\"kind\":\"Namespace\",\"metadata\":{\"name\":\"$name\",\"labels\":{$labels}}}" ;;
+"kubectl label namespace/"*)
+    labels=namespaces/${2#namespace/}/labels
+    shift 2
+    while [ "$1" != --overwrite ]; do
+        key=${1%%=*}
+        sed "\\|^${key%-} |d" "$labels" >"$labels.new"
+        case $1 in *=*) echo "$key ${1#*=}" >>"$labels.new" ;; esac
+        mv "$labels.new" "$labels"
+        shift
+    done ;;
+"kubectl get secret "*)
+    [ -e "secrets/$namespace/$3" ] || exit 0
+    secret=secrets/$namespace/$3
+    case $call in
+    *resourceVersion*) { cat "$secret.version"; cut -d ' ' -f 1 "$secret"; } | paste -sd ' ' - ;;
+    *) while read -r key value; do echo "$key $(printf %s "$value" | base64 | tr -d '\n')"; done <"$secret" ;;
+    esac ;;
 "kubectl get persistentvolumeclaims "*) echo '{"items":[]}' ;;
 "kubectl get services "*)
-    [ -e release ] || { echo '{"items":[]}'; exit; }
-    service() {
-        echo "{\"metadata\":{\"namespace\":\"todo\",\"name\":\"todo-$1\",\"labels\":{\"app.kubernetes.io/name\":\"$1\"}},\"spec\":{\"ports\":[{$2}]}}"
-    }
-    echo "{\"items\":[$(service backend '"port":8000'),$(service frontend "\"port\":80,\"nodePort\":$(cat node-port)")]}" ;;
+    found=
+    for workload in namespaces/*/workloads/*; do
+        [ -e "$workload/ports" ] || continue
+        read -r release <"$workload/release"
+        read -r ports <"$workload/ports"
+        name=${workload##*/} in=${workload#namespaces/} node= kind=ClusterIP given=
+        [ "${ports#*/}" = 0 ] || { node=",\"nodePort\":${ports#*/}"; kind=NodePort; }
+        ! grep -q "^$name" load-balancers || kind=LoadBalancer
+        address=$(sed -n "s/^$name //p" load-balancers)
+        [ -z "$address" ] || given=",\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"$address\"}]}}"
+        labels="\"app.kubernetes.io/name\":\"$name\",\"app.kubernetes.io/instance\":\"$release\""
+        about="{\"namespace\":\"${in%%/*}\",\"name\":\"$release-$name\",\"labels\":{$labels}}"
+        found="$found,{\"metadata\":$about,\"spec\":{\"type\":\"$kind\",\"ports\":[{\"port\":${ports%/*}$node}]}$given}"
+    done
+    while read -r other; do found="$found,$other"; done <services
+    echo "{\"items\":[${found#,}]}" ;;
 "kubectl get pods "*) echo '{"items":[]}' ;;
-"kubectl create --dry-run=client "*) echo '{"kind":"Deployment","metadata":{"name":"backend"},"spec":{"replicas":1}}' ;;
 "kubectl get --filename - "*)
-    [ -e release ] || exit 0
-    n=$(cat replicas)
-    status="{\"observedGeneration\":1,\"updatedReplicas\":$n,\"replicas\":$n,\"availableReplicas\":$n}"
-    echo "{\"kind\":\"Deployment\",\"metadata\":{\"name\":\"backend\",\"generation\":1},\"spec\":{\"replicas\":$n},\"status\":$status}" ;;
+    for name in $(printf '%s\n' "$input" | sed -n 's/^  name: //p'); do
+        [ ! -e "$here/workloads/$name" ] || live "$name"
+    done ;;
 "kubectl create --filename - "*)
     printf '%s\n' "$input" >>created
+    name=$(printf '%s\n' "$input" | sed 's/.*"name":"\([^"]*\)".*/\1/')
     case $input in
-    *'"kind":"Namespace"'*) : >namespace ;;
-    *'"kind":"Secret"'*) : >secret ;;
+    *'"kind":"Namespace"'*)
+        mkdir -p namespaces
+        mkdir "namespaces/$name" 2>/dev/null || { echo "Error: namespaces \"$name\" already exists" >&2; exit 1; }
+        printf '%s\n' "$input" | pairs labels >"namespaces/$name/labels" ;;
+    *'"kind":"Secret"'*)
+        [ -e "$here" ] || { echo "Error: namespaces \"$namespace\" not found" >&2; exit 1; }
+        mkdir -p "secrets/$namespace"
+        echo 7 >"secrets/$namespace/$name.version"
+        printf '%s\n' "$input" | pairs stringData >"secrets/$namespace/$name" ;;
     esac ;;
-"kubectl delete namespace/"*) rm -f namespace secret ;;
+"kubectl patch secret/"*)
+    printf '%s\n' "$input" >>created
+    secret=secrets/$namespace/${2#secret/}
+    { printf '%s\n' "$input" | pairs stringData; cat "$secret"; } | sort -s -u -k 1,1 >"$secret.new"
+    mv "$secret.new" "$secret"
+    echo $(($(cat "$secret.version") + 1)) >"$secret.version" ;;
+"kubectl delete namespace/"*) rm -rf "namespaces/${2#namespace/}" "secrets/${2#namespace/}" ;;
+"kubectl delete secrets,"*) rm -rf "secrets/$namespace" ;;
 "kubectl logs "*) echo "a log line" ;;
 "kubectl port-forward "*)
     echo "Forwarding from 127.0.0.1:$(cat forwarded-port) -> 8000"

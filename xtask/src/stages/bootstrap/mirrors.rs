@@ -26,6 +26,7 @@ const LANES: usize = 2;
 /// Makes what is missing: tools alone where registries answer (`public`), else everything.
 pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()> {
     let docker = &found.docker.path().context("docker was found before")?;
+    let absent = |image: &String| !found.images.contains_key(image);
     let tools =
         [("minikube", found.minikube.path()), ("helm", found.helm.path()), ("kubernetes", found.kubectl.path())];
     let missing_tools = tools.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| *name);
@@ -38,6 +39,7 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()>
                     && tools.iter().any(|(tool, path)| tool == name && path.is_some()))
             })
             .filter(|name| *name != "runc-shim" || plan.shim)
+            .chain(plan.addons.iter().filter(|(_, image)| absent(image)).map(|(name, _)| name.as_str()))
             .collect(),
     };
     if !public {
@@ -61,11 +63,15 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()>
             ("debian", &plan.debian, &[], make_debian),
         ];
         for (name, reference, needed, make) in images {
-            if !found.images.contains_key(reference) {
+            if absent(reference) {
                 // Images first: they wait for packages to arrive while compilers use the cores.
                 let run = Box::new(move || make(ctx, plan, docker));
                 tasks.insert(0, Task { name: name.to_string(), needs: needs(needed), run });
             }
+        }
+        for (name, reference) in plan.addons.iter().filter(|(_, image)| absent(image)) {
+            let run = Box::new(move || make_addon(ctx, plan, docker, name, reference));
+            tasks.push(Task { name: format!("addon {name}"), needs: needs(&[name]), run });
         }
         if !plan.is_linked() {
             let mut needs = names.clone();
@@ -75,14 +81,31 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()>
             tasks.push(Task { name: "control plane".to_string(), needs, run });
         }
     }
-    if !tasks.is_empty() && which::which("go").is_err() {
-        let told = "go is not on PATH, and what is missing must be built with it";
-        return Err(Stop::needs_setup(format!(
-            "{told}\nNext: install Go, or put the missing tools on PATH; cargo xtask doctor lists them"
-        ))
-        .into());
+    if !tasks.is_empty() {
+        need_go("install Go, or put the missing tools on PATH; cargo xtask doctor lists them")?;
     }
     graph::run(tasks, LANES)
+}
+
+/// Builds modules, as far as they are not there.
+pub fn build_modules(ctx: &Context, plan: &Plan, names: &[&str]) -> Result<()> {
+    need_go("install Go; its version must be that of k8s/node/go/*/go.mod or newer")?;
+    let task = |name: &str| {
+        let owned = name.to_string();
+        let run = Box::new(move || build_module(ctx, plan, &owned));
+        Task { name: name.to_string(), needs: Vec::new(), run }
+    };
+    graph::run(names.iter().map(|name| task(name)).collect(), LANES)
+}
+
+fn need_go(next: &str) -> Result<()> {
+    match which::which("go") {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let told = "go is not on PATH, and what is missing must be built with it";
+            Err(Stop::needs_setup(format!("{told}\nNext: {next}")).into())
+        }
+    }
 }
 
 /// Builds one Go module into its folder, if it is not there.
@@ -146,7 +169,8 @@ fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
         fs::copy(plan.modules["runc-shim"].join("runc-shim"), context.join("shim/runc"))?;
     }
     let from = ("BASE_IMAGE", plan.debian.as_str());
-    let image = Image { dockerfile: "node.Dockerfile", context: &context, target: None, tag: &plan.node, from };
+    let image =
+        Image { dockerfile: "node.Dockerfile", context: &context, target: None, tag: &plan.node, from: Some(from) };
     build(ctx, docker, &image, &|line| step.update(line))?;
     fs::remove_dir_all(&context)?;
     step.done(&plan.node);
@@ -157,9 +181,18 @@ fn make_rust(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
     let step = ctx.ui.step("make the Rust builder image");
     let sysroot = ctx.spawn.run(command(crate::argv!("rustc --print sysroot"), SHORT))?;
     let (context, from) = (Path::new(sysroot.trim()), ("BASE_IMAGE", plan.debian.as_str()));
-    let image = Image { dockerfile: "builder.Dockerfile", context, target: None, tag: &plan.rust, from };
+    let image = Image { dockerfile: "builder.Dockerfile", context, target: None, tag: &plan.rust, from: Some(from) };
     build(ctx, docker, &image, &|line| step.update(line))?;
     step.done(&plan.rust);
+    Ok(())
+}
+
+fn make_addon(ctx: &Context, plan: &Plan, docker: &str, name: &str, reference: &str) -> Result<()> {
+    let step = ctx.ui.step(format!("make the image of {name}"));
+    let (dockerfile, context) = ("addons.Dockerfile", plan.modules[name].as_path());
+    let image = Image { dockerfile, context, target: Some(name), tag: reference, from: None };
+    build(ctx, docker, &image, &|line| step.update(line))?;
+    step.done(reference);
     Ok(())
 }
 
@@ -185,7 +218,7 @@ fn make_cluster_cache(ctx: &Context, plan: &Plan, docker: &str, arch: &str) -> R
             step.update(public);
             let own = format!("{}.local/{target}:cluster", ctx.config.project);
             let (dockerfile, from) = ("control-plane.Dockerfile", ("NODE_IMAGE", plan.node.as_str()));
-            let image = Image { dockerfile, context: &context, target: Some(target), tag: &own, from };
+            let image = Image { dockerfile, context: &context, target: Some(target), tag: &own, from: Some(from) };
             build(ctx, docker, &image, &|_| {})?;
             let saved = context.join("image.tar");
             ctx.spawn.run(command(docker::save_to(docker, &own, &saved.display().to_string()), SHORT))?;
@@ -214,12 +247,12 @@ struct Image<'a> {
     context: &'a Path,
     target: Option<&'a str>,
     tag: &'a str,
-    /// The build argument that names what it starts from, with its value.
-    from: (&'a str, &'a str),
+    /// The build argument that names what it starts from, with its value; None starts from nothing.
+    from: Option<(&'a str, &'a str)>,
 }
 
 fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync)) -> Result<()> {
-    let mut args = vec![(image.from.0.to_string(), Some(image.from.1.to_string()))];
+    let mut args: Vec<_> = image.from.iter().map(|(name, value)| (name.to_string(), Some(value.to_string()))).collect();
     args.extend(proxies());
     let told = docker::build(
         docker,
@@ -238,7 +271,7 @@ fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync
 }
 
 /// A folder to be filled and then renamed to `wanted`; what an interrupted run left there is gone.
-fn fresh_folder(wanted: &Path) -> Result<PathBuf> {
+pub(super) fn fresh_folder(wanted: &Path) -> Result<PathBuf> {
     let partial = wanted.with_extension("partial");
     if partial.exists() {
         fs::remove_dir_all(&partial)?;

@@ -2,17 +2,19 @@
 //! is used if it can do the work, what isn't is built from package mirrors into the cache folder.
 
 pub mod find;
+pub mod hadolint;
 mod machine;
 mod mirrors;
 mod recipes;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use crate::context::Context;
 use crate::lock;
-use crate::model::image::Images;
+use crate::model::image::{Built, Images};
 use crate::process::command;
 use crate::stop::Stop;
 use crate::tools::{self, docker::Daemon};
@@ -24,6 +26,8 @@ const ASK: Duration = Duration::from_secs(8);
 pub struct Ready {
     pub tools: tools::Paths,
     pub images: Images,
+    /// The addons' images that were made here, by the addon's name.
+    pub addons: BTreeMap<String, Built>,
 }
 
 /// Observes, and makes what is missing.
@@ -57,6 +61,18 @@ pub fn ensure(ctx: &Context) -> Result<Ready> {
     }
 }
 
+/// Programs that are each the only one of the module that is named as they are; what isn't there is built.
+pub fn programs<const N: usize>(ctx: &Context, names: [&str; N]) -> Result<[String; N]> {
+    let plan = recipes::Plan::new(ctx)?;
+    if names.iter().any(|name| plan.built(name, name).is_none()) {
+        let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
+        mirrors::build_modules(ctx, &plan, &names)?;
+    }
+    let built = |name| plan.built(name, name).ok_or_else(|| anyhow!("the module {name} builds no program {name}"));
+    let paths: Vec<String> = names.into_iter().map(built).collect::<Result<_>>()?;
+    Ok(paths.try_into().expect("as many paths as names"))
+}
+
 /// What there is of tools, and nothing asked of registries.
 pub fn look(ctx: &Context) -> Result<find::All> {
     find::all(ctx, &recipes::Plan::new(ctx)?)
@@ -86,15 +102,23 @@ pub fn missing(found: &find::All) -> Vec<String> {
 fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan) -> Result<Option<Ready>> {
     let (Some(tools), Some(daemon)) = (found.tools(), &found.daemon) else { return Ok(None) };
     let docker = &tools.docker;
+    let mut addons = BTreeMap::new();
     let images = if plan.is_complete(&found.images) {
         check_runtime(plan, daemon)?;
+        addons =
+            plan.addons.iter().filter_map(|(name, image)| Some((name.clone(), built(image, &found.images)?))).collect();
         plan.images()
     } else if !plan.has_images(&found.images) && (has_public_node(ctx, docker)? || registry_answers(ctx, docker)) {
         Images::Public
     } else {
         return Ok(None);
     };
-    Ok(Some(Ready { tools, images }))
+    Ok(Some(Ready { tools, images, addons }))
+}
+
+fn built(reference: &str, local: &BTreeMap<String, String>) -> Option<Built> {
+    let (repository, tag) = reference.rsplit_once(':')?;
+    Some(Built { repository: repository.to_string(), tag: tag.to_string(), id: local.get(reference)?.clone() })
 }
 
 /// A node of our making needs the shim where the machine withholds something, and a daemon that was started without it

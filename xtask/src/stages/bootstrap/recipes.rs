@@ -21,6 +21,8 @@ pub struct Plan {
     pub debian: String,
     pub node: String,
     pub rust: String,
+    /// The images of the addons that are asked for and can be built, by the addon's name.
+    pub addons: BTreeMap<String, String>,
     pub cluster_cache: PathBuf,
     pub minikube_cache: PathBuf,
     pub shim: bool,
@@ -56,6 +58,11 @@ impl Plan {
             .word(if shim { key("runc-shim") } else { "" })
             .short();
         let rust = recipe("builder.Dockerfile")?.word(&debian).word(env!("RUSTC_VERSION")).short();
+        let mut addons = BTreeMap::new();
+        let asked = &ctx.config.cluster.addons;
+        for name in ctx.config.mirrors.addons.keys().filter(|name| asked.contains(name)) {
+            addons.insert(name.clone(), local(name, recipe("addons.Dockerfile")?.word(key(name)).short()));
+        }
         let control_plane = ["kubernetes", "coredns", "etcd", "storage", "pause"];
         let mut cluster = recipe("control-plane.Dockerfile")?.word(&node).word(&ctx.config.cluster.kubernetes);
         for word in ctx.config.mirrors.images.iter().flat_map(|(public, target)| [public, target]) {
@@ -67,6 +74,7 @@ impl Plan {
             debian: local("debian", debian),
             node: local("node", node),
             rust: local("rust", rust),
+            addons,
             cluster_cache: ctx.folders.cache.join("cluster").join(cluster.short()),
             minikube_cache: ctx.folders.minikube_home().join("cache"),
             shim,
@@ -99,7 +107,8 @@ impl Plan {
     }
 
     pub fn is_complete(&self, local: &BTreeMap<String, String>) -> bool {
-        [&self.debian, &self.node, &self.rust].iter().all(|image| local.contains_key(*image)) && self.is_linked()
+        let bases = [&self.debian, &self.node, &self.rust];
+        bases.into_iter().chain(self.addons.values()).all(|image| local.contains_key(image)) && self.is_linked()
     }
 
     /// Whether minikube's cache is what this plan makes.

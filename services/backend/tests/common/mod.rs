@@ -1,0 +1,115 @@
+//! A database for each test, which is dropped afterwards, and requests without a socket.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::{future::Future, str::FromStr};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, StatusCode, header},
+};
+use backend::{
+    Backend,
+    config::{AuthConfig, AuthMode, Config, Secret},
+    database::Database,
+};
+use http_body_util::BodyExt;
+use jsonwebtoken::Algorithm;
+use kit::serve::Readiness;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
+use tower::ServiceExt;
+
+pub const SECRET: &str = "a secret of the tests, long enough";
+pub const ISSUER: &str = "http://issuer.test";
+
+pub fn config(database: PgConnectOptions) -> Config {
+    let auth = AuthConfig { mode: AuthMode::None, issuer: None, expiration_days: 1 };
+    Config { database, database_max_connections: 4, cors_origins: Vec::new(), auth }
+}
+
+/// With accounts.
+pub fn hs256(config: Config) -> Config {
+    let mode = AuthMode::Hs256 { secret: Secret::new(SECRET), algorithm: Algorithm::HS256 };
+    Config { auth: AuthConfig { mode, issuer: Some(ISSUER.to_owned()), expiration_days: 1 }, ..config }
+}
+
+pub async fn with_database<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Config) -> F) {
+    let url = std::env::var("TEST_DATABASE_URL")
+        .expect("TEST_DATABASE_URL names a database whose user may create others; cargo xtask test provides it");
+    let options = PgConnectOptions::from_str(&url).unwrap();
+    let mut admin = PgConnection::connect_with(&options).await.unwrap();
+    let name: String = sqlx::query_scalar("SELECT 'test_' || replace(gen_random_uuid()::text, '-', '')")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
+    // A task of its own, so that the database is dropped also when the test fails.
+    let outcome = tokio::spawn(test(config(options.database(&name)))).await;
+    sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).execute(&mut admin).await.unwrap();
+    if let Err(failure) = outcome {
+        std::panic::resume_unwind(failure.into_panic());
+    }
+}
+
+pub async fn migrated(config: &Config) -> (Database, Router) {
+    let backend = Backend::open(config, Readiness::default());
+    let database = backend.database.clone();
+    database.migrate().await.unwrap();
+    (database, backend::app(backend, &[]))
+}
+
+pub async fn send(app: &Router, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    send_as("", app, method, path, body).await
+}
+
+/// With a token, unless it is empty.
+pub async fn send_as(
+    token: &str,
+    app: &Router,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> (StatusCode, Value) {
+    let mut request = Request::builder().method(method).uri(path);
+    if !token.is_empty() {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = match body {
+        Some(body) => request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string())),
+        None => request.body(Body::empty()),
+    };
+    let response = app.clone().oneshot(request.unwrap()).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() })
+}
+
+pub async fn create(app: &Router, title: &str) -> i64 {
+    create_as("", app, title).await
+}
+
+pub async fn create_as(token: &str, app: &Router, title: &str) -> i64 {
+    let (status, task) = send_as(token, app, Method::POST, "/api/tasks", Some(json!({"title": title}))).await;
+    assert_eq!(status, StatusCode::CREATED, "{task}");
+    task["id"].as_i64().unwrap()
+}
+
+pub async fn titles(app: &Router, query: &str) -> Vec<String> {
+    titles_as("", app, query).await
+}
+
+pub async fn titles_as(token: &str, app: &Router, query: &str) -> Vec<String> {
+    let (status, tasks) = send_as(token, app, Method::GET, &format!("/api/tasks{query}"), None).await;
+    assert_eq!(status, StatusCode::OK, "{tasks}");
+    tasks.as_array().unwrap().iter().map(|task| task["title"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Makes an account, and returns its token.
+pub async fn sign_up(app: &Router, email: &str) -> String {
+    let new = json!({"email": email, "password": "the right password"});
+    let (status, answer) = send(app, Method::POST, "/api/auth/sign-up", Some(new)).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    answer["token"].as_str().unwrap().to_owned()
+}

@@ -1,0 +1,48 @@
+//! Hadolint, and the ways to it through Python.
+
+use serde::Deserialize;
+
+use crate::argv;
+
+/// Checks Dockerfiles, whatever hadolint's own configuration files say.
+pub fn check(hadolint: &str, dockerfiles: &[String]) -> Vec<String> {
+    argv!("{hadolint} --config /dev/null --no-fail --format json {dockerfiles...}")
+}
+
+/// What it says: the code, the file and the line in it, the message.
+pub fn parse(stdout: &str) -> serde_json::Result<Vec<Remark>> {
+    serde_json::from_str(stdout)
+}
+
+#[derive(Deserialize)]
+pub struct Remark {
+    pub code: String,
+    pub file: String,
+    pub line: u64,
+    pub message: String,
+}
+
+/// Makes an environment of its own for Python packages.
+pub fn make_environment(folder: &str) -> Vec<String> {
+    argv!("python3 -m venv {folder}")
+}
+
+/// Installs what a list pins by version and digest into an environment: nothing is built, nothing else comes along.
+pub fn install(folder: &str, list: &str) -> Vec<String> {
+    argv!(
+        "{folder}/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --requirement {list}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remarks_are_read() {
+        let json = r#"[{"code":"DL3008","column":1,"file":"docker/a.Dockerfile","level":"warning","line":7,"message":"Pin versions"}]"#;
+        let [remark] = &parse(json).unwrap()[..] else { panic!("one remark") };
+        assert_eq!((remark.code.as_str(), remark.file.as_str(), remark.line), ("DL3008", "docker/a.Dockerfile", 7));
+        assert_eq!(remark.message, "Pin versions");
+    }
+}

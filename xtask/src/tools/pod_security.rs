@@ -1,0 +1,37 @@
+//! The project's own pod-security, which asks the API server's admission code.
+
+use serde::Deserialize;
+
+/// Checks the JSON list of objects on stdin.
+pub fn check(pod_security: &str) -> Vec<String> {
+    vec![pod_security.to_string()]
+}
+
+/// What breaks the restricted level, each with the object, `kind/name`.
+pub fn parse(stdout: &str) -> serde_json::Result<Vec<(String, String)>> {
+    let told = |violation: Violation| {
+        let (kind, name) = violation.object.split_once('/').unwrap_or_default();
+        (format!("{}/{name}", kind.to_lowercase()), format!("{}: {}", violation.reason, violation.detail))
+    };
+    stdout.lines().map(|line| serde_json::from_str(line).map(told)).collect()
+}
+
+#[derive(Deserialize)]
+struct Violation {
+    object: String,
+    reason: String,
+    detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_violation() {
+        let line = r#"{"object":"Job/x","reason":"runAsNonRoot != true","detail":"pod must set it"}"#;
+        let told = ("job/x".to_string(), "runAsNonRoot != true: pod must set it".to_string());
+        assert_eq!(parse(&format!("{line}\n")).unwrap(), [told]);
+        assert_eq!(parse("").unwrap(), []);
+    }
+}
