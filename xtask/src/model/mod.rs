@@ -31,5 +31,6 @@ pub mod service;
 pub mod states;
 pub mod strategy;
 pub mod subset;
+pub mod time;
 pub mod values;
 pub mod version;

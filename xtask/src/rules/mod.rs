@@ -422,6 +422,9 @@ pub fn covers(waiver: &Waiver, finding: &Finding) -> bool {
 
 pub mod chart;
 pub mod deployment;
+#[cfg(test)]
+mod fixture;
+mod found;
 pub mod image;
 pub mod service;
 pub mod settings;
