@@ -104,6 +104,10 @@ pub fn gather(
     for scope in &scopes {
         history.insert(scope.release.clone(), live::revisions(ctx, tools, scope, 10)?);
     }
+    let (tables, no_database) = match tables {
+        Ok(tables) => (tables, None),
+        Err(why) => (BTreeMap::new(), Some(why)),
+    };
     Ok(LiveFacts {
         nodes: live::objects(ctx, tools, &ctx.target(), "nodes")?,
         node_images,
@@ -116,6 +120,7 @@ pub fn gather(
         attempts,
         minikube,
         tables,
+        no_database,
         now: now.trim().to_string(),
     })
 }

@@ -80,7 +80,7 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// The knobs that a chart must have, each for every service of it.
-const KNOBS: [&str; 12] = [
+pub const KNOBS: [&str; 12] = [
     "replicaCount",
     "image.repository",
     "image.tag",

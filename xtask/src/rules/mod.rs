@@ -145,6 +145,7 @@ pub enum FileKind {
 }
 
 /// What the cluster answered. Secrets' values are not in it, only their keys.
+#[derive(Default)]
 pub struct LiveFacts {
     pub nodes: Vec<Value>,
     /// Node to reference to ID, as the node's runtime lists them.
@@ -166,9 +167,10 @@ pub struct LiveFacts {
     pub attempts: BTreeMap<Attempt, Result<String, String>>,
     /// What minikube tells: {"profiles": of `profile list`, "status": of `status`, "ip": of `ip`}.
     pub minikube: Value,
-    /// Tables and views of the database with their columns, or why it could not be asked. A column is told as
-    /// `TYPE[ not null][ default EXPRESSION][ CONSTRAINT]`.
-    pub tables: Result<BTreeMap<String, BTreeMap<String, String>>, String>,
+    /// Tables and views of the database with their columns, each told as `TYPE[ not null][ default EXPRESSION][ CONSTRAINT]`.
+    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    /// Why the database could not be asked.
+    pub no_database: Option<String>,
     /// The time of the cluster when the facts were gathered, RFC 3339.
     pub now: String,
 }

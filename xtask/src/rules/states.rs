@@ -338,9 +338,10 @@ fn state(facts: &Facts, checks: &mut Checks) {
 
 /// The tables that were found; what could not be asked is said.
 fn found_tables<'a>(facts: &'a Facts, checks: &mut Checks) -> Option<&'a BTreeMap<String, BTreeMap<String, String>>> {
-    match &facts.live.as_ref()?.tables {
-        Ok(tables) => Some(tables),
-        Err(why) => {
+    let live = facts.live.as_ref()?;
+    match &live.no_database {
+        None => Some(&live.tables),
+        Some(why) => {
             checks.cannot(Live, why.clone());
             None
         }
