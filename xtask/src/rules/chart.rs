@@ -334,3 +334,138 @@ fn test(facts: &Facts, checks: &mut Checks) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Place;
+    use crate::rules::fixture::{Good, assert_found, found, unseen};
+    use serde_json::json;
+
+    const FILE: &str = "helm/todo-chatbot/Chart.yaml";
+
+    fn breaks(code: &str, place: Place, object: &str, change: impl FnOnce(&mut Good)) {
+        assert_found(RULES, code, place, object, change);
+    }
+
+    fn chart(good: &mut Good) -> &mut ChartFiles {
+        good.files.charts.get_mut("todo").unwrap()
+    }
+
+    #[test]
+    fn nothing_is_wrong_with_good_charts_and_all_places_are_looked_at() {
+        assert_eq!(found(RULES, |_| {}), []);
+        assert_eq!(unseen(RULES), []);
+    }
+
+    #[test]
+    fn what_helm_says_of_a_chart_is_found() {
+        breaks("cht.lint", Render, "todo", |good| chart(good).lint = "[WARNING] templates/: …".to_string());
+    }
+
+    #[test]
+    fn a_version_that_is_none_is_found() {
+        let codes = found(RULES, |good| chart(good).described["version"] = json!("1.0"));
+        assert_eq!(codes.iter().map(|(code, ..)| *code).collect::<Vec<_>>(), ["cht.semver", "cht.meta"]);
+    }
+
+    #[test]
+    fn an_app_version_other_than_the_tag_is_found() {
+        breaks("cht.appversion", Render, "backend", |good| chart(good).described["appVersion"] = json!("2.0.0"));
+        breaks("cht.appversion", Config, "todo", |good| {
+            good.config.releases.get_mut("todo").unwrap().app_version = Some("1.0.0".to_string());
+        });
+        breaks("cht.appversion", Render, "backend", |good| {
+            good.container("deployment/todo-backend")["image"] = json!("todo-backend:2.0.0");
+        });
+    }
+
+    #[test]
+    fn a_chart_that_says_too_little_is_found() {
+        for (key, value) in [
+            ("description", Value::Null),
+            ("description", json!(" ")),
+            ("appVersion", Value::Null),
+            ("type", json!("library")),
+            ("apiVersion", json!("v1")),
+            ("dependencies", json!([{"name": "x", "version": "1.0.0", "repository": "https://example.org"}])),
+            ("version", json!("0.2.0")),
+        ] {
+            let codes = found(RULES, |good| chart(good).described[key] = value.clone());
+            assert!(codes.contains(&("cht.meta", Config, FILE.to_string())), "{key}: {codes:?}");
+        }
+        let codes = found(RULES, |good| chart(good).described["name"] = json!("other"));
+        assert!(codes.contains(&("cht.meta", Config, "todo".to_string())), "{codes:?}");
+    }
+
+    #[test]
+    fn a_missing_file_is_found() {
+        breaks("cht.files", Config, "todo", |good| chart(good).files.retain(|file| file != "templates/deployment.yaml"));
+    }
+
+    #[test]
+    fn a_knob_without_effect_is_found() {
+        breaks("cht.values", Render, "todo", |good| drop(chart(good).knobs.insert("backend image.tag".to_string(), false)));
+        breaks("cht.values", Render, "todo", |good| drop(chart(good).knobs.remove("frontend affinity")));
+        breaks("cht.values", Config, "todo", |good| chart(good).refused = Some("unknown key nodeSelector".to_string()));
+    }
+
+    #[test]
+    fn other_apis_are_found() {
+        breaks("cht.api", Render, "networkpolicy/x", |good| {
+            let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "x"}});
+            good.rendered.get_mut("todo").unwrap().objects.push(object);
+        });
+        breaks("cht.api", Config, "helm", |good| good.config.tools.helm.minimum = "2.17".to_string());
+        let codes = found(RULES, |good| chart(good).described["apiVersion"] = json!("v1"));
+        assert!(codes.contains(&("cht.api", Config, FILE.to_string())), "{codes:?}");
+    }
+
+    #[test]
+    fn another_namespace_is_found() {
+        breaks("cht.namespace", Config, "test", |good| good.seeded(|seed| seed.namespace = Some("default".to_string())));
+        breaks("cht.namespace", Render, "todo", |good| good.rendered("deployment/todo-backend")["metadata"]["namespace"] = json!("x"));
+        let codes = found(RULES, |good| good.live.releases[0]["namespace"] = json!("other"));
+        assert_eq!(codes.iter().map(|(code, ..)| *code).collect::<Vec<_>>(), ["cht.namespace", "rel.install"]);
+    }
+
+    #[test]
+    fn a_release_that_is_not_well_is_found() {
+        breaks("rel.install", Live, "todo", |good| good.live.releases[0]["status"] = json!("pending-install"));
+        for (code, attempt) in [
+            ("rel.upgrade", Attempt::Upgrade("todo".to_string())),
+            ("rel.rollback", Attempt::Rollback("todo".to_string())),
+            ("rel.uninstall", Attempt::Uninstall("todo".to_string())),
+            ("rel.test", Attempt::Test("todo".to_string())),
+        ] {
+            breaks(code, Live, "todo", |good| drop(good.live.attempts.insert(attempt, Err("no".to_string()))));
+        }
+    }
+
+    #[test]
+    fn what_was_not_tried_does_not_pass() {
+        let mut good = crate::rules::fixture::good();
+        good.live.attempts.clear();
+        let facts = Facts {
+            config: &good.config,
+            unseen: Default::default(),
+            files: None,
+            rendered: Some(good.rendered),
+            images: None,
+            live: Some(good.live),
+        };
+        let mut checks = Checks::default();
+        rollback(&facts, &mut checks);
+        assert!(checks.looked.is_empty() && checks.unseen.contains_key(&Live), "{:?}", checks.unseen);
+    }
+
+    #[test]
+    fn a_test_pod_that_asks_one_service_alone_is_found() {
+        breaks("rel.test", Render, "todo", |good| {
+            let hook = &mut good.rendered.get_mut("todo").unwrap().hooks[0];
+            hook["spec"]["containers"][0]["args"] = json!(["http://todo-backend:8000/ready"]);
+        });
+        let codes = found(RULES, |good| good.rendered.get_mut("todo").unwrap().hooks.clear());
+        assert_eq!(codes.len(), 2, "{codes:?}");
+    }
+}

@@ -198,7 +198,10 @@ pub fn good() -> Good {
     let base = Source { file: "xtask.toml", text: include_str!("../../../xtask.toml") };
     let config = config::read("test", base, Source { file: "test.toml", text: PROFILE }, &|_| true).unwrap();
     let objects = vec![
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "todo-config", "namespace": "todo"}, "data": {"LOG_LEVEL": "info"}}),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"LOG_LEVEL": "info"},
+            "metadata": {"name": "todo-config", "namespace": "todo", "labels": {"app.kubernetes.io/instance": "todo"}},
+        }),
         deployment("backend", 8000, ["/health", "/ready"]),
         deployment("frontend", 3000, ["/api/health", "/api/ready"]),
         service("backend", 8000, json!(30081)),
@@ -206,6 +209,10 @@ pub fn good() -> Good {
     ];
     let mut live =
         LiveFacts { objects: objects.clone(), now: "2026-11-21T11:00:00Z".to_string(), ..LiveFacts::default() };
+    for workload in live.objects.iter_mut().filter(|object| object["kind"] == "Deployment") {
+        workload["metadata"]["creationTimestamp"] = json!("2026-11-21T10:50:00Z");
+        workload["status"] = json!({"updatedReplicas": 1, "replicas": 1, "availableReplicas": 1});
+    }
     live.nodes = vec![
         json!({"kind": "Node", "metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "memory": "4Gi"}}}),
     ];
@@ -444,7 +451,10 @@ fn pod(name: &str, objects: &[Value]) -> Value {
         "status": {
             "phase": "Running", "podIP": "10.244.0.9",
             "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T10:50:20Z"}],
-            "containerStatuses": [{"name": name, "ready": true, "restartCount": 0, "imageID": format!("sha256:{name}"), "state": started}],
+            "containerStatuses": [{
+                "name": name, "ready": true, "restartCount": 0, "imageID": format!("sha256:{name}"), "state": started,
+                "image": format!("docker.io/library/todo-{name}:1.0.0"),
+            }],
         },
     })
 }

@@ -431,3 +431,92 @@ pub mod image;
 pub mod service;
 pub mod settings;
 pub mod states;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::fixture::good;
+
+    /// Code, seed and lines, and places of every rule, as the data models were read.
+    const KNOWN: &str = include_str!("known.txt");
+
+    #[test]
+    fn every_rule_of_the_data_models_is_here_with_its_lines_and_places() {
+        let letter = |place: &Place| match place {
+            Place::Config => 'C',
+            Place::Render => 'R',
+            Place::Image => 'I',
+            Place::Live => 'L',
+        };
+        let sorted = |letters: String| {
+            let mut letters: Vec<char> = letters.chars().filter(|c| !c.is_whitespace()).collect();
+            letters.sort();
+            letters.into_iter().collect::<String>()
+        };
+        let ours: Vec<String> = all()
+            .map(|rule| format!("{} | {} | {}", rule.code, rule.seeds, sorted(rule.places.iter().map(letter).collect())))
+            .collect();
+        let known: Vec<String> = KNOWN
+            .lines()
+            .map(|line| {
+                let (rest, places) = line.rsplit_once(" | ").unwrap();
+                format!("{rest} | {}", sorted(places.to_string()))
+            })
+            .collect();
+        for line in &known {
+            assert!(ours.contains(line), "not here, or otherwise: {line}");
+        }
+        assert_eq!(ours.len(), known.len());
+    }
+
+    fn facts(good: &crate::rules::fixture::Good) -> Facts<'_> {
+        let unseen = BTreeMap::from([(Place::Live, "not asked for: --live".to_string())]);
+        Facts { config: &good.config, unseen, files: None, rendered: None, images: None, live: None }
+    }
+
+    #[test]
+    fn a_place_that_was_not_looked_at_has_its_reason() {
+        let good = good();
+        let verdicts = judge(&facts(&good));
+        let pod = verdicts.iter().find(|verdict| verdict.rule.code == "img.on_node").unwrap();
+        assert_eq!(pod.unseen[&Place::Live], "not asked for: --live");
+        assert!(pod.looked.is_empty());
+    }
+
+    #[test]
+    fn a_profile_is_held_to_the_rules_of_its_seed() {
+        let mut good = good();
+        let codes = |good: &crate::rules::fixture::Good| judge(&facts(good)).iter().map(|verdict| verdict.rule.code).collect::<Vec<_>>();
+        assert!(!codes(&good).contains(&"img.build_arg"), "only seed 3 states it");
+        assert!(codes(&good).contains(&"cht.appversion"));
+        good.config.seed = None;
+        assert_eq!(codes(&good).len(), all().count());
+    }
+
+    #[test]
+    fn a_waiver_covers_its_object_and_an_idle_one_is_told() {
+        let mut good = good();
+        let waiver = |code: &str, object: Option<&str>| Waiver {
+            code: code.to_string(),
+            object: object.map(str::to_string),
+            reason: "known".to_string(),
+        };
+        good.config.version = "1.0".to_string();
+        good.config.waivers = vec![
+            waiver("img.tag.semver", Some("version")),
+            waiver("img.tag.semver", Some("other")),
+            waiver("img.on_node", None),
+            waiver("img.build_arg", None),
+            waiver("a-linters-code", None),
+        ];
+        let mut facts = facts(&good);
+        facts.rendered = Some(BTreeMap::new());
+        let verdicts = judge(&facts);
+        let tag = verdicts.iter().find(|verdict| verdict.rule.code == "img.tag.semver").unwrap();
+        assert_eq!(tag.findings[0].waived.as_deref(), Some("known"));
+        assert_eq!(tag.open().count(), 0);
+        // Of a rule with a place that was not looked at, nobody knows; of another seed's rule, everybody does.
+        let idle: Vec<&str> = unused(&good.config, &verdicts).iter().map(|waiver| waiver.code.as_str()).collect();
+        assert_eq!(idle, ["img.build_arg"]);
+    }
+}

@@ -421,3 +421,169 @@ fn encoded_wrongly(secret: &Value, field: &str) -> Option<String> {
         _ => format!("{key} is not its value as it is: stringData takes plain text"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::fixture::{Good, assert_found, found, unseen};
+    use serde_json::json;
+
+    const MAP: &str = "configmap/todo-config";
+    const SECRET: &str = "secret/todo-secret";
+
+    fn breaks(code: &str, place: Place, object: &str, change: impl FnOnce(&mut Good)) {
+        assert_found(RULES, code, place, object, change);
+    }
+
+    fn codes(change: impl FnOnce(&mut Good)) -> Vec<(&'static str, Place)> {
+        found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect()
+    }
+
+    #[test]
+    fn nothing_is_wrong_with_good_settings_and_all_places_are_looked_at() {
+        assert_eq!(found(RULES, |_| {}), []);
+        assert_eq!(unseen(RULES), []);
+    }
+
+    #[test]
+    fn a_config_map_that_is_not_there_is_found_with_its_keys() {
+        let absent = codes(|good| good.rendered.get_mut("todo").unwrap().objects.retain(|object| object["kind"] != "ConfigMap"));
+        // None at all, and the one that each of both services takes.
+        assert_eq!(absent, [("cfg.exists", Render), ("cfg.exists", Render), ("cfg.exists", Render), ("cfg.keys", Render)]);
+    }
+
+    #[test]
+    fn missing_keys_and_other_values_are_found() {
+        breaks("cfg.keys", Config, MAP, |good| {
+            good.files.charts.get_mut("todo").unwrap().values["configMaps"]["todo-config"] = json!({});
+        });
+        breaks("cfg.keys", Render, MAP, |good| good.rendered(MAP)["data"] = json!({}));
+        breaks("cfg.keys", Live, MAP, |good| good.live(MAP)["data"]["LOG_LEVEL"] = json!("debug"));
+    }
+
+    #[test]
+    fn values_that_no_service_takes_are_found() {
+        breaks("cfg.values", Render, MAP, |good| good.rendered(MAP)["data"]["BACKEND_URL"] = json!("backend:8000"));
+        breaks("cfg.values", Config, MAP, |good| {
+            good.files.charts.get_mut("todo").unwrap().values["configMaps"]["todo-config"]["PORT"] = json!("many");
+        });
+    }
+
+    #[test]
+    fn secrets_in_a_config_map_are_found_and_not_repeated() {
+        for place in [Render, Live] {
+            breaks("cfg.no_secret", place, MAP, |good| {
+                let map = if place == Render { good.rendered(MAP) } else { good.live(MAP) };
+                map["data"]["JWT_SECRET"] = json!("x");
+            });
+        }
+        breaks("cfg.no_secret", Config, MAP, |good| {
+            good.files.charts.get_mut("todo").unwrap().values["configMaps"]["todo-config"]["SMTP_PASSWORD"] = json!("x");
+        });
+        let token = ["sk-a8F3kQ9zLm2X", "w7Rt5Yb1Nc6V"].concat();
+        breaks("cfg.no_secret", Render, MAP, |good| good.rendered(MAP)["data"]["MODEL"] = json!(token));
+    }
+
+    #[test]
+    fn a_config_map_that_cannot_change_alone_is_found() {
+        breaks("cfg.independent", Live, MAP, |good| {
+            good.live.attempts.insert(Attempt::ConfigMap("todo-config".to_string()), Err("field is immutable".to_string()));
+        });
+        breaks("cfg.independent", Live, MAP, |good| {
+            good.images.get_mut("backend").unwrap().inspect["Config"]["Env"].as_array_mut().unwrap().push(json!("LOG_LEVEL=info"));
+        });
+    }
+
+    #[test]
+    fn binary_data_that_is_none_or_stands_twice_is_found() {
+        breaks("cfg.binary", Render, MAP, |good| good.rendered(MAP)["binaryData"] = json!({"icon": "no base64"}));
+        breaks("cfg.binary", Render, MAP, |good| good.rendered(MAP)["binaryData"] = json!({"LOG_LEVEL": "aW5mbw=="}));
+    }
+
+    #[test]
+    fn missing_keys_of_a_secret_are_found() {
+        breaks("sec.keys", Config, SECRET, |good| {
+            good.seeded(|seed| seed.secrets.get_mut("todo-secret").unwrap().push("OPENAI_API_KEY".to_string()));
+            let live = good.live.secrets.get_mut("todo-secret").unwrap();
+            live.insert("OPENAI_API_KEY".to_string(), Ok(()));
+        });
+        breaks("sec.keys", Live, SECRET, |good| drop(good.live.secrets.get_mut("todo-secret").unwrap().remove("JWT_SECRET")));
+        breaks("sec.keys", Live, SECRET, |good| drop(good.live.secrets.remove("todo-secret")));
+    }
+
+    #[test]
+    fn a_secret_made_after_what_takes_it_is_found() {
+        breaks("sec.first", Live, "deployment/todo-backend", |good| {
+            good.live.secret_objects[0]["metadata"]["creationTimestamp"] = json!("2026-11-21T10:59:00Z");
+            good.live("deployment/todo-backend")["metadata"]["creationTimestamp"] = json!("2026-11-21T10:50:00Z");
+        });
+    }
+
+    #[test]
+    fn secrets_in_git_are_found_with_their_lines() {
+        breaks("sec.git", Config, "helm/values.yaml", |good| {
+            good.files.leaks.push("helm/values.yaml:7: a value of JWT_SECRET".to_string());
+        });
+        breaks("sec.git", Config, "k8s/profiles/test.override.yaml", |good| good.files.override_ignored = false);
+        breaks("sec.git", Config, "k8s/profiles/test.override.yaml", |good| {
+            good.files.tracked.as_mut().unwrap().push("k8s/profiles/test.override.yaml".to_string());
+        });
+    }
+
+    #[test]
+    fn values_that_are_none_are_found() {
+        breaks("sec.values", Live, SECRET, |good| {
+            let live = good.live.secrets.get_mut("todo-secret").unwrap();
+            live.insert("JWT_SECRET".to_string(), Err("is a placeholder".to_string()));
+        });
+        breaks("sec.values", Config, SECRET, |good| {
+            let secret = good.config.secrets.get_mut("todo-secret").unwrap();
+            secret.derived.insert("BETTER_AUTH_URL".to_string(), "frontend".to_string());
+        });
+        for refusal in [None, Some("it will not".to_string())] {
+            breaks("sec.values", Config, "todo", |good| {
+                good.rendered.get_mut("todo").unwrap().placeholder = Some(("JWT_SECRET".to_string(), refusal));
+            });
+        }
+    }
+
+    #[test]
+    fn values_in_tracked_files_are_found() {
+        breaks("sec.supply", Config, "todo", |good| {
+            good.files.charts.get_mut("todo").unwrap().values["secret"]["values"]["JWT_SECRET"] = json!("x");
+        });
+        breaks("sec.supply", Config, SECRET, |good| {
+            let secret = good.config.secrets.get_mut("todo-secret").unwrap();
+            secret.derived.insert("DATABASE_URL".to_string(), "postgres://todo:plain@host/todo".to_string());
+            secret.given.clear();
+        });
+    }
+
+    #[test]
+    fn another_type_of_secret_is_found() {
+        let places = |change: fn(&mut Good)| codes(change);
+        assert_eq!(
+            places(|good| {
+                good.rendered.get_mut("todo").unwrap().hooks.push(json!({"kind": "Secret", "metadata": {"name": "x"}, "type": "example.org/x"}));
+            }),
+            [("sec.type", Render)]
+        );
+        breaks("sec.type", Live, SECRET, |good| good.live.secret_objects[0]["type"] = json!("kubernetes.io/basic-auth"));
+    }
+
+    #[test]
+    fn another_encoding_is_found() {
+        let made = |good: &mut Good, field: &str, value: Value| {
+            let secrets = good.rendered.get_mut("todo").unwrap().made_secrets.get_mut(field).unwrap();
+            secrets.as_mut().unwrap()[0][field]["JWT_SECRET"] = value;
+        };
+        breaks("sec.encoding", Render, SECRET, |good| made(good, "data", json!("not base64!")));
+        breaks("sec.encoding", Render, SECRET, |good| made(good, "data", json!("b3RoZXI=")));
+        let encoded = base64::Engine::encode(&BASE64_STANDARD, SAMPLE);
+        breaks("sec.encoding", Render, SECRET, |good| made(good, "stringData", json!(encoded)));
+        breaks("sec.encoding", Render, "todo", |good| {
+            let secrets = &mut good.rendered.get_mut("todo").unwrap().made_secrets;
+            secrets.insert("data".to_string(), Err("additional properties".to_string()));
+        });
+    }
+}

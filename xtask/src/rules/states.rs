@@ -8,7 +8,7 @@ use crate::config::SeedCluster;
 use crate::model::minikube::{Driver, MinikubeCluster, Status as ClusterStatus};
 use crate::model::release::Status;
 use crate::model::states::{
-    DeploymentState, ImageState, Observed, PodState, ReleaseState, State, check_looks, check_trace,
+    DeploymentState, ImageState, Observed, PodState, ReleaseState, State, check_trace,
 };
 use crate::rules::Place::{Config, Live, Render};
 use crate::rules::{Checks, Facts, LiveFacts, Rule, told};
@@ -125,7 +125,7 @@ fn pod(facts: &Facts, checks: &mut Checks) {
     for service in facts.services() {
         for pod in facts.pods(service) {
             let trace = pod_trace(pod);
-            checks.none(Live, &told(pod), check_looks(&trace).err().map(|why| format!("{why}: see kubectl describe")));
+            checks.none(Live, &told(pod), check_trace(&trace).err().map(|why| format!("{why}: see kubectl describe")));
         }
     }
 }
@@ -405,7 +405,124 @@ fn database_outside(facts: &Facts, checks: &mut Checks) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Place;
+    use crate::rules::fixture::{Good, assert_found, found, unseen};
     use serde_json::json;
+
+    fn breaks(code: &str, place: Place, object: &str, change: impl FnOnce(&mut Good)) {
+        assert_found(RULES, code, place, object, change);
+    }
+
+    #[test]
+    fn nothing_is_wrong_with_a_good_cluster_and_all_places_are_looked_at() {
+        assert_eq!(found(RULES, |_| {}), []);
+        // What the test profile keeps outside by giving it leaves no release with a database to look for.
+        assert_eq!(unseen(RULES), []);
+    }
+
+    #[test]
+    fn an_image_that_no_pod_runs_is_found() {
+        breaks("sta.image", Live, "backend", |good| {
+            good.live.node_images.get_mut("n").unwrap().remove("todo-backend:1.0.0");
+        });
+        breaks("sta.image", Live, "backend", |good| {
+            good.live("pod/todo-backend-1")["status"]["containerStatuses"][0]["image"] = json!("docker.io/library/other:1");
+        });
+    }
+
+    #[test]
+    fn a_pod_whose_times_cannot_be_is_found() {
+        breaks("sta.pod", Live, "pod/todo-backend-1", |good| {
+            // Ready before it was started.
+            let pod = good.live("pod/todo-backend-1");
+            pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-11-21T10:50:02Z");
+        });
+    }
+
+    #[test]
+    fn a_release_whose_history_cannot_be_is_found() {
+        let history = |words: &[&str]| words.iter().enumerate().map(|(at, word)| (at as u64 + 1, word.to_string())).collect::<Vec<_>>();
+        breaks("sta.release", Live, "todo", |good| {
+            good.live.history.insert("todo".to_string(), history(&["deployed", "deployed"]));
+        });
+    }
+
+    #[test]
+    fn a_deployment_that_is_not_ready_is_found() {
+        breaks("sta.deploy", Live, "todo", |good| {
+            good.live("pod/todo-backend-1")["status"]["containerStatuses"][0]["ready"] = json!(false);
+        });
+        breaks("sta.deploy", Live, "todo", |good| {
+            good.live("endpointslice/todo-backend-x")["endpoints"][0]["conditions"]["ready"] = json!(false);
+        });
+        breaks("sta.deploy", Config, "states", |good| {
+            good.seeded(|seed| drop(seed.states.insert("happy".to_string(), "Happy".to_string())));
+        });
+    }
+
+    #[test]
+    fn another_cluster_is_found() {
+        breaks("clu.spec", Config, "cluster", |good| good.config.cluster.cpus = 1);
+        breaks("clu.spec", Config, "cluster", |good| good.config.cluster.memory_mb = 2048);
+        let profile = |good: &mut Good, pointer: &str, value: Value| {
+            *good.live.minikube["profiles"]["valid"][0].pointer_mut(pointer).unwrap() = value;
+        };
+        for (pointer, value) in [
+            ("/Config/CPUs", json!(4)),
+            ("/Config/Memory", json!(8192)),
+            ("/Config/Driver", json!("kvm2")),
+            ("/Config/KubernetesConfig/KubernetesVersion", json!("v1.30.0")),
+        ] {
+            breaks("clu.spec", Live, "cluster", |good| profile(good, pointer, value));
+        }
+        breaks("clu.state", Live, "cluster", |good| good.live.minikube["status"]["APIServer"] = json!("Stopped"));
+        breaks("clu.state", Live, "cluster", |good| good.live.minikube["ip"] = json!(""));
+        breaks("clu.state", Live, "cluster", |good| profile(good, "/Config/Addons", json!({})));
+    }
+
+    #[test]
+    fn missing_tables_and_other_columns_are_found() {
+        breaks("app.tables", Live, "table/users", |good| drop(good.live.tables.remove("users")));
+        let column = |good: &mut Good, table: &str, column: &str, told: &str| {
+            good.live.tables.get_mut(table).unwrap().insert(column.to_string(), told.to_string());
+        };
+        breaks("app.models", Live, "table/tasks", |good| column(good, "tasks", "priority", "text not null default 'low'::text"));
+        breaks("app.models", Live, "table/tasks", |good| column(good, "tasks", "user_id", "text"));
+        breaks("app.models", Live, "table/tasks", |good| column(good, "tasks", "description", "text not null"));
+        breaks("app.models", Live, "table/messages", |good| column(good, "messages", "role", "text not null"));
+        breaks("app.models", Live, "table/conversations", |good| {
+            good.live.tables.get_mut("conversations").unwrap().remove("user_id");
+        });
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_asked_does_not_pass() {
+        let mut good = crate::rules::fixture::good();
+        good.live.no_database = Some("the database is outside the cluster".to_string());
+        let facts = Facts {
+            config: &good.config,
+            unseen: Default::default(),
+            files: None,
+            rendered: None,
+            images: None,
+            live: Some(good.live),
+        };
+        let mut checks = Checks::default();
+        tables(&facts, &mut checks);
+        assert!(checks.looked.is_empty() && checks.unseen[&Live].contains("outside"), "{:?}", checks.unseen);
+    }
+
+    #[test]
+    fn a_database_within_the_release_is_found() {
+        breaks("app.db_external", Config, "secret/todo-secret", |good| {
+            let secret = good.config.secrets.get_mut("todo-secret").unwrap();
+            secret.given.clear();
+            secret.derived.insert("DATABASE_URL".to_string(), "postgres://todo:{JWT_SECRET}@postgres:5432/todo".to_string());
+        });
+        breaks("app.db_external", Render, "deployment/todo-backend", |good| {
+            good.container("deployment/todo-backend")["image"] = json!("postgres:17");
+        });
+    }
 
     #[test]
     fn a_pods_times_make_its_trace() {
@@ -423,7 +540,7 @@ mod tests {
         status["state"]["running"]["startedAt"] = "2026-01-01T00:00:05Z".into();
         status["lastState"] = json!({"terminated": {"startedAt": "2026-01-01T00:00:02Z", "finishedAt": "2026-01-01T00:00:04Z", "exitCode": 1}});
         assert_eq!(pod_trace(&pod), [Pending, ContainerCreating, Running, Failed, Restarting, Ready, Ready]);
-        assert!(check_looks(&pod_trace(&pod)).is_ok());
+        assert!(check_trace(&pod_trace(&pod)).is_ok());
     }
 
     #[test]
