@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use crate::config::module_folder;
 use crate::context::Context;
 use crate::e2e;
+use crate::lint;
 use crate::pipeline;
 use crate::poll;
 use crate::process::{Spawn, command};
@@ -35,6 +36,7 @@ pub fn run(ctx: &Context, with_e2e: bool) -> Result<()> {
     go_tests(ctx)?;
     let ready = pipeline::set_up(ctx)?;
     charts(ctx, &ready)?;
+    lint::run(ctx, None, false)?;
     database_tests(ctx, &ready)?;
     if with_e2e {
         e2e::run(ctx, false, None)?;

@@ -99,7 +99,11 @@ pub enum Command {
         rules: bool,
     },
     /// Check what helm makes of every profile, and the Dockerfiles, with tools and rules that know no seed
-    Lint,
+    Lint {
+        /// Write what is generated first: the manifests that are kept of each profile, and the charts' READMEs
+        #[arg(long)]
+        update: bool,
+    },
     /// Give LoadBalancer Services their addresses for as long as this runs
     Tunnel,
     /// Run the smoke checks against what is deployed

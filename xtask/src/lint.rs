@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use crate::chart_docs;
 use crate::config::{Config, Waiver, yaml};
 use crate::context::{Context, profiles};
 use crate::process::{Output, command};
@@ -52,8 +53,9 @@ struct Group {
     waived: Vec<(Finding, Waiver)>,
 }
 
-/// Lints one profile, or all of them: then waivers that waive nothing are found too.
-pub fn run(ctx: &Context, profile: Option<&str>) -> Result<()> {
+/// Lints one profile, or all of them: then waivers that waive nothing are found too. With `update`, what is generated is
+/// written first: the manifests that are kept of each profile, and the charts' READMEs.
+pub fn run(ctx: &Context, profile: Option<&str>, update: bool) -> Result<()> {
     let names = profile.map_or_else(|| profiles(&ctx.root), |name| vec![name.to_string()]);
     let contexts = names.iter().map(|name| of_profile(ctx, name)).collect::<Result<Vec<_>>>()?;
     let waivers = distinct(contexts.iter().flat_map(|ctx| &ctx.config.waivers));
@@ -68,7 +70,9 @@ pub fn run(ctx: &Context, profile: Option<&str>) -> Result<()> {
     for ctx in &contexts {
         let name = format!("profile {}", ctx.config.profile);
         let step = ctx.ui.step(format!("lint {name}"));
-        let group = Group::new(name, lint_profile(ctx, &programs)?, &ctx.config.waivers);
+        let mut findings = lint_profile(ctx, &programs)?;
+        findings.extend(snapshot(ctx, &programs.tools, update)?);
+        let group = Group::new(name, findings, &ctx.config.waivers);
         step.done(&group.counts());
         groups.push(group);
     }
@@ -79,6 +83,7 @@ pub fn run(ctx: &Context, profile: Option<&str>) -> Result<()> {
         groups.push(group);
     }
     if profile.is_none() {
+        groups.push(Group::new("charts".to_string(), readmes(ctx, update)?, &waivers));
         groups.push(unused(&waivers, &groups, &skipped));
     }
     report(ctx, &groups, &skipped)
@@ -193,6 +198,40 @@ fn lint_profile(ctx: &Context, programs: &Programs) -> Result<Vec<Finding>> {
         finding.service = services.get(&finding.object).cloned();
     }
     Ok(findings)
+}
+
+/// The manifests of a profile against those that are kept in the repository, so that a change of a chart shows what it
+/// changes for each of them.
+fn snapshot(ctx: &Context, tools: &Paths, update: bool) -> Result<Option<Finding>> {
+    let file = format!("helm/snapshots/{}.yaml", ctx.config.profile);
+    let path = ctx.root.join(&file);
+    let wanted: String = render::render(ctx, tools)?.into_iter().map(|one| one.yaml).collect();
+    if update {
+        fs::create_dir_all(path.parent().context("a snapshot lies in a folder")?)?;
+        fs::write(&path, &wanted)?;
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    let line = kept.lines().zip(wanted.lines()).position(|(kept, wanted)| kept != wanted);
+    let line = line.unwrap_or_else(|| kept.lines().count().min(wanted.lines().count())) + 1;
+    let told = format!(
+        "the manifests are others from line {line} on, which would be «{}»: if that is meant, {}",
+        wanted.lines().nth(line - 1).unwrap_or_default().trim(),
+        chart_docs::COMMAND
+    );
+    Ok((kept != wanted).then(|| finding("snapshot", &file, &told)))
+}
+
+/// The charts' READMEs against the comments of their values.
+fn readmes(ctx: &Context, update: bool) -> Result<Vec<Finding>> {
+    let charts = ctx.root.join("helm");
+    if update {
+        for stale in chart_docs::stale(&charts)? {
+            fs::write(stale.readme, stale.text)?;
+        }
+    }
+    let told = format!("its table is not what values.yaml says: {}", chart_docs::COMMAND);
+    let name = |path: &Path| path.strip_prefix(&ctx.root).unwrap_or(path).display().to_string();
+    Ok(chart_docs::stale(&charts)?.iter().map(|stale| finding("readme", &name(&stale.readme), &told)).collect())
 }
 
 /// A schema for each kind among the objects that the cluster knows.

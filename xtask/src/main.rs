@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         Command::Config { explain } => explain::config(&ctx, *explain),
         Command::Validate { live, rules } => validate::run(&ctx, *live, *rules),
         Command::Tunnel => tunnel::run(&ctx),
-        Command::Lint => lint::run(&ctx, cli.options.profile.as_deref()),
+        Command::Lint { update } => lint::run(&ctx, cli.options.profile.as_deref(), *update),
         Command::Status => status::show(&ctx),
         Command::Smoke => pipeline::smoke(&ctx),
         Command::Bootstrap => pipeline::bootstrap(&ctx),

@@ -3,6 +3,7 @@
 
 mod common;
 mod releases;
+mod tooling;
 
 use std::path::Path;
 use std::process::Command;
@@ -189,7 +190,8 @@ fn no_secret_value_is_told_or_kept() {
 #[test]
 fn a_wrong_configuration_is_told_whole_and_nothing_is_called() {
     let project = Project::new();
-    let wrong = "[services.backend]\nport = 80000\nprot = 1\n[cluster]\ncpus = \"two\"\n[releases.todo]\nchart = \"none\"";
+    let wrong =
+        "[services.backend]\nport = 80000\nprot = 1\n[cluster]\ncpus = \"two\"\n[releases.todo]\nchart = \"none\"";
     project.edit("k8s/profiles/dev.toml", "[releases.todo]\nchart = \"chart\"", wrong);
     let run = project.run(&["up", "--yes"]);
     run.assert_ended(2);

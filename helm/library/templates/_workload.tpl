@@ -144,6 +144,12 @@ spec:
             {{- with $service.extraEnv }}
             {{- toYaml . | nindent 12 }}
             {{- end }}
+          {{- with $service.preStopSeconds | int }}
+          lifecycle:
+            preStop:
+              sleep:
+                seconds: {{ . }}
+          {{- end }}
           startupProbe:
             {{- include "library.probe" (list $service "startup") | nindent 12 }}
           livenessProbe:

@@ -11,6 +11,21 @@ pub struct Config {
     pub database_max_connections: u32,
     pub cors_origins: Vec<HeaderValue>,
     pub auth: AuthConfig,
+    pub assistant: AssistantConfig,
+}
+
+/// Who answers in conversations; without a provider it is the built-in grammar.
+#[derive(Clone, Debug)]
+pub struct AssistantConfig {
+    pub provider: Option<ProviderConfig>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProviderConfig {
+    pub name: &'static str,
+    pub url: Uri,
+    pub key: Secret,
+    pub model: String,
 }
 
 /// Whose requests these are, and how that is known.
@@ -66,6 +81,7 @@ pub fn read(env: &mut Env) -> Option<Config> {
         });
     }
     let auth = read_auth(env);
+    let assistant = read_assistant(env);
     // Told to the backend by some deployments. Nothing is asked of it, but a wrong one is a mistake all the same.
     let mcp = env.optional("MCP_SERVER_URL", (), "http://HOST:PORT", |value| web_address(value).map(drop));
     mcp?;
@@ -74,6 +90,7 @@ pub fn read(env: &mut Env) -> Option<Config> {
         database_max_connections: database_max_connections?,
         cors_origins: cors_origins?,
         auth: auth?,
+        assistant: assistant?,
     })
 }
 
@@ -126,6 +143,62 @@ fn read_auth(env: &mut Env) -> Option<AuthConfig> {
     algorithm?;
     let (url, issuer) = (url?, issuer?);
     Some(AuthConfig { mode: mode?, issuer: issuer.or(url), expiration_days: expiration_days? })
+}
+
+#[derive(Clone, Copy)]
+enum Choice {
+    None,
+    OpenAi,
+    Groq,
+    ByTheKeys,
+}
+
+fn read_assistant(env: &mut Env) -> Option<AssistantConfig> {
+    let choice =
+        env.optional("LLM_PROVIDER", Choice::ByTheKeys, "openai, groq or none, or nothing", |value| match value {
+            "none" => Ok(Choice::None),
+            "openai" => Ok(Choice::OpenAi),
+            "groq" => Ok(Choice::Groq),
+            _ => Err("is not a provider".to_owned()),
+        });
+    let mut has = |name: &str| env.optional(name, None, "a key of the provider", |value| key(value).map(Some));
+    let (groq, openai) = (has("GROQ_API_KEY"), has("OPENAI_API_KEY"));
+    let base = env.optional("LLM_BASE_URL", None, "https://HOST/v1", |value| completions(value).map(Some));
+    let mut model = |name: &str, default: &str| {
+        env.optional(name, default.to_owned(), "the name of a model", |value| Ok(value.to_owned()))
+    };
+    let groq_model = model("GROQ_MODEL", "meta-llama/llama-4-scout-17b-16e-instruct");
+    let openai_model = model("OPENAI_MODEL", "gpt-4o-mini");
+    let (choice, groq, openai, base) = (choice?, groq?, openai?, base?);
+    let (name, variable, key, model, url) = match (choice, &groq, &openai) {
+        (Choice::None, ..) | (Choice::ByTheKeys, None, None) => return Some(AssistantConfig { provider: None }),
+        (Choice::Groq, ..) | (Choice::ByTheKeys, Some(_), _) => {
+            ("groq", "GROQ_API_KEY", groq, groq_model, "https://api.groq.com/openai/v1")
+        }
+        (Choice::OpenAi, ..) | (Choice::ByTheKeys, None, Some(_)) => {
+            ("openai", "OPENAI_API_KEY", openai, openai_model, "https://api.openai.com/v1")
+        }
+    };
+    let key = match key {
+        Some(key) => key,
+        None => env.required(variable, "a key of the provider, or LLM_PROVIDER to none", self::key)?,
+    };
+    let url = base.unwrap_or_else(|| completions(url).expect("the default is a URL"));
+    Some(AssistantConfig { provider: Some(ProviderConfig { name, url, key, model: model? }) })
+}
+
+fn key(value: &str) -> Result<Secret, String> {
+    let is_valid = value.bytes().all(|byte| byte.is_ascii_graphic());
+    is_valid.then(|| Secret::new(value)).ok_or("holds what no key does".to_owned())
+}
+
+/// Where questions go, given what comes before.
+fn completions(base: &str) -> Result<Uri, String> {
+    let uri = web_address(base)?;
+    if uri.query().is_some() {
+        return Err("holds a query".to_owned());
+    }
+    format!("{}/chat/completions", base.trim_end_matches('/')).parse().map_err(|_| "is not a URL".to_owned())
 }
 
 fn secret(value: &str) -> Result<Secret, String> {
@@ -267,6 +340,44 @@ mod tests {
             assert_eq!(mistakes.len(), 1, "{mistakes:?}");
             assert!(mistakes[0].starts_with(name) && !mistakes[0].contains("sentinel"), "{mistakes:?}");
         }
+    }
+
+    #[test]
+    fn a_provider_is_chosen_by_name_or_by_its_key() {
+        let provider = |pairs: &[(&str, &str)]| {
+            config(&[&[URL], pairs].concat()).map(|config| {
+                let provider = config.assistant.provider;
+                provider.map(|provider| format!("{} {} {}", provider.name, provider.model, provider.url))
+            })
+        };
+        let (groq, openai) = (("GROQ_API_KEY", "gsk_sentinel"), ("OPENAI_API_KEY", "sk-sentinel"));
+        let default_openai = "openai gpt-4o-mini https://api.openai.com/v1/chat/completions";
+        for (pairs, wanted) in [
+            (&[][..], None),
+            (&[("LLM_PROVIDER", ""), ("OPENAI_API_KEY", "")], None),
+            (&[("LLM_PROVIDER", "none"), groq, openai], None),
+            (&[openai], Some(default_openai)),
+            (&[("LLM_PROVIDER", "openai"), groq, openai], Some(default_openai)),
+            (&[groq, openai, ("GROQ_MODEL", "m")], Some("groq m https://api.groq.com/openai/v1/chat/completions")),
+            (
+                &[openai, ("OPENAI_MODEL", "m"), ("LLM_BASE_URL", "http://llm:11434/v1/")],
+                Some("openai m http://llm:11434/v1/chat/completions"),
+            ),
+        ] {
+            assert_eq!(provider(pairs).unwrap().as_deref(), wanted, "{pairs:?}");
+        }
+        assert_eq!(
+            provider(&[("LLM_PROVIDER", "groq"), openai]).unwrap_err(),
+            ["GROQ_API_KEY is not set; set it to a key of the provider, or LLM_PROVIDER to none"]
+        );
+        for (name, value) in
+            [("LLM_PROVIDER", "sentinel"), ("OPENAI_API_KEY", "sent inel"), ("LLM_BASE_URL", "x?sentinel")]
+        {
+            let mistakes = provider(&[(name, value)]).unwrap_err();
+            assert!(mistakes.len() == 1 && !mistakes[0].contains(value), "{mistakes:?}");
+        }
+        let shown = format!("{:?}", config(&[URL, openai]).unwrap());
+        assert!(!shown.contains("sentinel"), "{shown}");
     }
 
     #[test]

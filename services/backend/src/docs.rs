@@ -90,10 +90,11 @@ fn write_operation(page: &mut String, method: &str, path: &str, operation: &Valu
 
 fn write_schema(page: &mut String, name: &str, schema: &Value) {
     let name = escape(name);
-    put(
-        page,
-        format_args!("<section>\n<h3 id=\"{name}\">{name}</h3>\n<p>{}</p>\n<dl>\n", text(&schema["description"])),
-    );
+    put(page, format_args!("<section>\n<h3 id=\"{name}\">{name}</h3>\n<p>{}</p>\n", text(&schema["description"])));
+    if schema["properties"].is_null() {
+        return put(page, format_args!("<p>{}</p>\n</section>\n", kind(schema)));
+    }
+    page.push_str("<dl>\n");
     let required = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
     for (field, schema) in entries(&schema["properties"]) {
         let need = if required.iter().any(|name| name == field) { "" } else { ", may be left out" };
@@ -115,6 +116,12 @@ fn kind(schema: &Value) -> String {
     if let Some(reference) = schema["$ref"].as_str() {
         let name = escape(reference.rsplit('/').next().unwrap_or(reference));
         return format!("<a href=\"#{name}\">{name}</a>");
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        return choices.iter().map(kind).collect::<Vec<_>>().join(" or ");
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        return words.iter().map(text).collect::<Vec<_>>().join(" or ");
     }
     if schema["type"] == "array" {
         return format!("list of {}", kind(&schema["items"]));

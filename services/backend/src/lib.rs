@@ -1,7 +1,9 @@
 //! The backend: tasks over HTTP, kept in PostgreSQL. Each resource is a module that exports its router.
 
+mod assistant;
 mod auth;
 pub mod config;
+mod conversations;
 pub mod database;
 mod docs;
 mod error;
@@ -28,7 +30,7 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{auth::Auth, config::Config, database::Database, error::ApiError};
+use crate::{assistant::Assistant, auth::Auth, config::Config, database::Database, error::ApiError};
 
 pub const SERVICE: Service =
     Service { name: "backend", version: env!("CARGO_PKG_VERSION"), default_port: 8000, health_path: "/health" };
@@ -40,19 +42,22 @@ pub struct Backend {
     pub database: Database,
     pub readiness: Readiness,
     pub auth: Arc<Auth>,
+    pub assistant: Arc<Assistant>,
 }
 
 impl Backend {
     /// Connects to nothing yet.
     pub fn open(config: &Config, readiness: Readiness) -> Self {
-        Self { database: Database::open(config), readiness, auth: Arc::new(Auth::open(&config.auth)) }
+        let auth = Arc::new(Auth::open(&config.auth));
+        let assistant = Arc::new(Assistant::open(&config.assistant));
+        Self { database: Database::open(config), readiness, auth, assistant }
     }
 }
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Todo Chatbot backend", description = "Tasks, kept in PostgreSQL."),
-    tags((name = "tasks", description = "What is to be done"), (name = "auth", description = "Who is asking")),
+    info(title = "Todo Chatbot backend", description = "Tasks, kept in PostgreSQL, and an assistant that keeps them."),
+    tags((name = "tasks", description = "What is to be done"), (name = "auth", description = "Who is asking"), (name = "conversations", description = "Talking to the assistant")),
     modifiers(&Bearer),
     security((), ("bearer" = []))
 )]
@@ -80,6 +85,7 @@ pub async fn start(config: Config, readiness: Readiness) -> Router {
 pub fn app(backend: Backend, cors_origins: &[HeaderValue]) -> Router {
     let (api, openapi) = OpenApiRouter::with_openapi(Description::openapi())
         .nest("/api/auth", auth::router())
+        .nest("/api/conversations", conversations::router())
         .nest("/api/tasks", tasks::router())
         .split_for_parts();
     let api = api

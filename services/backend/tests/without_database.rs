@@ -103,15 +103,21 @@ async fn the_description_names_every_operation() {
         operations,
         [
             "delete /api/auth/user",
+            "delete /api/conversations/{id}",
             "delete /api/tasks/{id}",
             "get /api/auth/jwks",
             "get /api/auth/session",
+            "get /api/conversations",
+            "get /api/conversations/{id}",
+            "get /api/conversations/{id}/messages",
             "get /api/tasks",
             "get /api/tasks/{id}",
             "patch /api/tasks/{id}",
             "post /api/auth/sign-in",
             "post /api/auth/sign-out",
             "post /api/auth/sign-up",
+            "post /api/conversations",
+            "post /api/conversations/{id}/messages",
             "post /api/tasks",
             "post /api/tasks/{id}/complete",
         ]
@@ -122,7 +128,13 @@ async fn the_description_names_every_operation() {
 async fn the_docs_load_nothing_from_elsewhere() {
     let (status, page) = get("/docs").await;
     assert_eq!(status, StatusCode::OK);
-    for wanted in ["<code>POST /api/tasks</code>", "<code>PATCH /api/tasks/{id}</code>", "NewTask", "updated_at"] {
+    for wanted in [
+        "<code>POST /api/tasks</code>",
+        "<code>PATCH /api/tasks/{id}</code>",
+        "NewTask",
+        "updated_at",
+        "<p>low or medium or high</p>",
+    ] {
         assert!(page.contains(wanted), "{wanted} is missing in {page}");
     }
     assert!(!page.contains("//"), "an address of another host");

@@ -9,7 +9,10 @@ use axum::{
 };
 use http_body_util::{BodyExt, Limited};
 use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
+    client::legacy::{
+        self,
+        connect::{Connect, HttpConnector},
+    },
     rt::TokioExecutor,
 };
 use tokio::time::timeout;
@@ -59,7 +62,14 @@ pub async fn ready_with_backend(readiness: &Readiness, client: &Client, backend_
 }
 
 /// Sends, and reads the whole answer; the error says what went wrong in one line.
-pub async fn send(client: &Client, request: Request<Body>, timeout_ms: u64) -> Result<Answer, String> {
+pub async fn send<C>(
+    client: &legacy::Client<C, Body>,
+    request: Request<Body>,
+    timeout_ms: u64,
+) -> Result<Answer, String>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
     let whole = async {
         let response = client.request(request).await.map_err(|err| reason(&err))?;
         let status = response.status();

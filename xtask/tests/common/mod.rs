@@ -17,8 +17,20 @@ const DEV: &str = include_str!("dev.toml");
 const MANY: &str = include_str!("many.toml");
 const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/standin.sh");
 /// All that the binary may call; a call of anything else fails, as nothing else is on its PATH.
-const TOOLS: [&str; 10] =
-    ["docker", "minikube", "helm", "kubectl", "dockerd", "apt-get", "dpkg", "sudo", "systemctl", "setsid"];
+const TOOLS: [&str; 12] = [
+    "docker",
+    "minikube",
+    "helm",
+    "kubectl",
+    "dockerd",
+    "apt-get",
+    "dpkg",
+    "sudo",
+    "systemctl",
+    "setsid",
+    "go",
+    "hadolint",
+];
 
 /// Calls that change nothing, by their beginnings. What isn't here counts as a change.
 const QUESTIONS: [&str; 24] = [
@@ -90,9 +102,13 @@ impl Project {
         for values in ["database", "api", "web"] {
             project.write(&format!("k8s/profiles/many.{values}.values.yaml"), &format!("of: {values}\n"));
         }
+        for module in ["kube-score", "kubeconform", "pod-security"] {
+            project.write(&format!("k8s/node/go/{module}/go.mod"), "module tools\n");
+        }
+        project.write("k8s/node/hadolint.txt", "");
         // Where the machine keeps its own bundle differs from one to the next.
         project.write("ca.crt", "");
-        let logs = ["calls", "environments", "host-images", "node-images", "created"];
+        let logs = ["addons", "calls", "environments", "host-images", "node-images", "created"];
         for file in logs.iter().chain(&["rules", "failing", "slow", "services", "load-balancers"]) {
             project.write(&format!("standin/{file}"), "");
         }

@@ -114,7 +114,9 @@ fn releases_that_are_free_of_each_other_are_installed_side_by_side() {
     let project = Project::new();
     // Each goes on only once the other has begun.
     let meet = |other: &str| {
-        format!(": >begun-$2; n=0; until [ -e begun-{other} ]; do n=$((n + 1)); [ $n -lt 400 ] || exit 98; sleep 0.05; done")
+        format!(
+            ": >begun-$2; n=0; until [ -e begun-{other} ]; do n=$((n + 1)); [ $n -lt 400 ] || exit 98; sleep 0.05; done"
+        )
     };
     project.before("helm upgrade api ", &meet("tools"));
     project.before("helm upgrade tools ", &meet("api"));
@@ -294,7 +296,10 @@ fn what_helm_keeps_of_edits_by_hand_is_made_anew() {
     run.assert_says(&["helm keeps what was added by hand to deployment/backend; made anew"]);
     let delete =
         format!("kubectl delete deployment/backend --ignore-not-found --wait --timeout 60s {}", kubectl("todo"));
-    assert_eq!(beginnings(&run.changes()), ["helm upgrade todo", "kubectl delete deployment/backend", "helm upgrade todo"]);
+    assert_eq!(
+        beginnings(&run.changes()),
+        ["helm upgrade todo", "kubectl delete deployment/backend", "helm upgrade todo"]
+    );
     assert_eq!(run.changes()[1], delete);
 }
 
@@ -644,7 +649,8 @@ fn a_namespace_that_is_going_is_waited_for_and_made_anew() {
     let project = Project::up();
     project.run(&["down"]).assert_ended(0);
     let going = r#"{"metadata":{"name":"todo","labels":{"todo-chatbot.local/profile":"dev"}},"status":{"phase":"Terminating"}}"#;
-    project.before("kubectl get namespace/", &format!("[ ! -e namespaces/todo/labels ] || {{ echo '{going}'; exit; }}"));
+    project
+        .before("kubectl get namespace/", &format!("[ ! -e namespaces/todo/labels ] || {{ echo '{going}'; exit; }}"));
     let run = project.run(&["up"]);
     run.assert_ended(0);
     let changes = run.changes();
@@ -686,7 +692,10 @@ fn with_node_ports(more: u16) -> Project {
     let port = project.node_port;
     project.edit("xtask.toml", &format!("last = {port}"), &format!("last = {}", port + more));
     let about = r#"{"namespace":"theirs","name":"x","labels":{"app.kubernetes.io/name":"page"}}"#;
-    project.write("standin/services", &format!("{{\"metadata\":{about},\"spec\":{{\"ports\":[{{\"nodePort\":{port}}}]}}}}\n"));
+    project.write(
+        "standin/services",
+        &format!("{{\"metadata\":{about},\"spec\":{{\"ports\":[{{\"nodePort\":{port}}}]}}}}\n"),
+    );
     project
 }
 
@@ -773,7 +782,9 @@ fn rollback_takes_the_releases_of_the_profiles_namespace_in_their_order() {
     let one = project.run(&["rollback", "2", "--release", "database", "--profile", "many"]);
     one.assert_ended(0);
     assert_eq!(beginnings(&one.changes()), ["helm rollback database"]);
-    for (wrong, says) in [(&["2"][..], "--release NAME"), (&["--release", "apo"], "known are api, database, tools, web")] {
+    for (wrong, says) in
+        [(&["2"][..], "--release NAME"), (&["--release", "apo"], "known are api, database, tools, web")]
+    {
         let run = project.run(&[&["rollback", "--profile", "many"], wrong].concat());
         run.assert_ended(2);
         run.assert_says(&[says]);
@@ -798,8 +809,7 @@ fn config_tells_which_line_says_what() {
     project.write("charts/single/values.yaml", "of: chart\nmore: true\n");
     let run = project.run(&["config", "--profile", "many", "--explain"]);
     run.assert_ended(0);
-    let told: Vec<Vec<&str>> =
-        run.stdout.lines().map(|line| line.splitn(2, "  #").map(str::trim).collect()).collect();
+    let told: Vec<Vec<&str>> = run.stdout.lines().map(|line| line.splitn(2, "  #").map(str::trim).collect()).collect();
     for expected in [
         ["open = \"frontend\"", "xtask.toml:3:8"],
         ["namespace = \"many\"", "k8s/profiles/many.toml:2:13"],

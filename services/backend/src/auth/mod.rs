@@ -287,7 +287,7 @@ async fn remove_user(State(backend): State<Backend>, caller: Caller) -> Result<S
 ///
 /// None, unless the mode is `jwks`.
 #[utoipa::path(get, path = "/jwks", tag = "auth", responses(
-    (status = 200, description = "A JSON Web Key Set", body = Value),
+    (status = 200, description = "A JSON Web Key Set"),
 ))]
 async fn keys(State(backend): State<Backend>) -> Json<JwkSet> {
     let accounts = backend.auth.accounts.as_ref();

@@ -11,7 +11,7 @@ use axum::{
 };
 use backend::{
     Backend,
-    config::{AuthConfig, AuthMode, Config, Secret},
+    config::{AssistantConfig, AuthConfig, AuthMode, Config, Secret},
     database::Database,
 };
 use http_body_util::BodyExt;
@@ -26,7 +26,8 @@ pub const ISSUER: &str = "http://issuer.test";
 
 pub fn config(database: PgConnectOptions) -> Config {
     let auth = AuthConfig { mode: AuthMode::None, issuer: None, expiration_days: 1 };
-    Config { database, database_max_connections: 4, cors_origins: Vec::new(), auth }
+    let assistant = AssistantConfig { provider: None };
+    Config { database, database_max_connections: 4, cors_origins: Vec::new(), auth, assistant }
 }
 
 /// With accounts.
