@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::found::{Found, called, container, objects, of_release, places, texts, typed, workloads};
-use super::{Checks, Facts, Place, Rule};
+use super::{Attempt, Checks, Facts, Place, Rule};
 use crate::model::container::{Container, PullPolicy};
 use crate::model::deployment::{Content, Replicas, Volume};
 use crate::model::env::{EnvName, Kind, Source};
@@ -623,6 +623,11 @@ fn env_injected(facts: &Facts, checks: &mut Checks) {
         checks.that(found.place, &found.called(), missing.is_empty(), || {
             format!("takes what isn't there: {}; describe it, or don't take it", missing.join(", "))
         });
+        if found.place == L {
+            // What the containers were really started with.
+            let tried = Attempt::Environment(found.service.to_string());
+            checks.tried(facts, &tried, &found.called(), "replace its pods with kubectl rollout restart");
+        }
     }
 }
 

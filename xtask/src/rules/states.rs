@@ -109,9 +109,12 @@ fn image(facts: &Facts, checks: &mut Checks) {
         let Some(reference) = reference else { continue };
         let on_host = live.host_images.contains_key(service);
         let on_nodes = !live.node_images.is_empty() && live.node_images.values().all(|listed| listed.contains_key(reference));
+        // A node may know one image by several tags, and names any of them in a pod's status: the spec says which.
         let in_pod = facts.pods(service).iter().any(|pod| {
-            let of = |status: &Value| status["image"].as_str().is_some_and(|image| image.ends_with(reference));
-            pod["status"]["containerStatuses"].as_array().into_iter().flatten().any(of)
+            let wanted = |container: &Value| container["image"].as_str().is_some_and(|image| image.ends_with(reference));
+            let list = |list: &Value| list.as_array().cloned().unwrap_or_default();
+            list(&pod["spec"]["containers"]).iter().any(wanted)
+                && list(&pod["status"]["containerStatuses"]).iter().all(|status| status["state"]["running"].is_object())
         });
         let found = ImageState::of(on_host, on_host, on_nodes, in_pod);
         checks.that(Live, service, found == Some(Running), || {
@@ -272,7 +275,7 @@ fn wanted(facts: &Facts) -> SeedCluster {
         cpus: seed.map_or(own.cpus, |seed| seed.cpus),
         memory_mb: seed.map_or(own.memory_mb, |seed| seed.memory_mb),
         drivers: seed.map_or(vec![own.driver.clone()], |seed| seed.drivers.clone()),
-        addons: seed.map_or(Vec::new(), |seed| seed.addons.clone()),
+        addons: seed.map_or(own.addons.clone(), |seed| seed.addons.clone()),
     }
 }
 
@@ -426,7 +429,7 @@ mod tests {
             good.live.node_images.get_mut("n").unwrap().remove("todo-backend:1.0.0");
         });
         breaks("sta.image", Live, "backend", |good| {
-            good.live("pod/todo-backend-1")["status"]["containerStatuses"][0]["image"] = json!("docker.io/library/other:1");
+            good.live("pod/todo-backend-1")["spec"]["containers"][0]["image"] = json!("other:1");
         });
     }
 
