@@ -60,7 +60,9 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
     let mut made_secrets = BTreeMap::new();
     for field in ["data", "stringData"] {
         let told = over(field, &json!({"secret": {"create": true, "field": field, "values": values_of(SAMPLE)}}))?;
-        let secrets = told.map(|objects| objects.into_iter().filter(|object| object["kind"] == "Secret").collect());
+        // A certificate may be among them, which isn't made of values.
+        let own = |object: &Value| object["kind"] == "Secret" && object["metadata"]["name"] == about.secret.as_str();
+        let secrets = told.map(|objects| objects.into_iter().filter(own).collect());
         made_secrets.insert(field.to_string(), secrets);
     }
     let placeholder = match keys.first() {

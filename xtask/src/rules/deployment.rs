@@ -203,6 +203,13 @@ fn image_reference(facts: &Facts, checks: &mut Checks) {
         let image = found.main()["image"].as_str().unwrap_or_default();
         let repository = &facts.config.services[found.service].image;
         checks.none(found.place, &found.called(), image_trouble(image, wanted.as_deref(), repository));
+        let named = facts.seed(found.service).and_then(|seed| seed.image.as_deref());
+        let own = Reference::parse(image).ok();
+        let holds = named.is_none_or(|named| own.as_ref().is_some_and(|own| own.repository().ends_with(named)));
+        checks.that(found.place, &found.called(), holds, || {
+            let named = named.unwrap_or_default();
+            format!("runs {image}: the seed says {named}; set services.{}.image", found.service)
+        });
     }
     let Some(live) = &facts.live else { return };
     for pod in pods(facts) {

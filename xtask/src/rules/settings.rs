@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::config::placeholders;
 use crate::facts::{leaks, rendered::SAMPLE, values};
 use crate::model::config_map::ConfigMap;
+use crate::model::placeholder::is_placeholder;
 use crate::model::secret::{Secret, SecretType};
 use crate::rules::Place::{Config, Live, Render};
 use crate::rules::{Attempt, Checks, Facts, Place, Rule, told};
@@ -346,7 +347,7 @@ fn supply(facts: &Facts, checks: &mut Checks) {
     }
     for (release, chart) in facts.files.iter().flat_map(|files| &files.charts) {
         let filled = chart.values["secret"]["values"].as_object().is_some_and(|values| values.values().any(|value| {
-            value.as_str().is_some_and(|text| !text.is_empty())
+            value.as_str().is_some_and(|text| !text.is_empty() && !is_placeholder(text))
         }));
         checks.that(Config, release, !filled, || {
             format!("its values files fill secret.values: leave that to {}", config.overrides.display())
@@ -552,6 +553,10 @@ mod tests {
         breaks("sec.supply", Config, "todo", |good| {
             good.files.charts.get_mut("todo").unwrap().values["secret"]["values"]["JWT_SECRET"] = json!("x");
         });
+        let placeholder = codes(|good| {
+            good.files.charts.get_mut("todo").unwrap().values["secret"]["values"]["JWT_SECRET"] = json!("CHANGE_ME");
+        });
+        assert_eq!(placeholder, []);
         breaks("sec.supply", Config, SECRET, |good| {
             let secret = good.config.secrets.get_mut("todo-secret").unwrap();
             secret.derived.insert("DATABASE_URL".to_string(), "postgres://todo:plain@host/todo".to_string());
