@@ -163,11 +163,11 @@ const PROGRESS_S: i64 = 600;
 
 fn names(facts: &Facts, checks: &mut Checks) {
     let objects = objects(facts, &["Deployment", "StatefulSet", "Service"]);
-    for (service, _) in facts.config.running() {
+    for (service, release) in facts.config.running() {
         let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
         let workload = seed.and_then(|seed| seed.deployment.as_deref());
         let reached = seed.and_then(|seed| seed.service.as_deref());
-        for place in places(facts) {
+        for place in places(facts).into_iter().filter(|place| is_due(facts, release, *place)) {
             for (what, kinds, wanted) in
                 [("workload", &["Deployment", "StatefulSet"][..], workload), ("Service", &["Service"][..], reached)]
             {
@@ -175,20 +175,32 @@ fn names(facts: &Facts, checks: &mut Checks) {
                 let own = objects.iter().filter(|found| found.place == place && found.service == service);
                 let names: Vec<&str> = own.filter(of_kind).map(Found::name).collect();
                 let holds = !names.is_empty() && wanted.is_none_or(|wanted| names.contains(&wanted));
-                checks.that(place, service, holds, || match (names.is_empty(), wanted) {
+                let key = if what == "Service" { "service" } else { "deployment" };
+                checks.that(place, service, holds, || match (names.is_empty(), place) {
+                    (true, L) => {
+                        format!("has no {what} in the cluster: cargo xtask up --profile {}", facts.config.profile)
+                    }
                     (true, _) => format!(
                         "has no {what}: the chart must render one with the label app.kubernetes.io/name: {service}"
                     ),
-                    (_, wanted) => format!(
-                        "its {what} is named {} instead of {}: set names.{} in the values",
+                    _ => format!(
+                        "its {what} is named {} instead of {}: set names.{key} in the values",
                         names.join(", "),
-                        wanted.unwrap_or_default(),
-                        if what == "Service" { "service" } else { "deployment" }
+                        told(wanted)
                     ),
                 });
             }
         }
     }
+}
+
+/// Whether a release must be there. One that somebody replaced by something of his own is absent with good reason.
+fn is_due(facts: &Facts, release: &str, place: Place) -> bool {
+    let there = match place {
+        R => facts.rendered.as_ref().is_some_and(|all| all.contains_key(release)),
+        _ => facts.live.as_ref().is_some_and(|live| live.releases.iter().any(|found| found["name"] == release)),
+    };
+    there || facts.config.releases[release].unless.is_none()
 }
 
 fn image_reference(facts: &Facts, checks: &mut Checks) {
@@ -365,11 +377,10 @@ fn replicas_default(facts: &Facts, checks: &mut Checks) {
 fn resources_order(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
         let Some(seed) = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service)) else { continue };
-        if seed.requests.is_empty() && seed.limits.is_empty() {
-            continue;
-        }
-        let figures = json!({"requests": seed.requests, "limits": seed.limits});
-        let wrong = typed(&figures, Resources::read).err();
+        let amounts = |figures: &BTreeMap<String, String>| typed(&json!(figures), Amounts::read);
+        // A figure that can't be read is another rule's matter.
+        let (Ok(requests), Ok(limits)) = (amounts(&seed.requests), amounts(&seed.limits)) else { continue };
+        let wrong = Resources::new(requests, limits).err();
         let path = format!("seed.services.{service}.requests");
         checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
     }
@@ -503,10 +514,11 @@ fn probes(facts: &Facts, checks: &mut Checks) {
         for (index, kind) in ["liveness", "readiness"].into_iter().enumerate() {
             let path = stated[index].and_then(|probe| probe.path.as_deref());
             let ours = configured.map(|probes| probes[index].as_str());
-            if let (Some(path), Some(ours)) = (path, ours) {
+            if seed.is_some() {
                 let place = format!("services.{service}.probes.{kind}");
-                checks.that_at(facts.config, &place, service, path == ours, || {
-                    format!("{kind} asks {ours} instead of {path}: set {place}")
+                let holds = ours.is_some() && path.is_none_or(|path| ours == Some(path));
+                checks.that_at(facts.config, &place, service, holds, || {
+                    format!("{kind} asks {} instead of {}: set {place}", told(ours), path.unwrap_or("a path"))
                 });
             }
             for found in workloads(facts).iter().filter(|found| found.service == service) {
@@ -878,10 +890,21 @@ mod tests {
             good.rendered.get_mut("todo").unwrap().objects.retain(|object| object["kind"] != "Deployment");
         })
         .into_iter()
-        .map(|(code, place, object)| (code, place, object))
         .filter(|(code, _, _)| *code == "dep.name")
         .collect();
         assert_eq!(codes, [("dep.name", R, "backend".to_string()), ("dep.name", R, "frontend".to_string())]);
+    }
+
+    #[test]
+    fn a_database_that_somebody_has_elsewhere_is_not_missed() {
+        let codes = found(RULES, |good| {
+            let mut other = good.config.releases.remove("todo").unwrap();
+            other.unless = Some("DATABASE_URL".to_string());
+            good.config.releases.insert("todo".to_string(), other);
+            good.rendered.clear();
+            good.live.objects.clear();
+        });
+        assert_eq!(codes, []);
     }
 
     #[test]
@@ -936,6 +959,9 @@ mod tests {
     #[test]
     fn another_number_of_replicas_than_the_default_is_found() {
         breaks("dep.replicas.default", R, BACKEND, |good| good.rendered(BACKEND)["spec"]["replicas"] = json!(2));
+        breaks("dep.replicas.default", C, "backend", |good| {
+            good.seeded(|seed| seed.services.get_mut("backend").unwrap().replicas = Some(2));
+        });
         breaks("dep.replicas.default", L, BACKEND, |good| good.live(BACKEND)["spec"]["replicas"] = json!(3));
     }
 
@@ -984,6 +1010,10 @@ mod tests {
         });
         breaks("dep.res.value", L, FRONTEND, |good| {
             good.live(FRONTEND)["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] = json!("1");
+        });
+        breaks("dep.res.value", C, "backend", |good| {
+            let figure = ("cpu".to_string(), "lots".to_string());
+            good.seeded(|seed| seed.services.get_mut("backend").unwrap().requests.extend([figure]));
         });
         let same = found(RULES, |good| good.container(BACKEND)["resources"]["limits"]["cpu"] = json!("0.5"));
         assert_eq!(same, [], "however it is written");
@@ -1094,6 +1124,10 @@ mod tests {
         breaks("dep.secret.scope", R, FRONTEND, |good| {
             good.config.seed = None;
             good.container(FRONTEND)["env"].as_array_mut().unwrap().push(key());
+        });
+        breaks("dep.secret.scope", L, FRONTEND, |good| {
+            let container = &mut good.live(FRONTEND)["spec"]["template"]["spec"]["containers"][0];
+            container["envFrom"].as_array_mut().unwrap().push(json!({"secretRef": {"name": "todo-secret"}}));
         });
     }
 
