@@ -25,10 +25,16 @@ pub fn run(ctx: &Context, live: bool, list: bool) -> Result<()> {
     let verdicts = rules::judge(&facts);
     let scans = scans(&facts);
     let unused = rules::unused(&ctx.config, &verdicts);
-    ctx.ui.answer(&report(&ctx.config.profile, &verdicts, &scans, &unused), to_json(&ctx.config.profile, &verdicts, &scans, &unused));
+    ctx.ui.answer(
+        &report(&ctx.config.profile, &verdicts, &scans, &unused),
+        to_json(&ctx.config.profile, &verdicts, &scans, &unused),
+    );
     match verdicts.iter().flat_map(Verdict::open).count() {
         0 => Ok(()),
-        1 => Err(Stop::failed("one finding is open\nNext: mend it, or waive it with a reason under [[waivers]] of the profile").into()),
+        1 => Err(Stop::failed(
+            "one finding is open\nNext: mend it, or waive it with a reason under [[waivers]] of the profile",
+        )
+        .into()),
         count => Err(Stop::failed(format!(
             "{count} findings are open\nNext: mend them, or waive them with reasons under [[waivers]] of the profile"
         ))
@@ -66,8 +72,14 @@ fn verdict(verdict: &Verdict) -> String {
         (0, true) => "not looked at".to_string(),
         (0, false) if all > 0 => waived,
         (0, false) => "holds".to_string(),
-        (1, _) => ["1 FINDING".to_string(), waived].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", "),
-        (_, _) => [format!("{open} FINDINGS"), waived].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", "),
+        (1, _) => {
+            ["1 FINDING".to_string(), waived].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ")
+        }
+        (_, _) => [format!("{open} FINDINGS"), waived]
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
@@ -89,14 +101,22 @@ fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver
         lines.push(line);
     }
     lines.push("The numbers are things that were looked at.".to_string());
-    lines.extend(unseen(verdicts).into_iter().map(|((place, why), codes)| {
-        format!("{UNSEEN} {}: {why}: {}", place.name(), codes.join(", "))
-    }));
+    lines.extend(
+        unseen(verdicts)
+            .into_iter()
+            .map(|((place, why), codes)| format!("{UNSEEN} {}: {why}: {}", place.name(), codes.join(", "))),
+    );
     for (reference, list) in scans {
-        let failed: Vec<String> =
-            list.iter().filter_map(|(what, ended)| Some(format!("  not: {what} ({})", ended.as_ref().err()?))).collect();
+        let failed: Vec<String> = list
+            .iter()
+            .filter_map(|(what, ended)| Some(format!("  not: {what} ({})", ended.as_ref().err()?)))
+            .collect();
         let passed = list.len() - failed.len();
-        lines.push(format!("scan of {reference}: {passed} of {} checks, {} %", list.len(), passed * 100 / list.len().max(1)));
+        lines.push(format!(
+            "scan of {reference}: {passed} of {} checks, {} %",
+            list.len(),
+            passed * 100 / list.len().max(1)
+        ));
         lines.extend(failed);
     }
     if !scans.is_empty() {
@@ -136,7 +156,13 @@ fn unseen(verdicts: &[Verdict]) -> BTreeMap<(Place, &str), Vec<&str>> {
 
 fn told(finding: &Finding) -> String {
     let at = finding.at.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
-    format!("{} {} ({}{at})\n  {}", finding.code, finding.object, finding.place.name(), finding.message.replace('\n', "\n  "))
+    format!(
+        "{} {} ({}{at})\n  {}",
+        finding.code,
+        finding.object,
+        finding.place.name(),
+        finding.message.replace('\n', "\n  ")
+    )
 }
 
 fn to_json(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver]) -> Value {
@@ -164,7 +190,8 @@ fn to_json(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waive
             (reference.clone(), checks.collect())
         })
         .collect();
-    let unused: Vec<Value> = unused.iter().map(|waiver| json!({"code": waiver.code, "object": waiver.object})).collect();
+    let unused: Vec<Value> =
+        unused.iter().map(|waiver| json!({"code": waiver.code, "object": waiver.object})).collect();
     let open = verdicts.iter().flat_map(Verdict::open).count();
     json!({ "profile": profile, "open": open, "rules": rules, "scans": scans, "unused_waivers": unused })
 }

@@ -81,7 +81,8 @@ fn start(
             last = last_line(&asked.tail);
             Ok(asked.success.then(|| Ok("it answers its own health check".to_string())))
         })?;
-        Ok(ended.unwrap_or_else(|| Err(format!("within {} s it did not answer its health check: {last}", START.as_secs()))))
+        Ok(ended
+            .unwrap_or_else(|| Err(format!("within {} s it did not answer its health check: {last}", START.as_secs()))))
     });
     let removed = remove();
     let looked = looked?;
@@ -91,8 +92,11 @@ fn start(
 
 /// The command of an image's HEALTHCHECK as an argv.
 pub fn health_command(inspect: &Value) -> Option<Vec<String>> {
-    let test: Vec<String> =
-        inspect["Config"]["Healthcheck"]["Test"].as_array()?.iter().filter_map(|word| Some(word.as_str()?.to_string())).collect();
+    let test: Vec<String> = inspect["Config"]["Healthcheck"]["Test"]
+        .as_array()?
+        .iter()
+        .filter_map(|word| Some(word.as_str()?.to_string()))
+        .collect();
     match test.split_first()? {
         (kind, words) if kind == "CMD" => Some(words.to_vec()),
         (kind, [text]) if kind == "CMD-SHELL" => Some(["sh", "-c", text].map(str::to_string).to_vec()),
@@ -104,12 +108,16 @@ pub fn health_command(inspect: &Value) -> Option<Vec<String>> {
 fn judge_ending(code: &str, log: &str) -> Result<String, String> {
     let is_variable = |word: &&str| {
         let plain = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        plain.len() > 3 && plain.contains('_') && plain.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        plain.len() > 3
+            && plain.contains('_')
+            && plain.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
     };
     let named = log.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\\' | ',' | ':')).find(is_variable);
     match (code, named) {
         ("0", _) => Err("it ends at once, as if there were nothing to do".to_string()),
-        (_, Some(name)) => Ok(format!("it says that it needs {}", name.trim_matches(|c: char| !c.is_ascii_alphanumeric()))),
+        (_, Some(name)) => {
+            Ok(format!("it says that it needs {}", name.trim_matches(|c: char| !c.is_ascii_alphanumeric())))
+        }
         (_, None) => Err(format!("it ends with exit code {code} and does not say what it lacks: {}", last_line(log))),
     }
 }
@@ -286,7 +294,8 @@ mod tests {
     #[test]
     fn a_deleted_file_is_gone_from_view_and_its_secret_is_still_found() {
         let secret = ["JWT_SECRET=a8F3kQ9zLm2", "Xw7Rt5Yb1Nc6V\n"].concat();
-        let below = tar(&[("app/x", 0o4755, b"\0"), ("app/settings", 0o644, secret.as_bytes()), ("old/a", 0o644, b"a")]);
+        let below =
+            tar(&[("app/x", 0o4755, b"\0"), ("app/settings", 0o644, secret.as_bytes()), ("old/a", 0o644, b"a")]);
         let above = tar(&[("app/.wh.settings", 0o644, b""), (".wh.old", 0o644, b"")]);
         let scan = saved(&[below, above]);
         let paths: Vec<&str> = scan.files.iter().map(|file| file.path.as_str()).collect();
@@ -304,20 +313,27 @@ mod tests {
 
     #[test]
     fn users_have_their_names_from_the_image() {
-        let scan = saved(&[tar(&[("etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\ntodo:x:10001:10001::/app:/sbin/nologin\n")])]);
+        let scan =
+            saved(&[tar(&[("etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\ntodo:x:10001:10001::/app:/sbin/nologin\n")])]);
         assert_eq!(scan.users[&10001], "todo");
     }
 
     #[test]
     fn an_opaque_folder_hides_what_was_below() {
-        let scan = saved(&[tar(&[("a/b", 0o644, b"1"), ("c", 0o644, b"1")]), tar(&[("a/.wh..wh..opq", 0o644, b""), ("a/d", 0o644, b"1")])]);
+        let scan = saved(&[
+            tar(&[("a/b", 0o644, b"1"), ("c", 0o644, b"1")]),
+            tar(&[("a/.wh..wh..opq", 0o644, b""), ("a/d", 0o644, b"1")]),
+        ]);
         assert_eq!(scan.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["a/d", "c"]);
     }
 
     #[test]
     fn a_health_check_is_run_as_docker_runs_it() {
         let of = |test: Value| health_command(&json!({"Config": {"Healthcheck": {"Test": test}}}));
-        assert_eq!(of(json!(["CMD", "/app/a", "healthcheck"])), Some(vec!["/app/a".to_string(), "healthcheck".to_string()]));
+        assert_eq!(
+            of(json!(["CMD", "/app/a", "healthcheck"])),
+            Some(vec!["/app/a".to_string(), "healthcheck".to_string()])
+        );
         assert_eq!(of(json!(["CMD-SHELL", "curl -f x"])).unwrap()[..2], ["sh", "-c"]);
         assert_eq!(of(json!(["NONE"])), None);
         assert_eq!(health_command(&json!({})), None);
@@ -325,7 +341,10 @@ mod tests {
 
     #[test]
     fn an_end_that_names_what_is_lacking_is_good() {
-        assert_eq!(judge_ending("1", "{\"error\":\"DATABASE_URL is not set\"}").unwrap(), "it says that it needs DATABASE_URL");
+        assert_eq!(
+            judge_ending("1", "{\"error\":\"DATABASE_URL is not set\"}").unwrap(),
+            "it says that it needs DATABASE_URL"
+        );
         assert!(judge_ending("139", "Segmentation fault").unwrap_err().contains("139"));
         assert!(judge_ending("0", "DATABASE_URL").is_err());
     }

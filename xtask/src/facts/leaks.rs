@@ -109,7 +109,10 @@ mod tests {
     use super::*;
 
     fn leaks(text: &str) -> Vec<String> {
-        find(text, &["DATABASE_URL", "JWT_SECRET"]).into_iter().map(|leak| format!("{} {}", leak.line, leak.what)).collect()
+        find(text, &["DATABASE_URL", "JWT_SECRET"])
+            .into_iter()
+            .map(|leak| format!("{} {}", leak.line, leak.what))
+            .collect()
     }
 
     #[test]

@@ -29,6 +29,10 @@ const KINDS: &str = "deployments,statefulsets,replicasets,pods,services,endpoint
 const DATABASE: &str = "postgres";
 
 type Attempts = BTreeMap<Attempt, Result<String, String>>;
+/// Table to column to what the column is.
+type Tables = BTreeMap<String, BTreeMap<String, String>>;
+/// Secret to key to whether its value is well-formed.
+type Judged = BTreeMap<String, BTreeMap<String, Result<(), String>>>;
 
 /// The question that the database answers: its tables and views, as JSON.
 const TABLES: &str = "SELECT json_object_agg(t, columns) FROM (
@@ -80,7 +84,7 @@ pub fn gather(
     let cluster = Cluster { ctx, tools, objects, secrets, endpoints: live::endpoints(ctx, tools)?, inspects };
     let (mut attempts, minikube, tables) = thread::scope(|scope| {
         let helm = scope.spawn(|| try_helm(&cluster, releases));
-        let asked = scope.spawn(|| -> Result<(Attempts, Result<_, String>)> {
+        let asked = scope.spawn(|| -> Result<(Attempts, Result<Tables, String>)> {
             Ok((ask_services(&cluster)?, ask_database(&cluster)?))
         });
         let minikube = ask_minikube(&cluster);
@@ -145,9 +149,21 @@ fn try_helm(cluster: &Cluster, releases: &BTreeMap<String, Gathered>) -> Result<
         let known = live::revisions(ctx, tools, &scope, 10)?;
         let back = if known.iter().any(|(number, _)| *number == back) { back } else { revision };
         for (attempt, argv, good) in [
-            (Attempt::Upgrade(name.clone()), helm::try_upgrade(helm, target, &chart), "the API server takes an upgrade".to_string()),
-            (Attempt::Rollback(name.clone()), helm::try_rollback(helm, target, name, back), format!("helm can go back to revision {back}")),
-            (Attempt::Uninstall(name.clone()), helm::try_uninstall(helm, target, name), "helm can uninstall it".to_string()),
+            (
+                Attempt::Upgrade(name.clone()),
+                helm::try_upgrade(helm, target, &chart),
+                "the API server takes an upgrade".to_string(),
+            ),
+            (
+                Attempt::Rollback(name.clone()),
+                helm::try_rollback(helm, target, name, back),
+                format!("helm can go back to revision {back}"),
+            ),
+            (
+                Attempt::Uninstall(name.clone()),
+                helm::try_uninstall(helm, target, name),
+                "helm can uninstall it".to_string(),
+            ),
         ] {
             attempts.insert(attempt, ended(ctx, argv, SHORT, &good)?);
         }
@@ -165,8 +181,12 @@ fn ask_services(cluster: &Cluster) -> Result<Attempts> {
     let open = &cluster.ctx.config.open;
     for (to, endpoint) in &cluster.endpoints {
         let Some(path) = readiness_path(&cluster.objects, to) else { continue };
-        let mut askers: Vec<&String> =
-            cluster.endpoints.iter().filter(|(_, other)| other.namespace == endpoint.namespace).map(|(name, _)| name).collect();
+        let mut askers: Vec<&String> = cluster
+            .endpoints
+            .iter()
+            .filter(|(_, other)| other.namespace == endpoint.namespace)
+            .map(|(name, _)| name)
+            .collect();
         // Others prove more than the service itself, which may be the only one that can ask.
         askers.sort_by_key(|name| *name == to);
         let full = format!("{}.{}.svc.cluster.local", endpoint.object, endpoint.namespace);
@@ -182,7 +202,9 @@ fn ask_services(cluster: &Cluster) -> Result<Attempts> {
                 }
             }
         }
-        if to != open && let Some(ended) = ask(cluster, open, &endpoint.object, endpoint.port, &path)? {
+        if to != open
+            && let Some(ended) = ask(cluster, open, &endpoint.object, endpoint.port, &path)?
+        {
             attempts.insert(Attempt::Reach { from: open.clone(), to: to.clone() }, ended);
         }
     }
@@ -201,7 +223,8 @@ fn ask(cluster: &Cluster, from: &str, host: &str, port: u16, path: &str) -> Resu
     let Some(question) = question(inspect, host, port, path) else { return Ok(None) };
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let target = ctx.target_in(text("/metadata/namespace"));
-    let exec = kubectl::exec(&tools.kubectl, &target, text("/metadata/name"), text("/spec/containers/0/name"), &question);
+    let exec =
+        kubectl::exec(&tools.kubectl, &target, text("/metadata/name"), text("/spec/containers/0/name"), &question);
     let told = ctx.spawn.output(command(exec, SHORT))?;
     let url = format!("http://{host}:{port}{path}");
     Ok(Some(match told.success {
@@ -229,14 +252,15 @@ fn question(inspect: &Value, host: &str, port: u16, path: &str) -> Option<Vec<St
 
 fn readiness_path(objects: &[Value], service: &str) -> Option<String> {
     let workload = objects.iter().find(|object| {
-        matches!(object["kind"].as_str(), Some("Deployment" | "StatefulSet")) && label(object, SERVICE_LABEL) == Some(service)
+        matches!(object["kind"].as_str(), Some("Deployment" | "StatefulSet"))
+            && label(object, SERVICE_LABEL) == Some(service)
     })?;
     let path = workload.pointer("/spec/template/spec/containers/0/readinessProbe/httpGet/path")?;
     Some(path.as_str()?.to_string())
 }
 
 /// The database's tables, asked in its pod; an error says why it could not be.
-fn ask_database(cluster: &Cluster) -> Result<Result<BTreeMap<String, BTreeMap<String, String>>, String>> {
+fn ask_database(cluster: &Cluster) -> Result<Result<Tables, String>> {
     let Cluster { ctx, tools, objects, .. } = cluster;
     let pod = objects.iter().find(|object| object["kind"] == "Pod" && label(object, SERVICE_LABEL) == Some(DATABASE));
     let Some(pod) = pod else { return Ok(Err("the database is outside the cluster".to_string())) };
@@ -245,13 +269,18 @@ fn ask_database(cluster: &Cluster) -> Result<Result<BTreeMap<String, BTreeMap<St
     // The pod knows its password; nothing of it is in this argv.
     let script = "PGPASSWORD=${POSTGRES_PASSWORD:-} exec psql --username \"${POSTGRES_USER:-todo}\" --dbname \"${POSTGRES_DB:-todo}\" --tuples-only --no-align --command \"$0\"";
     let question = ["sh", "-c", script, TABLES].map(str::to_string);
-    let exec = kubectl::exec(&tools.kubectl, &target, text("/metadata/name"), text("/spec/containers/0/name"), &question);
+    let exec =
+        kubectl::exec(&tools.kubectl, &target, text("/metadata/name"), text("/spec/containers/0/name"), &question);
     let told = ctx.spawn.output(command(exec, SHORT))?;
     if !told.success {
         return Ok(Err(format!("the database does not answer: {}", told.tail.lines().last().unwrap_or_default())));
     }
     let text = told.stdout.trim();
-    Ok(if text.is_empty() { Ok(BTreeMap::new()) } else { serde_json::from_str(text).map_err(|error| error.to_string()) })
+    Ok(if text.is_empty() {
+        Ok(BTreeMap::new())
+    } else {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    })
 }
 
 /// The cluster as minikube tells it, and URLs of Services from outside.
@@ -297,7 +326,9 @@ fn get(url: &str) -> Result<String, String> {
 fn look_into_containers(cluster: &Cluster) -> Result<Attempts> {
     let Cluster { ctx, tools, objects, .. } = cluster;
     let mut attempts: Attempts = BTreeMap::new();
-    for pod in objects.iter().filter(|object| object["kind"] == "Pod" && !object["metadata"]["deletionTimestamp"].is_string()) {
+    for pod in
+        objects.iter().filter(|object| object["kind"] == "Pod" && !object["metadata"]["deletionTimestamp"].is_string())
+    {
         let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let Some(service) = label(pod, SERVICE_LABEL) else { continue };
         let id = text("/status/containerStatuses/0/containerID").rsplit('/').next().unwrap_or_default();
@@ -328,7 +359,9 @@ fn missing(container: &Value, there: &BTreeMap<String, String>, objects: &[Value
         let prefix = source["prefix"].as_str().unwrap_or_default();
         let named = |list: &[Value], kind: &str, reference: &str| {
             let name = &source[reference]["name"];
-            list.iter().find(|object| object["kind"] == kind && !name.is_null() && object["metadata"]["name"] == *name).cloned()
+            list.iter()
+                .find(|object| object["kind"] == kind && !name.is_null() && object["metadata"]["name"] == *name)
+                .cloned()
         };
         for (object, has_values) in
             [(named(objects, "ConfigMap", "configMapRef"), true), (named(secrets, "Secret", "secretRef"), false)]
@@ -378,10 +411,7 @@ fn try_config_maps(cluster: &Cluster, releases: &BTreeMap<String, Gathered>) -> 
 }
 
 /// Every key of the profile's Secrets, with whether its value is well-formed. The values end here.
-fn look_at_secrets(
-    cluster: &Cluster,
-    namespaces: &BTreeSet<&String>,
-) -> Result<BTreeMap<String, BTreeMap<String, Result<(), String>>>> {
+fn look_at_secrets(cluster: &Cluster, namespaces: &BTreeSet<&String>) -> Result<Judged> {
     let Cluster { ctx, tools, secrets, .. } = cluster;
     let mut found = BTreeMap::new();
     let wanted: Vec<(&String, &Secret)> =

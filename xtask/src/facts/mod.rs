@@ -57,9 +57,11 @@ pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
 
     let step = ctx.ui.step("look at files and manifests");
     let tags: BTreeMap<String, String> = built.iter().map(|(name, image)| (name.clone(), image.tag.clone())).collect();
-    let tags = ctx.config.services.keys().map(|name| {
-        (name.clone(), tags.get(name).cloned().unwrap_or_else(|| ctx.config.version.clone()))
-    });
+    let tags = ctx
+        .config
+        .services
+        .keys()
+        .map(|name| (name.clone(), tags.get(name).cloned().unwrap_or_else(|| ctx.config.version.clone())));
     let node_ports = match with_live {
         true => endpoints(ctx, tools)?.into_iter().filter_map(|(name, found)| Some((name, found.node_port?))).collect(),
         false => BTreeMap::new(),

@@ -56,7 +56,8 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
         all.into_iter().partition(|object| object["metadata"]["annotations"][HOOK].is_string());
 
     let keys: Vec<&str> = ctx.config.secrets.get(&about.secret).into_iter().flat_map(|secret| secret.keys()).collect();
-    let values_of = |text: &str| keys.iter().map(|key| (key.to_string(), json!(text))).collect::<serde_json::Map<_, _>>();
+    let values_of =
+        |text: &str| keys.iter().map(|key| (key.to_string(), json!(text))).collect::<serde_json::Map<_, _>>();
     let mut made_secrets = BTreeMap::new();
     for field in ["data", "stringData"] {
         let told = over(field, &json!({"secret": {"create": true, "field": field, "values": values_of(SAMPLE)}}))?;
@@ -147,14 +148,17 @@ fn turned_knobs(services: &[&str], single: bool) -> Value {
     });
     match single {
         true => one,
-        false => json!({ "services": services.iter().map(|name| (name.to_string(), one.clone())).collect::<serde_json::Map<_, _>>() }),
+        false => {
+            json!({ "services": services.iter().map(|name| (name.to_string(), one.clone())).collect::<serde_json::Map<_, _>>() })
+        }
     }
 }
 
 /// Knob, as in `backend image.tag`, to whether the objects show its new value.
 fn effects(service: &str, objects: &[Value]) -> Vec<(String, bool)> {
     let of = |kind: &str| {
-        let found = objects.iter().find(|object| object["kind"] == kind && label(object, SERVICE_LABEL) == Some(service));
+        let found =
+            objects.iter().find(|object| object["kind"] == kind && label(object, SERVICE_LABEL) == Some(service));
         found.cloned().unwrap_or_default()
     };
     let (deployment, found) = (of("Deployment"), of("Service"));

@@ -49,7 +49,9 @@ pub fn judge_setting(key: &str, value: &str) -> Result<(), String> {
             Err(_) => Err(format!("is \"{value}\": it must be an address to listen on, such as 0.0.0.0")),
         },
         "CORS_ORIGINS" if value.is_empty() => Ok(()),
-        "CORS_ORIGINS" => value.split(',').try_for_each(|origin| judge_url(origin.trim(), &["http", "https"]).map_err(told)),
+        "CORS_ORIGINS" => {
+            value.split(',').try_for_each(|origin| judge_url(origin.trim(), &["http", "https"]).map_err(told))
+        }
         "FRONTEND_ORIGIN" | "BETTER_AUTH_ISSUER" => judge_url(value, &["http", "https"]).map_err(told),
         _ if key.ends_with("_URL") => judge_url(value, &["http", "https"]).map_err(told),
         _ => Ok(()),
@@ -60,7 +62,10 @@ pub fn judge_setting(key: &str, value: &str) -> Result<(), String> {
 pub fn judge_url(value: &str, schemes: &[&str]) -> Result<(), String> {
     let Some((scheme, rest)) = value.split_once("://") else { return Err("is not a URL".to_string()) };
     if !schemes.contains(&scheme) {
-        return Err(format!("must begin with {}", schemes.iter().map(|word| format!("{word}://")).collect::<Vec<_>>().join(" or ")));
+        return Err(format!(
+            "must begin with {}",
+            schemes.iter().map(|word| format!("{word}://")).collect::<Vec<_>>().join(" or ")
+        ));
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
@@ -118,9 +123,14 @@ mod tests {
         ] {
             assert_eq!(judge_setting(key, value), Ok(()), "{key}");
         }
-        for (key, value) in
-            [("LOG_LEVEL", "loud"), ("BACKEND_URL", "todo:8000"), ("PORT", "0"), ("HOST", "here"), ("CORS_ORIGINS", "a,b"), ("JWT_ALGORITHM", "RS256")]
-        {
+        for (key, value) in [
+            ("LOG_LEVEL", "loud"),
+            ("BACKEND_URL", "todo:8000"),
+            ("PORT", "0"),
+            ("HOST", "here"),
+            ("CORS_ORIGINS", "a,b"),
+            ("JWT_ALGORITHM", "RS256"),
+        ] {
             assert!(judge_setting(key, value).is_err(), "{key}");
         }
     }

@@ -69,7 +69,13 @@ pub const RULES: &[Rule] = &[
     },
     Rule { code: "rel.upgrade", what: "can be upgraded", seeds: "0:192, 0:295", places: &[Live], check: upgrade },
     Rule { code: "rel.rollback", what: "can be rolled back", seeds: "0:193, 0:296", places: &[Live], check: rollback },
-    Rule { code: "rel.uninstall", what: "ends not installed", seeds: "0:194, 1:137", places: &[Live], check: uninstall },
+    Rule {
+        code: "rel.uninstall",
+        what: "ends not installed",
+        seeds: "0:194, 1:137",
+        places: &[Live],
+        check: uninstall,
+    },
     Rule {
         code: "rel.test",
         what: "the test pod checks both Services",
@@ -137,7 +143,8 @@ fn app_version(facts: &Facts, checks: &mut Checks) {
         let rendered = facts.rendered.as_ref().and_then(|rendered| rendered.get(release));
         let Some(rendered) = rendered else { continue };
         let tag = about.services.first().and_then(|service| rendered.tags.get(service)).map_or("", String::as_str);
-        let (wanted, found) = (wanted.replace("{tag}", tag), chart.described["appVersion"].as_str().unwrap_or_default());
+        let (wanted, found) =
+            (wanted.replace("{tag}", tag), chart.described["appVersion"].as_str().unwrap_or_default());
         checks.that(Render, release, found == wanted, || {
             format!("the appVersion of its chart is \"{found}\" instead of {wanted}: see {path}")
         });
@@ -145,7 +152,10 @@ fn app_version(facts: &Facts, checks: &mut Checks) {
             for service in &about.services {
                 let image = facts.container(Render, service).and_then(|container| container["image"].as_str());
                 checks.that(Render, service, image.is_some_and(|image| image.ends_with(&format!(":{found}"))), || {
-                    format!("its image is {}, and the appVersion of its chart {found}: they must agree", image.unwrap_or("none"))
+                    format!(
+                        "its image is {}, and the appVersion of its chart {found}: they must agree",
+                        image.unwrap_or("none")
+                    )
                 });
             }
         }
@@ -242,7 +252,11 @@ fn api(facts: &Facts, checks: &mut Checks) {
         return;
     }
     // The database is outside of what the seed describes.
-    let own = facts.rendered.iter().flat_map(|rendered| rendered.values()).filter(|release| release.namespace == facts.config.namespace);
+    let own = facts
+        .rendered
+        .iter()
+        .flat_map(|rendered| rendered.values())
+        .filter(|release| release.namespace == facts.config.namespace);
     for object in own.flat_map(|release| &release.objects) {
         let version = object["apiVersion"].as_str().unwrap_or_default();
         checks.that(Render, &told(object), matches!(version, "v1" | "apps/v1"), || {
@@ -263,13 +277,20 @@ fn namespace(facts: &Facts, checks: &mut Checks) {
             object["metadata"]["namespace"].as_str().is_some_and(|namespace| namespace != rendered.namespace)
         });
         checks.that(Render, release, elsewhere.is_none(), || {
-            format!("{} is in another namespace than {}: leave that to helm", elsewhere.map(told).unwrap_or_default(), rendered.namespace)
+            format!(
+                "{} is in another namespace than {}: leave that to helm",
+                elsewhere.map(told).unwrap_or_default(),
+                rendered.namespace
+            )
         });
     }
     let Some(live) = &facts.live else { return };
     for release in facts.rendered.iter().flat_map(|rendered| rendered.keys()) {
         let wanted = &config.releases[release].namespace;
-        let found = live.releases.iter().any(|found| found["name"] == release.as_str() && found["namespace"] == wanted.as_str());
+        let found = live
+            .releases
+            .iter()
+            .any(|found| found["name"] == release.as_str() && found["namespace"] == wanted.as_str());
         checks.that(Live, release, found, || format!("helm does not list it in namespace {wanted}: cargo xtask up"));
     }
 }
@@ -295,13 +316,23 @@ fn install(facts: &Facts, checks: &mut Checks) {
 
 fn upgrade(facts: &Facts, checks: &mut Checks) {
     for release in releases(facts) {
-        checks.tried(facts, &Attempt::Upgrade(release.to_string()), release, "an upgrade would fail; cargo xtask up tells more");
+        checks.tried(
+            facts,
+            &Attempt::Upgrade(release.to_string()),
+            release,
+            "an upgrade would fail; cargo xtask up tells more",
+        );
     }
 }
 
 fn rollback(facts: &Facts, checks: &mut Checks) {
     for release in releases(facts) {
-        checks.tried(facts, &Attempt::Rollback(release.to_string()), release, "a rollback would fail; see helm history");
+        checks.tried(
+            facts,
+            &Attempt::Rollback(release.to_string()),
+            release,
+            "a rollback would fail; see helm history",
+        );
     }
 }
 
@@ -321,7 +352,9 @@ fn test(facts: &Facts, checks: &mut Checks) {
         let asked = tests.iter().map(|pod| pod["spec"]["containers"][0].to_string()).collect::<Vec<_>>().join(" ");
         for service in &facts.config.releases[release].services {
             // What has no HTTP probe can't be asked by URL, and its users' readiness asks it.
-            let http = facts.container(Render, service).is_some_and(|container| container["readinessProbe"]["httpGet"].is_object());
+            let http = facts
+                .container(Render, service)
+                .is_some_and(|container| container["readinessProbe"]["httpGet"].is_object());
             let Some(found) = facts.of(Render, "Service", service).filter(|_| http) else { continue };
             let name = found["metadata"]["name"].as_str().unwrap_or_default();
             let port = &found["spec"]["ports"][0]["port"];
@@ -402,20 +435,27 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_found() {
-        breaks("cht.files", Config, "todo", |good| chart(good).files.retain(|file| file != "templates/deployment.yaml"));
+        breaks("cht.files", Config, "todo", |good| {
+            chart(good).files.retain(|file| file != "templates/deployment.yaml")
+        });
     }
 
     #[test]
     fn a_knob_without_effect_is_found() {
-        breaks("cht.values", Render, "todo", |good| drop(chart(good).knobs.insert("backend image.tag".to_string(), false)));
-        breaks("cht.values", Render, "todo", |good| drop(chart(good).knobs.remove("frontend affinity")));
+        breaks("cht.values", Render, "todo", |good| {
+            chart(good).knobs.insert("backend image.tag".to_string(), false);
+        });
+        breaks("cht.values", Render, "todo", |good| {
+            chart(good).knobs.remove("frontend affinity");
+        });
         breaks("cht.values", Config, "todo", |good| chart(good).refused = Some("unknown key nodeSelector".to_string()));
     }
 
     #[test]
     fn other_apis_are_found() {
         breaks("cht.api", Render, "networkpolicy/x", |good| {
-            let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "x"}});
+            let object =
+                json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "x"}});
             good.rendered.get_mut("todo").unwrap().objects.push(object);
         });
         breaks("cht.api", Config, "helm", |good| good.config.tools.helm.minimum = "2.17".to_string());
@@ -425,8 +465,12 @@ mod tests {
 
     #[test]
     fn another_namespace_is_found() {
-        breaks("cht.namespace", Config, "test", |good| good.seeded(|seed| seed.namespace = Some("default".to_string())));
-        breaks("cht.namespace", Render, "todo", |good| good.rendered("deployment/todo-backend")["metadata"]["namespace"] = json!("x"));
+        breaks("cht.namespace", Config, "test", |good| {
+            good.seeded(|seed| seed.namespace = Some("default".to_string()))
+        });
+        breaks("cht.namespace", Render, "todo", |good| {
+            good.rendered("deployment/todo-backend")["metadata"]["namespace"] = json!("x")
+        });
         let codes = found(RULES, |good| good.live.releases[0]["namespace"] = json!("other"));
         assert_eq!(codes.iter().map(|(code, ..)| *code).collect::<Vec<_>>(), ["cht.namespace", "rel.install"]);
     }

@@ -909,6 +909,9 @@ mod tests {
 
     #[test]
     fn another_image_is_found() {
+        breaks("dep.image_ref", R, BACKEND, |good| {
+            good.seeded(|seed| seed.services.get_mut("backend").unwrap().image = Some("other".to_string()));
+        });
         breaks("dep.image_ref", R, BACKEND, |good| good.container(BACKEND)["image"] = json!("todo-backend:0.9.0"));
         breaks("dep.image_ref", R, BACKEND, |good| good.container(BACKEND)["image"] = json!("todo-backend:"));
         breaks("dep.image_ref", L, BACKEND, |good| {
@@ -1080,6 +1083,10 @@ mod tests {
 
     #[test]
     fn environment_that_does_not_arrive_is_found() {
+        breaks("dep.env.injected", L, BACKEND, |good| {
+            let tried = Attempt::Environment("backend".to_string());
+            good.live.attempts.insert(tried, Err("PORT is not set".to_string()));
+        });
         breaks("dep.env.injected", R, FRONTEND, |good| good.container(FRONTEND)["envFrom"] = json!([]));
         breaks("dep.env.injected", R, BACKEND, |good| good.container(BACKEND)["env"] = json!([]));
         breaks("dep.env.injected", R, FRONTEND, |good| {

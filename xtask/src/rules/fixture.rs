@@ -252,9 +252,10 @@ pub fn good() -> Good {
     }
     live.releases = vec![json!({"name": "todo", "namespace": "todo", "status": "deployed"})];
     live.history.insert("todo".to_string(), vec![(1, "superseded".to_string()), (2, "deployed".to_string())]);
-    live.node_images.insert("n".to_string(), BTreeMap::from(["backend", "frontend"].map(|name| {
-        (format!("todo-{name}:1.0.0"), format!("sha256:{name}"))
-    })));
+    live.node_images.insert(
+        "n".to_string(),
+        BTreeMap::from(["backend", "frontend"].map(|name| (format!("todo-{name}:1.0.0"), format!("sha256:{name}")))),
+    );
     live.minikube = json!({
         "ip": "192.168.49.2",
         "status": {"Name": "todo-chatbot", "Host": "Running", "Kubelet": "Running", "APIServer": "Running"},
@@ -285,9 +286,9 @@ fn files() -> Files {
         ("docker/backend.Dockerfile", include_str!("../../../docker/backend.Dockerfile")),
         ("docker/frontend.Dockerfile", include_str!("../../../docker/frontend.Dockerfile")),
     ];
-    let knobs = ["backend", "frontend"].into_iter().flat_map(|service| {
-        crate::rules::chart::KNOBS.map(|knob| (format!("{service} {knob}"), true))
-    });
+    let knobs = ["backend", "frontend"]
+        .into_iter()
+        .flat_map(|service| crate::rules::chart::KNOBS.map(|knob| (format!("{service} {knob}"), true)));
     let chart = ChartFiles {
         described: json!({
             "apiVersion": "v2", "name": "todo", "version": "0.1.0", "appVersion": "1.0.0", "type": "application",
@@ -349,7 +350,10 @@ fn made_secrets() -> BTreeMap<String, Result<Vec<Value>, String>> {
     let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, sample);
     let made = |field: &str, text: &str| {
         let metadata = json!({"name": "todo-secret"});
-        (field.to_string(), Ok(vec![json!({"kind": "Secret", "type": "Opaque", "metadata": metadata, field: {"JWT_SECRET": text}})]))
+        (
+            field.to_string(),
+            Ok(vec![json!({"kind": "Secret", "type": "Opaque", "metadata": metadata, field: {"JWT_SECRET": text}})]),
+        )
     };
     BTreeMap::from([made("data", &encoded), made("stringData", sample)])
 }
@@ -359,7 +363,8 @@ fn tables() -> BTreeMap<String, BTreeMap<String, String>> {
         let columns = columns.iter().map(|(column, told)| (column.to_string(), told.to_string()));
         (name.to_string(), columns.collect())
     };
-    let (id, time) = ("integer not null default identity PRIMARY KEY (id)", "timestamp with time zone not null default now()");
+    let (id, time) =
+        ("integer not null default identity PRIMARY KEY (id)", "timestamp with time zone not null default now()");
     BTreeMap::from([
         table("users", &[("id", "text not null")]),
         table(

@@ -21,11 +21,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule { code: "img.starts", what: "starts without error", seeds: "0:272", places: &[Image, Live], check: starts },
     Rule {
-        code: "img.scan",
-        what: "≥ 95 % of the scan's checks",
-        seeds: "0:40, 0:270",
-        places: &[Image],
-        check: scan,
+        code: "img.scan", what: "≥ 95 % of the scan's checks", seeds: "0:40, 0:270", places: &[Image], check: scan
     },
     Rule {
         code: "img.nonroot",
@@ -41,7 +37,13 @@ pub const RULES: &[Rule] = &[
         places: &[Config, Image],
         check: user,
     },
-    Rule { code: "img.no_secret", what: "none in layers, env, history", seeds: "0:42", places: &[Image], check: no_secret },
+    Rule {
+        code: "img.no_secret",
+        what: "none in layers, env, history",
+        seeds: "0:42",
+        places: &[Image],
+        check: no_secret,
+    },
     Rule {
         code: "img.size",
         what: "frontend < 200, backend < 150; each < 250; backend < 500, frontend < 300 MB",
@@ -50,7 +52,13 @@ pub const RULES: &[Rule] = &[
         check: size,
     },
     Rule { code: "img.size_total", what: "sum < 500 MB (SC-006)", seeds: "2:28", places: &[Image], check: size_total },
-    Rule { code: "img.tag.format", what: "valid Docker tag", seeds: "4:160", places: &[Config, Render], check: tag_format },
+    Rule {
+        code: "img.tag.format",
+        what: "valid Docker tag",
+        seeds: "4:160",
+        places: &[Config, Render],
+        check: tag_format,
+    },
     Rule {
         code: "img.tag.semver",
         what: "version, semver or `latest`",
@@ -93,7 +101,13 @@ pub const RULES: &[Rule] = &[
         places: &[Config, Image],
         check: ignore,
     },
-    Rule { code: "img.build_arg", what: "VITE_API_BASE_URL", seeds: "3:60", places: &[Config, Image], check: build_arg },
+    Rule {
+        code: "img.build_arg",
+        what: "VITE_API_BASE_URL",
+        seeds: "3:60",
+        places: &[Config, Image],
+        check: build_arg,
+    },
 ];
 
 /// The share of a scan's checks that must hold, in percent.
@@ -102,7 +116,10 @@ const SCAN_MIN_PERCENT: usize = 95;
 /// Each image with its service; none where images were not looked at.
 fn images<'a>(facts: &'a Facts) -> Vec<(&'a str, &'a ImageFacts)> {
     let images = facts.images.iter().flatten();
-    images.filter(|(name, _)| facts.services().contains(&name.as_str())).map(|(name, image)| (name.as_str(), image)).collect()
+    images
+        .filter(|(name, _)| facts.services().contains(&name.as_str()))
+        .map(|(name, image)| (name.as_str(), image))
+        .collect()
 }
 
 fn dockerfile<'a>(facts: &'a Facts, service: &Service) -> Option<&'a str> {
@@ -147,14 +164,19 @@ fn starts(facts: &Facts, checks: &mut Checks) {
             Some(ended) => checks.none(
                 Image,
                 service,
-                ended.as_ref().err().map(|why| format!("{} was started alone, and {why}: look at docker run {0}", image.reference)),
+                ended
+                    .as_ref()
+                    .err()
+                    .map(|why| format!("{} was started alone, and {why}: look at docker run {0}", image.reference)),
             ),
             None => checks.cannot(Image, format!("{service} was not started")),
         }
     }
     for service in facts.services() {
         for pod in facts.pods(service) {
-            let why = troubles(pod).first().map(|trouble| format!("{}: see kubectl logs, with --previous after a crash", trouble.why));
+            let why = troubles(pod)
+                .first()
+                .map(|trouble| format!("{}: see kubectl logs, with --previous after a crash", trouble.why));
             checks.none(Live, &told(pod), why);
         }
     }
@@ -202,7 +224,11 @@ fn user(facts: &Facts, checks: &mut Checks) {
         let right = |have_id: Option<u32>, have_name: Option<&str>| {
             (id.is_none() || id == have_id) && (name.is_none() || name == have_name)
         };
-        let wanted = [name.map(str::to_string), id.map(|id| format!("UID {id}"))].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let wanted = [name.map(str::to_string), id.map(|id| format!("UID {id}"))]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(", ");
         // What the configuration leaves out is as in the Dockerfile, which the image shows.
         if let Some(user) = chosen {
             checks.that_at(facts.config, &path, service, right(Some(user.id), Some(&user.name)), || {
@@ -211,9 +237,9 @@ fn user(facts: &Facts, checks: &mut Checks) {
         }
         let Some(image) = facts.images.as_ref().and_then(|images| images.get(service)) else { continue };
         let runs = inspected(image).ok().and_then(|image| image.user);
-        let uid = runs.as_ref().and_then(|user| user.uid().or_else(|| {
-            image.users.iter().find(|(_, name)| **name == user.user).map(|(id, _)| *id)
-        }));
+        let uid = runs.as_ref().and_then(|user| {
+            user.uid().or_else(|| image.users.iter().find(|(_, name)| **name == user.user).map(|(id, _)| *id))
+        });
         let named = uid.and_then(|uid| image.users.get(&uid)).map(String::as_str);
         checks.that(Image, service, right(uid, named), || {
             format!(
@@ -251,7 +277,8 @@ fn baked_secrets(facts: &Facts, image: &ImageFacts) -> Vec<String> {
             found.push(format!("{key} is in its environment"));
         }
         let assigned = |line: &String| {
-            line.split_whitespace().any(|word| word.strip_prefix(key).is_some_and(|rest| rest.len() > 1 && rest.starts_with('=')))
+            line.split_whitespace()
+                .any(|word| word.strip_prefix(key).is_some_and(|rest| rest.len() > 1 && rest.starts_with('=')))
         };
         if image.history.iter().any(assigned) {
             found.push(format!("{key} is in its history"));
@@ -336,9 +363,8 @@ fn port(facts: &Facts, checks: &mut Checks) {
                 format!("{path} is {}: the seed says {wanted}", about.port)
             });
         }
-        let exposes = |image: &DockerImage| {
-            image.exposed.iter().map(|(port, _)| port.to_string()).eq([about.port.to_string()])
-        };
+        let exposes =
+            |image: &DockerImage| image.exposed.iter().map(|(port, _)| port.to_string()).eq([about.port.to_string()]);
         if let Some(image) = described(facts, about) {
             let file = about.dockerfile.display().to_string();
             match image {
@@ -407,15 +433,21 @@ fn multistage(facts: &Facts, checks: &mut Checks) {
 fn entry(facts: &Facts, checks: &mut Checks) {
     for (service, image) in images(facts) {
         let Ok(read) = inspected(image) else {
-            checks.that(Image, service, false, || format!("docker's description of {} cannot be read", image.reference));
+            checks
+                .that(Image, service, false, || format!("docker's description of {} cannot be read", image.reference));
             continue;
         };
         let seed = facts.seed(service);
         let wanted = seed.and_then(|seed| seed.workdir.as_deref());
         let folder = read.work_dir.as_deref();
-        let right = folder.is_some_and(|folder| folder.starts_with('/') && wanted.is_none_or(|wanted| wanted == folder));
+        let right =
+            folder.is_some_and(|folder| folder.starts_with('/') && wanted.is_none_or(|wanted| wanted == folder));
         checks.that(Image, service, right, || {
-            format!("its WORKDIR is {}: it must be {}", folder.unwrap_or("not set"), wanted.unwrap_or("a folder of its own"))
+            format!(
+                "its WORKDIR is {}: it must be {}",
+                folder.unwrap_or("not set"),
+                wanted.unwrap_or("a folder of its own")
+            )
         });
         let command = [read.entrypoint.as_slice(), read.command.as_slice()].concat();
         checks.that(Image, service, !command.is_empty(), || "it has neither ENTRYPOINT nor CMD: add one".to_string());
@@ -443,7 +475,10 @@ fn ignore(facts: &Facts, checks: &mut Checks) {
             let inputs = files.inputs.get(service).map(Vec::as_slice).unwrap_or_default();
             let found = inputs.iter().find(|file| seed.excluded.iter().any(|pattern| is_in(file, pattern)));
             checks.that(Config, service, found.is_none(), || {
-                format!("{} reaches the build: take it out of services.{service}.inputs", found.map_or("", String::as_str))
+                format!(
+                    "{} reaches the build: take it out of services.{service}.inputs",
+                    found.map_or("", String::as_str)
+                )
             });
         }
         let Some(image) = facts.images.as_ref().and_then(|images| images.get(service)) else { continue };
@@ -458,7 +493,11 @@ fn ignore(facts: &Facts, checks: &mut Checks) {
             })
         });
         checks.that(Image, service, found.is_none(), || {
-            format!("{} is in {}: keep it out of the build", found.map_or("", |file| file.path.as_str()), image.reference)
+            format!(
+                "{} is in {}: keep it out of the build",
+                found.map_or("", |file| file.path.as_str()),
+                image.reference
+            )
         });
     }
 }
@@ -510,15 +549,17 @@ fn build_arg(facts: &Facts, checks: &mut Checks) {
     for (service, seed) in facts.seeded() {
         let Some(about) = facts.config.services.get(service) else { continue };
         for (name, wanted) in &seed.args {
-            let default = dockerfile(facts, about).and_then(|text| Dockerfile::parse(text).ok()).and_then(|file| {
-                file.taken_arguments().get(name).cloned()
-            });
+            let default = dockerfile(facts, about)
+                .and_then(|text| Dockerfile::parse(text).ok())
+                .and_then(|file| file.taken_arguments().get(name).cloned());
             if facts.files.is_some() {
                 let value = about.args.get(name).or(default.as_ref().and_then(Option::as_ref));
                 let path = format!("services.{service}.args.{name}");
-                checks.that_at(facts.config, &path, service, default.is_some() && value == Some(wanted), || match default {
-                    None => format!("{} has no ARG {name}: add it", about.dockerfile.display()),
-                    Some(_) => format!("{path} is not {wanted}, which the seed says"),
+                checks.that_at(facts.config, &path, service, default.is_some() && value == Some(wanted), || {
+                    match default {
+                        None => format!("{} has no ARG {name}: add it", about.dockerfile.display()),
+                        Some(_) => format!("{path} is not {wanted}, which the seed says"),
+                    }
                 });
             }
             let Some(image) = facts.images.as_ref().and_then(|images| images.get(service)) else { continue };
@@ -543,7 +584,9 @@ pub fn checklist(facts: &Facts, service: &str, image: &ImageFacts) -> Vec<(&'sta
     let arguments: BTreeMap<String, String> = crate::stages::build::arguments(about).into_iter().collect();
     let bases = file.as_ref().map(|file| file.bases(&arguments)).unwrap_or_default();
     let has = |path: &str| image.files.iter().any(|file| file.path == path);
-    let any = |wrong: &dyn Fn(&&crate::rules::ImageFile) -> bool| image.files.iter().find(wrong).map(|file| file.path.clone());
+    let any = |wrong: &dyn Fn(&&crate::rules::ImageFile) -> bool| {
+        image.files.iter().find(wrong).map(|file| file.path.clone())
+    };
     let program = |names: &'static [&str]| {
         move |file: &&crate::rules::ImageFile| {
             let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
@@ -555,55 +598,117 @@ pub fn checklist(facts: &Facts, service: &str, image: &ImageFacts) -> Vec<(&'sta
     let distribution = has("etc/os-release") || has("usr/lib/os-release");
     let programs = image.files.iter().filter(|file| file.kind == FileKind::Plain && file.mode & 0o111 != 0).count();
     let shells: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "busybox"];
-    let label = |name: &str| read.labels.get(&format!("org.opencontainers.image.{name}")).is_some_and(|text| !text.is_empty());
+    let label =
+        |name: &str| read.labels.get(&format!("org.opencontainers.image.{name}")).is_some_and(|text| !text.is_empty());
     let says = |word: &str| image.history.iter().find(|line| line.contains(word)).map(|_| word.to_string());
     let files = facts.files.as_ref();
     let uid = read.user.as_ref().and_then(|user| user.uid());
     vec![
         ("its user is not root", holds(!read.runs_as_root(), "USER is missing or root")),
         ("its user is a number, which runAsNonRoot can check", holds(uid.is_some(), "USER is a name")),
-        ("its user has a name in /etc/passwd", holds(uid.is_some_and(|uid| image.users.contains_key(&uid)), "no entry")),
-        ("no file takes its owner's rights", none(any(&|file| file.kind == FileKind::Plain && file.mode & 0o6000 != 0))),
-        ("no file can be written by everybody", none(any(&|file| file.kind == FileKind::Plain && file.mode & 0o002 != 0))),
+        (
+            "its user has a name in /etc/passwd",
+            holds(uid.is_some_and(|uid| image.users.contains_key(&uid)), "no entry"),
+        ),
+        (
+            "no file takes its owner's rights",
+            none(any(&|file| file.kind == FileKind::Plain && file.mode & 0o6000 != 0)),
+        ),
+        (
+            "no file can be written by everybody",
+            none(any(&|file| file.kind == FileKind::Plain && file.mode & 0o002 != 0)),
+        ),
         (
             "no folder can be written by everybody, but sticky ones",
             none(any(&|file| file.kind == FileKind::Folder && file.mode & 0o1002 == 0o002)),
         ),
         ("no devices", none(any(&|file| file.kind == FileKind::Other && !file.path.starts_with("dev/")))),
-        ("no secret in any layer's text", holds(image.secrets.is_empty() && image.unread_layers == 0, &image.secrets.join(", "))),
+        (
+            "no secret in any layer's text",
+            holds(image.secrets.is_empty() && image.unread_layers == 0, &image.secrets.join(", ")),
+        ),
         ("no secret in environment and history", holds(baked_secrets(facts, image).is_empty(), "see img.no_secret")),
         ("a health check", holds(read.health.is_some(), "HEALTHCHECK is missing")),
-        ("labels: title, version, licences", holds(label("title") && label("version") && label("licenses"), "one is missing")),
+        (
+            "labels: title, version, licences",
+            holds(label("title") && label("version") && label("licenses"), "one is missing"),
+        ),
         ("one port, the application's", holds(read.exposed.len() == 1, "EXPOSE has none or several")),
-        ("an absolute working folder", holds(read.work_dir.as_deref().is_some_and(|folder| folder.starts_with('/')), "WORKDIR")),
+        (
+            "an absolute working folder",
+            holds(read.work_dir.as_deref().is_some_and(|folder| folder.starts_with('/')), "WORKDIR"),
+        ),
         (
             "an entry point that no shell wraps",
-            holds(read.entrypoint.first().is_some_and(|word| !matches!(word.as_str(), "/bin/sh" | "sh" | "/bin/bash")), "ENTRYPOINT"),
+            holds(
+                read.entrypoint.first().is_some_and(|word| !matches!(word.as_str(), "/bin/sh" | "sh" | "/bin/bash")),
+                "ENTRYPOINT",
+            ),
         ),
-        ("bases have tags", holds(bases.iter().all(|base| Reference::parse(base).is_ok_and(|base| base.tag().is_some())), "FROM without a tag")),
-        ("no base is latest", holds(!bases.iter().any(|base| Reference::parse(base).is_ok_and(|base| base.is_latest())), "FROM …:latest")),
-        ("stages: what builds is not what runs", holds(file.as_ref().is_some_and(|file| file.stages.len() > 1), "one FROM")),
+        (
+            "bases have tags",
+            holds(
+                bases.iter().all(|base| Reference::parse(base).is_ok_and(|base| base.tag().is_some())),
+                "FROM without a tag",
+            ),
+        ),
+        (
+            "no base is latest",
+            holds(!bases.iter().any(|base| Reference::parse(base).is_ok_and(|base| base.is_latest())), "FROM …:latest"),
+        ),
+        (
+            "stages: what builds is not what runs",
+            holds(file.as_ref().is_some_and(|file| file.stages.len() > 1), "one FROM"),
+        ),
         ("no ADD, which fetches and unpacks", holds(!instructions().any(|line| line.keyword == "ADD"), "ADD")),
         (
             "a .dockerignore",
-            holds(files.is_some_and(|files| files.dockerignores.contains_key(&about.dockerfile.display().to_string())), "none"),
+            holds(
+                files.is_some_and(|files| files.dockerignores.contains_key(&about.dockerfile.display().to_string())),
+                "none",
+            ),
         ),
-        ("no script is fetched and run", none(instructions().find(|line| line.keyword == "RUN" && fetches(&line.text)).map(|line| format!("line {}", line.line)))),
+        (
+            "no script is fetched and run",
+            none(
+                instructions()
+                    .find(|line| line.keyword == "RUN" && fetches(&line.text))
+                    .map(|line| format!("line {}", line.line)),
+            ),
+        ),
         ("no rights for everybody are set", none(says("chmod 777").or(says("chmod -R 777")))),
         ("no sudo", none(any(&program(&["sudo", "su-exec", "gosu", "doas"])))),
         ("no server to log in at", none(any(&program(&["sshd", "dropbear", "telnetd", "in.telnetd"])))),
-        ("no compiler, no debugger", none(any(&program(&["gcc", "cc", "clang", "make", "ld", "gdb", "strace", "rustc", "cargo", "go"])))),
+        (
+            "no compiler, no debugger",
+            none(any(&program(&["gcc", "cc", "clang", "make", "ld", "gdb", "strace", "rustc", "cargo", "go"]))),
+        ),
         ("no tool that fetches", none(any(&program(&["curl", "wget", "nc", "netcat", "ncat", "socat", "ftp"])))),
         ("no repository", none(any(&|file| file.path.split('/').any(|part| part == ".git")))),
-        ("no package lists or archives", none(any(&|file| {
-            file.kind == FileKind::Plain && (file.path.starts_with("var/lib/apt/lists/") || (file.path.starts_with("var/cache/apt/") && !file.path.ends_with("/lock"))) && file.bytes > 0
-        }))),
+        (
+            "no package lists or archives",
+            none(any(&|file| {
+                file.kind == FileKind::Plain
+                    && (file.path.starts_with("var/lib/apt/lists/")
+                        || (file.path.starts_with("var/cache/apt/") && !file.path.ends_with("/lock")))
+                    && file.bytes > 0
+            })),
+        ),
         ("no histories of shells", none(any(&|file| file.path.ends_with("_history")))),
-        ("no dump of a process", none(any(&|file| file.path.rsplit('/').next() == Some("core") && file.kind == FileKind::Plain))),
+        (
+            "no dump of a process",
+            none(any(&|file| file.path.rsplit('/').next() == Some("core") && file.kind == FileKind::Plain)),
+        ),
         ("a shell only with a distribution", holds(distribution || any(&program(shells)).is_none(), "a shell alone")),
-        ("a distribution says its packages, for a scanner", holds(!distribution || has("var/lib/dpkg/status"), "no package list")),
+        (
+            "a distribution says its packages, for a scanner",
+            holds(!distribution || has("var/lib/dpkg/status"), "no package list"),
+        ),
         ("few programs", holds(programs <= if distribution { 700 } else { 3 }, &format!("{programs}"))),
-        ("within its size", holds(limit_mb(facts, service).is_none_or(|limit| image.size < limit * 1_000_000), "see img.size")),
+        (
+            "within its size",
+            holds(limit_mb(facts, service).is_none_or(|limit| image.size < limit * 1_000_000), "see img.size"),
+        ),
     ]
 }
 
@@ -651,7 +756,9 @@ mod tests {
 
     #[test]
     fn an_image_that_does_not_start_is_found() {
-        breaks("img.starts", Image, "backend", |good| image(good, "backend").starts = Some(Err("it ended".to_string())));
+        breaks("img.starts", Image, "backend", |good| {
+            image(good, "backend").starts = Some(Err("it ended".to_string()))
+        });
         breaks("img.starts", Live, "pod/todo-backend-1", |good| {
             good.live("pod/todo-backend-1")["status"]["containerStatuses"][0]["state"] =
                 json!({"waiting": {"reason": "CrashLoopBackOff"}});
@@ -662,7 +769,14 @@ mod tests {
     fn a_scan_needs_nearly_all_of_its_checks() {
         let list = {
             let Good { config, files, images, .. } = good();
-            let facts = Facts { config: &config, unseen: BTreeMap::new(), files: Some(files), rendered: None, images: Some(images), live: None };
+            let facts = Facts {
+                config: &config,
+                unseen: BTreeMap::new(),
+                files: Some(files),
+                rendered: None,
+                images: Some(images),
+                live: None,
+            };
             checklist(&facts, "backend", &facts.images.as_ref().unwrap()["backend"])
         };
         assert!(list.len() >= 20, "{}", list.len());
@@ -686,12 +800,13 @@ mod tests {
             add("var/lib/apt/lists/x", 0o644, FileKind::Plain),
             add("etc/os-release", 0o644, FileKind::Plain),
         ] {
-            breaks("img.scan", Image, "backend", |good| image(good, "backend").files.extend([one.clone(), bad.clone()]));
+            breaks("img.scan", Image, "backend", |good| {
+                image(good, "backend").files.extend([one.clone(), bad.clone()])
+            });
         }
-        for (pointer, value) in [
-            ("/Config/Labels", json!({})),
-            ("/Config/Entrypoint", json!(["/bin/sh", "-c", "/app/backend"])),
-        ] {
+        for (pointer, value) in
+            [("/Config/Labels", json!({})), ("/Config/Entrypoint", json!(["/bin/sh", "-c", "/app/backend"]))]
+        {
             let found = found(RULES, |good| {
                 image(good, "backend").files.push(one.clone());
                 *image(good, "backend").inspect.pointer_mut(pointer).unwrap() = value;
@@ -710,7 +825,8 @@ mod tests {
             good.rendered("deployment/todo-backend")["spec"]["template"]["spec"]["securityContext"] = json!({});
         });
         breaks("img.nonroot", Live, "deployment/todo-backend", |good| {
-            good.live("deployment/todo-backend")["spec"]["template"]["spec"]["containers"][0]["securityContext"]["runAsUser"] = json!(0);
+            good.live("deployment/todo-backend")["spec"]["template"]["spec"]["containers"][0]["securityContext"]["runAsUser"] =
+                json!(0);
         });
         let codes = found(RULES, |good| image(good, "frontend").inspect["Config"]["User"] = json!("root"));
         assert!(codes.contains(&("img.nonroot", Image, "frontend".to_string())), "{codes:?}");
@@ -721,7 +837,9 @@ mod tests {
         breaks("img.user", Config, "backend", |good| {
             good.config.services.get_mut("backend").unwrap().user.as_mut().unwrap().id = 7;
         });
-        breaks("img.user", Image, "backend", |good| drop(image(good, "backend").users.insert(1000, "todo".to_string())));
+        breaks("img.user", Image, "backend", |good| {
+            drop(image(good, "backend").users.insert(1000, "todo".to_string()))
+        });
         breaks("img.user", Image, "backend", |good| {
             image(good, "backend").inspect["Config"]["User"] = json!("1001");
             image(good, "backend").users.insert(1001, "appuser".to_string());
@@ -730,18 +848,29 @@ mod tests {
 
     #[test]
     fn secrets_in_layers_environment_and_history_are_found() {
-        breaks("img.no_secret", Image, "backend", |good| image(good, "backend").secrets.push("a:1: a token".to_string()));
+        breaks("img.no_secret", Image, "backend", |good| {
+            image(good, "backend").secrets.push("a:1: a token".to_string())
+        });
         breaks("img.no_secret", Image, "backend", |good| {
             image(good, "backend").inspect["Config"]["Env"].as_array_mut().unwrap().push(json!("JWT_SECRET=x"));
         });
-        breaks("img.no_secret", Image, "backend", |good| image(good, "backend").history.push("ARG JWT_SECRET=x".to_string()));
+        breaks("img.no_secret", Image, "backend", |good| {
+            image(good, "backend").history.push("ARG JWT_SECRET=x".to_string())
+        });
     }
 
     #[test]
     fn layers_that_were_not_looked_into_do_not_pass() {
         let Good { config, mut images, .. } = good();
         images.get_mut("backend").unwrap().unread_layers = 2;
-        let facts = Facts { config: &config, unseen: BTreeMap::new(), files: None, rendered: None, images: Some(images), live: None };
+        let facts = Facts {
+            config: &config,
+            unseen: BTreeMap::new(),
+            files: None,
+            rendered: None,
+            images: Some(images),
+            live: None,
+        };
         let verdict = crate::rules::judge(&facts);
         let found = verdict.iter().find(|verdict| verdict.rule.code == "img.no_secret");
         // The seed of the test profile doesn't state it, so it is asked for by hand.
@@ -754,7 +883,9 @@ mod tests {
     #[test]
     fn sizes_above_their_limits_are_found() {
         breaks("img.size", Image, "backend", |good| image(good, "backend").size = 20_000_000);
-        breaks("img.size", Config, "backend", |good| good.config.services.get_mut("backend").unwrap().size_limit_mb = Some(251));
+        breaks("img.size", Config, "backend", |good| {
+            good.config.services.get_mut("backend").unwrap().size_limit_mb = Some(251)
+        });
         breaks("img.size", Config, "backend", |good| {
             good.config.services.get_mut("backend").unwrap().size_limit_mb = None;
         });
@@ -785,7 +916,9 @@ mod tests {
         breaks("img.port", Render, "backend", |good| {
             good.container("deployment/todo-backend")["ports"][0]["containerPort"] = json!(9000);
         });
-        breaks("img.port", Image, "backend", |good| image(good, "backend").inspect["Config"]["ExposedPorts"] = json!({"9000/tcp": {}}));
+        breaks("img.port", Image, "backend", |good| {
+            image(good, "backend").inspect["Config"]["ExposedPorts"] = json!({"9000/tcp": {}})
+        });
         breaks("img.port", Config, "backend", |good| seeded(good, |seed| seed.port = Some(8080)));
         breaks("img.port", Config, "docker/backend.Dockerfile", |good| {
             let text = good.files.dockerfiles.get_mut("docker/backend.Dockerfile").unwrap();
@@ -795,10 +928,14 @@ mod tests {
 
     #[test]
     fn another_or_no_health_check_is_found() {
-        let places = |change: fn(&mut Good)| found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>();
+        let places = |change: fn(&mut Good)| {
+            found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>()
+        };
         let docs = places(|good| seeded(good, |seed| seed.healthcheck = Some("/docs".to_string())));
         assert_eq!(docs, [("img.healthcheck", Config), ("img.healthcheck", Image)]);
-        breaks("img.healthcheck", Image, "backend", |good| image(good, "backend").inspect["Config"]["Healthcheck"] = json!({}));
+        breaks("img.healthcheck", Image, "backend", |good| {
+            image(good, "backend").inspect["Config"]["Healthcheck"] = json!({})
+        });
         breaks("img.healthcheck", Config, "backend", |good| {
             let text = good.files.dockerfiles.get_mut("docker/backend.Dockerfile").unwrap();
             *text = text.replace("HEALTHCHECK_PATH=/health", "HEALTHCHECK_PATH=/other");
@@ -815,9 +952,15 @@ mod tests {
 
     #[test]
     fn another_working_folder_or_entry_point_is_found() {
-        breaks("img.entry", Image, "backend", |good| image(good, "backend").inspect["Config"]["WorkingDir"] = json!("/srv"));
-        breaks("img.entry", Image, "frontend", |good| image(good, "frontend").inspect["Config"]["WorkingDir"] = json!(""));
-        breaks("img.entry", Image, "backend", |good| image(good, "backend").inspect["Config"]["Entrypoint"] = json!(["/app/other"]));
+        breaks("img.entry", Image, "backend", |good| {
+            image(good, "backend").inspect["Config"]["WorkingDir"] = json!("/srv")
+        });
+        breaks("img.entry", Image, "frontend", |good| {
+            image(good, "frontend").inspect["Config"]["WorkingDir"] = json!("")
+        });
+        breaks("img.entry", Image, "backend", |good| {
+            image(good, "backend").inspect["Config"]["Entrypoint"] = json!(["/app/other"])
+        });
     }
 
     #[test]
@@ -828,9 +971,14 @@ mod tests {
         breaks("img.ignore", Image, "backend", |good| {
             image(good, "backend").files.push(ImageFile { path: "opt/.env".to_string(), ..ImageFile::default() });
         });
-        assert_eq!(found(RULES, |good| {
-            image(good, "backend").files.push(ImageFile { path: "usr/lib/tests/a".to_string(), ..ImageFile::default() });
-        }), []);
+        assert_eq!(
+            found(RULES, |good| {
+                image(good, "backend")
+                    .files
+                    .push(ImageFile { path: "usr/lib/tests/a".to_string(), ..ImageFile::default() });
+            }),
+            []
+        );
         breaks("img.ignore", Config, "backend", |good| {
             good.files.inputs.get_mut("backend").unwrap().push("backend/tests/a.rs".to_string());
         });
@@ -841,7 +989,9 @@ mod tests {
 
     #[test]
     fn another_build_argument_is_found() {
-        let places = |change: fn(&mut Good)| found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>();
+        let places = |change: fn(&mut Good)| {
+            found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>()
+        };
         let other = places(|good| {
             seeded(good, |seed| seed.args = BTreeMap::from([("REVISION".to_string(), "7".to_string())]));
         });

@@ -183,7 +183,10 @@ pub enum Attempt {
     /// The same, with the namespace and the cluster's domain behind it.
     FullName(String),
     /// A pod of one service got an answer from another's Service.
-    Reach { from: String, to: String },
+    Reach {
+        from: String,
+        to: String,
+    },
     /// The published node port of a service answered on 127.0.0.1.
     Url(String),
     /// `minikube service --url` named a URL of a service, and it answered.
@@ -454,7 +457,9 @@ mod tests {
             letters.into_iter().collect::<String>()
         };
         let ours: Vec<String> = all()
-            .map(|rule| format!("{} | {} | {}", rule.code, rule.seeds, sorted(rule.places.iter().map(letter).collect())))
+            .map(|rule| {
+                format!("{} | {} | {}", rule.code, rule.seeds, sorted(rule.places.iter().map(letter).collect()))
+            })
             .collect();
         let known: Vec<String> = KNOWN
             .lines()
@@ -486,7 +491,9 @@ mod tests {
     #[test]
     fn a_profile_is_held_to_the_rules_of_its_seed() {
         let mut good = good();
-        let codes = |good: &crate::rules::fixture::Good| judge(&facts(good)).iter().map(|verdict| verdict.rule.code).collect::<Vec<_>>();
+        let codes = |good: &crate::rules::fixture::Good| {
+            judge(&facts(good)).iter().map(|verdict| verdict.rule.code).collect::<Vec<_>>()
+        };
         assert!(!codes(&good).contains(&"img.build_arg"), "only seed 3 states it");
         assert!(codes(&good).contains(&"cht.appversion"));
         good.config.seed = None;

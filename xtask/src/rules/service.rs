@@ -413,7 +413,8 @@ fn dns(facts: &Facts, checks: &mut Checks) {
     for found in services(facts).iter().filter(|found| found.place == L) {
         // What has no HTTP probe, as a database, nobody asks by URL.
         let service = found.service.to_string();
-        let http = facts.container(L, &service).is_some_and(|container| container["readinessProbe"]["httpGet"].is_object());
+        let http =
+            facts.container(L, &service).is_some_and(|container| container["readinessProbe"]["httpGet"].is_object());
         for attempt in [Attempt::ShortName(service.clone()), Attempt::FullName(service)] {
             if http {
                 checks.tried(facts, &attempt, &found.called(), "look at the cluster's DNS and at its pods");

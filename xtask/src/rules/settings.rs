@@ -140,7 +140,9 @@ fn exists(facts: &Facts, checks: &mut Checks) {
         checks.that(place, &facts.config.profile, !there.is_empty(), || {
             "there is no ConfigMap: describe one under configMaps of its values".to_string()
         });
-        for (service, name) in facts.seeded().into_iter().filter_map(|(name, seed)| Some((name, seed.config_map.as_ref()?))) {
+        for (service, name) in
+            facts.seeded().into_iter().filter_map(|(name, seed)| Some((name, seed.config_map.as_ref()?)))
+        {
             let found = there.iter().any(|map| map["metadata"]["name"] == name.as_str());
             checks.that(place, &format!("configmap/{name}"), found, || {
                 format!("it is not there, and {service} is to take it: describe it under configMaps of its values")
@@ -157,7 +159,9 @@ fn keys(facts: &Facts, checks: &mut Checks) {
             let written = written(facts);
             for key in wanted.keys() {
                 let there = written.iter().any(|(map, known, _)| *map == object && known == key);
-                checks.that(Config, &object, there, || format!("{key} is missing: add it under configMaps.{name} of its values"));
+                checks.that(Config, &object, there, || {
+                    format!("{key} is missing: add it under configMaps.{name} of its values")
+                });
             }
         }
         for place in facts.places() {
@@ -206,7 +210,12 @@ fn no_secret(facts: &Facts, checks: &mut Checks) {
 fn independent(facts: &Facts, checks: &mut Checks) {
     for map in config_maps(facts, Live) {
         let name = map["metadata"]["name"].as_str().unwrap_or_default();
-        checks.tried(facts, &Attempt::ConfigMap(name.to_string()), &told(map), "let it be changed, without `immutable`");
+        checks.tried(
+            facts,
+            &Attempt::ConfigMap(name.to_string()),
+            &told(map),
+            "let it be changed, without `immutable`",
+        );
         // What an image has in its environment too would win nowhere and mislead everywhere.
         let baked = facts.images.iter().flatten().find_map(|(service, image)| {
             let env = image.inspect["Config"]["Env"].as_array()?;
@@ -223,7 +232,9 @@ fn independent(facts: &Facts, checks: &mut Checks) {
 
 fn binary(facts: &Facts, checks: &mut Checks) {
     for map in config_maps(facts, Render) {
-        let wrong = ConfigMap::from_object(map).err().map(|mistakes| format!("{}: mend it in its values file", mistakes.join("; ")));
+        let wrong = ConfigMap::from_object(map)
+            .err()
+            .map(|mistakes| format!("{}: mend it in its values file", mistakes.join("; ")));
         checks.none(Render, &told(map), wrong);
     }
 }
@@ -232,7 +243,11 @@ fn secret_keys(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
     let wanted: Vec<(String, Vec<String>)> = match &config.seed {
         Some(seed) => seed.secrets.clone().into_iter().collect(),
-        None => config.secrets.iter().map(|(name, secret)| (name.clone(), secret.keys().map(str::to_string).collect())).collect(),
+        None => config
+            .secrets
+            .iter()
+            .map(|(name, secret)| (name.clone(), secret.keys().map(str::to_string).collect()))
+            .collect(),
     };
     for (name, keys) in wanted {
         let object = format!("secret/{name}");
@@ -246,7 +261,9 @@ fn secret_keys(facts: &Facts, checks: &mut Checks) {
         let Some(live) = &facts.live else { continue };
         // Where a person names something outside in place of a release, its namespace isn't looked at.
         let seen = |secret: &crate::config::Secret| {
-            live.objects.iter().any(|object| object["kind"] == "Namespace" && object["metadata"]["name"] == secret.namespace)
+            live.objects
+                .iter()
+                .any(|object| object["kind"] == "Namespace" && object["metadata"]["name"] == secret.namespace)
         };
         if known.is_some_and(|secret| !seen(secret)) {
             checks.cannot(Live, format!("the namespace of {object} was not looked at"));
@@ -297,7 +314,9 @@ fn git(facts: &Facts, checks: &mut Checks) {
     for leak in &files.leaks {
         let (at, what) = leak.split_once(": ").unwrap_or((leak, "a secret"));
         let file = at.split(':').next().unwrap_or(at);
-        checks.that(Config, file, false, || format!("{what} stands there: take it out, and change it wherever it is used"));
+        checks.that(Config, file, false, || {
+            format!("{what} stands there: take it out, and change it wherever it is used")
+        });
         checks.at(at);
     }
 }
@@ -306,7 +325,9 @@ fn secret_values(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
     for (name, secret) in &config.secrets {
         for (key, template) in &secret.derived {
-            let filled = placeholders(template).iter().fold(template.clone(), |text, word| text.replace(&format!("{{{word}}}"), SAMPLE));
+            let filled = placeholders(template)
+                .iter()
+                .fold(template.clone(), |text, word| text.replace(&format!("{{{word}}}"), SAMPLE));
             let judged = values::judge_secret(key, &filled, false);
             let path = format!("secrets.{name}.derived.{key}");
             checks.that_at(config, &path, &format!("secret/{name}"), judged.is_ok(), || {
@@ -325,9 +346,13 @@ fn secret_values(facts: &Facts, checks: &mut Checks) {
     }
     for (name, keys) in facts.live.iter().flat_map(|live| &live.secrets) {
         for (key, judged) in keys {
-            checks.none(Live, &format!("secret/{name}"), judged.as_ref().err().map(|why| {
-                format!("{key} {why}: write a sound one into {} and run cargo xtask up", config.overrides.display())
-            }));
+            checks.none(
+                Live,
+                &format!("secret/{name}"),
+                judged.as_ref().err().map(|why| {
+                    format!("{key} {why}: write a sound one into {} and run cargo xtask up", config.overrides.display())
+                }),
+            );
         }
     }
 }
@@ -336,19 +361,21 @@ fn supply(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
     for (name, secret) in &config.secrets {
         for key in secret.keys() {
-            let made = secret.random.iter().any(|known| known == key) || secret.derived.get(key).is_some_and(|text| {
-                !placeholders(text).is_empty() || !text.contains('@')
-            });
+            let made = secret.random.iter().any(|known| known == key)
+                || secret.derived.get(key).is_some_and(|text| !placeholders(text).is_empty() || !text.contains('@'));
             let by_file = secret.given.iter().any(|known| known == key);
             checks.that_at(config, &format!("secrets.{name}"), &format!("secret/{name}"), made || by_file, || {
-                format!("{key} stands in the configuration: make it random, derive it, or let {} give it", config.overrides.display())
+                format!(
+                    "{key} stands in the configuration: make it random, derive it, or let {} give it",
+                    config.overrides.display()
+                )
             });
         }
     }
     for (release, chart) in facts.files.iter().flat_map(|files| &files.charts) {
-        let filled = chart.values["secret"]["values"].as_object().is_some_and(|values| values.values().any(|value| {
-            value.as_str().is_some_and(|text| !text.is_empty() && !is_placeholder(text))
-        }));
+        let filled = chart.values["secret"]["values"].as_object().is_some_and(|values| {
+            values.values().any(|value| value.as_str().is_some_and(|text| !text.is_empty() && !is_placeholder(text)))
+        });
         checks.that(Config, release, !filled, || {
             format!("its values files fill secret.values: leave that to {}", config.overrides.display())
         });
@@ -373,14 +400,18 @@ fn kind(facts: &Facts, checks: &mut Checks) {
         matches!(SecretType::parse(kind), Ok(SecretType::Opaque | SecretType::Tls))
     };
     for secret in rendered_secrets(facts) {
-        checks.that(Render, &told(secret), sound(secret), || format!("its type is {}: use Opaque or kubernetes.io/tls", secret["type"]));
+        checks.that(Render, &told(secret), sound(secret), || {
+            format!("its type is {}: use Opaque or kubernetes.io/tls", secret["type"])
+        });
     }
     let Some(live) = &facts.live else { return };
     let ours: BTreeSet<String> = rendered_secrets(facts).iter().map(|secret| told(secret)).collect();
     for secret in &live.secret_objects {
         let name = secret["metadata"]["name"].as_str().unwrap_or_default();
         if facts.config.secrets.contains_key(name) || ours.contains(&told(secret)) {
-            checks.that(Live, &told(secret), sound(secret), || format!("its type is {}: use Opaque or kubernetes.io/tls", secret["type"]));
+            checks.that(Live, &told(secret), sound(secret), || {
+                format!("its type is {}: use Opaque or kubernetes.io/tls", secret["type"])
+            });
         }
     }
 }
@@ -448,9 +479,13 @@ mod tests {
 
     #[test]
     fn a_config_map_that_is_not_there_is_found_with_its_keys() {
-        let absent = codes(|good| good.rendered.get_mut("todo").unwrap().objects.retain(|object| object["kind"] != "ConfigMap"));
+        let absent =
+            codes(|good| good.rendered.get_mut("todo").unwrap().objects.retain(|object| object["kind"] != "ConfigMap"));
         // None at all, and the one that each of both services takes.
-        assert_eq!(absent, [("cfg.exists", Render), ("cfg.exists", Render), ("cfg.exists", Render), ("cfg.keys", Render)]);
+        assert_eq!(
+            absent,
+            [("cfg.exists", Render), ("cfg.exists", Render), ("cfg.exists", Render), ("cfg.keys", Render)]
+        );
     }
 
     #[test]
@@ -479,7 +514,8 @@ mod tests {
             });
         }
         breaks("cfg.no_secret", Config, MAP, |good| {
-            good.files.charts.get_mut("todo").unwrap().values["configMaps"]["todo-config"]["SMTP_PASSWORD"] = json!("x");
+            good.files.charts.get_mut("todo").unwrap().values["configMaps"]["todo-config"]["SMTP_PASSWORD"] =
+                json!("x");
         });
         let token = ["sk-a8F3kQ9zLm2X", "w7Rt5Yb1Nc6V"].concat();
         breaks("cfg.no_secret", Render, MAP, |good| good.rendered(MAP)["data"]["MODEL"] = json!(token));
@@ -488,10 +524,15 @@ mod tests {
     #[test]
     fn a_config_map_that_cannot_change_alone_is_found() {
         breaks("cfg.independent", Live, MAP, |good| {
-            good.live.attempts.insert(Attempt::ConfigMap("todo-config".to_string()), Err("field is immutable".to_string()));
+            good.live
+                .attempts
+                .insert(Attempt::ConfigMap("todo-config".to_string()), Err("field is immutable".to_string()));
         });
         breaks("cfg.independent", Live, MAP, |good| {
-            good.images.get_mut("backend").unwrap().inspect["Config"]["Env"].as_array_mut().unwrap().push(json!("LOG_LEVEL=info"));
+            good.images.get_mut("backend").unwrap().inspect["Config"]["Env"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!("LOG_LEVEL=info"));
         });
     }
 
@@ -508,7 +549,9 @@ mod tests {
             let live = good.live.secrets.get_mut("todo-secret").unwrap();
             live.insert("OPENAI_API_KEY".to_string(), Ok(()));
         });
-        breaks("sec.keys", Live, SECRET, |good| drop(good.live.secrets.get_mut("todo-secret").unwrap().remove("JWT_SECRET")));
+        breaks("sec.keys", Live, SECRET, |good| {
+            drop(good.live.secrets.get_mut("todo-secret").unwrap().remove("JWT_SECRET"))
+        });
         breaks("sec.keys", Live, SECRET, |good| drop(good.live.secrets.remove("todo-secret")));
     }
 
@@ -569,11 +612,17 @@ mod tests {
         let places = |change: fn(&mut Good)| codes(change);
         assert_eq!(
             places(|good| {
-                good.rendered.get_mut("todo").unwrap().hooks.push(json!({"kind": "Secret", "metadata": {"name": "x"}, "type": "example.org/x"}));
+                good.rendered
+                    .get_mut("todo")
+                    .unwrap()
+                    .hooks
+                    .push(json!({"kind": "Secret", "metadata": {"name": "x"}, "type": "example.org/x"}));
             }),
             [("sec.type", Render)]
         );
-        breaks("sec.type", Live, SECRET, |good| good.live.secret_objects[0]["type"] = json!("kubernetes.io/basic-auth"));
+        breaks("sec.type", Live, SECRET, |good| {
+            good.live.secret_objects[0]["type"] = json!("kubernetes.io/basic-auth")
+        });
     }
 
     #[test]

@@ -7,9 +7,7 @@ use serde_json::Value;
 use crate::config::SeedCluster;
 use crate::model::minikube::{Driver, MinikubeCluster, Status as ClusterStatus};
 use crate::model::release::Status;
-use crate::model::states::{
-    DeploymentState, ImageState, Observed, PodState, ReleaseState, State, check_trace,
-};
+use crate::model::states::{DeploymentState, ImageState, Observed, PodState, ReleaseState, State, check_trace};
 use crate::rules::Place::{Config, Live, Render};
 use crate::rules::{Checks, Facts, LiveFacts, Rule, told};
 
@@ -22,11 +20,7 @@ pub const RULES: &[Rule] = &[
         check: image,
     },
     Rule {
-        code: "sta.pod",
-        what: "legal pod transitions",
-        seeds: "0:77–80, 1:126–132",
-        places: &[Live],
-        check: pod,
+        code: "sta.pod", what: "legal pod transitions", seeds: "0:77–80, 1:126–132", places: &[Live], check: pod
     },
     Rule {
         code: "sta.release",
@@ -105,13 +99,16 @@ fn image(facts: &Facts, checks: &mut Checks) {
     checks.none(Config, "states of an image", legal.err());
     let Some(live) = &facts.live else { return };
     for service in facts.services() {
-        let reference = facts.images.as_ref().and_then(|images| images.get(service)).map(|image| image.reference.as_str());
+        let reference =
+            facts.images.as_ref().and_then(|images| images.get(service)).map(|image| image.reference.as_str());
         let Some(reference) = reference else { continue };
         let on_host = live.host_images.contains_key(service);
-        let on_nodes = !live.node_images.is_empty() && live.node_images.values().all(|listed| listed.contains_key(reference));
+        let on_nodes =
+            !live.node_images.is_empty() && live.node_images.values().all(|listed| listed.contains_key(reference));
         // A node may know one image by several tags, and names any of them in a pod's status: the spec says which.
         let in_pod = facts.pods(service).iter().any(|pod| {
-            let wanted = |container: &Value| container["image"].as_str().is_some_and(|image| image.ends_with(reference));
+            let wanted =
+                |container: &Value| container["image"].as_str().is_some_and(|image| image.ends_with(reference));
             let list = |list: &Value| list.as_array().cloned().unwrap_or_default();
             list(&pod["spec"]["containers"]).iter().any(wanted)
                 && list(&pod["status"]["containerStatuses"]).iter().all(|status| status["state"]["running"].is_object())
@@ -217,7 +214,8 @@ fn deploy(facts: &Facts, checks: &mut Checks) {
     let Some(live) = &facts.live else { return };
     for release in facts.rendered.iter().flat_map(|rendered| rendered.keys()) {
         let services = &facts.config.releases[release].services;
-        let workloads: Vec<Value> = services.iter().filter_map(|service| facts.workload(Live, service).cloned()).collect();
+        let workloads: Vec<Value> =
+            services.iter().filter_map(|service| facts.workload(Live, service).cloned()).collect();
         let pods: Vec<Value> = services.iter().flat_map(|service| facts.pods(service)).cloned().collect();
         let status = live.history.get(release).and_then(|history| history.last());
         let status = status.and_then(|(_, word)| Status::parse(word).ok()).map(Status::state).unwrap_or_default();
@@ -226,7 +224,10 @@ fn deploy(facts: &Facts, checks: &mut Checks) {
         let state = observed.state();
         let word = facts.config.seed.as_ref().and_then(|seed| seed.states.get(&format!("{state:?}").to_lowercase()));
         checks.that(Live, release, state == Ready, || {
-            format!("it is {} and not ready: cargo xtask status tells more", word.map_or(format!("{state:?}"), String::clone))
+            format!(
+                "it is {} and not ready: cargo xtask status tells more",
+                word.map_or(format!("{state:?}"), String::clone)
+            )
         });
     }
 }
@@ -237,13 +238,15 @@ fn endpoints(facts: &Facts, services: &[String]) -> u64 {
     let slices = live.filter(|object| object["kind"] == "EndpointSlice").filter(|slice| {
         let owner = slice["metadata"]["labels"]["kubernetes.io/service-name"].as_str();
         services.iter().filter_map(|service| facts.of(Live, "Service", service)).any(|service| {
-            service["metadata"]["name"].as_str() == owner && service["metadata"]["namespace"] == slice["metadata"]["namespace"]
+            service["metadata"]["name"].as_str() == owner
+                && service["metadata"]["namespace"] == slice["metadata"]["namespace"]
         })
     });
     let pods = slices.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
     let ready = pods.filter(|endpoint| endpoint["conditions"]["ready"] == true);
     // A Service with several ports, or of two families, has the same pod several times.
-    let names: std::collections::BTreeSet<String> = ready.map(|endpoint| endpoint["targetRef"]["name"].to_string()).collect();
+    let names: std::collections::BTreeSet<String> =
+        ready.map(|endpoint| endpoint["targetRef"]["name"].to_string()).collect();
     names.len() as u64
 }
 
@@ -310,7 +313,8 @@ fn found(facts: &Facts, live: &LiveFacts, checks: &mut Checks) -> Option<Minikub
     match MinikubeCluster::find(&live.minikube["profiles"], &facts.config.cluster.name) {
         Some(Ok(found)) => Some(found),
         Some(Err(mistakes)) => {
-            checks.that(Live, "cluster", false, || format!("what minikube tells can't be read: {}", mistakes.join("; ")));
+            checks
+                .that(Live, "cluster", false, || format!("what minikube tells can't be read: {}", mistakes.join("; ")));
             None
         }
         None => {
@@ -366,7 +370,8 @@ fn models(facts: &Facts, checks: &mut Checks) {
     let Some(tables) = found_tables(facts, checks) else { return };
     for (table, column, words) in COLUMNS {
         let told = tables.get(table).and_then(|columns| columns.get(column)).map(String::as_str);
-        let lacks: Vec<&str> = words.iter().copied().filter(|word| !told.is_some_and(|told| told.contains(word))).collect();
+        let lacks: Vec<&str> =
+            words.iter().copied().filter(|word| !told.is_some_and(|told| told.contains(word))).collect();
         checks.that(Live, &format!("table/{table}"), lacks.is_empty(), || match told {
             None => format!("it has no column {column}: add a migration"),
             Some(told) => format!("{column} is `{told}`, without {}: add a migration", lacks.join(", ")),
@@ -386,10 +391,13 @@ fn database_outside(facts: &Facts, checks: &mut Checks) {
     }
     for (name, secret) in config.secrets.iter().filter(|(_, secret)| secret.namespace == config.namespace) {
         let given = secret.given.iter().any(|key| key == "DATABASE_URL");
-        let Some(url) = secret.derived.get("DATABASE_URL").map(String::as_str).or(given.then_some("")) else { continue };
+        let Some(url) = secret.derived.get("DATABASE_URL").map(String::as_str).or(given.then_some("")) else {
+            continue;
+        };
         let host = url.rsplit('@').next().unwrap_or_default().split([':', '/']).next().unwrap_or_default();
         let inside = format!("{}.svc", config.namespace);
-        let outside = given || (host.contains('.') && !host.split_once('.').is_some_and(|(_, rest)| rest.starts_with(&inside)));
+        let outside =
+            given || (host.contains('.') && !host.split_once('.').is_some_and(|(_, rest)| rest.starts_with(&inside)));
         let path = format!("secrets.{name}.derived.DATABASE_URL");
         checks.that_at(config, &path, &format!("secret/{name}"), outside, || {
             format!("{path} leads to {host}, within the namespace of the release: name a database outside")
@@ -397,7 +405,9 @@ fn database_outside(facts: &Facts, checks: &mut Checks) {
     }
     let own: Vec<&Value> = facts.objects(Render, "*");
     let own = own.into_iter().filter(|object| matches!(object["kind"].as_str(), Some("StatefulSet" | "Deployment")));
-    for workload in own.filter(|object| object["metadata"]["namespace"].as_str().is_none_or(|name| name == config.namespace)) {
+    for workload in
+        own.filter(|object| object["metadata"]["namespace"].as_str().is_none_or(|name| name == config.namespace))
+    {
         let image = workload["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
         checks.that(Render, &told(workload), !image.contains("postgres"), || {
             "the release has a database of its own: leave it out of its services".to_string()
@@ -444,7 +454,9 @@ mod tests {
 
     #[test]
     fn a_release_whose_history_cannot_be_is_found() {
-        let history = |words: &[&str]| words.iter().enumerate().map(|(at, word)| (at as u64 + 1, word.to_string())).collect::<Vec<_>>();
+        let history = |words: &[&str]| {
+            words.iter().enumerate().map(|(at, word)| (at as u64 + 1, word.to_string())).collect::<Vec<_>>()
+        };
         breaks("sta.release", Live, "todo", |good| {
             good.live.history.insert("todo".to_string(), history(&["deployed", "deployed"]));
         });
@@ -489,7 +501,9 @@ mod tests {
         let column = |good: &mut Good, table: &str, column: &str, told: &str| {
             good.live.tables.get_mut(table).unwrap().insert(column.to_string(), told.to_string());
         };
-        breaks("app.models", Live, "table/tasks", |good| column(good, "tasks", "priority", "text not null default 'low'::text"));
+        breaks("app.models", Live, "table/tasks", |good| {
+            column(good, "tasks", "priority", "text not null default 'low'::text")
+        });
         breaks("app.models", Live, "table/tasks", |good| column(good, "tasks", "user_id", "text"));
         breaks("app.models", Live, "table/tasks", |good| column(good, "tasks", "description", "text not null"));
         breaks("app.models", Live, "table/messages", |good| column(good, "messages", "role", "text not null"));
@@ -520,7 +534,9 @@ mod tests {
         breaks("app.db_external", Config, "secret/todo-secret", |good| {
             let secret = good.config.secrets.get_mut("todo-secret").unwrap();
             secret.given.clear();
-            secret.derived.insert("DATABASE_URL".to_string(), "postgres://todo:{JWT_SECRET}@postgres:5432/todo".to_string());
+            secret
+                .derived
+                .insert("DATABASE_URL".to_string(), "postgres://todo:{JWT_SECRET}@postgres:5432/todo".to_string());
         });
         breaks("app.db_external", Render, "deployment/todo-backend", |good| {
             good.container("deployment/todo-backend")["image"] = json!("postgres:17");
@@ -549,7 +565,8 @@ mod tests {
     #[test]
     fn a_releases_revisions_make_its_trace() {
         let trace = |words: &[&str]| {
-            let history: Vec<(u64, String)> = words.iter().enumerate().map(|(index, word)| (index as u64 + 1, word.to_string())).collect();
+            let history: Vec<(u64, String)> =
+                words.iter().enumerate().map(|(index, word)| (index as u64 + 1, word.to_string())).collect();
             release_trace(&history).and_then(|trace| check_trace(&trace))
         };
         assert_eq!(trace(&["superseded", "failed", "superseded", "deployed"]), Ok(()));
