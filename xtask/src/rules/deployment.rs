@@ -903,6 +903,7 @@ mod tests {
             good.config.releases.insert("todo".to_string(), other);
             good.rendered.clear();
             good.live.objects.clear();
+            good.live.releases.clear();
         });
         assert_eq!(codes, []);
     }
