@@ -9,6 +9,7 @@ mod context;
 mod doctor;
 mod e2e;
 mod explain;
+mod facts;
 mod graph;
 mod http;
 mod lint;

@@ -1,16 +1,197 @@
 //! `validate`: gathers the facts that the rules judge, and prints the verdicts.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::config::Waiver;
 use crate::context::Context;
-use crate::rules;
+use crate::facts;
+use crate::rules::{self, Facts, Finding, Place, Rule, Verdict, image};
+use crate::stop::Stop;
 
-/// Checks the profile; with `list`, prints the rules in place of that.
-pub fn run(ctx: &Context, _live: bool, list: bool) -> Result<()> {
+const PLACES: [Place; 4] = [Place::Config, Place::Render, Place::Image, Place::Live];
+/// What stands where nothing was looked at, and why is said below the table.
+const UNSEEN: &str = "–";
+
+/// Checks the profile; with `list`, prints the rules in place of that. Exit 1 with a finding that no waiver covers.
+pub fn run(ctx: &Context, live: bool, list: bool) -> Result<()> {
     if list {
-        let lines: Vec<String> = rules::all().map(|rule| format!("{}  {}", rule.code, rule.what)).collect();
-        ctx.ui.answer(&lines.join("\n"), json!([]));
+        ctx.ui.answer(&rule_table(), json!({ "rules": rules::all().map(rule_json).collect::<Vec<_>>() }));
+        return Ok(());
     }
-    Ok(())
+    let facts = facts::gather(ctx, live)?;
+    let verdicts = rules::judge(&facts);
+    let scans = scans(&facts);
+    let unused = rules::unused(&ctx.config, &verdicts);
+    ctx.ui.answer(
+        &report(&ctx.config.profile, &verdicts, &scans, &unused),
+        to_json(&ctx.config.profile, &verdicts, &scans, &unused),
+    );
+    match verdicts.iter().flat_map(Verdict::open).count() {
+        0 => Ok(()),
+        1 => Err(Stop::failed(
+            "one finding is open\nNext: mend it, or waive it with a reason under [[waivers]] of the profile",
+        )
+        .into()),
+        count => Err(Stop::failed(format!(
+            "{count} findings are open\nNext: mend them, or waive them with reasons under [[waivers]] of the profile"
+        ))
+        .into()),
+    }
+}
+
+/// An image and how its checks have ended.
+type Scan = (String, Vec<(&'static str, std::result::Result<(), String>)>);
+
+fn scans(facts: &Facts) -> Vec<Scan> {
+    let images = facts.images.iter().flatten();
+    images.map(|(service, found)| (found.reference.clone(), image::checklist(facts, service, found))).collect()
+}
+
+fn rule_table() -> String {
+    let rows = rules::all().map(|rule| {
+        let places = rule.places.iter().map(|place| place.name()).collect::<Vec<_>>().join(", ");
+        format!("{:<22} {:<30} {:<55} {}", rule.code, places, rule.seeds, rule.what)
+    });
+    let rows: Vec<String> = rows.collect();
+    format!("{:<22} {:<30} {:<55} rule\n{}\n{} rules", "code", "checked in", "seed:line", rows.join("\n"), rows.len())
+}
+
+fn rule_json(rule: &Rule) -> Value {
+    let places: Vec<&str> = rule.places.iter().map(|place| place.name()).collect();
+    json!({ "code": rule.code, "rule": rule.what, "seeds": rule.seeds, "places": places })
+}
+
+/// How a rule ended, in a word or two.
+fn verdict(verdict: &Verdict) -> String {
+    let (open, all) = (verdict.open().count(), verdict.findings.len());
+    let waived = if all > open { format!("{} waived", all - open) } else { String::new() };
+    match (open, verdict.looked.is_empty()) {
+        (0, true) => "not looked at".to_string(),
+        (0, false) if all > 0 => waived,
+        (0, false) => "holds".to_string(),
+        (1, _) => {
+            ["1 FINDING".to_string(), waived].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ")
+        }
+        (_, _) => [format!("{open} FINDINGS"), waived]
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver]) -> String {
+    let mut lines = vec![format!(
+        "profile {profile}\n{:<20} {:>8} {:>8} {:>8} {:>8}  ended",
+        "rule", "config", "rendered", "image", "live"
+    )];
+    for one in verdicts {
+        let cells = PLACES.map(|place| match (one.rule.places.contains(&place), one.looked.get(&place)) {
+            (false, _) => String::new(),
+            // What was looked at in part is marked: why stands below.
+            (true, Some(count)) if one.unseen.contains_key(&place) => format!("{count}*"),
+            (true, Some(count)) => count.to_string(),
+            (true, None) => UNSEEN.to_string(),
+        });
+        let [config, rendered, image, live] = cells;
+        let line = format!("{:<20} {config:>8} {rendered:>8} {image:>8} {live:>8}  {}", one.rule.code, verdict(one));
+        lines.push(line);
+    }
+    lines.push("The numbers are things that were looked at.".to_string());
+    lines.extend(
+        unseen(verdicts)
+            .into_iter()
+            .map(|((place, why), codes)| format!("{UNSEEN} {}: {why}: {}", place.name(), codes.join(", "))),
+    );
+    for (reference, list) in scans {
+        let failed: Vec<String> = list
+            .iter()
+            .filter_map(|(what, ended)| Some(format!("  not: {what} ({})", ended.as_ref().err()?)))
+            .collect();
+        let passed = list.len() - failed.len();
+        lines.push(format!(
+            "scan of {reference}: {passed} of {} checks, {} %",
+            list.len(),
+            passed * 100 / list.len().max(1)
+        ));
+        lines.extend(failed);
+    }
+    if !scans.is_empty() {
+        lines.push("  A list of known vulnerabilities was not asked: this tool has none of its own.".to_string());
+    }
+    let found = || verdicts.iter().flat_map(|verdict| &verdict.findings);
+    lines.extend(found().filter(|finding| finding.waived.is_none()).map(|finding| format!("✗ {}", told(finding))));
+    for finding in found() {
+        if let Some(reason) = &finding.waived {
+            lines.push(format!("waived: {}\n  because {reason}", told(finding)));
+        }
+    }
+    lines.extend(unused.iter().map(|waiver| {
+        let object = waiver.object.as_deref().map(|object| format!(" of {object}")).unwrap_or_default();
+        format!("the waiver {}{object} waives nothing: take it out", waiver.code)
+    }));
+    let open = verdicts.iter().flat_map(Verdict::open).count();
+    let waived = found().count() - open;
+    let holding = verdicts.iter().filter(|verdict| verdict.findings.is_empty() && !verdict.looked.is_empty()).count();
+    lines.push(format!(
+        "{} rules: {holding} hold where they were looked at, {open} findings, {waived} waived",
+        verdicts.len()
+    ));
+    lines.join("\n")
+}
+
+/// Place and reason to the rules that were not, or not wholly, looked at there.
+fn unseen(verdicts: &[Verdict]) -> BTreeMap<(Place, &str), Vec<&str>> {
+    let mut found: BTreeMap<(Place, &str), Vec<&str>> = BTreeMap::new();
+    for verdict in verdicts {
+        for (place, why) in &verdict.unseen {
+            found.entry((*place, why)).or_default().push(verdict.rule.code);
+        }
+    }
+    found
+}
+
+fn told(finding: &Finding) -> String {
+    let at = finding.at.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
+    format!(
+        "{} {} ({}{at})\n  {}",
+        finding.code,
+        finding.object,
+        finding.place.name(),
+        finding.message.replace('\n', "\n  ")
+    )
+}
+
+fn to_json(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver]) -> Value {
+    let finding = |finding: &Finding| {
+        json!({
+            "code": finding.code, "place": finding.place.name(), "object": finding.object, "at": finding.at,
+            "message": finding.message, "waived": finding.waived,
+        })
+    };
+    let rules: Vec<Value> = verdicts
+        .iter()
+        .map(|verdict| {
+            let by_name = |place: &Place| place.name().to_string();
+            let mut told = rule_json(verdict.rule);
+            told["looked"] = verdict.looked.iter().map(|(place, count)| (by_name(place), json!(count))).collect();
+            told["unseen"] = verdict.unseen.iter().map(|(place, why)| (by_name(place), json!(why))).collect();
+            told["findings"] = verdict.findings.iter().map(finding).collect();
+            told
+        })
+        .collect();
+    let scans: serde_json::Map<String, Value> = scans
+        .iter()
+        .map(|(reference, list)| {
+            let checks = list.iter().map(|(what, ended)| json!({"check": what, "failed": ended.as_ref().err()}));
+            (reference.clone(), checks.collect())
+        })
+        .collect();
+    let unused: Vec<Value> =
+        unused.iter().map(|waiver| json!({"code": waiver.code, "object": waiver.object})).collect();
+    let open = verdicts.iter().flat_map(Verdict::open).count();
+    json!({ "profile": profile, "open": open, "rules": rules, "scans": scans, "unused_waivers": unused })
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reader::Reader;
-pub use seed::Seed;
+pub use seed::{Seed, SeedChart, SeedCluster, SeedService};
 use tree::parse;
 pub use tree::{Node, Problem, Value, merge, to_json};
 

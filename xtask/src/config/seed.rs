@@ -35,6 +35,8 @@ pub struct SeedService {
     pub user_id: Option<u32>,
     pub user_name: Option<String>,
     pub workdir: Option<String>,
+    /// The end of what the image runs, as in `nginx -g daemon off;`.
+    pub entry: Option<String>,
     /// Build arguments with the values that they have.
     pub args: BTreeMap<String, String>,
     /// Files and folders, as in .dockerignore, that must not be in the image.
@@ -125,6 +127,7 @@ fn service(r: &Reader) -> SeedService {
         user_id: r.optional_integer("user_id", 1..=i64::from(u32::MAX)).map(|id| id as u32),
         user_name: r.optional("user_name"),
         workdir: r.optional("workdir"),
+        entry: r.optional("entry"),
         args: r.optional("args").unwrap_or_default(),
         excluded: r.optional("excluded").unwrap_or_default(),
         deployment: r.optional("deployment"),

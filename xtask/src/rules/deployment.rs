@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::found::{Found, called, container, objects, of_release, places, texts, typed, workloads};
-use super::{Checks, Facts, Place, Rule};
+use super::{Attempt, Checks, Facts, Place, Rule};
 use crate::model::container::{Container, PullPolicy};
 use crate::model::deployment::{Content, Replicas, Volume};
 use crate::model::env::{EnvName, Kind, Source};
@@ -215,6 +215,13 @@ fn image_reference(facts: &Facts, checks: &mut Checks) {
         let image = found.main()["image"].as_str().unwrap_or_default();
         let repository = &facts.config.services[found.service].image;
         checks.none(found.place, &found.called(), image_trouble(image, wanted.as_deref(), repository));
+        let named = facts.seed(found.service).and_then(|seed| seed.image.as_deref());
+        let own = Reference::parse(image).ok();
+        let holds = named.is_none_or(|named| own.as_ref().is_some_and(|own| own.repository().ends_with(named)));
+        checks.that(found.place, &found.called(), holds, || {
+            let named = named.unwrap_or_default();
+            format!("runs {image}: the seed says {named}; set services.{}.image", found.service)
+        });
     }
     let Some(live) = &facts.live else { return };
     for pod in pods(facts) {
@@ -635,6 +642,11 @@ fn env_injected(facts: &Facts, checks: &mut Checks) {
         checks.that(found.place, &found.called(), missing.is_empty(), || {
             format!("takes what isn't there: {}; describe it, or don't take it", missing.join(", "))
         });
+        if found.place == L {
+            // What the containers were really started with.
+            let tried = Attempt::Environment(found.service.to_string());
+            checks.tried(facts, &tried, &found.called(), "replace its pods with kubectl rollout restart");
+        }
     }
 }
 
@@ -891,12 +903,16 @@ mod tests {
             good.config.releases.insert("todo".to_string(), other);
             good.rendered.clear();
             good.live.objects.clear();
+            good.live.releases.clear();
         });
         assert_eq!(codes, []);
     }
 
     #[test]
     fn another_image_is_found() {
+        breaks("dep.image_ref", R, BACKEND, |good| {
+            good.seeded(|seed| seed.services.get_mut("backend").unwrap().image = Some("other".to_string()));
+        });
         breaks("dep.image_ref", R, BACKEND, |good| good.container(BACKEND)["image"] = json!("todo-backend:0.9.0"));
         breaks("dep.image_ref", R, BACKEND, |good| good.container(BACKEND)["image"] = json!("todo-backend:"));
         breaks("dep.image_ref", L, BACKEND, |good| {
@@ -1068,6 +1084,10 @@ mod tests {
 
     #[test]
     fn environment_that_does_not_arrive_is_found() {
+        breaks("dep.env.injected", L, BACKEND, |good| {
+            let tried = Attempt::Environment("backend".to_string());
+            good.live.attempts.insert(tried, Err("PORT is not set".to_string()));
+        });
         breaks("dep.env.injected", R, FRONTEND, |good| good.container(FRONTEND)["envFrom"] = json!([]));
         breaks("dep.env.injected", R, BACKEND, |good| good.container(BACKEND)["env"] = json!([]));
         breaks("dep.env.injected", R, FRONTEND, |good| {

@@ -6,10 +6,14 @@ use serde_json::{Value, json};
 
 use crate::config::{self, Config, Source};
 use crate::rules::found::called;
-use crate::rules::{Checks, Facts, LiveFacts, Place, RenderedRelease, Rule};
+use crate::rules::{
+    Attempt, ChartFiles, Checks, Facts, FileKind, Files, ImageFacts, ImageFile, LiveFacts, Place, RenderedRelease, Rule,
+};
 
 pub struct Good {
     pub config: Config,
+    pub files: Files,
+    pub images: BTreeMap<String, ImageFacts>,
     pub rendered: BTreeMap<String, RenderedRelease>,
     pub live: LiveFacts,
 }
@@ -18,8 +22,8 @@ pub struct Good {
 pub fn found(rules: &[Rule], change: impl FnOnce(&mut Good)) -> Vec<(&'static str, Place, String)> {
     let mut good = good();
     change(&mut good);
-    let (rendered, live) = (Some(good.rendered), Some(good.live));
-    let facts = Facts { config: &good.config, files: None, rendered, images: None, live };
+    let Good { config, files, images, rendered, live } = good;
+    let facts = facts(&config, files, images, rendered, live);
     let mut found = Vec::new();
     for rule in rules {
         let mut checks = Checks { code: rule.code, ..Checks::default() };
@@ -33,11 +37,22 @@ pub fn found(rules: &[Rule], change: impl FnOnce(&mut Good)) -> Vec<(&'static st
     found
 }
 
+fn facts(
+    config: &Config,
+    files: Files,
+    images: BTreeMap<String, ImageFacts>,
+    rendered: BTreeMap<String, RenderedRelease>,
+    live: LiveFacts,
+) -> Facts<'_> {
+    let (files, images, rendered, live) = (Some(files), Some(images), Some(rendered), Some(live));
+    Facts { config, unseen: BTreeMap::new(), files, rendered, images, live }
+}
+
 /// The places at which a rule looked at nothing although it says that it would.
 pub fn unseen(rules: &[Rule]) -> Vec<(&'static str, Place)> {
     let good = good();
-    let (rendered, live) = (Some(good.rendered), Some(good.live));
-    let facts = Facts { config: &good.config, files: None, rendered, images: None, live };
+    let Good { config, files, images, rendered, live } = good;
+    let facts = facts(&config, files, images, rendered, live);
     let mut unseen = Vec::new();
     for rule in rules {
         let mut checks = Checks::default();
@@ -84,16 +99,19 @@ namespace = "todo"
 
 [releases.todo]
 chart = "helm/todo-chatbot"
+app_version = "{tag}"
 services = ["backend", "frontend"]
 secret = "todo-secret"
 
 [secrets.todo-secret]
 random = ["JWT_SECRET"]
+derived = { BETTER_AUTH_URL = "http://todo-frontend" }
 given = ["DATABASE_URL"]
 
 [services.backend]
 image = "todo-backend"
 node_port = 30081
+user = { id = 1000, name = "appuser" }
 
 [services.frontend]
 image = "todo-frontend"
@@ -106,9 +124,34 @@ steps = [{ path = "/", status = 200 }]
 
 [seed]
 number = 2
+namespace = "todo"
+size_total_mb = 500
+tables = ["users", "tasks"]
+
+[seed.charts.todo]
+version = "0.1.0"
+app_version = "{tag}"
+files = ["Chart.yaml", "templates/deployment.yaml"]
+
+[seed.states]
+ready = "Ready"
+
+[seed.cluster]
+cpus = 2
+memory_mb = 4096
+drivers = ["docker"]
+addons = ["metrics-server"]
 
 [seed.services.backend]
 port = 8000
+size_mb = 250
+healthcheck = "/health"
+user_id = 1000
+user_name = "appuser"
+workdir = "/app"
+entry = "/app/backend"
+args = { REVISION = "unknown" }
+excluded = [".env", "*.pyc", "tests"]
 deployment = "todo-backend"
 app = "todo-backend"
 replicas = 1
@@ -155,7 +198,10 @@ pub fn good() -> Good {
     let base = Source { file: "xtask.toml", text: include_str!("../../../xtask.toml") };
     let config = config::read("test", base, Source { file: "test.toml", text: PROFILE }, &|_| true).unwrap();
     let objects = vec![
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "todo-config", "namespace": "todo"}, "data": {"LOG_LEVEL": "info"}}),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"LOG_LEVEL": "info"},
+            "metadata": {"name": "todo-config", "namespace": "todo", "labels": {"app.kubernetes.io/instance": "todo"}},
+        }),
         deployment("backend", 8000, ["/health", "/ready"]),
         deployment("frontend", 3000, ["/api/health", "/api/ready"]),
         service("backend", 8000, json!(30081)),
@@ -163,6 +209,10 @@ pub fn good() -> Good {
     ];
     let mut live =
         LiveFacts { objects: objects.clone(), now: "2026-11-21T11:00:00Z".to_string(), ..LiveFacts::default() };
+    for workload in live.objects.iter_mut().filter(|object| object["kind"] == "Deployment") {
+        workload["metadata"]["creationTimestamp"] = json!("2026-11-21T10:50:00Z");
+        workload["status"] = json!({"updatedReplicas": 1, "replicas": 1, "availableReplicas": 1});
+    }
     live.nodes = vec![
         json!({"kind": "Node", "metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "memory": "4Gi"}}}),
     ];
@@ -173,24 +223,175 @@ pub fn good() -> Good {
     }
     live.objects.iter_mut().find(|object| called(object) == "service/todo-frontend").unwrap()["spec"]["ports"][0]["nodePort"] =
         json!(30085);
-    live.secrets.insert(
-        "todo-secret".to_string(),
-        ["DATABASE_URL", "JWT_SECRET"].map(|key| (key.to_string(), Ok(()))).into_iter().collect(),
-    );
-    for tried in [
-        "dns todo-backend",
-        "dns todo-backend.todo.svc.cluster.local",
-        "dns todo-frontend",
-        "dns todo-frontend.todo.svc.cluster.local",
-        "url frontend",
-        "url backend",
-        "call frontend backend",
+    let keys = ["DATABASE_URL", "JWT_SECRET"];
+    live.secrets.insert("todo-secret".to_string(), keys.map(|key| (key.to_string(), Ok(()))).into_iter().collect());
+    live.secret_objects = vec![json!({
+        "kind": "Secret", "type": "Opaque", "data": {"DATABASE_URL": null, "JWT_SECRET": null},
+        "metadata": {"name": "todo-secret", "namespace": "todo", "creationTimestamp": "2026-11-21T10:49:00Z"},
+    })];
+    live.objects.push(json!({"kind": "Namespace", "metadata": {"name": "todo"}}));
+    let (backend, frontend) = ("backend".to_string(), "frontend".to_string());
+    for attempt in [
+        Attempt::ShortName(backend.clone()),
+        Attempt::FullName(backend.clone()),
+        Attempt::ShortName(frontend.clone()),
+        Attempt::FullName(frontend.clone()),
+        Attempt::Environment(backend.clone()),
+        Attempt::Environment(frontend.clone()),
+        Attempt::Url(backend.clone()),
+        Attempt::Url(frontend.clone()),
+        Attempt::MinikubeUrl(frontend.clone()),
+        Attempt::Reach { from: frontend, to: backend },
+        Attempt::ConfigMap("todo-config".to_string()),
+        Attempt::Upgrade("todo".to_string()),
+        Attempt::Rollback("todo".to_string()),
+        Attempt::Uninstall("todo".to_string()),
+        Attempt::Test("todo".to_string()),
     ] {
-        live.attempts.insert(tried.to_string(), Ok("200".to_string()));
+        live.attempts.insert(attempt, Ok("it did".to_string()));
     }
+    live.releases = vec![json!({"name": "todo", "namespace": "todo", "status": "deployed"})];
+    live.history.insert("todo".to_string(), vec![(1, "superseded".to_string()), (2, "deployed".to_string())]);
+    live.node_images.insert(
+        "n".to_string(),
+        BTreeMap::from(["backend", "frontend"].map(|name| (format!("todo-{name}:1.0.0"), format!("sha256:{name}")))),
+    );
+    live.minikube = json!({
+        "ip": "192.168.49.2",
+        "status": {"Name": "todo-chatbot", "Host": "Running", "Kubelet": "Running", "APIServer": "Running"},
+        "profiles": {"invalid": [], "valid": [{"Name": "todo-chatbot", "Status": "OK", "Config": {
+            "Name": "todo-chatbot", "Memory": 4096, "CPUs": 2, "Driver": "docker",
+            "KubernetesConfig": {"KubernetesVersion": "v1.33.1", "ContainerRuntime": "containerd"},
+            "Nodes": [{"Name": "", "IP": "192.168.49.2", "Port": 8443}],
+            "Addons": {"metrics-server": true}}}]},
+    });
+    live.tables = tables();
     let tags = ["backend", "frontend"].map(|name| (name.to_string(), "1.0.0".to_string())).into_iter().collect();
-    let rendered = RenderedRelease { namespace: "todo".to_string(), objects, hooks: Vec::new(), tags };
-    Good { config, rendered: BTreeMap::from([("todo".to_string(), rendered)]), live }
+    let rendered = RenderedRelease {
+        namespace: "todo".to_string(),
+        objects,
+        hooks: vec![test_pod()],
+        tags,
+        made_secrets: made_secrets(),
+        placeholder: Some(("JWT_SECRET".to_string(), Some("secret.values.JWT_SECRET is a placeholder".to_string()))),
+    };
+    let images = ["backend", "frontend"].map(|name| (name.to_string(), image(name))).into_iter().collect();
+    let rendered = BTreeMap::from([("todo".to_string(), rendered)]);
+    Good { config, files: files(), images, rendered, live }
+}
+
+fn files() -> Files {
+    let ignored = include_str!("../../../docker/backend.Dockerfile.dockerignore").to_string();
+    let dockerfiles = [
+        ("docker/backend.Dockerfile", include_str!("../../../docker/backend.Dockerfile")),
+        ("docker/frontend.Dockerfile", include_str!("../../../docker/frontend.Dockerfile")),
+    ];
+    let knobs = ["backend", "frontend"]
+        .into_iter()
+        .flat_map(|service| crate::rules::chart::KNOBS.map(|knob| (format!("{service} {knob}"), true)));
+    let chart = ChartFiles {
+        described: json!({
+            "apiVersion": "v2", "name": "todo", "version": "0.1.0", "appVersion": "1.0.0", "type": "application",
+            "description": "What runs", "dependencies": [{"name": "library", "version": "0.1.0", "repository": "file://../library"}],
+        }),
+        files: ["Chart.yaml", "values.yaml", "templates/deployment.yaml"].map(str::to_string).to_vec(),
+        values: json!({"configMaps": {"todo-config": {"LOG_LEVEL": "info"}}, "secret": {"values": {}}}),
+        knobs: knobs.collect(),
+        ..ChartFiles::default()
+    };
+    Files {
+        tracked: Some(vec!["xtask.toml".to_string()]),
+        override_ignored: true,
+        dockerfiles: dockerfiles.map(|(path, text)| (path.to_string(), text.to_string())).into_iter().collect(),
+        dockerignores: dockerfiles.map(|(path, _)| (path.to_string(), ignored.clone())).into_iter().collect(),
+        inputs: BTreeMap::from([("backend".to_string(), vec!["backend/src/main.rs".to_string()])]),
+        charts: BTreeMap::from([("todo".to_string(), chart)]),
+        ..Files::default()
+    }
+}
+
+fn image(name: &str) -> ImageFacts {
+    let (port, path) = if name == "backend" { (8000, "/health") } else { (3000, "/api/health") };
+    let file = |path: &str, mode, kind| ImageFile { path: path.to_string(), mode, kind, bytes: 1 };
+    ImageFacts {
+        reference: format!("todo-{name}:1.0.0"),
+        size: 8_000_000,
+        inspect: json!({
+            "Id": format!("sha256:{name}"), "RepoTags": [format!("todo-{name}:1.0.0")], "Size": 8_000_000,
+            "Config": {
+                "User": "1000:1000", "WorkingDir": "/app", "Entrypoint": [format!("/app/{name}")],
+                "ExposedPorts": {format!("{port}/tcp"): {}}, "Env": [format!("PORT={port}"), format!("HEALTHCHECK_PATH={path}")],
+                "Healthcheck": {"Test": ["CMD", format!("/app/{name}"), "healthcheck"]},
+                "Labels": {
+                    "org.opencontainers.image.title": name, "org.opencontainers.image.version": "1.0.0",
+                    "org.opencontainers.image.licenses": "MIT",
+                },
+            },
+        }),
+        history: vec!["ARG REVISION=unknown".to_string()],
+        files: vec![file("app", 0o755, FileKind::Folder), file(&format!("app/{name}"), 0o755, FileKind::Plain)],
+        users: BTreeMap::from([(1000, "appuser".to_string())]),
+        starts: Some(Ok("it says that it needs DATABASE_URL".to_string())),
+        ..ImageFacts::default()
+    }
+}
+
+fn test_pod() -> Value {
+    let urls = json!(["http://todo-backend:8000/ready", "http://todo-frontend:3000/api/ready"]);
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "todo-test", "annotations": {"helm.sh/hook": "test"}},
+        "spec": {"containers": [{"name": "test", "args": urls}]},
+    })
+}
+
+/// What the chart makes when it is told to, of samples.
+fn made_secrets() -> BTreeMap<String, Result<Vec<Value>, String>> {
+    let sample = crate::facts::rendered::SAMPLE;
+    let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, sample);
+    let made = |field: &str, text: &str| {
+        let metadata = json!({"name": "todo-secret"});
+        (
+            field.to_string(),
+            Ok(vec![json!({"kind": "Secret", "type": "Opaque", "metadata": metadata, field: {"JWT_SECRET": text}})]),
+        )
+    };
+    BTreeMap::from([made("data", &encoded), made("stringData", sample)])
+}
+
+fn tables() -> BTreeMap<String, BTreeMap<String, String>> {
+    let table = |name: &str, columns: &[(&str, &str)]| {
+        let columns = columns.iter().map(|(column, told)| (column.to_string(), told.to_string()));
+        (name.to_string(), columns.collect())
+    };
+    let (id, time) =
+        ("integer not null default identity PRIMARY KEY (id)", "timestamp with time zone not null default now()");
+    BTreeMap::from([
+        table("users", &[("id", "text not null")]),
+        table(
+            "tasks",
+            &[
+                ("id", id),
+                ("title", "text not null"),
+                ("description", "text"),
+                ("completed", "boolean not null default false"),
+                ("priority", "text not null default 'medium'::text"),
+                ("user_id", "text not null"),
+                ("created_at", time),
+                ("updated_at", time),
+            ],
+        ),
+        table("conversations", &[("id", id), ("user_id", "text not null"), ("created_at", time)]),
+        table(
+            "messages",
+            &[
+                ("id", id),
+                ("conversation_id", "integer not null FOREIGN KEY (conversation_id) REFERENCES conversations(id)"),
+                ("role", "text not null CHECK ((role = ANY (ARRAY['user'::text, 'assistant'::text])))"),
+                ("content", "text not null"),
+                ("created_at", time),
+            ],
+        ),
+    ])
 }
 
 fn labels(name: &str) -> Value {
@@ -226,7 +427,9 @@ fn deployment(name: &str, port: u16, paths: [&str; 2]) -> Value {
             "replicas": 1, "progressDeadlineSeconds": 150,
             "selector": {"matchLabels": labels(name)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": labels(name)}, "spec": {"containers": [container]}},
+            "template": {"metadata": {"labels": labels(name)}, "spec": {
+                "securityContext": {"runAsNonRoot": true, "runAsUser": 1000}, "containers": [container],
+            }},
         },
     })
 }
@@ -253,7 +456,10 @@ fn pod(name: &str, objects: &[Value]) -> Value {
         "status": {
             "phase": "Running", "podIP": "10.244.0.9",
             "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T10:50:20Z"}],
-            "containerStatuses": [{"name": name, "ready": true, "restartCount": 0, "imageID": format!("sha256:{name}"), "state": started}],
+            "containerStatuses": [{
+                "name": name, "ready": true, "restartCount": 0, "imageID": format!("sha256:{name}"), "state": started,
+                "image": format!("docker.io/library/todo-{name}:1.0.0"),
+            }],
         },
     })
 }

@@ -1,12 +1,9 @@
 //! Services: `svc.*`.
-//!
-//! What was tried in the cluster is known by these words: `dns NAME`, a name that a pod looked up; `url SERVICE`, the
-//! answer at a service's URL from outside; `call FROM TO`, the answer that a pod of one service got from another's Service.
 
 use serde_json::Value;
 
 use super::found::{Found, called, of_release, places, services, typed, workloads};
-use super::{Checks, Facts, Place, Rule, applies};
+use super::{Attempt, Checks, Facts, Place, Rule, applies};
 use crate::config::NodePort as Configured;
 use crate::model::object::{Fields, one_of};
 use crate::model::ports::{ContainerPort, NodePort, Port, PortMapping, Protocol, TargetPort};
@@ -375,13 +372,14 @@ fn front_external(facts: &Facts, checks: &mut Checks) {
             }
         }
     }
-    tried(facts, checks, open, &format!("url {open}"));
+    checks.tried(facts, &Attempt::Url(open.to_string()), open, "cargo xtask status tells what runs");
 }
 
 fn back_internal(facts: &Facts, checks: &mut Checks) {
     let open = facts.config.open.as_str();
     if facts.config.running().any(|(service, _)| service == BACKEND) {
-        tried(facts, checks, BACKEND, &format!("call {open} {BACKEND}"));
+        let call = Attempt::Reach { from: open.to_string(), to: BACKEND.to_string() };
+        checks.tried(facts, &call, BACKEND, "look at its NetworkPolicy and at its pods");
     }
 }
 
@@ -407,29 +405,27 @@ fn back_access(facts: &Facts, checks: &mut Checks) {
         });
     }
     if outside {
-        tried(facts, checks, BACKEND, &format!("url {BACKEND}"));
+        checks.tried(facts, &Attempt::Url(BACKEND.to_string()), BACKEND, "cargo xtask status tells what runs");
     }
 }
 
 fn dns(facts: &Facts, checks: &mut Checks) {
     for found in services(facts).iter().filter(|found| found.place == L) {
-        let namespace = &facts.config.releases[found.release].namespace;
-        for name in [found.name().to_string(), format!("{}.{namespace}.svc.cluster.local", found.name())] {
-            tried(facts, checks, &found.called(), &format!("dns {name}"));
+        // What has no HTTP probe, as a database, nobody asks by URL.
+        let service = found.service.to_string();
+        let http =
+            facts.container(L, &service).is_some_and(|container| container["readinessProbe"]["httpGet"].is_object());
+        for attempt in [Attempt::ShortName(service.clone()), Attempt::FullName(service)] {
+            if http {
+                checks.tried(facts, &attempt, &found.called(), "look at the cluster's DNS and at its pods");
+            }
         }
     }
 }
 
 fn url(facts: &Facts, checks: &mut Checks) {
-    tried(facts, checks, &facts.config.open, &format!("url {}", facts.config.open));
-}
-
-/// How an attempt ended; one that nobody made is nothing that was looked at.
-fn tried(facts: &Facts, checks: &mut Checks, object: &str, attempt: &str) {
-    let ended = facts.live.as_ref().and_then(|live| live.attempts.get(attempt));
-    if let Some(ended) = ended {
-        checks.none(L, object, ended.as_ref().err().map(|why| format!("{attempt}: {why}")));
-    }
+    let open = &facts.config.open;
+    checks.tried(facts, &Attempt::MinikubeUrl(open.clone()), open, "cargo xtask status tells what runs");
 }
 
 fn type_of(object: &Value) -> Result<ServiceType, String> {
@@ -582,16 +578,19 @@ mod tests {
         });
         breaks("svc.front.external", L, FRONT, |good| live_port(good, FRONT)["port"] = json!(3001));
         let codes = found(RULES, |good| {
-            good.live.attempts.insert("url frontend".to_string(), Err("no answer".to_string()));
+            let failed = || Err("no answer".to_string());
+            good.live.attempts.insert(Attempt::Url("frontend".to_string()), failed());
+            good.live.attempts.insert(Attempt::MinikubeUrl("frontend".to_string()), failed());
         });
         let both = ["svc.front.external", "svc.url"].map(|code| (code, L, "frontend".to_string()));
-        assert_eq!(codes, both, "the same attempt shows both");
+        assert_eq!(codes, both, "each is tried by itself");
     }
 
     #[test]
     fn a_backend_that_the_frontend_does_not_reach_is_found() {
         breaks("svc.back.internal", L, "backend", |good| {
-            good.live.attempts.insert("call frontend backend".to_string(), Err("refused".to_string()));
+            let call = Attempt::Reach { from: "frontend".to_string(), to: "backend".to_string() };
+            good.live.attempts.insert(call, Err("refused".to_string()));
         });
     }
 
@@ -599,7 +598,7 @@ mod tests {
     fn a_backend_that_is_open_or_closed_otherwise_is_found() {
         breaks("svc.back.access", R, BACK, |good| good.rendered(BACK)["spec"]["type"] = json!("ClusterIP"));
         breaks("svc.back.access", L, "backend", |good| {
-            good.live.attempts.insert("url backend".to_string(), Err("no answer".to_string()));
+            good.live.attempts.insert(Attempt::Url("backend".to_string()), Err("no answer".to_string()));
         });
         breaks("svc.back.access", C, "backend", |good| {
             good.seeded(|seed| seed.services.get_mut("backend").unwrap().external = Some(false));
@@ -608,9 +607,9 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_resolve_is_found() {
-        for name in ["todo-backend", "todo-backend.todo.svc.cluster.local"] {
+        for attempt in [Attempt::ShortName, Attempt::FullName] {
             breaks("svc.dns", L, BACK, |good| {
-                good.live.attempts.insert(format!("dns {name}"), Err("NXDOMAIN".to_string()));
+                good.live.attempts.insert(attempt("backend".to_string()), Err("NXDOMAIN".to_string()));
             });
         }
     }

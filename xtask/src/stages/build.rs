@@ -56,7 +56,7 @@ fn tag(ctx: &Context, service: &Service, images: &Images) -> Result<String> {
 }
 
 /// The build arguments that follow from a service's description.
-fn arguments(service: &Service) -> Vec<(String, String)> {
+pub fn arguments(service: &Service) -> Vec<(String, String)> {
     let mut arguments = vec![("PORT".to_string(), service.port.to_string())];
     if let Some(user) = &service.user {
         arguments.push(("USER_ID".to_string(), user.id.to_string()));

@@ -120,6 +120,64 @@ pub fn size(docker: &str, image: &str) -> Vec<String> {
     argv!("{docker} image inspect --format {format} {image}")
 }
 
+/// All that docker knows of an image, as a JSON list of one.
+pub fn inspect(docker: &str, image: &str) -> Vec<String> {
+    argv!("{docker} image inspect {image}")
+}
+
+/// The one object of what `inspect` printed.
+pub fn parse_inspect(stdout: &str) -> Option<serde_json::Value> {
+    let mut list: Vec<serde_json::Value> = serde_json::from_str(stdout).ok()?;
+    list.pop()
+}
+
+/// The commands that an image was made by, one to a line, the last first.
+pub fn history(docker: &str, image: &str) -> Vec<String> {
+    let format = "{{.CreatedBy}}";
+    argv!("{docker} history --no-trunc --format {format} {image}")
+}
+
+/// Starts an image by itself: no network, no capabilities, nothing to write to but /tmp and memory for little.
+pub fn run_alone(docker: &str, name: &str, image: &str) -> Vec<String> {
+    argv!(
+        "{docker} run --detach --name {name} --label todo-chatbot.check=validate --network none --cap-drop ALL --security-opt no-new-privileges --sysctl net.ipv4.ip_unprivileged_port_start=0 --read-only --tmpfs /tmp --memory 256m {image}"
+    )
+}
+
+/// A container's state, such as `exited 1`.
+pub fn container_ending(docker: &str, name: &str) -> Vec<String> {
+    let format = "{{.State.Status}} {{.State.ExitCode}}";
+    argv!("{docker} container inspect --format {format} {name}")
+}
+
+/// The last lines of what a container said.
+pub fn container_logs(docker: &str, name: &str) -> Vec<String> {
+    argv!("{docker} logs --tail 20 {name}")
+}
+
+pub fn exec(docker: &str, name: &str, command: &[String]) -> Vec<String> {
+    argv!("{docker} exec {name} {command...}")
+}
+
+/// A container of a node as containerd started it. Its environment is in it, and Secrets in that: see
+/// `parse_node_environment`.
+pub fn node_container(docker: &str, node: &str, id: &str) -> Vec<String> {
+    argv!("{docker} exec {node} ctr --namespace k8s.io containers info {id}")
+}
+
+/// The environment in what `node_container` printed.
+pub fn parse_node_environment(stdout: &str) -> Option<BTreeMap<String, String>> {
+    let told: serde_json::Value = serde_json::from_str(stdout).ok()?;
+    let entries = told.pointer("/Spec/process/env")?.as_array()?;
+    let pairs = entries.iter().filter_map(|entry| entry.as_str()?.split_once('='));
+    Some(pairs.map(|(name, value)| (name.to_string(), value.to_string())).collect())
+}
+
+/// The time on a node, as the API server writes times.
+pub fn node_time(docker: &str, node: &str) -> Vec<String> {
+    argv!("{docker} exec {node} date --utc +%Y-%m-%dT%H:%M:%SZ")
+}
+
 pub fn remove_image(docker: &str, image: &str) -> Vec<String> {
     argv!("{docker} image rm {image}")
 }
@@ -298,6 +356,21 @@ mod tests {
         let table = "REF TYPE DIGEST SIZE PLATFORMS LABELS\n\
                      docker.io/library/a:1 application/vnd.oci.image.manifest.v1+json sha256:9 3.5 MiB linux/arm64 -\n";
         assert_eq!(parse_node_manifests(table), BTreeMap::from([("a:1".to_string(), "sha256:9".to_string())]));
+    }
+
+    #[test]
+    fn a_nodes_container_tells_its_environment() {
+        let json = r#"{"ID": "1", "Spec": {"process": {"env": ["A=1=2", "B="]}}}"#;
+        let read = parse_node_environment(json).unwrap();
+        assert_eq!(read, BTreeMap::from([("A".into(), "1=2".into()), ("B".into(), String::new())]));
+        assert_eq!(parse_node_environment("{}"), None);
+    }
+
+    #[test]
+    fn an_inspected_image_is_one_object() {
+        assert_eq!(parse_inspect(r#"[{"Size": 1}]"#).unwrap()["Size"], 1);
+        assert_eq!(parse_inspect("[]"), None);
+        assert_eq!(parse_inspect("Error"), None);
     }
 
     #[test]

@@ -30,6 +30,27 @@ pub fn template(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
     argv!("{helm} template {release} {folder} --namespace {namespace} --no-hooks {values...}")
 }
 
+/// Has the API server try an upgrade and keep nothing of it. Secrets are left out of what it prints.
+pub fn try_upgrade(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
+    let at = at(target);
+    let Chart { release, folder, .. } = chart;
+    let values = values(chart);
+    argv!("{helm} upgrade {release} {folder} --dry-run=server --hide-secret {at...} {values...}")
+}
+
+/// Says whether a rollback could be done, and does not do it.
+pub fn try_rollback(helm: &str, target: &Target, release: &str, revision: u64) -> Vec<String> {
+    let at = at(target);
+    let revision = revision.to_string();
+    argv!("{helm} rollback {release} {revision} --dry-run {at...}")
+}
+
+/// Says whether an uninstallation could be done, and does not do it.
+pub fn try_uninstall(helm: &str, target: &Target, release: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} uninstall {release} --dry-run {at...}")
+}
+
 /// Installs or upgrades without waiting: whoever calls this watches the workloads.
 pub fn upgrade(helm: &str, target: &Target, chart: &Chart, timeout_s: u64) -> Vec<String> {
     let at = at(target);
@@ -61,6 +82,12 @@ pub fn parse_history(stdout: &str) -> Option<Vec<(u64, String)>> {
 pub fn list(helm: &str, target: &Target) -> Vec<String> {
     let at = at(target);
     argv!("{helm} list --all --short {at...}")
+}
+
+/// The releases of the namespace, whatever their state, as JSON.
+pub fn list_all(helm: &str, target: &Target) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} list --all --output json {at...}")
 }
 
 pub fn parse_list(stdout: &str) -> Vec<String> {
@@ -127,6 +154,20 @@ mod tests {
             "helm upgrade r chart --install --history-max 10 --timeout 90s --kubeconfig /k --kube-context c --namespace n \
              --values a.yaml --values b.json"
         );
+    }
+
+    #[test]
+    fn what_is_only_tried_changes_nothing() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let chart = Chart { release: "r", folder: "chart", values: &[] };
+        for told in [
+            try_upgrade("helm", &target, &chart),
+            try_rollback("helm", &target, "r", 1),
+            try_uninstall("helm", &target, "r"),
+        ] {
+            assert!(told.iter().any(|word| word.starts_with("--dry-run")), "{told:?}");
+            assert!(told.join(" ").ends_with("--kubeconfig /k --kube-context c --namespace n"), "{told:?}");
+        }
     }
 
     #[test]

@@ -118,6 +118,39 @@ pub fn logs(kubectl: &str, target: &Target, pod: &str, container: &str, previous
     argv!("{kubectl} logs {pod} --container {container} --tail {lines} {previous...} {at...}")
 }
 
+/// All Secrets of the namespace, one to a line: name, type, time of creation and the names of the keys; no values.
+pub fn list_secrets(kubectl: &str, target: &Target) -> Vec<String> {
+    let at = at(target);
+    let format = "go-template={{range .items}}{{.metadata.name}} {{.type}} {{.metadata.creationTimestamp}}{{range $key, $_ := .data}} {{$key}}{{end}}\n{{end}}";
+    argv!("{kubectl} get secrets --output {format} {at...}")
+}
+
+/// What `list_secrets` printed, each as an object whose `data` has the keys and no values.
+pub fn parse_secrets(stdout: &str) -> Vec<serde_json::Value> {
+    let read = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (name, kind, created) = (words.next()?, words.next()?, words.next()?);
+        let keys: serde_json::Map<_, _> = words.map(|key| (key.to_string(), serde_json::Value::Null)).collect();
+        Some(serde_json::json!({
+            "kind": "Secret", "type": kind, "metadata": {"name": name, "creationTimestamp": created}, "data": keys,
+        }))
+    };
+    stdout.lines().filter_map(read).collect()
+}
+
+/// Runs a command in a pod's container.
+pub fn exec(kubectl: &str, target: &Target, pod: &str, container: &str, command: &[String]) -> Vec<String> {
+    let at = at(target);
+    // Options end at the dashes.
+    argv!("{kubectl} exec {pod} --container {container} {at...} -- {command...}")
+}
+
+/// Has the API server try a merge of what stands on stdin, and keep nothing of it.
+pub fn try_patch(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} patch {name} --type merge --patch-file /dev/stdin --dry-run=server --output name {at...}")
+}
+
 /// Forwards a free local port to a service; the port is in the line it prints.
 pub fn port_forward(kubectl: &str, target: &Target, service: &str, port: u16) -> Vec<String> {
     let at = at(target);
@@ -201,6 +234,14 @@ mod tests {
     fn a_secrets_keys_are_read_without_its_values() {
         assert_eq!(parse_secret_keys("71 A B\n"), Some(("71".to_string(), vec!["A".to_string(), "B".to_string()])));
         assert_eq!(parse_secret_keys("\n"), None);
+    }
+
+    #[test]
+    fn secrets_are_listed_without_values() {
+        let found = parse_secrets("a Opaque 2026-01-01T00:00:00Z K L\n\n");
+        assert_eq!(found.len(), 1);
+        assert_eq!((&found[0]["type"], &found[0]["metadata"]["name"]), (&"Opaque".into(), &"a".into()));
+        assert_eq!(found[0]["data"], serde_json::json!({"K": null, "L": null}));
     }
 
     #[test]

@@ -56,6 +56,25 @@ pub fn tunnel(minikube: &str, profile: &str) -> Vec<String> {
     argv!("{minikube} tunnel --profile {profile} --cleanup")
 }
 
+/// All profiles with what they were made of, as JSON.
+pub fn profiles(minikube: &str) -> Vec<String> {
+    argv!("{minikube} profile list --output json")
+}
+
+/// Host, kubelet and API server of a profile, as JSON; fails where not all of them run.
+pub fn status(minikube: &str, profile: &str) -> Vec<String> {
+    argv!("{minikube} status --profile {profile} --output json")
+}
+
+pub fn ip(minikube: &str, profile: &str) -> Vec<String> {
+    argv!("{minikube} ip --profile {profile}")
+}
+
+/// The URLs of a Service, one to a line.
+pub fn service_url(minikube: &str, profile: &str, namespace: &str, service: &str) -> Vec<String> {
+    argv!("{minikube} service {service} --url --namespace {namespace} --profile {profile} --wait 2 --interval 1")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

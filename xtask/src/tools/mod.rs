@@ -3,6 +3,7 @@
 pub mod apt;
 pub mod cargo;
 pub mod docker;
+pub mod git;
 pub mod go;
 pub mod hadolint;
 pub mod helm;

@@ -1,0 +1,143 @@
+//! Gathers what the rules judge: one file for each place. All calls have deadlines, and what doesn't depend on each
+//! other is asked at the same time.
+
+mod files;
+mod images;
+pub mod leaks;
+mod live;
+pub mod rendered;
+pub mod values;
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::config::NodePort;
+use crate::context::Context;
+use crate::live::endpoints;
+use crate::lock;
+use crate::model::image::Built;
+use crate::pipeline::need_running;
+use crate::rules::{Facts, ImageFacts, LiveFacts, Place};
+use crate::stages::bootstrap;
+use crate::stages::overrides::{self, Overrides};
+use crate::stages::render::Known;
+use crate::stages::{build, cluster};
+use crate::stop::Stop;
+
+/// How long to wait for another run that works on the same profile.
+const LOCK: Duration = Duration::from_secs(600);
+
+/// Everything about the profile; what runs only where asked for. A machine that isn't set up is an error, as nothing
+/// could be told of images then.
+pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
+    let overrides = overrides::read(ctx)?;
+    let (found, ready) = bootstrap::observe(ctx)?;
+    let missing = bootstrap::missing(&found);
+    let Some(ready) = ready.filter(|_| missing.is_empty()) else {
+        let told = format!("this machine is not set up\n  {}\nNext: cargo xtask bootstrap", missing.join("\n  "));
+        return Err(Stop::needs_setup(told).into());
+    };
+    let tools = &ready.tools;
+    if with_live {
+        need_running(ctx, cluster::observe(ctx, tools)?)?;
+    }
+    // What is staged for helm and docker is the same folder for every run of the profile.
+    let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
+    let releases = wanted(ctx, &overrides);
+    let services: Vec<&str> =
+        ctx.config.running().filter(|(_, release)| releases.contains(release)).map(|(service, _)| service).collect();
+    let built = build::ensure(ctx, tools, &ready.images, &services)?;
+    let mut inspects = BTreeMap::new();
+    for (name, image) in &built {
+        inspects.insert(name.clone(), images::inspect(ctx, tools, image)?);
+    }
+
+    let step = ctx.ui.step("look at files and manifests");
+    let tags: BTreeMap<String, String> = built.iter().map(|(name, image)| (name.clone(), image.tag.clone())).collect();
+    let tags = ctx
+        .config
+        .services
+        .keys()
+        .map(|name| (name.clone(), tags.get(name).cloned().unwrap_or_else(|| ctx.config.version.clone())));
+    let node_ports = match with_live {
+        true => endpoints(ctx, tools)?.into_iter().filter_map(|(name, found)| Some((name, found.node_port?))).collect(),
+        false => BTreeMap::new(),
+    };
+    let fixed = ctx.config.services.iter().filter_map(|(name, service)| match service.node_port {
+        Some(NodePort::Fixed(port)) => Some((name.clone(), port)),
+        _ => None,
+    });
+    let node_ports: BTreeMap<String, u16> = node_ports.into_iter().chain(fixed).collect();
+    let tags = tags.collect();
+    let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
+    let mut gathered = BTreeMap::new();
+    for release in &releases {
+        gathered.insert(release.to_string(), rendered::gather(ctx, tools, release, &known)?);
+    }
+    let mut files = files::gather(ctx)?;
+    step.done(&format!("{} releases", gathered.len()));
+
+    let (images, live) = thread::scope(|scope| -> Result<(BTreeMap<String, ImageFacts>, Option<LiveFacts>)> {
+        let images = scope.spawn(|| {
+            let step = ctx.ui.step("look into images");
+            let images = look_into(ctx, tools, &built, &inspects)?;
+            step.done(&format!("{} images", images.len()));
+            anyhow::Ok(images)
+        });
+        let live = match with_live {
+            true => {
+                let step = ctx.ui.step("look at the cluster");
+                let live = live::gather(ctx, tools, &gathered, &inspects);
+                if let Ok(live) = &live {
+                    step.done(&format!("{} objects, {} attempts", live.objects.len(), live.attempts.len()));
+                }
+                live.map(Some)
+            }
+            false => Ok(None),
+        };
+        let images = images.join().expect("looking into images does not panic");
+        Ok((images?, live?))
+    })?;
+
+    let mut unseen = BTreeMap::new();
+    if !with_live {
+        unseen.insert(Place::Live, "not asked for: --live".to_string());
+    }
+    let mut all = BTreeMap::new();
+    for (name, one) in gathered {
+        files.charts.insert(name.clone(), one.chart);
+        all.insert(name, one.rendered);
+    }
+    Ok(Facts { config: &ctx.config, unseen, files: Some(files), rendered: Some(all), images: Some(images), live })
+}
+
+/// Images one beside another: most of the time goes by waiting for docker.
+fn look_into(
+    ctx: &Context,
+    tools: &crate::tools::Paths,
+    built: &BTreeMap<String, Built>,
+    inspects: &BTreeMap<String, serde_json::Value>,
+) -> Result<BTreeMap<String, ImageFacts>> {
+    thread::scope(|scope| {
+        let each: Vec<_> = built
+            .iter()
+            .map(|(name, image)| (name, scope.spawn(move || images::gather(ctx, tools, name, image, &inspects[name]))))
+            .collect();
+        each.into_iter()
+            .map(|(name, looked)| {
+                let facts = looked.join().expect("looking into an image does not panic");
+                Ok((name.clone(), facts.with_context(|| format!("the image of {name} cannot be looked into"))?))
+            })
+            .collect()
+    })
+}
+
+/// The releases that a run installs: all, but those in place of which a person names something outside.
+fn wanted<'a>(ctx: &'a Context, overrides: &Overrides) -> Vec<&'a str> {
+    let given = |key: &String| overrides.secret.contains_key(key);
+    let wanted = ctx.config.releases.iter().filter(|(_, release)| !release.unless.as_ref().is_some_and(given));
+    wanted.map(|(name, _)| name.as_str()).collect()
+}

@@ -1,0 +1,29 @@
+//! Git, asked about the project's own repository.
+
+use crate::argv;
+
+/// The files that are tracked, relative to the folder, each behind a null byte.
+pub fn ls_files(root: &str) -> Vec<String> {
+    argv!("git -C {root} ls-files -z")
+}
+
+pub fn parse_files(stdout: &str) -> Vec<String> {
+    stdout.split('\0').filter(|path| !path.is_empty()).map(str::to_string).collect()
+}
+
+/// Exits with 0 where the path is ignored, with 1 where it isn't.
+pub fn check_ignore(root: &str, path: &str) -> Vec<String> {
+    argv!("git -C {root} check-ignore --quiet --no-index {path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_blanks_and_lines_are_read() {
+        assert_eq!(parse_files("a b\0c\nd\0"), ["a b", "c\nd"]);
+        assert!(parse_files("").is_empty());
+        assert_eq!(check_ignore("/r", "x").join(" "), "git -C /r check-ignore --quiet --no-index x");
+    }
+}
