@@ -158,7 +158,7 @@ fn lint_profile(ctx: &Context, programs: &Programs) -> Result<Vec<Finding>> {
         if !linted.success || linted.tail.contains('[') {
             findings.push(finding("helm-lint", &linted));
         }
-        let rendered = ctx.spawn.output(command(helm::template_all(&programs.tools.helm, &target, &chart), SHORT))?;
+        let rendered = ctx.spawn.output(command(helm::template(&programs.tools.helm, &target, &chart), SHORT))?;
         match rendered.success {
             true => manifests.push_str(&format!("---\n{}\n", rendered.stdout)),
             false => findings.push(finding("helm-template", &rendered)),

@@ -94,6 +94,11 @@ pub fn manifest(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<String> {
     ctx.spawn.run(command(helm::manifest(&tools.helm, &scope.target, &scope.release), SHORT))
 }
 
+/// The hooks of the revision that helm applied last.
+pub fn hooks(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<String> {
+    ctx.spawn.run(command(helm::hooks(&tools.helm, &scope.target, &scope.release), SHORT))
+}
+
 /// The URL that keeps answering after a command has ended, if the service to open has a published node port.
 pub fn open_url(ctx: &Context, tools: &Paths) -> Result<Option<String>> {
     let endpoints = endpoints(ctx, tools)?;

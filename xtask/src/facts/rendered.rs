@@ -36,7 +36,7 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
     let scope = ctx.scope(release);
     let helm_of = |values: &[String]| {
         let chart = Chart { release, folder: &staged.folder, values };
-        ctx.spawn.run(command(helm::template_all(&tools.helm, &scope.target, &chart), SHORT))
+        ctx.spawn.run(command(helm::template(&tools.helm, &scope.target, &chart), SHORT))
     };
     // Rendered over the release's own values: what it takes, and what helm says where it refuses.
     let over = |name: &str, more: &Value| -> Result<Result<Vec<Value>, String>> {
@@ -44,7 +44,7 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
         fs::write(&file, more.to_string())?;
         let values: Vec<String> = staged.values.iter().cloned().chain([file.display().to_string()]).collect();
         let chart = Chart { release, folder: &staged.folder, values: &values };
-        let told = ctx.spawn.output(command(helm::template_all(&tools.helm, &scope.target, &chart), SHORT))?;
+        let told = ctx.spawn.output(command(helm::template(&tools.helm, &scope.target, &chart), SHORT))?;
         fs::remove_file(&file)?;
         Ok(match told.success {
             true => Ok(objects(&told.stdout)?),

@@ -11,7 +11,7 @@ use crate::context::{Context, Scope};
 use crate::live;
 use crate::model::subset::differences;
 use crate::process::command;
-use crate::stages::render::{self, Known, Staged};
+use crate::stages::render::{self, Known, Rendered, Staged};
 use crate::stop::Stop;
 use crate::tools::helm::Chart;
 use crate::tools::{Paths, helm, kubectl};
@@ -45,7 +45,7 @@ pub struct Deployed {
 pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Result<Plan> {
     let scope = ctx.scope(name);
     let staged = render::stage(ctx, name, known)?;
-    let rendered = render::render_one(ctx, tools, name, &staged)?.yaml;
+    let rendered = render::render_one(ctx, tools, name, &staged)?;
     let last = live::last_revision(ctx, tools, &scope)?;
     let why = match &last {
         None => Some("not installed yet".to_string()),
@@ -53,7 +53,7 @@ pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Resul
         Some((_, status)) if status != "deployed" => Some(format!("the release is {status}")),
         Some(_) => reason(ctx, tools, &scope, &rendered)?,
     };
-    Ok(Plan { scope, staged, rendered, last, why })
+    Ok(Plan { scope, staged, rendered: rendered.yaml, last, why })
 }
 
 /// What this stage begins with: the release as it is, and as it is to be gone back to.
@@ -148,15 +148,16 @@ fn choose_port(
 }
 
 /// Why a release that is deployed needs another upgrade; None if it doesn't.
-fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Result<Option<String>> {
-    let wanted = live::objects_in(rendered)?;
-    let (applied, found) = std::thread::scope(|threads| {
-        // Two processes that know nothing of each other: asking them one by one would take twice as long.
+fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &Rendered) -> Result<Option<String>> {
+    let wanted = live::objects_in(&rendered.yaml)?;
+    let (applied, hooks, found) = std::thread::scope(|threads| {
+        // Processes that know nothing of each other: asking them one by one would take three times as long.
         let applied = threads.spawn(|| live::manifest(ctx, tools, scope));
-        let found = live::objects_of(ctx, tools, scope, rendered);
-        (applied.join().expect("reading does not panic"), found)
+        let hooks = threads.spawn(|| live::hooks(ctx, tools, scope));
+        let found = live::objects_of(ctx, tools, scope, &rendered.yaml);
+        (applied.join().expect("reading does not panic"), hooks.join().expect("reading does not panic"), found)
     });
-    let (applied, mut changes) = (applied?, drift(&wanted, &found?));
+    let (applied, hooks, mut changes) = (applied?, hooks?, drift(&wanted, &found?));
     // What a person changed stands in the spec; labels and checksums only follow it.
     changes.sort_by_key(|change| (!change.contains(".image is "), change.contains("metadata.")));
     if let Some(first) = changes.first() {
@@ -164,7 +165,12 @@ fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Result
         let first = shorten(first);
         return Ok(Some(if more == 0 { first } else { format!("{first}, and {more} more") }));
     }
-    Ok((documents(&applied) != documents(rendered)).then(|| "the manifest changed".to_string()))
+    if documents(&applied) != documents(&rendered.yaml) {
+        return Ok(Some("the manifest changed".to_string()));
+    }
+    // A Secret that a hook makes once is another one with each rendering.
+    let tests = |text| documents(text).into_iter().filter(|hook| !hook.contains("\nkind: Secret")).collect::<Vec<_>>();
+    Ok((tests(&hooks) != tests(&rendered.hooks)).then(|| "its test changed".to_string()))
 }
 
 /// `deployment/a: spec.template.spec.containers[a].image is …` without all but the last of its path.

@@ -24,7 +24,10 @@ pub const LIBRARY: &str = "library";
 pub struct Rendered {
     pub release: String,
     pub namespace: String,
+    /// The manifest that helm would apply.
     pub yaml: String,
+    /// What helm would run or make beside it: the test, and what is made once.
+    pub hooks: String,
 }
 
 /// A chart that is ready for helm: the folder and the values files over it.
@@ -70,7 +73,17 @@ pub fn render_one(ctx: &Context, tools: &Paths, release: &str, staged: &Staged) 
     let scope = ctx.scope(release);
     let chart = Chart { release, folder: &staged.folder, values: &staged.values };
     let yaml = ctx.spawn.run(command(helm::template(&tools.helm, &scope.target, &chart), SHORT))?;
-    Ok(Rendered { release: release.to_string(), namespace: scope.target.namespace, yaml })
+    let (hooks, yaml) = split_hooks(&yaml);
+    Ok(Rendered { release: release.to_string(), namespace: scope.target.namespace, yaml, hooks })
+}
+
+/// Hooks and the rest of what helm rendered.
+fn split_hooks(yaml: &str) -> (String, String) {
+    let documents = yaml.split("---\n").filter(|document| !document.trim().is_empty());
+    let (hooks, rest): (Vec<&str>, Vec<&str>) =
+        documents.partition(|document| document.contains("\n    helm.sh/hook: "));
+    let join = |documents: Vec<&str>| documents.iter().map(|document| format!("---\n{document}")).collect();
+    (join(hooks), join(rest))
 }
 
 /// Puts chart and values of a release together.
@@ -182,6 +195,13 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hooks_are_told_from_the_manifest() {
+        let pod = "kind: Pod\nmetadata:\n  annotations:\n    helm.sh/hook: test\n";
+        let (hooks, rest) = split_hooks(&format!("---\nkind: Service\n---\n{pod}"));
+        assert_eq!((hooks, rest), (format!("---\n{pod}"), "---\nkind: Service\n".to_string()));
+    }
 
     #[test]
     fn a_staged_chart_gets_its_name_and_version() {

@@ -27,7 +27,7 @@ pub fn template(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
     let Target { namespace, .. } = target;
     let Chart { release, folder, .. } = chart;
     let values = values(chart);
-    argv!("{helm} template {release} {folder} --namespace {namespace} --no-hooks {values...}")
+    argv!("{helm} template {release} {folder} --namespace {namespace} {values...}")
 }
 
 /// Has the API server try an upgrade and keep nothing of it. Secrets are left out of what it prints.
@@ -58,6 +58,12 @@ pub fn upgrade(helm: &str, target: &Target, chart: &Chart, timeout_s: u64) -> Ve
     let values = values(chart);
     let timeout = format!("{timeout_s}s");
     argv!("{helm} upgrade {release} {folder} --install --history-max 10 --timeout {timeout} {at...} {values...}")
+}
+
+/// The hooks of the release: what isn't part of its manifest.
+pub fn hooks(helm: &str, target: &Target, release: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} get hooks {release} {at...}")
 }
 
 pub fn manifest(helm: &str, target: &Target, release: &str) -> Vec<String> {
@@ -111,13 +117,6 @@ pub fn uninstall(helm: &str, target: &Target, release: &str, timeout_s: u64) -> 
     let at = at(target);
     let timeout = format!("{timeout_s}s");
     argv!("{helm} uninstall {release} --ignore-not-found --wait --timeout {timeout} {at...}")
-}
-
-/// What `template` renders, and what helm would run before and after it, tests too.
-pub fn template_all(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
-    let mut all = template(helm, target, chart);
-    all.retain(|argument| argument != "--no-hooks");
-    all
 }
 
 /// `lint` with the values that a release gets.
@@ -175,7 +174,6 @@ mod tests {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &["a.yaml".into()] };
         let told = |argv: Vec<String>| argv.join(" ");
-        assert_eq!(told(template_all("helm", &target, &chart)), "helm template r chart --namespace n --values a.yaml");
         let lint = "helm lint --strict --quiet chart --namespace n --values a.yaml";
         assert_eq!(told(lint_release("helm", &target, &chart)), lint);
     }
