@@ -308,6 +308,18 @@ fn a_release_that_was_left_failed_is_upgraded_and_goes_back_past_what_failed() {
 }
 
 #[test]
+fn what_could_not_be_put_right_goes_back_to_before_the_run() {
+    let project = Project::up();
+    project.write("standin/namespaces/todo/workloads/backend/replicas", "3\n");
+    let keep = "manifest \"$3\" | record todo deployed; echo 3 >\"$here/workloads/backend/replicas\"";
+    project.answer("helm upgrade todo ", keep);
+    project.answer("kubectl delete deployment/backend ", "echo 'Error: no' >&2; exit 1");
+    let run = project.run(&["up"]);
+    run.assert_ended(1);
+    assert_eq!(deeds(&run)[1..], [format!("helm rollback todo 1 --history-max 10 {}", helm("todo"))]);
+}
+
+#[test]
 fn what_helm_keeps_of_edits_by_hand_is_made_anew() {
     let project = Project::up();
     project.write("standin/namespaces/todo/workloads/backend/replicas", "3\n");
