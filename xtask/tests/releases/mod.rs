@@ -227,6 +227,17 @@ fn a_smoke_check_that_fails_takes_back_what_the_run_changed_and_no_more() {
 }
 
 #[test]
+fn what_failed_stays_to_be_looked_at_where_that_is_asked_for() {
+    let project = Project::up_with("many");
+    project.write("k8s/profiles/many.api.values.yaml", "of: second\n");
+    project.write("standin/failing", "backend\n");
+    let run = project.run(&["up", "--profile", "many", "--no-rollback"]);
+    run.assert_ended(1);
+    run.assert_says(&["backend failed: timed out"]);
+    assert_eq!(deeds(&run), [upgrade("api", "many")]);
+}
+
+#[test]
 fn a_smoke_check_that_fails_after_a_first_install_leaves_no_release() {
     let project = Project::new();
     project.edit("xtask.toml", "contains = \"ready\"", "contains = \"steady\"");
@@ -294,6 +305,18 @@ fn a_release_that_was_left_failed_is_upgraded_and_goes_back_past_what_failed() {
     let run = project.run(&MANY);
     run.assert_ended(1);
     assert_eq!(deeds(&run), [upgrade("api", "many"), rollback("api", 1)]);
+}
+
+#[test]
+fn what_could_not_be_put_right_goes_back_to_before_the_run() {
+    let project = Project::up();
+    project.write("standin/namespaces/todo/workloads/backend/replicas", "3\n");
+    let keep = "manifest \"$3\" | record todo deployed; echo 3 >\"$here/workloads/backend/replicas\"";
+    project.answer("helm upgrade todo ", keep);
+    project.answer("kubectl delete deployment/backend ", "echo 'Error: no' >&2; exit 1");
+    let run = project.run(&["up"]);
+    run.assert_ended(1);
+    assert_eq!(deeds(&run)[1..], [format!("helm rollback todo 1 --history-max 10 {}", helm("todo"))]);
 }
 
 #[test]
@@ -487,11 +510,14 @@ fn placeholders_and_unknown_keys_of_an_override_are_told_with_their_lines() {
     ]);
     assert_eq!(run.calls, [""; 0]);
     assert_secret(&project, &run, &["sentinel-two"]);
-    // Whose values it would be is not to be known.
-    project.write(OVERRIDE, "services: {}\nreplicaCount: 2\n");
+    // Of several releases each has values under its own name.
+    project.write(OVERRIDE, "api: {}\nreplicaCount: 2\n");
     let run = project.run(&MANY);
     run.assert_ended(2);
-    run.assert_says(&["k8s/profiles/many.override.yaml:1:1: only secret.values may stand here"]);
+    run.assert_says(&[
+        "k8s/profiles/many.override.yaml:2:1: replicaCount is no release of the profile: known are api, tools, web",
+    ]);
+    assert_eq!(run.calls, [""; 0]);
 }
 
 #[test]
@@ -556,6 +582,19 @@ fn values_of_a_persons_own_are_laid_over_the_profiles_and_under_the_generated_on
     let staged: Value =
         serde_json::from_str(&project.read("cache/todo/staging/shared-default/todo/override.json")).unwrap();
     assert_eq!(staged, serde_json::json!({ "services": { "backend": { "replicaCount": 2 } } }));
+}
+
+#[test]
+fn of_several_releases_each_has_values_of_a_persons_own_under_its_name() {
+    let project = Project::new();
+    project.write(OVERRIDE, "api:\n  replicaCount: 2\nsecret:\n  values:\n    API_KEY: sentinel-two\n");
+    let run = project.run(&MANY);
+    run.assert_ended(0);
+    let given = |release: &str| run.calls_of(&[&format!("helm upgrade {release} ")])[0].contains("override.json");
+    assert_eq!(["api", "database", "tools", "web"].map(given), [true, false, false, false]);
+    let staged = project.read("cache/todo/staging/many-many/api/override.json");
+    assert_eq!(serde_json::from_str::<Value>(&staged).unwrap(), serde_json::json!({ "replicaCount": 2 }));
+    assert_secret(&project, &run, &["sentinel-two"]);
 }
 
 #[test]
