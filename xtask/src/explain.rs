@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::config::{Node, Value, merge, to_json, yaml};
 use crate::context::Context;
-use crate::pipeline::need_tools;
+use crate::stages::bootstrap;
 use crate::stages::render::{self, LIBRARY};
 use crate::stop::Stop;
 
@@ -36,8 +36,11 @@ pub fn config(ctx: &Context, explain: bool) -> Result<()> {
 
 /// Prints what helm would apply, with the plain version as tag.
 pub fn render(ctx: &Context) -> Result<()> {
-    let tools = need_tools(ctx)?;
-    let rendered = render::render(ctx, &tools)?;
+    let helm = bootstrap::look_for_helm(ctx)?;
+    let helm = helm
+        .path()
+        .ok_or_else(|| Stop::needs_setup(format!("{}\nNext: cargo xtask bootstrap", helm.explain("helm"))))?;
+    let rendered = render::render(ctx, &helm)?;
     let text: Vec<&str> = rendered.iter().map(|one| one.yaml.trim_end()).collect();
     let told =
         rendered.iter().map(|one| json!({ "release": one.release, "namespace": one.namespace, "manifest": one.yaml }));

@@ -70,8 +70,8 @@ pub fn run(ctx: &Context, profile: Option<&str>, update: bool) -> Result<()> {
     for ctx in &contexts {
         let name = format!("profile {}", ctx.config.profile);
         let step = ctx.ui.step(format!("lint {name}"));
-        let mut findings = lint_profile(ctx, &programs)?;
-        findings.extend(snapshot(ctx, &programs.tools, update)?);
+        let (mut findings, manifests) = lint_profile(ctx, &programs)?;
+        findings.extend(snapshot(ctx, &manifests, update)?);
         let group = Group::new(name, findings, &ctx.config.waivers);
         step.done(&group.counts());
         groups.push(group);
@@ -146,9 +146,10 @@ fn openapi(ctx: &Context, kubectl: &str) -> Result<Result<Value, String>> {
     Ok(Ok(openapi))
 }
 
-fn lint_profile(ctx: &Context, programs: &Programs) -> Result<Vec<Finding>> {
+/// What is found, and the manifests without hooks.
+fn lint_profile(ctx: &Context, programs: &Programs) -> Result<(Vec<Finding>, String)> {
     let mut findings = Vec::new();
-    let mut manifests = String::new();
+    let (mut manifests, mut kept) = (String::new(), String::new());
     for (release, staged) in render::stage_all(ctx)? {
         let target = ctx.scope(&release).target;
         let chart = Chart { release: &release, folder: &staged.folder, values: &staged.values };
@@ -160,7 +161,10 @@ fn lint_profile(ctx: &Context, programs: &Programs) -> Result<Vec<Finding>> {
         }
         let rendered = ctx.spawn.output(command(helm::template(&programs.tools.helm, &target, &chart), SHORT))?;
         match rendered.success {
-            true => manifests.push_str(&format!("---\n{}\n", rendered.stdout)),
+            true => {
+                manifests.push_str(&format!("---\n{}\n", rendered.stdout));
+                kept.push_str(&render::split_hooks(&rendered.stdout).1);
+            }
             false => findings.push(finding("helm-template", &rendered)),
         }
     }
@@ -168,7 +172,7 @@ fn lint_profile(ctx: &Context, programs: &Programs) -> Result<Vec<Finding>> {
         Ok(objects) => objects,
         Err(problem) => {
             findings.push(finding("helm-template", "manifest", &problem.to_string()));
-            return Ok(findings);
+            return Ok((findings, kept));
         }
     };
     for rule in &rules::RULES {
@@ -197,18 +201,17 @@ fn lint_profile(ctx: &Context, programs: &Programs) -> Result<Vec<Finding>> {
     for finding in &mut findings {
         finding.service = services.get(&finding.object).cloned();
     }
-    Ok(findings)
+    Ok((findings, kept))
 }
 
 /// The manifests of a profile against those that are kept in the repository, so that a change of a chart shows what it
 /// changes for each of them.
-fn snapshot(ctx: &Context, tools: &Paths, update: bool) -> Result<Option<Finding>> {
+fn snapshot(ctx: &Context, wanted: &str, update: bool) -> Result<Option<Finding>> {
     let file = format!("helm/snapshots/{}.yaml", ctx.config.profile);
     let path = ctx.root.join(&file);
-    let wanted: String = render::render(ctx, tools)?.into_iter().map(|one| one.yaml).collect();
     if update {
         fs::create_dir_all(path.parent().context("a snapshot lies in a folder")?)?;
-        fs::write(&path, &wanted)?;
+        fs::write(&path, wanted)?;
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
     let line = kept.lines().zip(wanted.lines()).position(|(kept, wanted)| kept != wanted);
@@ -224,6 +227,9 @@ fn snapshot(ctx: &Context, tools: &Paths, update: bool) -> Result<Option<Finding
 /// The charts' READMEs against the comments of their values.
 fn readmes(ctx: &Context, update: bool) -> Result<Vec<Finding>> {
     let charts = ctx.root.join("helm");
+    if !charts.is_dir() {
+        return Ok(Vec::new());
+    }
     if update {
         for stale in chart_docs::stale(&charts)? {
             fs::write(stale.readme, stale.text)?;

@@ -226,8 +226,7 @@ fn install(
     });
     let plans = plans.into_iter().collect::<Result<Vec<Plan>>>()?;
     let mut deployed = Vec::new();
-    let ended =
-        apply_all(ctx, tools, &plans, &mut deployed).map_err(|(error, failed)| (error, dependents(ctx, &failed)));
+    let ended = apply_all(ctx, tools, &plans, &mut deployed);
     let ended = ended.and_then(|()| {
         // The application as a whole does not do what it should: all that is new in it goes back.
         smoke::run(ctx, tools).map_err(|error| (error, releases.iter().map(|name| name.to_string()).collect()))
@@ -309,19 +308,6 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
         None => Ok(()),
     });
     (Some(deployed), ended)
-}
-
-/// These and all releases that need one of them, directly or not.
-fn dependents(ctx: &Context, failed: &[String]) -> Vec<String> {
-    let mut concerned = failed.to_vec();
-    for name in order(ctx).into_iter().flatten() {
-        if !concerned.iter().any(|one| one == name)
-            && ctx.config.releases[name].needs.iter().any(|needed| concerned.contains(needed))
-        {
-            concerned.push(name.to_string());
-        }
-    }
-    concerned
 }
 
 /// Takes back what this run has changed, the last first.

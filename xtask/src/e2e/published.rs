@@ -25,7 +25,7 @@ pub fn scenarios(ctx: &Context, tools: &Paths) -> Result<Vec<Scenario>> {
     if ctx.config.cluster.addons.iter().any(|addon| addon == METRICS) {
         all.push(("an autoscaler gets its measures, and nobody works against it", scales));
     }
-    let manifests: String = render::render(ctx, tools)?.into_iter().map(|one| one.yaml).collect();
+    let manifests: String = render::render(ctx, &tools.helm)?.into_iter().map(|one| one.yaml).collect();
     if live::objects_in(&manifests)?.iter().any(|object| object["spec"]["type"] == "LoadBalancer") {
         all.push(("a LoadBalancer answers at the address that a tunnel gives it", tunnel));
     }

@@ -45,7 +45,7 @@ pub struct Deployed {
 pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Result<Plan> {
     let scope = ctx.scope(name);
     let staged = render::stage(ctx, name, known)?;
-    let rendered = render::render_one(ctx, tools, name, &staged)?;
+    let rendered = render::render_one(ctx, &tools.helm, name, &staged)?;
     let last = live::last_revision(ctx, tools, &scope)?;
     let why = match &last {
         None => Some("not installed yet".to_string()),

@@ -13,7 +13,6 @@ use crate::content::list_files;
 use crate::context::Context;
 use crate::process::command;
 use crate::stages::overrides::Overrides;
-use crate::tools::Paths;
 use crate::tools::helm::{self, Chart};
 
 const SHORT: Duration = Duration::from_secs(60);
@@ -47,8 +46,8 @@ pub struct Known<'a> {
 }
 
 /// Renders every release with the plain version as tag and the node ports that the configuration fixes.
-pub fn render(ctx: &Context, tools: &Paths) -> Result<Vec<Rendered>> {
-    stage_all(ctx)?.iter().map(|(name, staged)| render_one(ctx, tools, name, staged)).collect()
+pub fn render(ctx: &Context, helm: &str) -> Result<Vec<Rendered>> {
+    stage_all(ctx)?.iter().map(|(name, staged)| render_one(ctx, helm, name, staged)).collect()
 }
 
 /// Puts every release together as `render` does, by its name.
@@ -69,16 +68,16 @@ pub fn stage_all(ctx: &Context) -> Result<BTreeMap<String, Staged>> {
     ctx.config.releases.keys().map(|name| Ok((name.clone(), stage(ctx, name, &known)?))).collect()
 }
 
-pub fn render_one(ctx: &Context, tools: &Paths, release: &str, staged: &Staged) -> Result<Rendered> {
+pub fn render_one(ctx: &Context, helm: &str, release: &str, staged: &Staged) -> Result<Rendered> {
     let scope = ctx.scope(release);
     let chart = Chart { release, folder: &staged.folder, values: &staged.values };
-    let yaml = ctx.spawn.run(command(helm::template(&tools.helm, &scope.target, &chart), SHORT))?;
+    let yaml = ctx.spawn.run(command(helm::template(helm, &scope.target, &chart), SHORT))?;
     let (hooks, yaml) = split_hooks(&yaml);
     Ok(Rendered { release: release.to_string(), namespace: scope.target.namespace, yaml, hooks })
 }
 
 /// Hooks and the rest of what helm rendered.
-fn split_hooks(yaml: &str) -> (String, String) {
+pub fn split_hooks(yaml: &str) -> (String, String) {
     let documents = yaml.split("---\n").filter(|document| !document.trim().is_empty());
     let (hooks, rest): (Vec<&str>, Vec<&str>) =
         documents.partition(|document| document.contains("\n    helm.sh/hook: "));

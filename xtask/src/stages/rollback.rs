@@ -28,7 +28,9 @@ pub fn undo(ctx: &Context, tools: &Paths, deployed: &Deployed) -> Result<String>
         None => {
             let told = helm::uninstall(&tools.helm, target, release, deadline.as_secs());
             spawn.run(command(told, deadline + SHORT))?;
-            Ok(format!("{release} was installed for the first time and is removed; its data stays"))
+            Ok(format!(
+                "{release} was installed for the first time and is removed, its data stays; up --no-rollback leaves it for a look"
+            ))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config::{Secret, placeholders};
 use crate::context::Context;
@@ -166,7 +166,13 @@ fn values(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<B
 
 /// A database keeps the password that it was made with: a new one would lock everybody out of the old data.
 fn refuse_lost_password(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<()> {
-    match live::objects(ctx, tools, &ctx.target_in(&secret.namespace), "persistentvolumeclaims")?.first() {
+    let claims = live::objects(ctx, tools, &ctx.target_in(&secret.namespace), "persistentvolumeclaims")?;
+    // In a namespace that others use, too, their volumes are none of ours.
+    let ours = |claim: &&Value| {
+        let release = claim["metadata"]["labels"]["app.kubernetes.io/instance"].as_str();
+        release.is_none_or(|name| ctx.config.releases.contains_key(name))
+    };
+    match claims.iter().find(ours) {
         None => Ok(()),
         Some(claim) => {
             let told = format!(

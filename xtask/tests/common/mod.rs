@@ -33,7 +33,7 @@ const TOOLS: [&str; 12] = [
 ];
 
 /// Calls that change nothing, by their beginnings. What isn't here counts as a change.
-const QUESTIONS: [&str; 24] = [
+const QUESTIONS: [&str; 25] = [
     "docker --version",
     "docker context show",
     "docker build --help",
@@ -52,6 +52,7 @@ const QUESTIONS: [&str; 24] = [
     "helm template ",
     "helm history ",
     "helm get manifest ",
+    "helm get hooks ",
     "helm list ",
     "kubectl version ",
     "kubectl create configmap check --dry-run=client ",

@@ -13,10 +13,27 @@ fn with_addon() -> Project {
     project
 }
 
-/// A project of which helm makes an object that no rule minds.
+/// A project of which helm makes an object that no rule minds, as it did when the manifests were kept.
 fn rendering_nothing_wrong(project: Project) -> Project {
     project.answer("helm template ", "echo 'kind: ConfigMap'");
+    project.write("helm/README.md", "");
+    for (profile, releases) in [("dev", 1), ("many", 4)] {
+        project.write(&format!("helm/snapshots/{profile}.yaml"), &"---\nkind: ConfigMap\n".repeat(releases));
+    }
     project
+}
+
+#[test]
+fn manifests_that_are_not_those_that_are_kept_are_found_and_written_when_asked() {
+    let project = rendering_nothing_wrong(Project::up());
+    project.write("helm/snapshots/dev.yaml", "---\nkind: Secret\n");
+    let run = project.run(&["lint", "--profile", "dev"]);
+    run.assert_ended(1);
+    let told = "✗ snapshot  helm/snapshots/dev.yaml: the manifests are others from line 2 on";
+    assert!(run.stdout.contains(told), "{}", run.stdout);
+    project.run(&["lint", "--profile", "dev", "--update"]).assert_ended(0);
+    assert_eq!(project.read("helm/snapshots/dev.yaml"), "---\nkind: ConfigMap\n");
+    project.run(&["lint", "--profile", "dev"]).assert_ended(0);
 }
 
 #[test]

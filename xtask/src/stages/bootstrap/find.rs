@@ -91,6 +91,11 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
     })
 }
 
+pub fn helm(ctx: &Context, plan: &Plan) -> Found {
+    let built = plan.built("helm", "helm");
+    look(&ctx.folders.bin(), "helm", &ctx.config.tools.helm, built, |path| ask_helm(&ctx.spawn, path))
+}
+
 /// Tries what is on PATH in its order; the first that does the work wins. What was built at the pinned version needs no
 /// asking.
 fn look(

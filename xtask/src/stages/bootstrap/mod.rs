@@ -78,6 +78,11 @@ pub fn look(ctx: &Context) -> Result<find::All> {
     find::all(ctx, &recipes::Plan::new(ctx)?)
 }
 
+/// Helm alone, for what needs neither docker nor a cluster.
+pub fn look_for_helm(ctx: &Context) -> Result<Found> {
+    Ok(find::helm(ctx, &recipes::Plan::new(ctx)?))
+}
+
 /// What `ensure` would find, changing nothing.
 pub fn observe(ctx: &Context) -> Result<(find::All, Option<Ready>)> {
     let plan = recipes::Plan::new(ctx)?;
