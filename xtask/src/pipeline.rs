@@ -191,7 +191,7 @@ pub fn set_up(ctx: &Context) -> Result<Ready> {
 }
 
 /// The releases that a run installs: all, but those in place of which a person names something outside.
-fn wanted_releases<'a>(ctx: &'a Context, overrides: &Overrides) -> Vec<&'a str> {
+pub fn wanted_releases<'a>(ctx: &'a Context, overrides: &Overrides) -> Vec<&'a str> {
     let given = |key: &String| overrides.secret.contains_key(key);
     let wanted = ctx.config.releases.iter().filter(|(_, release)| !release.unless.as_ref().is_some_and(given));
     wanted.map(|(name, _)| name.as_str()).collect()

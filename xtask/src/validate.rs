@@ -195,3 +195,73 @@ fn to_json(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waive
     let open = verdicts.iter().flat_map(Verdict::open).count();
     json!({ "profile": profile, "open": open, "rules": rules, "scans": scans, "unused_waivers": unused })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict_of(code: &str, looked: &[(Place, usize)], unseen: &[(Place, &str)], findings: Vec<Finding>) -> Verdict {
+        Verdict {
+            rule: rules::all().find(|rule| rule.code == code).unwrap(),
+            looked: looked.iter().copied().collect(),
+            unseen: unseen.iter().map(|(place, why)| (*place, why.to_string())).collect(),
+            findings,
+        }
+    }
+
+    fn finding(at: Option<&str>, waived: Option<&str>) -> Finding {
+        Finding {
+            code: "img.size",
+            place: Place::Config,
+            object: "backend".to_string(),
+            at: at.map(str::to_string),
+            message: "it is too large".to_string(),
+            waived: waived.map(str::to_string),
+        }
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_said_and_never_holds() {
+        let verdicts = [
+            verdict_of("img.on_node", &[], &[(Place::Live, "not asked for: --live")], Vec::new()),
+            verdict_of("img.built", &[(Place::Image, 3)], &[], Vec::new()),
+            verdict_of("img.no_secret", &[(Place::Image, 2)], &[(Place::Image, "2 layers are compressed")], Vec::new()),
+        ];
+        let told = report("p", &verdicts, &[], &[]);
+        let line = |code: &str| {
+            told.lines().find(|line| line.starts_with(code)).unwrap().split_whitespace().collect::<Vec<_>>()
+        };
+        assert_eq!(line("img.on_node"), ["img.on_node", UNSEEN, "not", "looked", "at"]);
+        assert_eq!(line("img.built"), ["img.built", "3", "holds"]);
+        assert_eq!(line("img.no_secret"), ["img.no_secret", "2*", "holds"]);
+        assert!(told.contains("– live: not asked for: --live: img.on_node"), "{told}");
+        assert!(told.contains("– image: 2 layers are compressed: img.no_secret"), "{told}");
+        assert!(told.ends_with("3 rules: 2 hold where they were looked at, 0 findings, 0 waived"), "{told}");
+    }
+
+    #[test]
+    fn findings_come_with_lines_and_waivers_with_reasons() {
+        let findings = vec![finding(Some("xtask.toml:7:1"), None), finding(None, Some("for a reason"))];
+        let verdicts = [verdict_of("img.size", &[(Place::Config, 2)], &[], findings)];
+        let waiver =
+            Waiver { code: "img.user".to_string(), object: Some("backend".to_string()), reason: String::new() };
+        let told = report("p", &verdicts, &[], &[&waiver]);
+        assert!(told.contains("1 FINDING, 1 waived"), "{told}");
+        assert!(told.contains("✗ img.size backend (config at xtask.toml:7:1)\n  it is too large"), "{told}");
+        assert!(
+            told.contains("waived: img.size backend (config)\n  it is too large\n  because for a reason"),
+            "{told}"
+        );
+        assert!(told.contains("the waiver img.user of backend waives nothing"), "{told}");
+        let json = to_json("p", &verdicts, &[], &[&waiver]);
+        assert_eq!((&json["open"], &json["rules"][0]["findings"][1]["waived"]), (&json!(1), &json!("for a reason")));
+        assert_eq!(json["unused_waivers"][0]["code"], "img.user");
+    }
+
+    #[test]
+    fn a_scan_is_printed_check_by_check() {
+        let list = vec![("a health check", Ok(())), ("no sudo", Err("usr/bin/sudo".to_string()))];
+        let told = report("p", &[], &[("todo:1".to_string(), list)], &[]);
+        assert!(told.contains("scan of todo:1: 1 of 2 checks, 50 %\n  not: no sudo (usr/bin/sudo)"), "{told}");
+    }
+}

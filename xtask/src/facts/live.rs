@@ -14,9 +14,10 @@ use crate::facts::rendered::{Gathered, refusal};
 use crate::facts::{images, values};
 use crate::http;
 use crate::live::{self, Endpoint};
-use crate::process::command;
+use crate::process::{Output, command};
 use crate::rules::{Attempt, LiveFacts, SERVICE_LABEL, label};
 use crate::stages::{cluster, load};
+use crate::stop::Stop;
 use crate::tools::helm::Chart;
 use crate::tools::kubectl::Target;
 use crate::tools::{Paths, docker, helm, kubectl, minikube};
@@ -81,6 +82,11 @@ pub fn gather(
         let told = ctx.spawn.run(command(helm::list_all(&tools.helm, &target), SHORT))?;
         listed.extend(serde_json::from_str::<Vec<Value>>(&told).context("helm list printed no JSON")?);
     }
+    if !releases.keys().any(|name| listed.iter().any(|found| found["name"] == name.as_str())) {
+        let profile = &ctx.config.profile;
+        let told = format!("no release of profile {profile} is installed\nNext: cargo xtask up --profile {profile}");
+        return Err(Stop::needs_setup(told).into());
+    }
     let cluster = Cluster { ctx, tools, objects, secrets, endpoints: live::endpoints(ctx, tools)?, inspects };
     let (mut attempts, minikube, tables) = thread::scope(|scope| {
         let helm = scope.spawn(|| try_helm(&cluster, releases));
@@ -127,6 +133,13 @@ pub fn gather(
         no_database,
         now: now.trim().to_string(),
     })
+}
+
+/// A question whose answer holds values of Secrets: of a failure nothing is repeated but that there was one.
+fn ask_for_secrets(ctx: &Context, argv: Vec<String>, what: &str) -> Result<Output> {
+    let told = ctx.spawn.output(command(argv, SHORT));
+    ctx.spawn.interrupt.check()?;
+    told.map_err(|_| Stop::failed(format!("{what} could not be asked for within {} s", SHORT.as_secs())).into())
 }
 
 /// How a call has ended, in words.
@@ -336,7 +349,7 @@ fn look_into_containers(cluster: &Cluster) -> Result<Attempts> {
             continue;
         }
         let argv = docker::node_container(&tools.docker, text("/spec/nodeName"), id);
-        let told = ctx.spawn.output(command(argv, SHORT))?;
+        let told = ask_for_secrets(ctx, argv, "the environment of a container")?;
         let there = docker::parse_node_environment(&told.stdout).unwrap_or_default();
         let ended = match missing(&pod["spec"]["containers"][0], &there, objects, &cluster.secrets) {
             _ if !told.success => Err("its node does not tell what its container was started with".to_string()),
@@ -421,8 +434,12 @@ fn look_at_secrets(cluster: &Cluster, namespaces: &BTreeSet<&String>) -> Result<
             continue;
         }
         let target = ctx.target_in(&secret.namespace);
-        let told = ctx.spawn.run(command(kubectl::get_secret_values(&tools.kubectl, &target, name), SHORT))?;
-        let judged = kubectl::parse_secret_values(&told).into_iter().map(|(key, value)| {
+        let argv = kubectl::get_secret_values(&tools.kubectl, &target, name);
+        let told = ask_for_secrets(ctx, argv, &format!("the Secret {name}"))?;
+        if !told.success {
+            return Err(Stop::failed(format!("kubectl cannot read the Secret {name}")).into());
+        }
+        let judged = kubectl::parse_secret_values(&told.stdout).into_iter().map(|(key, value)| {
             let may_be_empty = secret.given.contains(&key);
             let judged = values::judge_secret(&key, &value, may_be_empty);
             (key, judged)

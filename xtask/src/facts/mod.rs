@@ -19,10 +19,10 @@ use crate::context::Context;
 use crate::live::endpoints;
 use crate::lock;
 use crate::model::image::Built;
-use crate::pipeline::need_running;
+use crate::pipeline::{need_running, wanted_releases};
 use crate::rules::{Facts, ImageFacts, LiveFacts, Place};
 use crate::stages::bootstrap;
-use crate::stages::overrides::{self, Overrides};
+use crate::stages::overrides;
 use crate::stages::render::Known;
 use crate::stages::{build, cluster};
 use crate::stop::Stop;
@@ -35,7 +35,10 @@ const LOCK: Duration = Duration::from_secs(600);
 pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
     let overrides = overrides::read(ctx)?;
     let (found, ready) = bootstrap::observe(ctx)?;
-    let missing = bootstrap::missing(&found);
+    let mut missing = bootstrap::missing(&found);
+    if missing.is_empty() && ready.is_none() {
+        missing.push("the images that all others start from are not there".to_string());
+    }
     let Some(ready) = ready.filter(|_| missing.is_empty()) else {
         let told = format!("this machine is not set up\n  {}\nNext: cargo xtask bootstrap", missing.join("\n  "));
         return Err(Stop::needs_setup(told).into());
@@ -46,7 +49,7 @@ pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
     }
     // What is staged for helm and docker is the same folder for every run of the profile.
     let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
-    let releases = wanted(ctx, &overrides);
+    let releases = wanted_releases(ctx, &overrides);
     let services: Vec<&str> =
         ctx.config.running().filter(|(_, release)| releases.contains(release)).map(|(service, _)| service).collect();
     let built = build::ensure(ctx, tools, &ready.images, &services)?;
@@ -133,11 +136,4 @@ fn look_into(
             })
             .collect()
     })
-}
-
-/// The releases that a run installs: all, but those in place of which a person names something outside.
-fn wanted<'a>(ctx: &'a Context, overrides: &Overrides) -> Vec<&'a str> {
-    let given = |key: &String| overrides.secret.contains_key(key);
-    let wanted = ctx.config.releases.iter().filter(|(_, release)| !release.unless.as_ref().is_some_and(given));
-    wanted.map(|(name, _)| name.as_str()).collect()
 }

@@ -309,7 +309,7 @@ fn install(facts: &Facts, checks: &mut Checks) {
         let good = status.is_some_and(|status| Status::parse(status) == Ok(Status::Deployed));
         checks.that(Live, release, good, || match status {
             Some(status) => format!("helm lists it as {status}: cargo xtask up mends it"),
-            None => "helm does not list it: cargo xtask up".to_string(),
+            None => format!("helm does not list it: cargo xtask up --profile {}", facts.config.profile),
         });
     }
 }
