@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::live;
 use crate::model::pods::troubles;
-use crate::model::rollout::Rollout;
+use crate::model::release::Status;
+use crate::model::rollout::{self, Rollout};
+use crate::model::states::{DeploymentState, Observed, PodState, ReleaseState, State, Vocabulary};
 use crate::pipeline::{need_running, need_tools};
 use crate::stages::{cluster, verify};
 use crate::stop::Stop;
@@ -15,6 +17,9 @@ use crate::stop::Stop;
 pub fn show(ctx: &Context) -> Result<()> {
     let tools = need_tools(ctx)?;
     need_running(ctx, cluster::observe(ctx, &tools)?)?;
+    let of_deployments: Vocabulary<DeploymentState> = words(ctx, "deployment")?;
+    let of_pods: Vocabulary<PodState> = words(ctx, "pod")?;
+    let of_releases: Vocabulary<ReleaseState> = words(ctx, "release")?;
     let mut lines = Vec::new();
     let mut releases = Vec::new();
     let mut well = true;
@@ -32,19 +37,26 @@ pub fn show(ctx: &Context) -> Result<()> {
         };
         let manifest = live::manifest(ctx, &tools, &scope)?;
         let wanted = live::objects_in(&manifest)?;
-        let workloads = verify::states(&wanted, &live::objects_of(ctx, &tools, &scope, &manifest)?)?;
+        let objects = live::objects_of(ctx, &tools, &scope, &manifest)?;
+        let workloads = verify::states(&wanted, &objects)?;
         let pods = live::pods(ctx, &tools, &scope)?;
         let found: Vec<_> = pods.iter().flat_map(troubles).collect();
+        let of_release = Status::parse(&status).map(Status::state).map_err(Stop::failed)?;
+        let running: Vec<Value> = objects.into_iter().filter(|one| is_workload(&one["kind"])).collect();
+        let state = Observed::of(None, of_release, &running, &pods).state();
         lines.push(format!(
-            "release   {release} revision {revision}, {status}, namespace {namespace}, profile {}",
-            ctx.config.profile
+            "release   {release} revision {revision}, {}, namespace {namespace}, profile {}: {}",
+            of_releases.word(of_release),
+            ctx.config.profile,
+            of_deployments.word(state)
         ));
         lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", told(state))));
-        lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod))));
+        lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod, &of_pods))));
         lines.extend(found.iter().map(|trouble| format!("trouble   {}: {}", trouble.pod, trouble.why)));
         well &= status == "deployed" && found.is_empty() && workloads.iter().all(|(_, state)| *state == Rollout::Done);
         releases.push(json!({
             "release": release, "namespace": namespace, "revision": revision, "status": status,
+            "state": of_deployments.word(state),
             "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": told(state)})).collect::<Vec<_>>(),
             "troubles": found.iter().map(|trouble| json!({"pod": trouble.pod, "why": trouble.why})).collect::<Vec<_>>(),
         }));
@@ -66,16 +78,26 @@ fn told(state: &Rollout) -> String {
     }
 }
 
-fn pod_line(pod: &Value) -> String {
+/// The profile's words for the states of a machine; its own names where the profile has none.
+fn words<S: State>(ctx: &Context, machine: &str) -> Result<Vocabulary<S>> {
+    let words = ctx.config.seed.as_ref().and_then(|seed| seed.states.get(machine)).cloned().unwrap_or_default();
+    Ok(Vocabulary::new(&words)
+        .map_err(|unknown| Stop::usage(format!("seed.states.{machine}: {}", unknown.join("; "))))?)
+}
+
+fn is_workload(kind: &Value) -> bool {
+    kind.as_str().is_some_and(rollout::is_workload)
+}
+
+fn pod_line(pod: &Value, words: &Vocabulary<PodState>) -> String {
     let containers = || pod["status"]["containerStatuses"].as_array().into_iter().flatten();
     let ready = containers().filter(|status| status["ready"] == true).count();
     let restarts: u64 = containers().filter_map(|status| status["restartCount"].as_u64()).sum();
     let image = containers().filter_map(|status| status["image"].as_str()).next().unwrap_or_default();
-    let leaving = pod["metadata"]["deletionTimestamp"].is_string();
     format!(
         "{}  {}  {ready}/{} ready  {restarts} restarts  {}",
         pod["metadata"]["name"].as_str().unwrap_or_default(),
-        if leaving { "Terminating" } else { pod["status"]["phase"].as_str().unwrap_or_default() },
+        words.word(PodState::of(pod)),
         containers().count(),
         image.strip_prefix("docker.io/library/").unwrap_or(image)
     )

@@ -21,8 +21,8 @@ pub struct Seed {
     pub charts: BTreeMap<String, SeedChart>,
     /// What must be in the database, tables or views.
     pub tables: Vec<String>,
-    /// State of ours to the seed's word for it.
-    pub states: BTreeMap<String, String>,
+    /// Its words for states: `deployment`, `pod` or `release`, to a state of ours, to the word.
+    pub states: BTreeMap<String, BTreeMap<String, String>>,
     pub cluster: Option<SeedCluster>,
 }
 
@@ -106,7 +106,7 @@ pub fn seed(r: &Reader) -> Seed {
             files: c.optional("files").unwrap_or_default(),
         }),
         tables: r.optional("tables").unwrap_or_default(),
-        states: r.optional("states").unwrap_or_default(),
+        states: r.maps("states"),
         cluster: r.optional_table("cluster", |c| SeedCluster {
             cpus: c.integer("cpus", 1..=256) as u32,
             memory_mb: c.integer("memory_mb", 1..=1_048_576) as u64,

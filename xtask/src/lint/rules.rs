@@ -5,6 +5,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::model::config_map::ConfigMap;
+use crate::model::deployment::DeploymentSpec;
+use crate::model::secret::Secret;
+use crate::model::service::ServiceSpec;
+
 /// One rule, and what breaks it: `kind/name` with a sentence.
 pub struct Rule {
     pub code: &'static str,
@@ -31,7 +36,8 @@ const SAFE_SYSCTLS: [&str; 11] = [
 ];
 const SECRET_WORDS: [&str; 5] = ["secret", "password", "token", "api_key", "private_key"];
 
-pub const RULES: [Rule; 27] = [
+pub const RULES: [Rule; 28] = [
+    Rule { code: "model", check: unmodelled },
     Rule { code: "dangling-service", check: dangling_service },
     Rule { code: "dangling-poddisruptionbudget", check: dangling_budget },
     Rule { code: "docker-sock", check: |objects| volumes(objects, socket) },
@@ -63,6 +69,19 @@ pub const RULES: [Rule; 27] = [
     },
     Rule { code: "user-group-id", check: |objects| containers(objects, low_id) },
 ];
+
+/// What the domain's types refuse to hold.
+fn unmodelled(objects: &[Value]) -> Vec<(String, String)> {
+    let mistakes = |object: &Value| match text(&object["kind"]) {
+        "Deployment" | "StatefulSet" => DeploymentSpec::from_object(object).err(),
+        "Service" => ServiceSpec::from_object(object).err(),
+        "ConfigMap" => ConfigMap::from_object(object).err(),
+        "Secret" => Secret::from_object(object).err(),
+        _ => None,
+    };
+    let all = objects.iter().flat_map(|object| mistakes(object).into_iter().flatten().map(|why| (told(object), why)));
+    all.collect()
+}
 
 /// A pod that an object is or makes.
 struct Pod<'a> {
@@ -441,7 +460,7 @@ mod tests {
                 "runAsNonRoot": true, "runAsUser": 10001, "runAsGroup": 10001,
                 "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
             },
-            "topologySpreadConstraints": [{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": labels}}],
+            "topologySpreadConstraints": [{"topologyKey": "kubernetes.io/hostname", "maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {"matchLabels": labels}}],
             "volumes": [{"name": "tmp", "emptyDir": {}}],
             "containers": [container],
         });
@@ -505,6 +524,8 @@ mod tests {
                 json!("postgres://todo:word@db:5432/todo"),
                 "deployment/web",
             ),
+            ("model", format!("{container}/resources/requests/cpu"), json!("much"), "deployment/web"),
+            ("model", "/1/spec/ports/0/protocol".into(), json!("HTTP"), "service/web"),
             ("host-namespaces", format!("{pod}/hostPID"), json!(true), "deployment/web"),
             ("invalid-target-ports", "/1/spec/ports/0/targetPort".into(), json!(8001), "service/web"),
             (

@@ -2,7 +2,6 @@
 //! what is live; how a rollout stands.
 
 // Values and states are there for rules, which read what they need of them.
-#![allow(dead_code)]
 
 pub mod chart;
 pub mod cluster;

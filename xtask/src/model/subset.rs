@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::model::quantity::{Cpu, Memory};
+
 /// The paths at which `live` lacks or contradicts `wanted`, each with both values; empty where all is as wanted.
 pub fn differences(wanted: &Value, live: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -56,28 +58,9 @@ fn key_of(item: &Value) -> Option<(&'static str, &Value)> {
 
 /// Whether two scalars are the same amount: 0.5 and 500m, 1Gi and 1024Mi.
 fn same_quantity(wanted: &Value, live: &Value) -> bool {
-    let amount = |value: &Value| match value {
-        Value::String(text) => quantity(text),
-        Value::Number(number) => number.as_f64(),
-        _ => None,
-    };
-    matches!((amount(wanted), amount(live)), (Some(a), Some(b)) if a == b)
-}
-
-fn quantity(text: &str) -> Option<f64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let factor = match &text[digits..] {
-        "" => 1.0,
-        "m" => 0.001,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "Ki" => 1024.0,
-        "Mi" => 1024.0 * 1024.0,
-        "Gi" => 1024.0 * 1024.0 * 1024.0,
-        _ => return None,
-    };
-    Some(text[..digits].parse::<f64>().ok()? * factor)
+    let cpu = (Cpu::from_value(wanted), Cpu::from_value(live));
+    let memory = (Memory::from_value(wanted), Memory::from_value(live));
+    matches!(cpu, (Ok(a), Ok(b)) if a == b) || matches!(memory, (Ok(a), Ok(b)) if a == b)
 }
 
 fn told(value: &Value) -> String {

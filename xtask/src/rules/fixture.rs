@@ -133,8 +133,8 @@ version = "0.1.0"
 app_version = "{tag}"
 files = ["Chart.yaml", "templates/deployment.yaml"]
 
-[seed.states]
-ready = "Ready"
+[seed.states.deployment]
+Ready = "Active"
 
 [seed.cluster]
 cpus = 2

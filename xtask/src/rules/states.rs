@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::config::SeedCluster;
 use crate::model::minikube::{Driver, MinikubeCluster, Status as ClusterStatus};
 use crate::model::release::Status;
-use crate::model::states::{DeploymentState, ImageState, Observed, PodState, ReleaseState, State, check_trace};
+use crate::model::states::{DeploymentState, ImageState, Observed, PodState, ReleaseState, Vocabulary, check_trace};
 use crate::rules::Place::{Config, Live, Render};
 use crate::rules::{Checks, Facts, LiveFacts, Rule, told};
 
@@ -196,11 +196,16 @@ fn release_trace(history: &[(u64, String)]) -> Result<Vec<ReleaseState>, String>
 }
 
 fn deploy(facts: &Facts, checks: &mut Checks) {
-    for (word, theirs) in facts.config.seed.iter().flat_map(|seed| &seed.states) {
-        let path = format!("seed.states.{word}");
-        checks.that_at(facts.config, &path, "states", is_state(word), || {
-            format!("{path} is \"{theirs}\", and there is no state {word}: known are {}", known_states().join(", "))
-        });
+    for (machine, words) in facts.config.seed.iter().flat_map(|seed| &seed.states) {
+        let unknown = match machine.as_str() {
+            "deployment" => Vocabulary::<DeploymentState>::new(words).err(),
+            "pod" => Vocabulary::<PodState>::new(words).err(),
+            "release" => Vocabulary::<ReleaseState>::new(words).err(),
+            _ => Some(vec![format!("\"{machine}\" has no states: known are deployment, pod, release")]),
+        };
+        let path = format!("seed.states.{machine}");
+        let told = || format!("{path}: {}", unknown.iter().flatten().cloned().collect::<Vec<_>>().join("; "));
+        checks.that_at(facts.config, &path, "states", unknown.is_none(), told);
     }
     use DeploymentState::{Building, Failed, Installing, Loading, Pending, Ready, Running, Upgrading};
     for trace in [
@@ -222,12 +227,8 @@ fn deploy(facts: &Facts, checks: &mut Checks) {
         let mut observed = Observed::of(None, status, &workloads, &pods);
         observed.endpoints = Some(endpoints(facts, services));
         let state = observed.state();
-        let word = facts.config.seed.as_ref().and_then(|seed| seed.states.get(&format!("{state:?}").to_lowercase()));
         checks.that(Live, release, state == Ready, || {
-            format!(
-                "it is {} and not ready: cargo xtask status tells more",
-                word.map_or(format!("{state:?}"), String::clone)
-            )
+            format!("it is {state:?} and not Ready: cargo xtask status tells more")
         });
     }
 }
@@ -248,26 +249,6 @@ fn endpoints(facts: &Facts, services: &[String]) -> u64 {
     let names: std::collections::BTreeSet<String> =
         ready.map(|endpoint| endpoint["targetRef"]["name"].to_string()).collect();
     names.len() as u64
-}
-
-fn known_states() -> Vec<String> {
-    fn names<S: State>() -> impl Iterator<Item = String> {
-        S::ALL.iter().map(|state| format!("{state:?}").to_lowercase())
-    }
-    let mut all: Vec<String> = names::<DeploymentState>()
-        .chain(names::<PodState>())
-        .chain(names::<ReleaseState>())
-        .chain(names::<ImageState>())
-        .collect();
-    all.sort();
-    all.dedup();
-    all
-}
-
-/// Whether a word of ours, as `pending` or `crash-loop-back-off`, is a state of one of the machines.
-fn is_state(word: &str) -> bool {
-    let plain: String = word.chars().filter(char::is_ascii_alphanumeric).collect();
-    known_states().contains(&plain.to_lowercase())
 }
 
 /// What the seed, or else the configuration, wants of the cluster.
@@ -471,7 +452,11 @@ mod tests {
             good.live("endpointslice/todo-backend-x")["endpoints"][0]["conditions"]["ready"] = json!(false);
         });
         breaks("sta.deploy", Config, "states", |good| {
-            good.seeded(|seed| drop(seed.states.insert("happy".to_string(), "Happy".to_string())));
+            let words = [("Happy".to_string(), "happy".to_string())].into();
+            good.seeded(|seed| drop(seed.states.insert("pod".to_string(), words)));
+        });
+        breaks("sta.deploy", Config, "states", |good| {
+            good.seeded(|seed| drop(seed.states.insert("node".to_string(), Default::default())));
         });
     }
 
@@ -575,13 +560,5 @@ mod tests {
             assert!(trace(words).is_err(), "{words:?}");
         }
         assert!(release_trace(&[(1, "happy".to_string())]).is_err());
-    }
-
-    #[test]
-    fn words_of_ours_are_states() {
-        for word in ["pending", "ready", "crash-loop-back-off", "absent", "superseded", "notinstalled"] {
-            assert!(is_state(word), "{word}");
-        }
-        assert!(!is_state("happy"));
     }
 }
