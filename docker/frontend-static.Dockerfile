@@ -23,8 +23,9 @@ RUN groupadd --gid ${USER_ID} ${USER_NAME} \
         ${USER_NAME} \
     && apt-get update \
     && apt-get install -y --no-install-recommends nginx=1.22.* \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/www/html /usr/share/nginx/html/* /etc/nginx/sites-* \
-    && ln -sf /dev/stderr /var/log/nginx/error.log
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/www/html /usr/share/nginx/html/* /etc/nginx/sites-* \
+    && ln -sf /dev/stderr /var/log/nginx/error.log \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 ARG PORT=80
 ARG HEALTHCHECK_PATH=/
 ARG VITE_API_BASE_URL=http://todo-chatbot-backend:8000

@@ -8,9 +8,10 @@ use crate::context::Context;
 use crate::live;
 use crate::pipeline::{need_running, need_tools};
 use crate::poll;
+use crate::process::Background;
 use crate::stages::cluster;
 use crate::stop::Stop;
-use crate::tools::minikube;
+use crate::tools::{Paths, minikube};
 
 /// A tunnel that has given no address by then will not.
 const GRACE: Duration = Duration::from_secs(60);
@@ -32,13 +33,21 @@ pub fn run(ctx: &Context) -> Result<()> {
         let told = "minikube tunnel sets routes with sudo, which is not on PATH\nNext: apt-get install sudo";
         return Err(Stop::needs_setup(told).into());
     }
-    let step = ctx.ui.step("open the tunnel");
     let tunnel = ctx.spawn.background(minikube::tunnel(&tools.minikube, &ctx.config.cluster.name), |_| {})?;
+    let ended = hold_open(ctx, &tools, &tunnel, &waiting);
+    // Only so does it take its routes and addresses back.
+    tunnel.interrupt();
+    ended
+}
+
+/// Tells the addresses once they are there, and comes back when it is interrupted.
+fn hold_open(ctx: &Context, tools: &Paths, tunnel: &Background, waiting: &[String]) -> Result<()> {
+    let step = ctx.ui.step("open the tunnel");
     let given = poll::until(&ctx.spawn.interrupt, GRACE, || {
         if tunnel.has_ended() {
             return Err(Stop::failed("minikube tunnel ended by itself\nNext: cargo xtask tunnel -v").into());
         }
-        let all = live::endpoints(ctx, &tools)?;
+        let all = live::endpoints(ctx, tools)?;
         let addresses: Vec<String> = waiting
             .iter()
             .filter_map(|name| {
