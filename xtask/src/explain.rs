@@ -40,7 +40,10 @@ pub fn render(ctx: &Context) -> Result<()> {
     let helm = helm
         .path()
         .ok_or_else(|| Stop::needs_setup(format!("{}\nNext: cargo xtask bootstrap", helm.explain("helm"))))?;
-    let rendered = render::render(ctx, &helm)?;
+    // In a folder of its own: `up` may be at work.
+    let mut apart = ctx.of_profile(&ctx.config.profile)?;
+    apart.folders.cache = apart.folders.cache.join("render");
+    let rendered = render::render(&apart, &helm)?;
     let text: Vec<&str> = rendered.iter().map(|one| one.yaml.trim_end()).collect();
     let told =
         rendered.iter().map(|one| json!({ "release": one.release, "namespace": one.namespace, "manifest": one.yaml }));

@@ -125,13 +125,28 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
     let choose = |name: &&str| Ok((ctx.scope(name), rollback::choose(ctx, &tools, &ctx.scope(name), revision)?));
     // All of them first: one that has nothing to go back to must not leave the others changed.
     let chosen = releases.iter().map(choose).collect::<Result<Vec<_>>>()?;
-    for (scope, revision) in chosen {
-        let manifest = rollback::to(ctx, &tools, &scope, revision)?;
-        if let Some(report) = failure(ctx, &tools, &scope, verify::wait(ctx, &tools, &scope, &manifest)?) {
-            return Err(report.into());
+    let mut gone: Vec<(Scope, u64)> = Vec::new();
+    let went = (|| {
+        for (scope, revision) in chosen {
+            let (was, _) = live::last_revision(ctx, &tools, &scope)?.unwrap_or_default();
+            let manifest = rollback::to(ctx, &tools, &scope, revision)?;
+            let waited = verify::wait(ctx, &tools, &scope, &manifest)?;
+            gone.push((scope.clone(), was));
+            if let Some(report) = failure(ctx, &tools, &scope, waited) {
+                return Err(report.into());
+            }
         }
+        smoke::run(ctx, &tools)
+    })();
+    if let Err(error) = went {
+        // What served until now serves again.
+        for (scope, was) in gone.iter().rev().filter(|_| ctx.spawn.interrupt.check().is_ok()) {
+            if let Err(failed) = rollback::to(ctx, &tools, scope, *was) {
+                ctx.ui.say(&format!("{} could not be taken to revision {was} again: {failed:#}", scope.release));
+            }
+        }
+        return Err(error);
     }
-    smoke::run(ctx, &tools)?;
     ctx.ui.summary(&format!("{} runs as before", releases.join(", ")));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `tunnel`: minikube's, in the foreground, with what it gives told as it comes.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -33,11 +34,21 @@ pub fn run(ctx: &Context) -> Result<()> {
         let told = "minikube tunnel sets routes with sudo, which is not on PATH\nNext: apt-get install sudo";
         return Err(Stop::needs_setup(told).into());
     }
-    let tunnel = ctx.spawn.background(minikube::tunnel(&tools.minikube, &ctx.config.cluster.name), |_| {})?;
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let keep = said.clone();
+    let argv = minikube::tunnel(&tools.minikube, &ctx.config.cluster.name);
+    let tunnel = ctx.spawn.background(argv, move |line| keep.lock().expect("nobody panics with it").push(line.to_string()))?;
     let ended = hold_open(ctx, &tools, &tunnel, &waiting);
     // Only so does it take its routes and addresses back.
     tunnel.interrupt();
-    ended
+    ended.map_err(|error| match error.downcast::<Stop>() {
+        // What it said last: the rest repeats itself.
+        Ok(stop) => {
+            let said = said.lock().expect("nobody panics with it");
+            stop.with_detail(&said[said.len().saturating_sub(8)..].join("\n")).into()
+        }
+        Err(error) => error,
+    })
 }
 
 /// Tells the addresses once they are there, and comes back when it is interrupted.
@@ -45,7 +56,7 @@ fn hold_open(ctx: &Context, tools: &Paths, tunnel: &Background, waiting: &[Strin
     let step = ctx.ui.step("open the tunnel");
     let given = poll::until(&ctx.spawn.interrupt, GRACE, || {
         if tunnel.has_ended() {
-            return Err(Stop::failed("minikube tunnel ended by itself\nNext: cargo xtask tunnel -v").into());
+            return Err(Stop::failed("minikube tunnel ended by itself").into());
         }
         let all = live::endpoints(ctx, tools)?;
         let addresses: Vec<String> = waiting
@@ -72,6 +83,6 @@ fn hold_open(ctx: &Context, tools: &Paths, tunnel: &Background, waiting: &[Strin
     }
     match tunnel.has_ended() {
         false => Ok(()),
-        true => Err(Stop::failed("minikube tunnel ended by itself\nNext: cargo xtask tunnel").into()),
+        true => Err(Stop::failed("minikube tunnel ended by itself").into()),
     }
 }

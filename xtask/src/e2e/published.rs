@@ -167,7 +167,7 @@ fn goes_away(world: &World) -> Result<()> {
         let target = world.ctx.target_in(&name);
         let releases = helm::parse_list(&world.run(helm::list(&world.tools.helm, &target))?);
         ensure!(releases.is_empty(), "{releases:?} are still in namespace {name}");
-        let kinds = "deployments,statefulsets,services,secrets,persistentvolumeclaims,networkpolicies";
+        let kinds = "deployments,statefulsets,pods,services,secrets,persistentvolumeclaims,networkpolicies,poddisruptionbudgets,ingresses,horizontalpodautoscalers";
         let told = world.run(kubectl::get(&world.tools.kubectl, &target, kinds, None))?;
         let left: Vec<Value> = live::parse_objects(&told)?;
         let ours = |object: &&Value| object["metadata"]["labels"]["component"] != "apiserver";
@@ -216,7 +216,7 @@ impl Load {
         let [program] = bootstrap::programs(&world.ctx, ["vegeta"])?;
         let url = live::open_url(&world.ctx, world.tools)?.context("no URL answers from outside")?;
         let targets = world.ctx.staging("targets");
-        std::fs::write(&targets, format!("GET {url}/\n"))?;
+        std::fs::write(&targets, format!("GET {url}/\nGET {url}/api/auth/session\n"))?;
         let mut running = Vec::new();
         for keep_alive in [true, false] {
             let results = world.ctx.staging(&format!("results-{keep_alive}")).display().to_string();

@@ -157,10 +157,9 @@ fn try_helm(cluster: &Cluster, releases: &BTreeMap<String, Gathered>) -> Result<
         let Some((revision, _)) = live::last_revision(ctx, tools, &scope)? else { continue };
         let chart = Chart { release: name, folder: &release.staged.folder, values: &release.staged.values };
         let target = &scope.target;
-        // Where there is no revision before, one goes back to the same.
-        let back = revision.saturating_sub(1).max(1);
         let known = live::revisions(ctx, tools, &scope, 10)?;
-        let back = if known.iter().any(|(number, _)| *number == back) { back } else { revision };
+        // Where there is no revision before, helm takes going back to the same.
+        let back = known.iter().rev().map(|(number, _)| *number).find(|number| *number < revision).unwrap_or(revision);
         for (attempt, argv, good) in [
             (
                 Attempt::Upgrade(name.clone()),

@@ -2,8 +2,8 @@
 
 use crate::model::placeholder::is_placeholder;
 
-/// Below this, a secret can be guessed.
-const SECRET_MIN_CHARS: usize = 16;
+/// What the backend wants of a secret that signs.
+const SECRET_MIN_CHARS: usize = 32;
 
 /// What is wrong with a value of a Secret. An optional key of a person's may be empty.
 pub fn judge_secret(key: &str, value: &str, may_be_empty: bool) -> Result<(), String> {
@@ -14,7 +14,14 @@ pub fn judge_secret(key: &str, value: &str, may_be_empty: bool) -> Result<(), St
         return Err("is a placeholder".to_string());
     }
     match () {
-        _ if key == "DATABASE_URL" => judge_url(value, &["postgres", "postgresql"]),
+        _ if key == "DATABASE_URL" => {
+            judge_url(value, &["postgres", "postgresql"])?;
+            let named = value.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+            match named.is_some_and(|(_, database)| !database.is_empty() && !database.starts_with('?')) {
+                true => Ok(()),
+                false => Err("names no database".to_string()),
+            }
+        }
         _ if key.ends_with("_URL") => judge_url(value, &["http", "https"]),
         _ if key.ends_with("_SECRET") || key.ends_with("PASSWORD") => match value.chars().count() {
             count if count < SECRET_MIN_CHARS => Err(format!("has fewer than {SECRET_MIN_CHARS} characters")),
@@ -40,7 +47,7 @@ pub fn judge_setting(key: &str, value: &str) -> Result<(), String> {
         "LOG_LEVEL" => one_of(&["trace", "debug", "info", "warn", "error"]),
         "NODE_ENV" | "PYTHON_ENV" => one_of(&["production", "development", "test"]),
         "PORT" => number(1..=65535),
-        "JWT_EXPIRATION_DAYS" => number(1..=3650),
+        "JWT_EXPIRATION_DAYS" => number(1..=365),
         "JWT_ALGORITHM" => one_of(&["HS256", "HS384", "HS512"]),
         "AUTH_MODE" => one_of(&["none", "hs256", "jwks"]),
         "LLM_PROVIDER" => one_of(&["", "openai", "groq", "none"]),
@@ -48,6 +55,7 @@ pub fn judge_setting(key: &str, value: &str) -> Result<(), String> {
             Ok(_) => Ok(()),
             Err(_) => Err(format!("is \"{value}\": it must be an address to listen on, such as 0.0.0.0")),
         },
+        "BETTER_AUTH_JWKS_URL" => judge_url(value, &["http"]).map_err(told),
         "CORS_ORIGINS" if value.is_empty() => Ok(()),
         "CORS_ORIGINS" => {
             value.split(',').try_for_each(|origin| judge_url(origin.trim(), &["http", "https"]).map_err(told))

@@ -217,7 +217,7 @@ fn image_reference(facts: &Facts, checks: &mut Checks) {
         checks.none(found.place, &found.called(), image_trouble(image, wanted.as_deref(), repository));
         let named = facts.seed(found.service).and_then(|seed| seed.image.as_deref());
         let own = Reference::parse(image).ok();
-        let holds = named.is_none_or(|named| own.as_ref().is_some_and(|own| own.repository().ends_with(named)));
+        let holds = named.is_none_or(|named| own.as_ref().is_some_and(|own| (own.repository() == named || own.repository().ends_with(&format!("/{named}")))));
         checks.that(found.place, &found.called(), holds, || {
             let named = named.unwrap_or_default();
             format!("runs {image}: the seed says {named}; set services.{}.image", found.service)
@@ -333,9 +333,8 @@ fn replicas_range(facts: &Facts, checks: &mut Checks) {
         for found in workloads(facts).iter().filter(|found| found.service == service) {
             let within =
                 |count: &Value| count.as_u64().is_none_or(|count| (least.into()..=most.into()).contains(&count));
-            // None at all is another rule's matter.
             let count = &found.object["spec"]["replicas"];
-            checks.that(found.place, &found.called(), *count == 0 || within(count), || {
+            checks.that(found.place, &found.called(), within(count), || {
                 format!("has {count} replicas: {least} to {most} are allowed; set replicaCount")
             });
             for autoscaler in autoscalers(facts, found) {
@@ -356,16 +355,11 @@ fn replicas_default(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
         let Some(seed) = facts.config.seed.as_ref() else { continue };
         let Some(wanted) = seed.services.get(service).and_then(|service| service.replicas) else { continue };
-        let path = format!("seed.services.{service}.replicas");
-        let stated = if seed.number == 0 { 2 } else { 1 };
-        checks.that_at(facts.config, &path, service, wanted == stated || wanted == 0, || {
-            format!("is {wanted}: data model {} has {stated}", seed.number)
-        });
         for found in workloads(facts).iter().filter(|found| found.service == service) {
             let autoscaled = autoscalers(facts, found).first().map(|autoscaler| &autoscaler["spec"]["minReplicas"]);
             // The API server makes one where nothing is said.
             let count = autoscaled.unwrap_or(&found.object["spec"]["replicas"]).as_u64().unwrap_or(1);
-            checks.that(found.place, &found.called(), count == u64::from(wanted) || count == 0, || {
+            checks.that(found.place, &found.called(), count == u64::from(wanted), || {
                 format!(
                     "has {count} replicas instead of {wanted}: set replicaCount, or scale back what was scaled by hand"
                 )

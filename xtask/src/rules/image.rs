@@ -151,8 +151,11 @@ fn on_node(facts: &Facts, checks: &mut Checks) {
     let Some(live) = &facts.live else { return };
     for (service, image) in images(facts) {
         for (node, listed) in &live.node_images {
-            checks.that(Live, service, listed.contains_key(&image.reference), || {
-                format!("node {node} does not list {}: load it with cargo xtask up", image.reference)
+            let (there, host) = (listed.get(&image.reference), live.host_images.get(service));
+            let same = there.is_some_and(|id| host.is_none_or(|host| host == id));
+            checks.that(Live, service, same, || {
+                let what = if there.is_some() { "has another image under the name" } else { "does not list" };
+                format!("node {node} {what} {}: load it with cargo xtask up", image.reference)
             });
         }
     }
@@ -468,8 +471,12 @@ fn ignore(facts: &Facts, checks: &mut Checks) {
             checks.that(Config, service, rules.is_some(), || format!("{path}.dockerignore is not there: add it"));
             for pattern in &seed.excluded {
                 let sample = pattern.replace('*', "x");
-                checks.that(Config, service, rules.is_none_or(|rules| is_ignored(rules, &sample)), || {
-                    format!("{path}.dockerignore lets {pattern} into the build: list it")
+                // Below each folder that a line lets in, too.
+                let folders = rules.unwrap_or_default().lines().filter_map(|line| line.trim().strip_prefix('!'));
+                let samples = std::iter::once(sample.clone()).chain(folders.map(|folder| format!("{folder}/{sample}")));
+                let open = samples.into_iter().find(|sample| rules.is_some_and(|rules| !is_ignored(rules, sample)));
+                checks.that(Config, service, open.is_none(), || {
+                    format!("{path}.dockerignore lets {} into the build: list it", open.unwrap_or_default())
                 });
             }
             let inputs = files.inputs.get(service).map(Vec::as_slice).unwrap_or_default();

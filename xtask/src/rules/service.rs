@@ -169,8 +169,8 @@ fn port(facts: &Facts, checks: &mut Checks) {
         let about = &facts.config.services[service];
         let stated = seed.and_then(|seed| seed.services.get(service));
         if let Some(stated) = stated {
-            // Only the first data model's frontend has another port outside than within.
-            let own = seed.is_some_and(|seed| seed.number == 0);
+            // One whose target is stated may have another port outside than within.
+            let own = stated.target_port.as_deref() == Some(about.port.to_string().as_str());
             let path = format!("seed.services.{service}.service_port");
             let holds = own || stated.service_port.is_none_or(|port| port == about.port);
             checks.that_at(facts.config, &path, service, holds, || {

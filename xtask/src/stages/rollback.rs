@@ -1,5 +1,6 @@
 //! Takes releases back to the revision that served before.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -38,7 +39,9 @@ pub fn undo(ctx: &Context, tools: &Paths, deployed: &Deployed) -> Result<String>
 /// The revision that a release is to be taken to: `wanted`, or the last one before the present that worked.
 pub fn choose(ctx: &Context, tools: &Paths, scope: &Scope, wanted: Option<u64>) -> Result<u64> {
     let all = live::revisions(ctx, tools, scope, 10)?;
-    Ok(pick(&all, wanted).map_err(|told| Stop::failed(format!("{}: {told}", scope.release)))?)
+    let told = helm::history(&tools.helm, &scope.target, &scope.release, 10);
+    let back = helm::parse_rollbacks(&ctx.spawn.output(command(told, SHORT))?.stdout);
+    Ok(pick(&all, &back, wanted).map_err(|told| Stop::failed(format!("{}: {told}", scope.release)))?)
 }
 
 /// Takes a release to a revision. Returns the manifest that it has then.
@@ -50,15 +53,18 @@ pub fn to(ctx: &Context, tools: &Paths, scope: &Scope, revision: u64) -> Result<
     live::manifest(ctx, tools, scope)
 }
 
-/// Revisions with their status, the newest last.
-fn pick(all: &[(u64, String)], wanted: Option<u64>) -> Result<u64, String> {
+/// `all` are revisions with their status, the newest last; `back` those that went back to an earlier one, with that one.
+/// Helm calls a revision superseded whether it worked or was left for it: what lies between a revision and the one that it
+/// went back to was left.
+fn pick(all: &[(u64, String)], back: &BTreeMap<u64, u64>, wanted: Option<u64>) -> Result<u64, String> {
     let known = || all.iter().map(|(number, _)| number.to_string()).collect::<Vec<_>>().join(", ");
     let Some((present, _)) = all.last() else { return Err("it is not installed\nNext: cargo xtask up".to_string()) };
     match wanted {
         Some(number) if all.iter().any(|(known, _)| *known == number) => Ok(number),
         Some(number) => Err(format!("there is no revision {number}: known are {}", known())),
         None => {
-            let earlier = all.iter().rev().filter(|(number, _)| number < present);
+            let content = std::iter::successors(Some(*present), |number| back.get(number).copied()).last();
+            let earlier = all.iter().rev().filter(|(number, _)| Some(*number) < content);
             let worked = earlier.clone().find(|(_, status)| status == "superseded" || status == "deployed");
             worked
                 .map(|(number, _)| *number)
@@ -72,14 +78,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_left_is_not_gone_back_to() {
+        let all: Vec<(u64, String)> =
+            ["superseded", "superseded", "deployed"].iter().zip(1..).map(|(status, number)| (number, status.to_string())).collect();
+        // 2 crashed, and 3 is 1 again.
+        assert!(pick(&all, &BTreeMap::from([(3, 1)]), None).is_err());
+        assert_eq!(pick(&all, &BTreeMap::from([(2, 1)]), None), Ok(2));
+    }
+
+    #[test]
     fn the_last_revision_that_worked_is_chosen() {
         let all: Vec<(u64, String)> = [(1, "superseded"), (2, "failed"), (3, "deployed")]
             .map(|(number, status)| (number, status.to_string()))
             .into();
-        assert_eq!(pick(&all, None), Ok(1));
-        assert_eq!(pick(&all, Some(2)), Ok(2));
-        assert!(pick(&all, Some(9)).unwrap_err().contains("known are 1, 2, 3"));
-        assert!(pick(&all[..1], None).unwrap_err().contains("none before it"));
-        assert!(pick(&[], None).unwrap_err().contains("not installed"));
+        let none = BTreeMap::new();
+        assert_eq!(pick(&all, &none, None), Ok(1));
+        assert_eq!(pick(&all, &none, Some(2)), Ok(2));
+        assert!(pick(&all, &none, Some(9)).unwrap_err().contains("known are 1, 2, 3"));
+        assert!(pick(&all[..1], &none, None).unwrap_err().contains("none before it"));
+        assert!(pick(&[], &none, None).unwrap_err().contains("not installed"));
     }
 }

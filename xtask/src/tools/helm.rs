@@ -1,5 +1,7 @@
 //! Helm. Every call names kubeconfig, context and namespace.
 
+use std::collections::BTreeMap;
+
 use crate::argv;
 use crate::tools::kubectl::Target;
 
@@ -100,6 +102,13 @@ pub fn parse_list(stdout: &str) -> Vec<String> {
     stdout.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string).collect()
 }
 
+/// Revisions that went back to an earlier one, to that one, in what `history` printed.
+pub fn parse_rollbacks(stdout: &str) -> BTreeMap<u64, u64> {
+    let revisions: Vec<serde_json::Value> = serde_json::from_str(stdout).unwrap_or_default();
+    let back = |told: &serde_json::Value| told["description"].as_str()?.strip_prefix("Rollback to ")?.parse().ok();
+    revisions.iter().filter_map(|told| Some((told["revision"].as_u64()?, back(told)?))).collect()
+}
+
 /// Goes back to a revision, or to the one before the last.
 pub fn rollback(helm: &str, target: &Target, release: &str, revision: Option<u64>) -> Vec<String> {
     let at = at(target);
@@ -182,6 +191,8 @@ mod tests {
     fn the_last_revision_counts() {
         let json = r#"[{"revision":3,"status":"deployed","chart":"x"}]"#;
         assert_eq!(parse_history(json), Some(vec![(3, "deployed".to_string())]));
+        let back = r#"[{"revision":2,"description":"Upgrade complete"},{"revision":3,"description":"Rollback to 1"}]"#;
+        assert_eq!(parse_rollbacks(back), BTreeMap::from([(3, 1)]));
         assert_eq!(parse_history("Error: release: not found"), None);
     }
 }
