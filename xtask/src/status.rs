@@ -43,7 +43,7 @@ pub fn show(ctx: &Context) -> Result<()> {
         let found: Vec<_> = pods.iter().flat_map(troubles).collect();
         let of_release = Status::parse(&status).map(Status::state).map_err(Stop::failed)?;
         let running: Vec<Value> = objects.into_iter().filter(|one| is_workload(&one["kind"])).collect();
-        let state = Observed::of(None, of_release, &running, &pods).state();
+        let state = Observed::of(of_release, &running, &pods).state();
         lines.push(format!(
             "release   {release} revision {revision}, {}, namespace {namespace}, profile {}: {}",
             of_releases.word(of_release),

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::facts::files;
 use crate::process::command;
 use crate::rules::{ChartFiles, RELEASE_LABEL, RenderedRelease, SERVICE_LABEL, label};
-use crate::stages::render::{Known, Staged, stage};
+use crate::stages::render::{Known, LIBRARY, Staged, stage};
 use crate::tools::Paths;
 use crate::tools::helm::{self, Chart};
 
@@ -93,7 +93,7 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
     let chart = ChartFiles {
         described: files::yaml(&folder.join("Chart.yaml")),
         files: files::under(folder)?,
-        values: all_values(folder, &staged.values),
+        values: all_values(folder, &folder.join("charts").join(LIBRARY), &staged.values),
         lint: if quiet { String::new() } else { lint.tail },
         knobs,
         refused: turned.err(),
@@ -108,18 +108,35 @@ fn objects(manifest: &str) -> Result<Vec<Value>> {
     Ok(yaml::objects(manifest).map_err(|problem| crate::stop::Stop::failed(problem.to_string()))?)
 }
 
-/// The chart's own values and the files over them, later ones winning, as helm merges them.
-fn all_values(folder: &Path, over: &[String]) -> Value {
+/// The chart's own values and the files over them, later ones winning, as helm merges them; under a service's, what the
+/// library chart says for every service, and the chart for every image, as the library lays them.
+fn all_values(folder: &Path, library: &Path, over: &[String]) -> Value {
     let mut values = files::yaml(&folder.join("values.yaml"));
     over.iter().for_each(|file| lay_over(&mut values, files::yaml(Path::new(file))));
+    let mut common = files::yaml(&library.join("values.yaml"));
+    lay_over(&mut common, values["library"].clone());
+    let mut images = common.clone();
+    lay_over(&mut images, json!({ "image": values["image"] }));
+    let complete = |common: &Value, said: &mut Value| {
+        let over = std::mem::replace(said, common.clone());
+        lay_over(said, over);
+    };
+    match values.get_mut("services").and_then(Value::as_object_mut) {
+        Some(services) => services.values_mut().for_each(|service| complete(&images, service)),
+        None => complete(&common, &mut values),
+    }
     values
 }
 
+/// A null takes away what is below it.
 fn lay_over(below: &mut Value, above: Value) {
     match (below, above) {
         (Value::Object(below), Value::Object(above)) => {
             for (key, value) in above {
-                lay_over(below.entry(key).or_insert(Value::Null), value);
+                match value {
+                    Value::Null => drop(below.remove(&key)),
+                    value => lay_over(below.entry(key).or_insert(Value::Null), value),
+                }
             }
         }
         (_, Value::Null) => {}
@@ -188,6 +205,11 @@ fn effects(service: &str, objects: &[Value]) -> Vec<(String, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{self, Source};
+    use crate::model::container::PullPolicy;
+    use crate::model::deployment::Replicas;
+    use crate::model::ports::{NodePort, Port};
+    use crate::model::values::Values;
 
     #[test]
     fn a_knob_takes_effect_where_its_value_shows() {
@@ -214,6 +236,39 @@ mod tests {
         let mut values = json!({"a": {"b": 1, "c": 2}, "d": [1, 2]});
         lay_over(&mut values, json!({"a": {"b": 3}, "d": [4], "e": {"f": 5}}));
         assert_eq!(values, json!({"a": {"b": 3, "c": 2}, "d": [4], "e": {"f": 5}}));
+        lay_over(&mut values, json!({"a": {"b": null}, "e": null}));
+        assert_eq!(values, json!({"a": {"c": 2}, "d": [4]}));
+    }
+
+    #[test]
+    fn a_services_values_are_complete_and_those_of_all_profiles_can_be_meant() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let base = std::fs::read_to_string(root.join("xtask.toml")).unwrap();
+        let mut read = BTreeMap::new();
+        for profile in ["compact", "dev", "microservices", "nodeport", "rolling", "static"] {
+            let file = format!("k8s/profiles/{profile}.toml");
+            let over = std::fs::read_to_string(root.join(&file)).unwrap();
+            let (base, over) =
+                (Source { file: "xtask.toml", text: &base }, Source { file: file.as_str(), text: &over });
+            let config = config::read(profile, base, over, &|_| true).unwrap();
+            for release in config.releases.values() {
+                let over: Vec<String> =
+                    release.values.iter().map(|file| root.join(file).display().to_string()).collect();
+                let all = all_values(&root.join(&release.chart), &root.join("helm").join(LIBRARY), &over);
+                for service in &release.services {
+                    let said = all["services"].get(service).unwrap_or(&all);
+                    let values = Values::from_object(said).unwrap_or_else(|why| panic!("{profile} {service}: {why:?}"));
+                    read.insert(format!("{profile} {service}"), values);
+                }
+            }
+        }
+        let rolling = &read["rolling backend"];
+        assert_eq!((rolling.replicas, rolling.port), (Replicas::new(2).ok(), Port::new(8000).ok()));
+        // Of the chart, for all its images, and of the library, for what nobody else speaks of.
+        assert_eq!(rolling.image.pull_policy, Some(PullPolicy::Never));
+        assert!(rolling.resources.requests().ephemeral_storage.is_some());
+        assert_eq!(read["compact frontend"].service.node_port, None);
+        assert_eq!(read["microservices backend"].service.node_port, NodePort::new(30081).ok());
     }
 
     #[test]

@@ -50,26 +50,6 @@ impl ConfigMap {
             Some(ConfigMap { name: name?, namespace: namespace?, data, binary })
         })
     }
-
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
-    pub fn data(&self) -> &Texts {
-        &self.data
-    }
-
-    pub fn binary(&self) -> &BTreeMap<String, Vec<u8>> {
-        &self.binary
-    }
-
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.data.keys().chain(self.binary.keys()).map(String::as_str)
-    }
 }
 
 #[cfg(test)]
@@ -90,10 +70,9 @@ mod tests {
             "GROQ_MODEL": "meta-llama/llama-4-scout-17b-16e-instruct",
         });
         let read = map(seed, json!({"icon.png": "iVBORw=="})).unwrap();
-        assert_eq!((read.name(), read.namespace()), ("todo-chatbot-config", "default"));
-        assert_eq!(read.data()["PORT"], "8000");
-        assert_eq!(read.binary()["icon.png"], [0x89, b'P', b'N', b'G']);
-        assert_eq!(read.keys().count(), 7);
+        assert_eq!((read.name.as_str(), read.namespace.as_str()), ("todo-chatbot-config", "default"));
+        assert_eq!((read.data["PORT"].as_str(), read.data.len()), ("8000", 6));
+        assert_eq!(read.binary["icon.png"], [0x89, b'P', b'N', b'G']);
     }
 
     #[test]

@@ -214,15 +214,6 @@ impl Security {
         }
         (!root && !escalates).then_some(security)
     }
-
-    /// This, with what it doesn't say taken from the pod's.
-    pub fn over(&self, pod: &Security) -> Security {
-        Security {
-            run_as_non_root: self.run_as_non_root.or(pod.run_as_non_root),
-            run_as_user: self.run_as_user.or(pod.run_as_user),
-            ..self.clone()
-        }
-    }
 }
 
 #[cfg(test)]

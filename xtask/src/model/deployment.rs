@@ -70,10 +70,6 @@ impl Replicas {
             value.as_u64().ok_or_else(|| format!("{value} is not a number of replicas: at least 1 is needed"))?,
         )
     }
-
-    pub fn count(self) -> u32 {
-        self.0
-    }
 }
 
 impl fmt::Display for Replicas {
@@ -129,11 +125,6 @@ impl DeploymentSpec {
             }
             mistakes.is_empty().then_some(read)
         })
-    }
-
-    /// The container that is named like this.
-    pub fn container(&self, name: &str) -> Option<&Container> {
-        self.containers.iter().find(|container| container.name == name)
     }
 
     /// The containers that run before the others, and the others.
@@ -242,11 +233,11 @@ mod tests {
     fn the_seeds_deployment_is_read() {
         let read = DeploymentSpec::from_object(&seed()).unwrap();
         assert_eq!(
-            (read.name.as_str(), read.namespace.as_str(), read.replicas.count()),
-            ("ai-todo-backend-deployment", "default", 1)
+            (read.name.as_str(), read.namespace.as_str(), read.replicas),
+            ("ai-todo-backend-deployment", "default", Replicas(1))
         );
         assert_eq!(read.strategy, Strategy::RollingUpdate { surge: Share::Number(1), unavailable: Share::Number(0) });
-        assert_eq!(read.container("backend").unwrap().probes.all().count(), 2);
+        assert_eq!(read.containers[0].probes.all().count(), 2);
         assert_eq!(read.scheduling.node_selector.len(), 1);
         assert_eq!(read.volumes, [Volume { name: "scratch".into(), content: Content::Empty }]);
     }

@@ -1,7 +1,6 @@
 //! Images: what a Dockerfile will make, and what `docker image inspect` says was made.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -30,10 +29,6 @@ pub struct DockerImage {
     pub labels: Texts,
     pub health: Option<HealthCheck>,
     pub size_bytes: Option<u64>,
-    pub size_limit_bytes: Option<u64>,
-    /// The folder that the build sees.
-    pub context: Option<PathBuf>,
-    pub dockerfile: Option<PathBuf>,
 }
 
 /// `NAME`, `UID`, or either with `:GROUP`.
@@ -137,11 +132,6 @@ impl DockerImage {
         })
     }
 
-    /// Whether it is smaller than its limit; true where one of them isn't known.
-    pub fn is_within_limit(&self) -> bool {
-        self.size_bytes.zip(self.size_limit_bytes).is_none_or(|(size, limit)| size < limit)
-    }
-
     pub fn is_multi_stage(&self) -> bool {
         self.stages.len() > 1
     }
@@ -173,9 +163,6 @@ impl DockerImage {
             labels: Texts::new(),
             health: None,
             size_bytes: None,
-            size_limit_bytes: None,
-            context: None,
-            dockerfile: None,
         }
     }
 }
@@ -349,16 +336,13 @@ CMD [\"uvicorn\", \"main:app\", \"--host\", \"0.0.0.0\", \"--port\", \"8000\"]
                 "Healthcheck": {"Test": ["CMD", "/app/frontend", "healthcheck"]}, "Labels": {"a": "b"},
             },
         }]);
-        let mut image = DockerImage::from_inspect(&told).unwrap();
+        let image = DockerImage::from_inspect(&told).unwrap();
         assert_eq!(image.references[1].registry(), Some("minikube.local"));
         assert_eq!((image.size_bytes, image.health_path().as_deref()), (Some(3508200), Some("/")));
         assert_eq!(
             (image.user.as_ref().unwrap().to_string().as_str(), image.env["PORT"].as_str()),
             ("10001:10001", "3000")
         );
-        assert!(image.is_within_limit());
-        image.size_limit_bytes = Some(3508200);
-        assert!(!image.is_within_limit());
         let bare = json!({"Id": "sha256:0", "Size": 0, "RepoTags": [], "Config": {"User": "", "Healthcheck": {"Test": ["NONE"]}}});
         let bare = DockerImage::from_inspect(&bare).unwrap();
         assert!(bare.runs_as_root() && bare.health.is_none());

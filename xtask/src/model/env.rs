@@ -59,10 +59,6 @@ impl EnvName {
             )),
         }
     }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl fmt::Display for EnvName {
@@ -153,7 +149,7 @@ mod tests {
             "HOST",
             "_a1",
         ] {
-            assert_eq!(EnvName::parse(text).unwrap().as_str(), text);
+            assert_eq!(EnvName::parse(text).unwrap().to_string(), text);
         }
         for text in ["", "1A", "A-B", "A.B", "A B", "Ä", "A="] {
             assert!(EnvName::parse(text).is_err(), "{text}");

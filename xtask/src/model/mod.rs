@@ -1,8 +1,6 @@
 //! The domain, without I/O: what things are, typed so that illegal values can't be made; what is wanted compared with
 //! what is live; how a rollout stands.
 
-// Values and states are there for rules, which read what they need of them.
-
 pub mod chart;
 pub mod cluster;
 pub mod config_map;

@@ -63,11 +63,6 @@ impl Port {
     pub fn number(self) -> u16 {
         self.0
     }
-
-    /// Whether only root may open it, unless the pod's sysctls say otherwise.
-    pub fn is_privileged(self) -> bool {
-        self.0 < 1024
-    }
 }
 
 impl NodePort {

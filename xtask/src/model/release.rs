@@ -9,7 +9,7 @@ use crate::model::labels::label_name;
 use crate::model::object::read;
 use crate::model::states::ReleaseState as State;
 
-/// One revision of a release, as `helm list` or `helm status` tells it.
+/// One revision of a release, as `helm list` tells it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Release {
     pub name: String,
@@ -46,7 +46,7 @@ const WORDS: [(&str, Status); 9] = [
 ];
 
 impl Release {
-    /// An entry of `helm list --output json`, or what `helm status --output json` prints.
+    /// An entry of `helm list --output json`.
     pub fn from_object(object: &Value) -> Result<Release, Vec<String>> {
         read(object, |f| {
             let name = f.at("name").parsed(|text| match is_name(text) {
@@ -54,16 +54,11 @@ impl Release {
                 false => Err(format!("\"{text}\" is not a release's name: {NAME_RULE}")),
             });
             let namespace = f.at("namespace").parsed(label_name);
-            // `list` has the revision as a text, `status` as a number under `version`.
-            let revision = if f.at("revision").is_absent() { f.at("version") } else { f.at("revision") };
-            let revision = revision.take(|value| {
-                let number = value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok());
-                number
-                    .filter(|number| *number > 0)
-                    .ok_or_else(|| format!("{value} is not a revision: at least 1 is needed"))
+            let revision = f.at("revision").parsed(|text| match text.parse() {
+                Ok(number) if number > 0 => Ok(number),
+                _ => Err(format!("\"{text}\" is not a revision: at least 1 is needed")),
             });
-            let status = if f.at("info").is_absent() { f.at("status") } else { f.at("info").at("status") };
-            let status = status.parsed(Status::parse);
+            let status = f.at("status").parsed(Status::parse);
             Some(Release { name: name?, namespace: namespace?, revision: revision?, status: status? })
         })
     }
@@ -101,12 +96,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn list_and_status_are_both_read() {
+    fn what_helm_lists_is_read() {
         let listed = json!({"name": "todo-chatbot", "namespace": "rolling", "revision": "3", "status": "deployed", "chart": "x"});
         let read = Release::from_object(&listed).unwrap();
         assert_eq!((read.revision, read.status.to_string()), (3, "deployed".to_string()));
-        let status = json!({"name": "ai-todo-mcp", "namespace": "microservices", "version": 1, "info": {"status": "pending-install"}});
-        assert_eq!(Release::from_object(&status).unwrap().status.state(), State::Installing);
+        assert_eq!((read.name.as_str(), read.namespace.as_str()), ("todo-chatbot", "rolling"));
+        assert_eq!(Status::parse("pending-install").unwrap().state(), State::Installing);
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! What a container asks of its node, and what it may take at most.
 
-use serde_json::Value;
-
-use crate::model::object::{Fields, read};
+use crate::model::object::Fields;
 use crate::model::quantity::{Cpu, Memory};
 
 /// No request is above its limit.
@@ -22,10 +20,6 @@ pub struct Amounts {
 }
 
 impl Resources {
-    pub fn from_object(object: &Value) -> Result<Resources, Vec<String>> {
-        read(object, Resources::read)
-    }
-
     pub fn read(f: &Fields) -> Option<Resources> {
         let (requests, limits) = Resources::parts(f);
         let (requests, limits) = (requests?, limits?);
@@ -50,10 +44,6 @@ impl Resources {
             memory: self.requests.memory.or(self.limits.memory),
             ephemeral_storage: self.requests.ephemeral_storage.or(self.limits.ephemeral_storage),
         }
-    }
-
-    pub fn limits(&self) -> &Amounts {
-        &self.limits
     }
 
     fn parts(f: &Fields) -> (Option<Amounts>, Option<Amounts>) {
@@ -95,12 +85,14 @@ fn above(requests: &Amounts, limits: &Amounts) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::object::read;
     use serde_json::json;
 
     fn resources(requests: (&str, &str), limits: (&str, &str)) -> Result<Resources, Vec<String>> {
-        Resources::from_object(&json!({
+        let said = json!({
             "requests": {"cpu": requests.0, "memory": requests.1}, "limits": {"cpu": limits.0, "memory": limits.1},
-        }))
+        });
+        read(&said, Resources::read)
     }
 
     #[test]
@@ -115,7 +107,7 @@ mod tests {
         ] {
             let read = resources(requests, limits).unwrap();
             assert_eq!(read.requests().cpu, Some(Cpu::parse(requests.0).unwrap()));
-            assert_eq!(read.limits().memory, Some(Memory::parse(limits.1).unwrap()));
+            assert_eq!(read.limits.memory, Some(Memory::parse(limits.1).unwrap()));
         }
     }
 
@@ -133,8 +125,9 @@ mod tests {
 
     #[test]
     fn a_limit_alone_is_a_request_and_nonsense_is_told() {
-        let read = Resources::from_object(&json!({"limits": {"cpu": "1"}})).unwrap();
-        assert_eq!(read.requests().cpu.unwrap().millis(), 1000);
-        assert_eq!(Resources::from_object(&json!({"limits": {"cpu": "x", "memory": "1gb"}})).unwrap_err().len(), 2);
+        let limited = read(&json!({"limits": {"cpu": "1"}}), Resources::read).unwrap();
+        assert_eq!(limited.requests().cpu.unwrap().millis(), 1000);
+        let wrong = json!({"limits": {"cpu": "x", "memory": "1gb"}});
+        assert_eq!(read(&wrong, Resources::read).unwrap_err().len(), 2);
     }
 }

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use crate::model::labels::{data_key, object_name};
 use crate::model::object::{Fields, read};
-use crate::model::placeholder::is_placeholder;
 use crate::model::service::namespace;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -17,10 +16,10 @@ pub struct Secret {
     name: String,
     namespace: String,
     kind: SecretType,
+    /// The keys of `data`, whose values are base64.
     data: BTreeSet<String>,
+    /// The keys of `stringData`, whose values are plain; the API server turns them into `data`.
     string_data: BTreeSet<String>,
-    placeholders: BTreeSet<String>,
-    empty: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,69 +50,18 @@ impl Secret {
             let name = f.at("metadata").at("name").parsed(object_name);
             let namespace = namespace(f);
             let kind = f.at("type").or(SecretType::Opaque, |kind| kind.parsed(SecretType::parse));
-            let (mut placeholders, mut empty) = (BTreeSet::new(), BTreeSet::new());
-            let mut note = |key: &str, value: &str| {
-                if is_placeholder(value) {
-                    placeholders.insert(key.to_string());
-                }
-                if value.is_empty() {
-                    empty.insert(key.to_string());
-                }
-            };
             // What the decoder says names a byte of the value at most by its place; it isn't told all the same.
-            let data = keys(&f.at("data"), |key, value| match BASE64_STANDARD.decode(value) {
-                Ok(bytes) => {
-                    note(key, &String::from_utf8_lossy(&bytes));
-                    Ok(())
-                }
+            let data = keys(&f.at("data"), |value| match BASE64_STANDARD.decode(value) {
+                Ok(_) => Ok(()),
                 Err(_) => Err("is not base64, which data needs; plain text belongs into stringData".to_string()),
             });
-            let string_data = keys(&f.at("stringData"), |key, value| {
-                note(key, value);
-                Ok(())
-            });
+            let string_data = keys(&f.at("stringData"), |_| Ok(()));
             let (kind, data, string_data) = (kind?, data?, string_data?);
             for key in kind.needs().iter().filter(|key| !data.contains(**key) && !string_data.contains(**key)) {
                 f.at("data").at(key).report(format!("is missing: type {kind} needs it"));
             }
-            Some(Secret { name: name?, namespace: namespace?, kind, data, string_data, placeholders, empty })
+            Some(Secret { name: name?, namespace: namespace?, kind, data, string_data })
         })
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
-    pub fn kind(&self) -> &SecretType {
-        &self.kind
-    }
-
-    /// The keys of `data`, whose values are base64.
-    pub fn data(&self) -> &BTreeSet<String> {
-        &self.data
-    }
-
-    /// The keys of `stringData`, whose values are plain; the API server turns them into `data`.
-    pub fn string_data(&self) -> &BTreeSet<String> {
-        &self.string_data
-    }
-
-    pub fn keys(&self) -> BTreeSet<&str> {
-        self.data.iter().chain(&self.string_data).map(String::as_str).collect()
-    }
-
-    /// The keys whose values only stand for a real one.
-    pub fn placeholders(&self) -> &BTreeSet<String> {
-        &self.placeholders
-    }
-
-    /// The keys whose values are empty.
-    pub fn empty(&self) -> &BTreeSet<String> {
-        &self.empty
     }
 }
 
@@ -156,11 +104,11 @@ impl fmt::Display for SecretType {
     }
 }
 
-/// The keys of `data` or `stringData`; `look` sees each key with its value, and its error must not repeat the value.
-fn keys(f: &Fields, mut look: impl FnMut(&str, &str) -> Result<(), String>) -> Option<BTreeSet<String>> {
+/// The keys of `data` or `stringData`; `look` sees each value, and its error must not repeat it.
+fn keys(f: &Fields, look: impl Fn(&str) -> Result<(), String>) -> Option<BTreeSet<String>> {
     let texts = f.texts()?;
     for (key, value) in &texts {
-        for wrong in [data_key(key).map(drop), look(key, value)].into_iter().filter_map(Result::err) {
+        for wrong in [data_key(key).map(drop), look(value)].into_iter().filter_map(Result::err) {
             f.at(key).report(wrong);
         }
     }
@@ -183,12 +131,12 @@ mod tests {
         let read = secret(json!({"type": "Opaque", "stringData": {
             "DATABASE_URL": "postgresql://user:password@neon-host/dbname", "OPENAI_API_KEY": "CHANGE_ME"}}))
         .unwrap();
-        assert_eq!(read.keys(), BTreeSet::from(["DATABASE_URL", "OPENAI_API_KEY"]));
-        assert_eq!(read.placeholders(), &BTreeSet::from(["OPENAI_API_KEY".to_string()]));
+        assert_eq!((read.name.as_str(), read.namespace.as_str()), ("todo-backend-secret", "default"));
+        assert_eq!(read.string_data, ["DATABASE_URL", "OPENAI_API_KEY"].map(str::to_string).into());
         let read = secret(json!({"data": {"JWT_SECRET": "Q0hBTkdFX01F", "EMPTY": ""}})).unwrap();
-        assert_eq!((read.kind(), read.placeholders().len(), read.empty().len()), (&SecretType::Opaque, 1, 1));
+        assert_eq!((read.kind, read.data.len()), (SecretType::Opaque, 2));
         let tls = json!({"type": "kubernetes.io/tls", "data": {"tls.crt": "Zg==", "tls.key": "Zg=="}});
-        assert_eq!(secret(tls).unwrap().kind(), &SecretType::Tls);
+        assert_eq!(secret(tls).unwrap().kind, SecretType::Tls);
     }
 
     #[test]

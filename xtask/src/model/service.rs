@@ -85,11 +85,6 @@ impl ServiceSpec {
         self.cluster_ip.as_deref() == Some("None")
     }
 
-    /// The names by which it is found from within its namespace, and from everywhere in the cluster.
-    pub fn dns_names(&self) -> [String; 2] {
-        [self.name.clone(), format!("{}.{}.svc.cluster.local", self.name, self.namespace)]
-    }
-
     /// What fields say against each other.
     fn mistakes(&self) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
@@ -160,10 +155,6 @@ mod tests {
         );
         let read = ServiceSpec::from_object(&microservices).unwrap();
         assert_eq!((read.kind, read.ports[0].node_port.unwrap().number()), (ServiceType::NodePort, 30081));
-        assert_eq!(
-            read.dns_names(),
-            ["ai-todo-backend-service", "ai-todo-backend-service.default.svc.cluster.local"].map(str::to_string)
-        );
         let mut external = service("database", "ExternalName", json!(null));
         external["spec"]["externalName"] = "postgres.compact-database.svc.cluster.local".into();
         assert!(ServiceSpec::from_object(&external).is_ok());

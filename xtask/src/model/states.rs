@@ -1,7 +1,7 @@
 //! States, derived from what is observed and never stored: of a deployment, a pod, a release and an image. Each is one
 //! machine; the words that a profile has for its states are data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use serde_json::Value;
@@ -16,39 +16,15 @@ pub trait State: Copy + Ord + Debug + 'static {
 
     /// The states that may follow at once.
     fn next(self) -> &'static [Self];
-
-    /// Whether it may come and go between two looks.
-    fn is_fleeting(self) -> bool;
 }
 
 pub fn is_legal<S: State>(from: S, to: S) -> bool {
     from.next().contains(&to)
 }
 
-/// Whether one look may show `from` and the next one `to`: all between them is fleeting.
-pub fn is_possible<S: State>(from: S, to: S) -> bool {
-    let (mut open, mut seen) = (vec![from], BTreeSet::from([from]));
-    while let Some(state) = open.pop() {
-        if is_legal(state, to) {
-            return true;
-        }
-        open.extend(state.next().iter().filter(|next| next.is_fleeting() && seen.insert(**next)));
-    }
-    false
-}
-
 /// Checks a trace that has every transition. The same state twice in a row is no transition.
 pub fn check_trace<S: State>(trace: &[S]) -> Result<(), String> {
-    check(trace, is_legal)
-}
-
-/// Checks a trace of looks, between which fleeting states may be missed.
-pub fn check_looks<S: State>(trace: &[S]) -> Result<(), String> {
-    check(trace, is_possible)
-}
-
-fn check<S: State>(trace: &[S], allowed: fn(S, S) -> bool) -> Result<(), String> {
-    let wrong = trace.windows(2).enumerate().find(|(_, pair)| pair[0] != pair[1] && !allowed(pair[0], pair[1]));
+    let wrong = trace.windows(2).enumerate().find(|(_, pair)| pair[0] != pair[1] && !is_legal(pair[0], pair[1]));
     match wrong {
         None => Ok(()),
         Some((index, pair)) => Err(format!(
@@ -86,17 +62,6 @@ impl<S: State> Vocabulary<S> {
     /// The word for a state; its own name where the profile has none.
     pub fn word(&self, state: S) -> String {
         self.0.get(&state).cloned().unwrap_or_else(|| format!("{state:?}"))
-    }
-
-    /// The states that a word stands for.
-    pub fn states(&self, word: &str) -> Vec<S> {
-        S::ALL.iter().copied().filter(|state| self.word(*state) == word).collect()
-    }
-
-    /// Whether the thing called `to` may follow what is called `from`.
-    pub fn is_possible(&self, from: &str, to: &str) -> bool {
-        let targets = self.states(to);
-        self.states(from).into_iter().any(|a| targets.iter().any(|b| is_possible(a, *b)))
     }
 }
 
@@ -186,11 +151,6 @@ impl State for DeploymentState {
             Terminating => &[Absent, Failed],
         }
     }
-
-    fn is_fleeting(self) -> bool {
-        use DeploymentState::*;
-        matches!(self, Building | Loading | Installing | Pending | Running | Terminating)
-    }
 }
 
 impl State for PodState {
@@ -213,10 +173,6 @@ impl State for PodState {
             Terminating => &[Terminated],
             Terminated => &[],
         }
-    }
-
-    fn is_fleeting(self) -> bool {
-        !matches!(self, PodState::Terminated)
     }
 }
 
@@ -241,11 +197,6 @@ impl State for ReleaseState {
             Uninstalled => &[Installing, RollingBack, NotInstalled],
         }
     }
-
-    fn is_fleeting(self) -> bool {
-        use ReleaseState::*;
-        matches!(self, Installing | Upgrading | RollingBack | Uninstalling)
-    }
 }
 
 impl State for ImageState {
@@ -262,10 +213,6 @@ impl State for ImageState {
             Loaded => &[Running, Tagged],
             Running => &[Loaded],
         }
-    }
-
-    fn is_fleeting(self) -> bool {
-        matches!(self, ImageState::Tagged | ImageState::Loaded)
     }
 }
 
@@ -337,21 +284,9 @@ fn is_stuck(container: &Value) -> bool {
     container["state"]["waiting"]["reason"].as_str().is_some_and(|reason| reasons.contains(&reason))
 }
 
-/// What is being done to a deployment at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    Build,
-    Load,
-    Install,
-    Upgrade,
-    Rollback,
-    Uninstall,
-}
-
 /// What can be seen of a deployment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
-    pub work: Option<Work>,
     pub release: ReleaseState,
     /// Pods that there should be.
     pub wanted: u64,
@@ -371,7 +306,7 @@ pub struct Observed {
 
 impl Observed {
     /// Counts workloads and their pods, as the API server tells them; pods that no workload selects are passed over.
-    pub fn of(work: Option<Work>, release: ReleaseState, workloads: &[Value], pods: &[Value]) -> Observed {
+    pub fn of(release: ReleaseState, workloads: &[Value], pods: &[Value]) -> Observed {
         let sum = |pointer: &str, absent: u64| {
             workloads
                 .iter()
@@ -392,7 +327,6 @@ impl Observed {
         let present = states.len() as u64 - leaving;
         let given_up = workloads.iter().any(|object| matches!(rollout::judge(object), Rollout::Failed(_)));
         Observed {
-            work,
             release,
             wanted: sum("/spec/replicas", 1),
             present,
@@ -409,26 +343,20 @@ impl Observed {
         use DeploymentState::*;
         let gone = matches!(self.release, ReleaseState::NotInstalled | ReleaseState::Uninstalled);
         let nothing = gone && self.wanted == 0 && self.present == 0 && self.leaving == 0;
-        if !nothing && (self.work == Some(Work::Uninstall) || self.release == ReleaseState::Uninstalling) {
+        if self.release == ReleaseState::Uninstalling {
             return Terminating;
         }
         if self.failed || self.release == ReleaseState::Failed {
             return Failed;
         }
         if nothing {
-            return match self.work {
-                Some(Work::Build) => Building,
-                Some(Work::Load) => Loading,
-                Some(Work::Install | Work::Upgrade | Work::Rollback) => Installing,
-                Some(Work::Uninstall) | None => Absent,
-            };
+            return Absent;
         }
-        if gone && self.work != Some(Work::Install) {
+        if gone {
             return Terminating;
         }
-        let installing = self.release == ReleaseState::Installing || self.work == Some(Work::Install);
-        let changing = matches!(self.release, ReleaseState::Upgrading | ReleaseState::RollingBack)
-            || matches!(self.work, Some(Work::Upgrade | Work::Rollback));
+        let installing = self.release == ReleaseState::Installing;
+        let changing = matches!(self.release, ReleaseState::Upgrading | ReleaseState::RollingBack);
         match () {
             _ if changing || (self.old > 0 && !installing) => Upgrading,
             _ if self.present == 0 && installing => Installing,
@@ -484,20 +412,16 @@ mod tests {
             ("Upgrading", "Updating"),
         ]);
         let seed4 = Vocabulary::<DeploymentState>::new(&words).unwrap();
-        for pair in [
-            ("Created", "Scaling"),
-            ("Scaling", "Active"),
-            ("Active", "Updating"),
-            ("Updating", "Active"),
-            ("Active", "Scaling"),
-            ("Scaling", "Failed"),
-            ("Active", "Terminating"),
-        ] {
-            assert!(seed4.is_possible(pair.0, pair.1), "{pair:?}");
-        }
-        assert!(!seed4.is_possible("Updating", "Created") && !seed4.is_possible("Terminating", "Active"));
-        assert_eq!(seed4.states("Scaling"), [Pending, Running]);
-        assert_eq!((seed4.word(Ready), seed4.word(Failed)), ("Active".to_string(), "Failed".to_string()));
+        let told = |trace: &[DeploymentState]| {
+            assert_eq!(check_trace(trace), Ok(()));
+            let mut told: Vec<String> = trace.iter().map(|state| seed4.word(*state)).collect();
+            told.dedup();
+            told.join(" ")
+        };
+        let trace = [Installing, Pending, Running, Ready, Upgrading, Ready, Pending, Failed];
+        assert_eq!(told(&trace), "Created Scaling Active Updating Active Scaling Failed");
+        assert_eq!(told(&[Ready, Terminating]), "Active Terminating");
+        assert!(!is_legal(Upgrading, Installing) && !is_legal(Terminating, Ready));
     }
 
     #[test]
@@ -507,18 +431,9 @@ mod tests {
         assert_eq!(check_trace(&[Running, Failed, Restarting]), Ok(()));
         assert_eq!(check_trace(&[Running, Terminating, Terminated]), Ok(()));
         assert_eq!(check_trace(&[Pending, ContainerCreating, Running, Ready, Terminating, Terminated]), Ok(()));
-        let seed1 = Vocabulary::<PodState>::new(&words(&[("Ready", "Running"), ("Restarting", "Running")])).unwrap();
-        for pair in [
-            ("Pending", "ContainerCreating"),
-            ("ContainerCreating", "Running"),
-            ("Running", "CrashLoopBackOff"),
-            ("Running", "Terminating"),
-            ("Terminating", "Terminated"),
-        ] {
-            assert!(seed1.is_possible(pair.0, pair.1), "{pair:?}");
-        }
+        assert_eq!(check_trace(&[ContainerCreating, Running, CrashLoopBackOff]), Ok(()));
         for wrong in [[Terminated, Running], [Terminating, Ready], [Ready, Pending], [ContainerCreating, Pending]] {
-            assert!(check_looks(&wrong).is_err(), "{wrong:?}");
+            assert!(check_trace(&wrong).is_err(), "{wrong:?}");
         }
     }
 
@@ -527,20 +442,9 @@ mod tests {
         use ReleaseState::*;
         assert_eq!(check_trace(&[NotInstalled, Installing, Deployed, Upgrading, Deployed]), Ok(()));
         assert_eq!(check_trace(&[Deployed, RollingBack, Deployed, Uninstalling, NotInstalled]), Ok(()));
-        let seed1 = Vocabulary::<ReleaseState>::new(&words(&[
-            ("NotInstalled", "(none)"),
-            ("Deployed", "deployed"),
-            ("Superseded", "superseded"),
-            ("Failed", "failed"),
-            ("Uninstalled", "uninstalled"),
-        ]))
-        .unwrap();
-        for pair in
-            [("(none)", "deployed"), ("deployed", "superseded"), ("superseded", "uninstalled"), ("deployed", "failed")]
-        {
-            assert!(seed1.is_possible(pair.0, pair.1), "{pair:?}");
-        }
-        assert!(!seed1.is_possible("(none)", "superseded") && !seed1.is_possible("superseded", "deployed"));
+        assert_eq!(check_trace(&[NotInstalled, Installing, Deployed, Superseded, Uninstalling, Uninstalled]), Ok(()));
+        assert_eq!(check_trace(&[Deployed, Upgrading, Failed]), Ok(()));
+        assert!(!is_legal(NotInstalled, Superseded) && !is_legal(Superseded, Deployed));
     }
 
     #[test]
@@ -562,9 +466,8 @@ mod tests {
             check_trace(&[Pending, Pending, Running, Installing]).unwrap_err(),
             "Running was followed by Installing (place 4): after Running may come Ready, Pending, Upgrading, Failed, Terminating"
         );
-        assert_eq!(check_looks(&[Absent, Ready, Upgrading, Ready, Absent]), Ok(()));
         assert!(check_trace(&[Absent, Ready]).is_err());
-        assert!(check_looks(&[Ready, Building]).is_err());
+        assert!(check_trace(&[Ready, Building]).is_err());
         assert_eq!(check_trace::<PodState>(&[]), Ok(()));
     }
 
@@ -584,10 +487,7 @@ mod tests {
         let nothing = Observed::default();
         for (seen, state) in [
             (nothing.clone(), Absent),
-            (Observed { work: Some(Work::Build), ..nothing.clone() }, Building),
-            (Observed { work: Some(Work::Load), ..nothing.clone() }, Loading),
-            (Observed { work: Some(Work::Install), ..nothing.clone() }, Installing),
-            (Observed { work: Some(Work::Build), failed: true, ..nothing.clone() }, Failed),
+            (Observed { failed: true, ..nothing.clone() }, Failed),
             (Observed { release: ReleaseState::Installing, wanted: 2, ..nothing.clone() }, Installing),
             (Observed { present: 1, running: 0, ready: 0, ..observed() }, Pending),
             (Observed { running: 1, ready: 1, ..observed() }, Pending),
@@ -595,16 +495,15 @@ mod tests {
             (Observed { endpoints: Some(1), ..observed() }, Running),
             (Observed { endpoints: Some(2), ..observed() }, Ready),
             (observed(), Ready),
-            (Observed { work: Some(Work::Build), ..observed() }, Ready),
-            (Observed { work: Some(Work::Upgrade), ..observed() }, Upgrading),
+            (Observed { release: ReleaseState::Upgrading, ..observed() }, Upgrading),
             (Observed { release: ReleaseState::RollingBack, ready: 1, ..observed() }, Upgrading),
             (Observed { present: 3, old: 2, running: 3, ..observed() }, Upgrading),
             (Observed { failed: true, ..observed() }, Failed),
             (Observed { release: ReleaseState::Failed, ..observed() }, Failed),
             (Observed { wanted: 0, present: 0, running: 0, ready: 0, ..observed() }, Failed),
-            (Observed { work: Some(Work::Uninstall), failed: true, ..observed() }, Terminating),
+            (Observed { release: ReleaseState::Uninstalling, failed: true, ..observed() }, Terminating),
             (Observed { leaving: 1, ..nothing.clone() }, Terminating),
-            (Observed { work: Some(Work::Uninstall), ..nothing.clone() }, Absent),
+            (Observed { release: ReleaseState::Uninstalled, ..nothing.clone() }, Absent),
         ] {
             assert_eq!(seen.state(), state, "{seen:?}");
         }
@@ -651,10 +550,10 @@ mod tests {
         let mut other = pod("Failed", json!({}));
         other["metadata"]["labels"]["app"] = "b".into();
         let pods = [ready(), ready(), other];
-        let seen = Observed::of(None, ReleaseState::Deployed, std::slice::from_ref(&workload), &pods);
+        let seen = Observed::of(ReleaseState::Deployed, std::slice::from_ref(&workload), &pods);
         assert_eq!((seen.wanted, seen.present, seen.old, seen.ready, seen.failed), (2, 2, 1, 2, false));
         assert_eq!(seen.state(), DeploymentState::Upgrading);
-        let seen = Observed::of(None, ReleaseState::Deployed, &[workload], &[ready(), pod("Failed", json!({}))]);
+        let seen = Observed::of(ReleaseState::Deployed, &[workload], &[ready(), pod("Failed", json!({}))]);
         assert_eq!(seen.state(), DeploymentState::Failed);
     }
 }

@@ -40,15 +40,6 @@ impl Share {
     pub fn is_zero(self) -> bool {
         matches!(self, Share::Number(0) | Share::Percent(0))
     }
-
-    /// The pods that it comes to, of so many: rounded up for a surge, down for those that may be missing.
-    pub fn of(self, replicas: u64, up: bool) -> u64 {
-        match self {
-            Share::Number(number) => number,
-            Share::Percent(percent) if up => (replicas * percent).div_ceil(100),
-            Share::Percent(percent) => replicas * percent / 100,
-        }
-    }
 }
 
 impl Strategy {
@@ -147,11 +138,5 @@ mod tests {
             assert!(deployment(wrong.clone()).is_err(), "{wrong}");
         }
         assert!(read(&json!({"type": "Recreate"}), Strategy::read_stateful).is_err());
-    }
-
-    #[test]
-    fn shares_round_up_for_more_pods_and_down_for_fewer() {
-        assert_eq!((Share::Percent(25).of(2, true), Share::Percent(25).of(2, false)), (1, 0));
-        assert_eq!(Share::Number(1).of(2, true), 1);
     }
 }

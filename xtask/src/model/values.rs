@@ -128,7 +128,10 @@ mod tests {
             "nodeSelector": {"kubernetes.io/os": "linux"}, "tolerations": [], "affinity": {}, "env": {"LOG_LEVEL": "info"},
         });
         let read = Values::from_object(&seed).unwrap();
-        assert_eq!((read.replicas.unwrap().count(), read.service.kind), (1, Some(ServiceType::NodePort)));
+        assert_eq!(
+            (read.replicas.unwrap().to_string(), read.service.kind),
+            ("1".to_string(), Some(ServiceType::NodePort))
+        );
         assert_eq!(read.liveness_path.as_deref(), Some("/health"));
         assert_eq!(Values::from_object(&json!({"image": {"tag": ""}})).unwrap().image.tag, None);
     }

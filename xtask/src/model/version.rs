@@ -30,11 +30,6 @@ impl Version {
         let (major, minor, patch) = (*major, *minor, *patch);
         if sound { Ok(Version { major, minor, patch, pre: owned(pre), build: owned(build) }) } else { Err(wrong()) }
     }
-
-    /// Whether it is three numbers and nothing else.
-    pub fn is_plain(&self) -> bool {
-        self.pre.is_empty() && self.build.is_empty()
-    }
 }
 
 impl fmt::Display for Version {
@@ -66,8 +61,6 @@ mod tests {
         {
             assert_eq!(Version::parse(text).unwrap().to_string(), text);
         }
-        assert!(Version::parse("0.1.0").unwrap().is_plain());
-        assert!(!Version::parse("0.1.0-rc").unwrap().is_plain());
     }
 
     #[test]

@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use crate::config::{SeedChart, parse_version};
 use crate::model::chart::{Chart, ChartType};
-use crate::model::release::Status;
+use crate::model::release::{Release, Status};
+use crate::model::values::Values;
 use crate::model::version::Version;
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Attempt, ChartFiles, Checks, Facts, Rule, told};
+use crate::rules::{Attempt, ChartFiles, Checks, Facts, LiveFacts, Rule, told};
 
 pub const RULES: &[Rule] = &[
     Rule { code: "cht.lint", what: "no error (FR-020)", seeds: "0:293, 2:67", places: &[Render], check: lint },
@@ -219,6 +220,9 @@ fn knobs(facts: &Facts, checks: &mut Checks) {
         checks.that(Config, release, refused.is_none(), || {
             format!("its chart refuses other values for its knobs: {}", refused.unwrap_or_default())
         });
+        for service in &about.services {
+            values(facts, checks, release, chart, service);
+        }
         if refused.is_some() {
             continue;
         }
@@ -234,6 +238,37 @@ fn knobs(facts: &Facts, checks: &mut Checks) {
                 });
             }
         }
+    }
+}
+
+/// What the values say of a service can be meant, and is what is rendered.
+fn values(facts: &Facts, checks: &mut Checks, release: &str, chart: &ChartFiles, service: &str) {
+    let (said, path) = match chart.values["services"].get(service) {
+        Some(said) => (said, format!("services.{service}.")),
+        None => (&chart.values, String::new()),
+    };
+    let read = Values::from_object(said);
+    checks.that(Config, release, read.is_ok(), || {
+        let mistakes = read.as_ref().err().into_iter().flatten().map(|mistake| format!("{path}{mistake}"));
+        format!("{}: mend it in its values files", mistakes.collect::<Vec<_>>().join("; "))
+    });
+    let Ok(read) = read else { return };
+    let shown = |object: Option<&Value>, pointer: &str| match object?.pointer(pointer)? {
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    let workload = facts.workload(Render, service);
+    // Where load decides, no number of replicas is rendered.
+    let replicas = shown(workload, "/spec/replicas").and_then(|shown| Some((shown, read.replicas?.to_string())));
+    let policy = shown(facts.container(Render, service), "/imagePullPolicy")
+        .and_then(|shown| Some((shown, read.image.pull_policy?.to_string())));
+    let kind = shown(facts.of(Render, "Service", service), "/spec/type")
+        .and_then(|shown| Some((shown, read.service.kind?.to_string())));
+    for (knob, found) in [("replicaCount", replicas), ("image.pullPolicy", policy), ("service.type", kind)] {
+        let Some((shown, wanted)) = found else { continue };
+        checks.that(Render, release, shown == wanted, || {
+            format!("{path}{knob} is {wanted}, and {shown} is rendered: have its chart use it")
+        });
     }
 }
 
@@ -285,13 +320,11 @@ fn namespace(facts: &Facts, checks: &mut Checks) {
         });
     }
     let Some(live) = &facts.live else { return };
-    for release in facts.rendered.iter().flat_map(|rendered| rendered.keys()) {
+    for release in releases(facts) {
         let wanted = &config.releases[release].namespace;
-        let found = live
-            .releases
-            .iter()
-            .any(|found| found["name"] == release.as_str() && found["namespace"] == wanted.as_str());
-        checks.that(Live, release, found, || format!("helm does not list it in namespace {wanted}: cargo xtask up"));
+        checks.that(Live, release, listed(facts, live, release).is_some(), || {
+            format!("helm does not list it in namespace {wanted}: cargo xtask up")
+        });
     }
 }
 
@@ -300,17 +333,24 @@ fn releases<'a>(facts: &'a Facts) -> Vec<&'a str> {
     facts.rendered.iter().flat_map(|rendered| rendered.keys()).map(String::as_str).collect()
 }
 
+/// What helm lists of a release in its namespace.
+fn listed<'a>(facts: &Facts, live: &'a LiveFacts, release: &str) -> Option<&'a Value> {
+    let namespace = facts.config.releases[release].namespace.as_str();
+    live.releases.iter().find(|found| found["name"] == release && found["namespace"] == namespace)
+}
+
 fn install(facts: &Facts, checks: &mut Checks) {
     let Some(live) = &facts.live else { return };
     for release in releases(facts) {
-        let namespace = &facts.config.releases[release].namespace;
-        let mine = |found: &&Value| found["name"] == release && found["namespace"] == namespace.as_str();
-        let status = live.releases.iter().find(mine).and_then(|found| found["status"].as_str());
-        let good = status.is_some_and(|status| Status::parse(status) == Ok(Status::Deployed));
-        checks.that(Live, release, good, || match status {
-            Some(status) => format!("helm lists it as {status}: cargo xtask up mends it"),
-            None => format!("helm does not list it: cargo xtask up --profile {}", facts.config.profile),
-        });
+        let problem = match listed(facts, live, release).map(Release::from_object) {
+            None => Some(format!("helm does not list it: cargo xtask up --profile {}", facts.config.profile)),
+            Some(Err(mistakes)) => Some(format!("helm lists it with {}: see helm list", mistakes.join("; "))),
+            Some(Ok(found)) if found.status == Status::Deployed => None,
+            Some(Ok(Release { revision, status, .. })) => {
+                Some(format!("helm lists its revision {revision} as {status}: cargo xtask up mends it"))
+            }
+        };
+        checks.none(Live, release, problem);
     }
 }
 
@@ -452,6 +492,35 @@ mod tests {
     }
 
     #[test]
+    fn values_that_cannot_be_meant_are_found() {
+        for (service, values) in [
+            ("backend", json!({"replicaCount": 0})),
+            ("backend", json!({"image": {"repository": "todo-backend:1.0.0"}})),
+            ("backend", json!({"service": {"nodePort": 80}})),
+            ("frontend", json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}})),
+            ("frontend", json!({"probes": {"liveness": {"path": "health"}}})),
+            ("frontend", json!({"tolerations": [{"operator": "Sometimes"}]})),
+        ] {
+            breaks("cht.values", Config, "todo", |good| chart(good).values["services"][service] = values);
+        }
+        // A chart of its own has them at the top.
+        breaks("cht.values", Config, "todo", |good| chart(good).values["port"] = json!(0));
+    }
+
+    #[test]
+    fn values_that_are_not_rendered_are_found() {
+        for values in [
+            json!({"replicaCount": 2}),
+            json!({"image": {"pullPolicy": "Always"}}),
+            json!({"service": {"type": "ClusterIP"}}),
+        ] {
+            breaks("cht.values", Render, "todo", |good| chart(good).values["services"]["backend"] = values);
+        }
+        let as_rendered = json!({"replicaCount": 1, "image": {"pullPolicy": "Never"}, "service": {"type": "NodePort"}});
+        assert_eq!(found(RULES, |good| chart(good).values["services"]["backend"] = as_rendered), []);
+    }
+
+    #[test]
     fn other_apis_are_found() {
         breaks("cht.api", Render, "networkpolicy/x", |good| {
             let object =
@@ -477,6 +546,7 @@ mod tests {
 
     #[test]
     fn a_release_that_is_not_well_is_found() {
+        breaks("rel.install", Live, "todo", |good| good.live.releases[0]["revision"] = json!("0"));
         breaks("rel.install", Live, "todo", |good| good.live.releases[0]["status"] = json!("pending-install"));
         for (code, attempt) in [
             ("rel.upgrade", Attempt::Upgrade("todo".to_string())),

@@ -250,7 +250,7 @@ pub fn good() -> Good {
     ] {
         live.attempts.insert(attempt, Ok("it did".to_string()));
     }
-    live.releases = vec![json!({"name": "todo", "namespace": "todo", "status": "deployed"})];
+    live.releases = vec![json!({"name": "todo", "namespace": "todo", "revision": "2", "status": "deployed"})];
     live.history.insert("todo".to_string(), vec![(1, "superseded".to_string()), (2, "deployed".to_string())]);
     live.node_images.insert(
         "n".to_string(),

@@ -425,11 +425,13 @@ fn healthcheck(facts: &Facts, checks: &mut Checks) {
 fn multistage(facts: &Facts, checks: &mut Checks) {
     for service in facts.services() {
         let about = &facts.config.services[service];
-        let Some(text) = dockerfile(facts, about) else { continue };
-        let stages = Dockerfile::parse(text).map_or(0, |file| file.stages.len());
-        checks.that(Config, &about.dockerfile.display().to_string(), stages > 1, || {
-            "it has one stage: build in one and copy what runs into another".to_string()
-        });
+        let problem = match described(facts, about) {
+            None => continue,
+            Some(Ok(image)) if image.is_multi_stage() => None,
+            Some(Ok(_)) => Some("it has one stage: build in one and copy what runs into another".to_string()),
+            Some(Err(why)) => Some(why),
+        };
+        checks.none(Config, &about.dockerfile.display().to_string(), problem);
     }
 }
 

@@ -224,7 +224,7 @@ fn deploy(facts: &Facts, checks: &mut Checks) {
         let pods: Vec<Value> = services.iter().flat_map(|service| facts.pods(service)).cloned().collect();
         let status = live.history.get(release).and_then(|history| history.last());
         let status = status.and_then(|(_, word)| Status::parse(word).ok()).map(Status::state).unwrap_or_default();
-        let mut observed = Observed::of(None, status, &workloads, &pods);
+        let mut observed = Observed::of(status, &workloads, &pods);
         observed.endpoints = Some(endpoints(facts, services));
         let state = observed.state();
         checks.that(Live, release, state == Ready, || {
