@@ -97,7 +97,7 @@ mod tests {
         for (key, value) in [
             ("DATABASE_URL", "postgres://todo:9f3a@postgres:5432/todo"),
             ("DATABASE_URL", "postgresql://u:p@neon-host/dbname?sslmode=require"),
-            ("JWT_SECRET", "0123456789abcdef"),
+            ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
             ("BETTER_AUTH_URL", "http://todo-chatbot-frontend"),
             ("OPENAI_API_KEY", "sk-live"),
         ] {

@@ -18,7 +18,15 @@ mod tests {
 
     #[test]
     fn placeholders_are_known_and_real_values_pass() {
-        for text in ["CHANGE_ME", "change-me", "postgres://u:CHANGE_ME@db/x", "<your key>", "your-secret-here", "sk-...", "a placeholder"] {
+        for text in [
+            "CHANGE_ME",
+            "change-me",
+            "postgres://u:CHANGE_ME@db/x",
+            "<your key>",
+            "your-secret-here",
+            "sk-...",
+            "a placeholder",
+        ] {
             assert!(is_placeholder(text), "{text}");
         }
         for text in ["", "postgres://todo:9f3a@postgres:5432/todo", "sk-live", "8d1f", "todo"] {

@@ -217,7 +217,10 @@ fn image_reference(facts: &Facts, checks: &mut Checks) {
         checks.none(found.place, &found.called(), image_trouble(image, wanted.as_deref(), repository));
         let named = facts.seed(found.service).and_then(|seed| seed.image.as_deref());
         let own = Reference::parse(image).ok();
-        let holds = named.is_none_or(|named| own.as_ref().is_some_and(|own| (own.repository() == named || own.repository().ends_with(&format!("/{named}")))));
+        let holds = named.is_none_or(|named| {
+            own.as_ref()
+                .is_some_and(|own| own.repository() == named || own.repository().ends_with(&format!("/{named}")))
+        });
         checks.that(found.place, &found.called(), holds, || {
             let named = named.unwrap_or_default();
             format!("runs {image}: the seed says {named}; set services.{}.image", found.service)
@@ -352,9 +355,15 @@ fn replicas_range(facts: &Facts, checks: &mut Checks) {
 }
 
 fn replicas_default(facts: &Facts, checks: &mut Checks) {
-    for (service, _) in facts.config.running() {
+    for (service, release) in facts.config.running() {
         let Some(seed) = facts.config.seed.as_ref() else { continue };
         let Some(wanted) = seed.services.get(service).and_then(|service| service.replicas) else { continue };
+        if let Some(values) = facts.values(release, service) {
+            let count = values.get("replicaCount").and_then(Value::as_u64).unwrap_or(1);
+            checks.that(C, service, count == u64::from(wanted), || {
+                format!("replicaCount is {count} in the values instead of {wanted}: set it")
+            });
+        }
         for found in workloads(facts).iter().filter(|found| found.service == service) {
             let autoscaled = autoscalers(facts, found).first().map(|autoscaler| &autoscaler["spec"]["minReplicas"]);
             // The API server makes one where nothing is said.
@@ -930,7 +939,10 @@ mod tests {
 
     #[test]
     fn no_replicas_at_all_are_found() {
-        breaks("dep.replicas.positive", R, BACKEND, |good| good.rendered(BACKEND)["spec"]["replicas"] = json!(0));
+        let none = found(RULES, |good| good.rendered(BACKEND)["spec"]["replicas"] = json!(0));
+        for code in ["dep.replicas.positive", "dep.replicas.range", "dep.replicas.default"] {
+            assert!(none.contains(&(code, R, BACKEND.to_string())), "{code}: {none:?}");
+        }
         breaks("dep.replicas.positive", C, "backend", |good| {
             good.seeded(|seed| seed.services.get_mut("backend").unwrap().replicas_min = Some(0));
         });

@@ -303,6 +303,12 @@ impl Facts<'_> {
         all.into_iter().filter_map(|(place, there)| there.then_some(place)).collect()
     }
 
+    /// The values of a service, completed, as its release is rendered with them.
+    pub fn values(&self, release: &str, service: &str) -> Option<&Value> {
+        let values = &self.files.as_ref()?.charts.get(release)?.values;
+        Some(values["services"].get(service).unwrap_or(values))
+    }
+
     /// The objects of a kind that the profile's releases have, rendered or live; `*` is every kind.
     pub fn objects(&self, place: Place, kind: &str) -> Vec<&Value> {
         let of_kind = |object: &&Value| kind == "*" || object["kind"] == kind;

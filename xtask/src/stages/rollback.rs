@@ -79,8 +79,11 @@ mod tests {
 
     #[test]
     fn what_was_left_is_not_gone_back_to() {
-        let all: Vec<(u64, String)> =
-            ["superseded", "superseded", "deployed"].iter().zip(1..).map(|(status, number)| (number, status.to_string())).collect();
+        let all: Vec<(u64, String)> = ["superseded", "superseded", "deployed"]
+            .iter()
+            .zip(1..)
+            .map(|(status, number)| (number, status.to_string()))
+            .collect();
         // 2 crashed, and 3 is 1 again.
         assert!(pick(&all, &BTreeMap::from([(3, 1)]), None).is_err());
         assert_eq!(pick(&all, &BTreeMap::from([(2, 1)]), None), Ok(2));
