@@ -5,10 +5,11 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::config::{Node, Value, merge, to_json, yaml};
+use crate::config::{Config, Node, Place, Value, merge, to_json, yaml};
 use crate::context::Context;
 use crate::stages::bootstrap;
-use crate::stages::render::{self, LIBRARY};
+use crate::stages::overrides;
+use crate::stages::render::{self, Known, LIBRARY};
 use crate::stop::Stop;
 
 /// Prints the configuration, as JSON or, with `explain`, each value with its place.
@@ -20,8 +21,24 @@ pub fn config(ctx: &Context, explain: bool) -> Result<()> {
         return Ok(());
     }
     let mut found = leaves("", tree);
+    let overrides = overrides::read(ctx)?;
     for (name, release) in &ctx.config.releases {
-        found.extend(leaves(&format!("values.{name}"), &chart_values(ctx, &release.chart, &release.values)?));
+        let said = chart_values(ctx, &release.chart, &release.values)?;
+        let given =
+            overrides.values.get(name).map(|values| of_json(values, &ctx.config.overrides.display().to_string()));
+        let said = given.into_iter().fold(said, merge);
+        let single = !render::described_services(&ctx.root.join(&release.chart))?;
+        let (tags, node_ports) = render::known_beforehand(&ctx.config);
+        let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
+        let made = render::values_of(&ctx.config, name, single, &known);
+        let all = leaves(&format!("values.{name}"), &merge(said, of_json(&made, MADE)));
+        found.extend(all.into_iter().map(|(path, text, place)| match place.starts_with(MADE) {
+            true => {
+                let place = origin(&ctx.config, name, single, &path).unwrap_or_else(|| MADE.to_string());
+                (path, text, place)
+            }
+            false => (path, text, place),
+        }));
     }
     let width = found.iter().map(|(path, text, _)| path.len() + 3 + text.len()).filter(|width| *width <= 70).max();
     let line = |(path, text, place): &(String, String, String)| {
@@ -49,6 +66,50 @@ pub fn render(ctx: &Context) -> Result<()> {
         rendered.iter().map(|one| json!({ "release": one.release, "namespace": one.namespace, "manifest": one.yaml }));
     ctx.ui.answer(&text.join("\n"), json!({ "releases": told.collect::<Vec<_>>() }));
     Ok(())
+}
+
+/// What stands as the place of a value that is only known once something was built or observed.
+const MADE: &str = "cargo xtask up";
+
+/// The line of the configuration from which a value follows that helm is given over all files.
+fn origin(config: &Config, release: &str, single: bool, path: &str) -> Option<String> {
+    let path = path.strip_prefix(&format!("values.{release}."))?;
+    let (service, key) = match path.strip_prefix("services.") {
+        Some(rest) => rest.split_once('.')?,
+        None if single && !path.starts_with("secret.") => (config.releases[release].services.first()?.as_str(), path),
+        None => (release, path),
+    };
+    let from = match key {
+        "secret.name" => format!("releases.{release}.secret"),
+        "enabled" | "name" => format!("releases.{release}.services"),
+        "image.repository" => format!("services.{service}.image"),
+        "runAsUser" => format!("services.{service}.user.id"),
+        "service.nodePort" => format!("services.{service}.node_port"),
+        "port" => format!("services.{service}.port"),
+        "probes.liveness.path" => format!("services.{service}.probes.liveness"),
+        "probes.readiness.path" => format!("services.{service}.probes.readiness"),
+        _ => return None,
+    };
+    config.place_of(&from)
+}
+
+/// JSON as a tree whose every value has the file as its place.
+fn of_json(value: &serde_json::Value, file: &str) -> Node {
+    use serde_json::Value as Json;
+    let place = Place { file: file.into(), line: 1, column: 1 };
+    let value = match value {
+        Json::Object(entries) => {
+            Value::Table(entries.iter().map(|(key, value)| (key.clone(), of_json(value, file))).collect())
+        }
+        Json::Array(items) => Value::Array(items.iter().map(|item| of_json(item, file)).collect()),
+        Json::String(text) => Value::String(text.clone()),
+        Json::Bool(flag) => Value::Bool(*flag),
+        Json::Null => Value::Null,
+        Json::Number(number) => {
+            number.as_i64().map_or_else(|| Value::Float(number.as_f64().unwrap_or_default()), Value::Integer)
+        }
+    };
+    Node { place, value }
 }
 
 /// A chart's values as helm sees them: the library's under `library`, the chart's own over them, the profile's over both.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use reader::Reader;
 pub use seed::{Seed, SeedChart, SeedCluster, SeedService};
 use tree::parse;
-pub use tree::{Node, Problem, Value, merge, to_json};
+pub use tree::{Node, Place, Problem, Value, merge, to_json};
 
 #[derive(Debug)]
 pub struct Config {

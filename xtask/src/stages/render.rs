@@ -50,20 +50,20 @@ pub fn render(ctx: &Context, helm: &str) -> Result<Vec<Rendered>> {
     stage_all(ctx)?.iter().map(|(name, staged)| render_one(ctx, helm, name, staged)).collect()
 }
 
-/// Puts every release together as `render` does, by its name.
-pub fn stage_all(ctx: &Context) -> Result<BTreeMap<String, Staged>> {
-    let tags: BTreeMap<String, String> =
-        ctx.config.services.keys().map(|name| (name.clone(), ctx.config.version.clone())).collect();
+/// What is known without a look at anything: the plain version as tag, and the node ports that are fixed.
+pub fn known_beforehand(config: &Config) -> (BTreeMap<String, String>, BTreeMap<String, u16>) {
+    let tags = config.services.keys().map(|name| (name.clone(), config.version.clone())).collect();
     let fixed = |port| match port {
         Some(NodePort::Fixed(port)) => Some(port),
         _ => None,
     };
-    let node_ports: BTreeMap<String, u16> = ctx
-        .config
-        .services
-        .iter()
-        .filter_map(|(name, service)| Some((name.clone(), fixed(service.node_port)?)))
-        .collect();
+    let ports = config.services.iter().filter_map(|(name, about)| Some((name.clone(), fixed(about.node_port)?)));
+    (tags, ports.collect())
+}
+
+/// Puts every release together as `render` does, by its name.
+pub fn stage_all(ctx: &Context) -> Result<BTreeMap<String, Staged>> {
+    let (tags, node_ports) = known_beforehand(&ctx.config);
     let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &Overrides::default() };
     ctx.config.releases.keys().map(|name| Ok((name.clone(), stage(ctx, name, &known)?))).collect()
 }
@@ -127,8 +127,8 @@ pub fn stage_chart(chart: &Path, staged: &Path) -> Result<()> {
 }
 
 /// An umbrella has its services under `services`; the values of a chart of its own are one service.
-fn described_services(folder: &Path) -> Result<bool> {
-    let file = folder.join("values.yaml");
+pub fn described_services(chart: &Path) -> Result<bool> {
+    let file = chart.join("values.yaml");
     let text = fs::read_to_string(&file).unwrap_or_default();
     let values = crate::config::yaml::parse_one(&file.display().to_string(), &text)
         .map_err(|problem| crate::stop::Stop::failed(problem.to_string()))?;
@@ -146,7 +146,7 @@ fn describe(text: &str, name: Option<&str>, app_version: Option<&str>) -> String
 }
 
 /// What the configuration says about a release's services, as values over the chart's own.
-fn values_of(config: &Config, name: &str, single: bool, known: &Known) -> Value {
+pub fn values_of(config: &Config, name: &str, single: bool, known: &Known) -> Value {
     let release = &config.releases[name];
     let secret = json!({ "name": release.secret, "create": false, "version": known.secret_version });
     let describe = |service: &String| {
