@@ -66,6 +66,13 @@ Secret already holds stays: a new password would not open the database of before
 {{- $_ := set $data $key $text -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $service := include "library.described" . | fromJson -}}
+{{- range $service.secretKeys -}}
+{{- if not (hasKey $data .) -}}
+{{- fail (printf "service %s takes %s of the Secret, which nothing gives; give secret.values.%s in a file of your own, --values values.override.yaml" $name . .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $field := $secret.field | default "data" -}}
 apiVersion: v1
 kind: Secret
