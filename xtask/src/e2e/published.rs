@@ -51,6 +51,10 @@ fn comes_up(world: &World) -> Result<()> {
 fn obeys(world: &World) -> Result<()> {
     let output = world.xtask(&["validate", "--live"])?;
     ensure!(output.success, "validate --live found something\n{}\n{}", output.stdout, output.tail);
+    // Which rule was looked at where is worth more than that none was broken.
+    let report = world.ctx.folders.logs().join(format!("rules-{}.txt", world.ctx.config.profile));
+    std::fs::write(&report, &output.stdout)?;
+    world.ctx.ui.say(&format!("what was looked at is in {}", report.display()));
     Ok(())
 }
 
