@@ -36,6 +36,10 @@ pub fn run(ctx: &Context, with_e2e: bool) -> Result<()> {
     go_tests(ctx)?;
     let ready = pipeline::set_up(ctx)?;
     charts(ctx, &ready)?;
+    if with_e2e {
+        // The schemas of manifests are the cluster's own.
+        pipeline::ensure_cluster(ctx, &ready)?;
+    }
     lint::run(ctx, None, false)?;
     database_tests(ctx, &ready)?;
     if with_e2e {
