@@ -81,7 +81,9 @@ pub fn is_data(world: &World) -> Result<()> {
     }
     for folder in ["xtask.toml", "k8s", "docker", "helm", "services"] {
         for file in list_files(&world.ctx.root, &[folder.into()])? {
-            write(&root.join(&file), &fs::read(world.ctx.root.join(&file))?)?;
+            let to = root.join(&file);
+            fs::create_dir_all(to.parent().unwrap_or(&root))?;
+            fs::copy(world.ctx.root.join(&file), to)?;
         }
     }
     append(&root.join("xtask.toml"), SERVICES)?;
