@@ -43,7 +43,7 @@ A service on this machine, at http://127.0.0.1:PORT:
 {{- range $name, $service := $described }}
   kubectl --namespace {{ $.Release.Namespace }} port-forward service/{{ include "library.name" (list $ "service" $name) }} {{ include "library.localPort" $service }}:{{ include "library.servicePort" $service }}
 {{- end }}
-{{- if .Values.test.command }}
+{{- if (.Values.test | default dict).command }}
 
 Is it well? helm --namespace {{ .Release.Namespace }} test {{ .Release.Name }}
 {{- end }}

@@ -58,7 +58,7 @@ The rules for those that may call a service, as JSON. A rule without `from` is f
 {{- $from = append $from (dict "podSelector" (dict "matchLabels" $labels)) -}}
 {{- end -}}
 {{- end -}}
-{{- if and .root.Values.test.command $service.probes.readiness.path -}}
+{{- if and (.root.Values.test | default dict).command $service.probes.readiness.path -}}
 {{- $from = append $from (dict "podSelector" (dict "matchLabels" (include "library.testSelector" .root | fromYaml))) -}}
 {{- end -}}
 {{- if $from -}}

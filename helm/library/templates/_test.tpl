@@ -3,14 +3,14 @@
 */}}
 {{- define "library.test" -}}
 {{- $described := include "library.described" . | fromJson -}}
-{{- $runner := get $described (.Values.test.service | default .Values.name | default .Chart.Name) -}}
+{{- $runner := get $described ((.Values.test | default dict).service | default .Values.name | default .Chart.Name) -}}
 {{- $urls := list -}}
 {{- range $name, $service := $described -}}
 {{- with $service.probes.readiness.path -}}
 {{- $urls = append $urls (printf "%s%s" (include "library.url" (list $ $name $service)) .) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $runner .Values.test.command $urls -}}
+{{- if and $runner (.Values.test | default dict).command $urls -}}
 {{- $faults := .Values.faults | default dict -}}
 {{- range concat ($faults.wrongTarget | default list) ($faults.noEndpoints | default list) -}}
 {{- if not (hasKey $described .) -}}
