@@ -13,12 +13,14 @@ fn with_addon() -> Project {
     project
 }
 
+const MADE: &str = "{kind: ConfigMap, metadata: {name: a, namespace: todo}}";
+
 /// A project of which helm makes an object that no rule minds, as it did when the manifests were kept.
 fn rendering_nothing_wrong(project: Project) -> Project {
-    project.answer("helm template ", "echo 'kind: ConfigMap'");
+    project.answer("helm template ", &format!("echo '{MADE}'"));
     project.write("helm/README.md", "");
     for (profile, releases) in [("dev", 1), ("many", 4)] {
-        project.write(&format!("helm/snapshots/{profile}.yaml"), &"---\nkind: ConfigMap\n".repeat(releases));
+        project.write(&format!("helm/snapshots/{profile}.yaml"), &format!("---\n{MADE}\n").repeat(releases));
     }
     project
 }
@@ -32,7 +34,7 @@ fn manifests_that_are_not_those_that_are_kept_are_found_and_written_when_asked()
     let told = "✗ snapshot  helm/snapshots/dev.yaml: the manifests are others from line 2 on";
     assert!(run.stdout.contains(told), "{}", run.stdout);
     project.run(&["lint", "--profile", "dev", "--update"]).assert_ended(0);
-    assert_eq!(project.read("helm/snapshots/dev.yaml"), "---\nkind: ConfigMap\n");
+    assert_eq!(project.read("helm/snapshots/dev.yaml"), format!("---\n{MADE}\n"));
     project.run(&["lint", "--profile", "dev"]).assert_ended(0);
 }
 
