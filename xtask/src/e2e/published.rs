@@ -51,6 +51,8 @@ fn comes_up(world: &World) -> Result<()> {
 fn obeys(world: &World) -> Result<()> {
     let output = world.xtask(&["validate", "--live"])?;
     ensure!(output.success, "validate --live found something\n{}\n{}", output.stdout, output.tail);
+    let unseen: Vec<&str> = output.stdout.lines().filter(|line| line.starts_with('–')).collect();
+    ensure!(unseen.is_empty(), "not everything could be looked at:\n{}", unseen.join("\n"));
     // Which rule was looked at where is worth more than that none was broken.
     let report = world.ctx.folders.logs().join(format!("rules-{}.txt", world.ctx.config.profile));
     std::fs::write(&report, &output.stdout)?;
