@@ -22,19 +22,19 @@ pub fn config(ctx: &Context, explain: bool) -> Result<()> {
     }
     let mut found = leaves("", tree);
     let overrides = overrides::read(ctx)?;
+    let (tags, node_ports) = render::known_beforehand(&ctx.config);
+    let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
     for (name, release) in &ctx.config.releases {
         let said = chart_values(ctx, &release.chart, &release.values)?;
         let given =
             overrides.values.get(name).map(|values| of_json(values, &ctx.config.overrides.display().to_string()));
         let said = given.into_iter().fold(said, merge);
-        let single = !render::described_services(&ctx.root.join(&release.chart))?;
-        let (tags, node_ports) = render::known_beforehand(&ctx.config);
-        let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
-        let made = render::values_of(&ctx.config, name, single, &known);
+        let is_umbrella = render::is_umbrella(&ctx.root.join(&release.chart))?;
+        let made = render::values_of(&ctx.config, name, is_umbrella, &known);
         let all = leaves(&format!("values.{name}"), &merge(said, of_json(&made, MADE)));
         found.extend(all.into_iter().map(|(path, text, place)| match place.starts_with(MADE) {
             true => {
-                let place = origin(&ctx.config, name, single, &path).unwrap_or_else(|| MADE.to_string());
+                let place = origin(&ctx.config, name, is_umbrella, &path).unwrap_or_else(|| MADE.to_string());
                 (path, text, place)
             }
             false => (path, text, place),
@@ -72,11 +72,13 @@ pub fn render(ctx: &Context) -> Result<()> {
 const MADE: &str = "cargo xtask up";
 
 /// The line of the configuration from which a value follows that helm is given over all files.
-fn origin(config: &Config, release: &str, single: bool, path: &str) -> Option<String> {
+fn origin(config: &Config, release: &str, is_umbrella: bool, path: &str) -> Option<String> {
     let path = path.strip_prefix(&format!("values.{release}."))?;
     let (service, key) = match path.strip_prefix("services.") {
         Some(rest) => rest.split_once('.')?,
-        None if single && !path.starts_with("secret.") => (config.releases[release].services.first()?.as_str(), path),
+        None if !is_umbrella && !path.starts_with("secret.") => {
+            (config.releases[release].services.first()?.as_str(), path)
+        }
         None => (release, path),
     };
     let from = match key {

@@ -10,6 +10,7 @@ use crate::config::{NodePorts, yaml};
 use crate::context::{Context, Scope};
 use crate::process::command;
 use crate::stop::Stop;
+use crate::tools::helm::Revision;
 use crate::tools::kubectl::Target;
 use crate::tools::{Paths, helm, kubectl};
 
@@ -76,6 +77,12 @@ pub fn last_revision(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Opti
 
 /// The last `count` revisions of a release with their status, the newest at the end; none where it is not installed.
 pub fn revisions(ctx: &Context, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<(u64, String)>> {
+    let told = history(ctx, tools, scope, count)?;
+    Ok(told.into_iter().map(|one| (one.number, one.status)).collect())
+}
+
+/// The same with all that helm keeps of each.
+pub fn history(ctx: &Context, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<Revision>> {
     let told = helm::history(&tools.helm, &scope.target, &scope.release, count);
     let output = ctx.spawn.output(command(told, SHORT))?;
     if !output.success && !output.tail.contains("release: not found") {
@@ -100,10 +107,8 @@ pub fn hooks(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<String> {
 }
 
 /// The URL that keeps answering after a command has ended, if the service to open has a published node port.
-pub fn open_url(ctx: &Context, tools: &Paths) -> Result<Option<String>> {
-    let endpoints = endpoints(ctx, tools)?;
-    let endpoint = endpoints.get(&ctx.config.open);
-    Ok(endpoint.and_then(|endpoint| published_url(endpoint, ctx.config.cluster.node_ports)))
+pub fn open_url(ctx: &Context, endpoints: &BTreeMap<String, Endpoint>) -> Option<String> {
+    published_url(endpoints.get(&ctx.config.open)?, ctx.config.cluster.node_ports)
 }
 
 /// The URL of a Service on 127.0.0.1, if its node port is one of those that were published.

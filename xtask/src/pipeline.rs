@@ -33,8 +33,7 @@ pub fn up(ctx: &Context, no_rollback: bool) -> Result<()> {
     let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
     let tools = &ready.tools;
     let releases = wanted_releases(ctx, &overrides);
-    let services: Vec<&str> =
-        ctx.config.running().filter(|(_, release)| releases.contains(release)).map(|(service, _)| service).collect();
+    let services = services_of(ctx, &releases);
     // Images need docker alone, and a first build takes minutes: the cluster comes up beside it.
     let (built, made) = std::thread::scope(|scope| {
         let made = scope.spawn(|| ensure_cluster(ctx, &ready));
@@ -179,11 +178,12 @@ pub fn need_tools(ctx: &Context) -> Result<Paths> {
     let missing = bootstrap::missing(&found);
     match found.tools() {
         Some(tools) if missing.is_empty() => Ok(tools),
-        _ => {
-            let told = format!("this machine is not set up\n  {}\nNext: cargo xtask bootstrap", missing.join("\n  "));
-            Err(Stop::needs_setup(told).into())
-        }
+        _ => Err(not_set_up(&missing).into()),
     }
+}
+
+pub fn not_set_up(missing: &[String]) -> Stop {
+    Stop::needs_setup(format!("this machine is not set up\n  {}\nNext: cargo xtask bootstrap", missing.join("\n  ")))
 }
 
 pub fn need_running(ctx: &Context, state: State) -> Result<()> {
@@ -210,6 +210,11 @@ pub fn wanted_releases<'a>(ctx: &'a Context, overrides: &Overrides) -> Vec<&'a s
     let given = |key: &String| overrides.secret.contains_key(key);
     let wanted = ctx.config.releases.iter().filter(|(_, release)| !release.unless.as_ref().is_some_and(given));
     wanted.map(|(name, _)| name.as_str()).collect()
+}
+
+/// The services that these releases run.
+pub fn services_of<'a>(ctx: &'a Context, releases: &[&str]) -> Vec<&'a str> {
+    ctx.config.running().filter(|(_, release)| releases.contains(release)).map(|(service, _)| service).collect()
 }
 
 /// All releases in waves: each needs only what is in earlier ones.
@@ -254,9 +259,8 @@ fn install(
         }
         return Err(error);
     }
-    for (name, endpoint) in
-        live::endpoints(ctx, tools)?.iter().filter(|(_, endpoint)| endpoint.load_balancer && endpoint.address.is_none())
-    {
+    let endpoints = live::endpoints(ctx, tools)?;
+    for (name, endpoint) in endpoints.iter().filter(|(_, one)| one.load_balancer && one.address.is_none()) {
         let told = format!(
             "{name} is a LoadBalancer and waits for an address: cargo xtask tunnel --profile {}",
             ctx.config.profile
@@ -271,7 +275,7 @@ fn install(
             deployed.iter().map(|one| format!("{} revision {}", one.scope.release, one.revision)).collect();
         ctx.ui.say(&format!("nothing to deploy: {} is what is wanted and what runs", revisions.join(", ")));
     }
-    live::open_url(ctx, tools)
+    Ok(live::open_url(ctx, &endpoints))
 }
 
 /// Applies the plans in waves, side by side within one, and sees each rolled out before what needs it. What was applied

@@ -61,7 +61,7 @@ pub fn show(ctx: &Context) -> Result<()> {
             "troubles": found.iter().map(|trouble| json!({"pod": trouble.pod, "why": trouble.why})).collect::<Vec<_>>(),
         }));
     }
-    let url = live::open_url(ctx, &tools)?;
+    let url = live::open_url(ctx, &live::endpoints(ctx, &tools)?);
     lines.push(format!("url       {}", url.as_deref().unwrap_or("none: no published node port")));
     ctx.ui.answer(&lines.join("\n"), json!({ "profile": ctx.config.profile, "url": url, "releases": releases }));
     match well {

@@ -220,7 +220,8 @@ struct Load {
 impl Load {
     fn begin(world: &World) -> Result<Load> {
         let [program] = bootstrap::programs(&world.ctx, ["vegeta"])?;
-        let url = live::open_url(&world.ctx, world.tools)?.context("no URL answers from outside")?;
+        let url = live::open_url(&world.ctx, &live::endpoints(&world.ctx, world.tools)?)
+            .context("no URL answers from outside")?;
         let targets = world.ctx.staging("targets");
         std::fs::write(&targets, format!("GET {url}/\nGET {url}/api/auth/session\n"))?;
         let mut running = Vec::new();

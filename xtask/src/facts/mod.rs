@@ -14,18 +14,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::config::NodePort;
 use crate::context::Context;
 use crate::live::endpoints;
 use crate::lock;
 use crate::model::image::Built;
-use crate::pipeline::{need_running, wanted_releases};
+use crate::pipeline::{need_running, not_set_up, services_of, wanted_releases};
 use crate::rules::{Facts, ImageFacts, LiveFacts, Place};
 use crate::stages::bootstrap;
 use crate::stages::overrides;
-use crate::stages::render::Known;
+use crate::stages::render::{self, Known};
 use crate::stages::{build, cluster};
-use crate::stop::Stop;
 
 /// How long to wait for another run that works on the same profile.
 const LOCK: Duration = Duration::from_secs(600);
@@ -40,8 +38,7 @@ pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
         missing.push("the images that all others start from are not there".to_string());
     }
     let Some(ready) = ready.filter(|_| missing.is_empty()) else {
-        let told = format!("this machine is not set up\n  {}\nNext: cargo xtask bootstrap", missing.join("\n  "));
-        return Err(Stop::needs_setup(told).into());
+        return Err(not_set_up(&missing).into());
     };
     let tools = &ready.tools;
     if with_live {
@@ -50,31 +47,21 @@ pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
     // What is staged for helm and docker is the same folder for every run of the profile.
     let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
     let releases = wanted_releases(ctx, &overrides);
-    let services: Vec<&str> =
-        ctx.config.running().filter(|(_, release)| releases.contains(release)).map(|(service, _)| service).collect();
-    let built = build::ensure(ctx, tools, &ready.images, &services)?;
+    let built = build::ensure(ctx, tools, &ready.images, &services_of(ctx, &releases))?;
     let mut inspects = BTreeMap::new();
     for (name, image) in &built {
         inspects.insert(name.clone(), images::inspect(ctx, tools, image)?);
     }
 
     let step = ctx.ui.step("look at files and manifests");
-    let tags: BTreeMap<String, String> = built.iter().map(|(name, image)| (name.clone(), image.tag.clone())).collect();
-    let tags = ctx
-        .config
-        .services
-        .keys()
-        .map(|name| (name.clone(), tags.get(name).cloned().unwrap_or_else(|| ctx.config.version.clone())));
-    let node_ports = match with_live {
-        true => endpoints(ctx, tools)?.into_iter().filter_map(|(name, found)| Some((name, found.node_port?))).collect(),
-        false => BTreeMap::new(),
-    };
-    let fixed = ctx.config.services.iter().filter_map(|(name, service)| match service.node_port {
-        Some(NodePort::Fixed(port)) => Some((name.clone(), port)),
-        _ => None,
-    });
-    let node_ports: BTreeMap<String, u16> = node_ports.into_iter().chain(fixed).collect();
-    let tags = tags.collect();
+    let (mut tags, fixed) = render::known_beforehand(&ctx.config);
+    tags.extend(built.iter().map(|(name, image)| (name.clone(), image.tag.clone())));
+    let mut node_ports = BTreeMap::new();
+    if with_live {
+        node_ports
+            .extend(endpoints(ctx, tools)?.into_iter().filter_map(|(name, found)| Some((name, found.node_port?))));
+    }
+    node_ports.extend(fixed);
     let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
     let mut gathered = BTreeMap::new();
     for release in &releases {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::config::yaml;
 use crate::context::Context;
 use crate::facts::files;
+use crate::live;
 use crate::process::command;
 use crate::rules::{ChartFiles, RELEASE_LABEL, RenderedRelease, SERVICE_LABEL, label};
 use crate::stages::render::{Known, LIBRARY, Staged, stage};
@@ -47,11 +47,11 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
         let told = ctx.spawn.output(command(helm::template(&tools.helm, &scope.target, &chart), SHORT))?;
         fs::remove_file(&file)?;
         Ok(match told.success {
-            true => Ok(objects(&told.stdout)?),
+            true => Ok(live::objects_in(&told.stdout)?),
             false => Err(refusal(&told.tail)),
         })
     };
-    let all = objects(&helm_of(&staged.values)?)?;
+    let all = live::objects_in(&helm_of(&staged.values)?)?;
     let (hooks, objects): (Vec<Value>, Vec<Value>) =
         all.into_iter().partition(|object| object["metadata"]["annotations"][HOOK].is_string());
 
@@ -75,13 +75,12 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
     };
 
     let folder = Path::new(&staged.folder);
-    let single = !files::yaml(&folder.join("values.yaml"))["services"].is_object();
     let services: Vec<&str> = objects
         .iter()
         .filter(|object| object["kind"] == "Deployment" && label(object, RELEASE_LABEL) == Some(release))
         .filter_map(|object| label(object, SERVICE_LABEL))
         .collect();
-    let turned = over("knobs", &turned_knobs(&services, single))?;
+    let turned = over("knobs", &turned_knobs(&services, !staged.is_umbrella))?;
     let mut knobs = BTreeMap::new();
     for service in &services {
         knobs.extend(effects(service, turned.as_deref().unwrap_or_default()));
@@ -89,7 +88,7 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
 
     let chart = Chart { release, folder: &staged.folder, values: &staged.values };
     let lint = ctx.spawn.output(command(helm::lint_release(&tools.helm, &scope.target, &chart), SHORT))?;
-    let quiet = lint.success && !lint.tail.contains('[');
+    let quiet = helm::lint_is_silent(lint.success, &lint.tail);
     let chart = ChartFiles {
         described: files::yaml(&folder.join("Chart.yaml")),
         files: files::under(folder)?,
@@ -102,10 +101,6 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
     let namespace = scope.target.namespace.clone();
     let rendered = RenderedRelease { namespace, objects, hooks, tags, made_secrets, placeholder };
     Ok(Gathered { rendered, chart, staged })
-}
-
-fn objects(manifest: &str) -> Result<Vec<Value>> {
-    Ok(yaml::objects(manifest).map_err(|problem| crate::stop::Stop::failed(problem.to_string()))?)
 }
 
 /// The chart's own values and the files over them, later ones winning, as helm merges them; under a service's, what the

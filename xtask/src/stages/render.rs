@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::config::{Config, NodePort};
+use crate::config::{Config, NodePort, to_json, yaml};
 use crate::content::list_files;
 use crate::context::Context;
 use crate::process::command;
 use crate::stages::overrides::Overrides;
+use crate::stop::Stop;
 use crate::tools::helm::{self, Chart};
 
 const SHORT: Duration = Duration::from_secs(60);
@@ -33,6 +34,7 @@ pub struct Rendered {
 pub struct Staged {
     pub folder: String,
     pub values: Vec<String>,
+    pub is_umbrella: bool,
 }
 
 /// What is only known once something was built or observed.
@@ -98,10 +100,10 @@ pub fn stage(ctx: &Context, name: &str, known: &Known) -> Result<Staged> {
     fs::write(&described, describe(&text, release.chart_name.as_deref(), app_version.as_deref()))?;
 
     let mut values: Vec<String> = release.values.iter().map(|file| ctx.path(file)).collect();
-    let single = !described_services(&folder)?;
+    let is_umbrella = is_umbrella(&folder)?;
     for (file, content) in [
         ("override.json", known.overrides.values.get(name).cloned()),
-        ("values.json", Some(values_of(&ctx.config, name, single, known))),
+        ("values.json", Some(values_of(&ctx.config, name, is_umbrella, known))),
     ] {
         if let Some(content) = content {
             let path = staging.join(file);
@@ -109,7 +111,7 @@ pub fn stage(ctx: &Context, name: &str, known: &Known) -> Result<Staged> {
             values.push(path.display().to_string());
         }
     }
-    Ok(Staged { folder: folder.display().to_string(), values })
+    Ok(Staged { folder: folder.display().to_string(), values, is_umbrella })
 }
 
 /// A copy of a chart with the library chart in it, which is how helm wants to find it; the tracked files stay as
@@ -127,12 +129,12 @@ pub fn stage_chart(chart: &Path, staged: &Path) -> Result<()> {
 }
 
 /// An umbrella has its services under `services`; the values of a chart of its own are one service.
-pub fn described_services(chart: &Path) -> Result<bool> {
+pub fn is_umbrella(chart: &Path) -> Result<bool> {
     let file = chart.join("values.yaml");
     let text = fs::read_to_string(&file).unwrap_or_default();
-    let values = crate::config::yaml::parse_one(&file.display().to_string(), &text)
-        .map_err(|problem| crate::stop::Stop::failed(problem.to_string()))?;
-    Ok(crate::config::to_json(&values).get("services").is_some())
+    let values =
+        yaml::parse_one(&file.display().to_string(), &text).map_err(|problem| Stop::failed(problem.to_string()))?;
+    Ok(to_json(&values).get("services").is_some())
 }
 
 /// Chart.yaml with another name and appVersion.
@@ -146,7 +148,7 @@ fn describe(text: &str, name: Option<&str>, app_version: Option<&str>) -> String
 }
 
 /// What the configuration says about a release's services, as values over the chart's own.
-pub fn values_of(config: &Config, name: &str, single: bool, known: &Known) -> Value {
+pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &Known) -> Value {
     let release = &config.releases[name];
     let secret = json!({ "name": release.secret, "create": false, "version": known.secret_version });
     let describe = |service: &String| {
@@ -165,8 +167,8 @@ pub fn values_of(config: &Config, name: &str, single: bool, known: &Known) -> Va
         }
         value
     };
-    match (single, release.services.as_slice()) {
-        (true, [service]) => {
+    match (is_umbrella, release.services.as_slice()) {
+        (false, [service]) => {
             let mut value = describe(service);
             value["name"] = service.as_str().into();
             value["secret"] = secret;

@@ -1,6 +1,5 @@
 //! Takes releases back to the revision that served before.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,7 +9,8 @@ use crate::live;
 use crate::process::command;
 use crate::stages::deploy::Deployed;
 use crate::stop::Stop;
-use crate::tools::{Paths, helm};
+use crate::tools::Paths;
+use crate::tools::helm::{self, Revision};
 
 const SHORT: Duration = Duration::from_secs(60);
 
@@ -38,10 +38,8 @@ pub fn undo(ctx: &Context, tools: &Paths, deployed: &Deployed) -> Result<String>
 
 /// The revision that a release is to be taken to: `wanted`, or the last one before the present that worked.
 pub fn choose(ctx: &Context, tools: &Paths, scope: &Scope, wanted: Option<u64>) -> Result<u64> {
-    let all = live::revisions(ctx, tools, scope, 10)?;
-    let told = helm::history(&tools.helm, &scope.target, &scope.release, 10);
-    let back = helm::parse_rollbacks(&ctx.spawn.output(command(told, SHORT))?.stdout);
-    Ok(pick(&all, &back, wanted).map_err(|told| Stop::failed(format!("{}: {told}", scope.release)))?)
+    let all = live::history(ctx, tools, scope, 10)?;
+    Ok(pick(&all, wanted).map_err(|told| Stop::failed(format!("{}: {told}", scope.release)))?)
 }
 
 /// Takes a release to a revision. Returns the manifest that it has then.
@@ -53,22 +51,22 @@ pub fn to(ctx: &Context, tools: &Paths, scope: &Scope, revision: u64) -> Result<
     live::manifest(ctx, tools, scope)
 }
 
-/// `all` are revisions with their status, the newest last; `back` those that went back to an earlier one, with that one.
-/// Helm calls a revision superseded whether it worked or was left for it: what lies between a revision and the one that it
-/// went back to was left.
-fn pick(all: &[(u64, String)], back: &BTreeMap<u64, u64>, wanted: Option<u64>) -> Result<u64, String> {
-    let known = || all.iter().map(|(number, _)| number.to_string()).collect::<Vec<_>>().join(", ");
-    let Some((present, _)) = all.last() else { return Err("it is not installed\nNext: cargo xtask up".to_string()) };
+/// `all` are revisions, the newest last. Helm calls a revision superseded whether it worked or was left for it: what lies
+/// between a revision and the one that it went back to was left.
+fn pick(all: &[Revision], wanted: Option<u64>) -> Result<u64, String> {
+    let known = || all.iter().map(|one| one.number.to_string()).collect::<Vec<_>>().join(", ");
+    let Some(present) = all.last() else { return Err("it is not installed\nNext: cargo xtask up".to_string()) };
     match wanted {
-        Some(number) if all.iter().any(|(known, _)| *known == number) => Ok(number),
+        Some(number) if all.iter().any(|one| one.number == number) => Ok(number),
         Some(number) => Err(format!("there is no revision {number}: known are {}", known())),
         None => {
-            let content = std::iter::successors(Some(*present), |number| back.get(number).copied()).last();
-            let earlier = all.iter().rev().filter(|(number, _)| Some(*number) < content);
-            let worked = earlier.clone().find(|(_, status)| status == "superseded" || status == "deployed");
+            let back = |number: &u64| all.iter().find(|one| one.number == *number)?.went_back_to();
+            let content = std::iter::successors(Some(present.number), back).last();
+            let mut earlier = all.iter().rev().filter(|one| Some(one.number) < content);
+            let worked = earlier.find(|one| one.status == "superseded" || one.status == "deployed");
             worked
-                .map(|(number, _)| *number)
-                .ok_or_else(|| format!("revision {present} has none before it that worked"))
+                .map(|one| one.number)
+                .ok_or_else(|| format!("revision {} has none before it that worked", present.number))
         }
     }
 }
@@ -77,28 +75,33 @@ fn pick(all: &[(u64, String)], back: &BTreeMap<u64, u64>, wanted: Option<u64>) -
 mod tests {
     use super::*;
 
+    /// Revisions from 1 on, each with its status and the one that it went back to.
+    fn revisions(told: &[(&str, Option<u64>)]) -> Vec<Revision> {
+        let one = |((status, back), number): (&(&str, Option<u64>), u64)| Revision {
+            number,
+            status: status.to_string(),
+            updated: String::new(),
+            description: back.map_or("Upgrade complete".to_string(), |back| format!("Rollback to {back}")),
+        };
+        told.iter().zip(1..).map(one).collect()
+    }
+
     #[test]
     fn what_was_left_is_not_gone_back_to() {
-        let all: Vec<(u64, String)> = ["superseded", "superseded", "deployed"]
-            .iter()
-            .zip(1..)
-            .map(|(status, number)| (number, status.to_string()))
-            .collect();
         // 2 crashed, and 3 is 1 again.
-        assert!(pick(&all, &BTreeMap::from([(3, 1)]), None).is_err());
-        assert_eq!(pick(&all, &BTreeMap::from([(2, 1)]), None), Ok(2));
+        let back_to_the_first = [("superseded", None), ("superseded", None), ("deployed", Some(1))];
+        assert!(pick(&revisions(&back_to_the_first), None).is_err());
+        let went_on = [("superseded", None), ("superseded", Some(1)), ("deployed", None)];
+        assert_eq!(pick(&revisions(&went_on), None), Ok(2));
     }
 
     #[test]
     fn the_last_revision_that_worked_is_chosen() {
-        let all: Vec<(u64, String)> = [(1, "superseded"), (2, "failed"), (3, "deployed")]
-            .map(|(number, status)| (number, status.to_string()))
-            .into();
-        let none = BTreeMap::new();
-        assert_eq!(pick(&all, &none, None), Ok(1));
-        assert_eq!(pick(&all, &none, Some(2)), Ok(2));
-        assert!(pick(&all, &none, Some(9)).unwrap_err().contains("known are 1, 2, 3"));
-        assert!(pick(&all[..1], &none, None).unwrap_err().contains("none before it"));
-        assert!(pick(&[], &none, None).unwrap_err().contains("not installed"));
+        let all = revisions(&[("superseded", None), ("failed", None), ("deployed", None)]);
+        assert_eq!(pick(&all, None), Ok(1));
+        assert_eq!(pick(&all, Some(2)), Ok(2));
+        assert!(pick(&all, Some(9)).unwrap_err().contains("known are 1, 2, 3"));
+        assert!(pick(&all[..1], None).unwrap_err().contains("none before it"));
+        assert!(pick(&[], None).unwrap_err().contains("not installed"));
     }
 }

@@ -1,6 +1,6 @@
 //! Helm. Every call names kubeconfig, context and namespace.
 
-use std::collections::BTreeMap;
+use serde::Deserialize;
 
 use crate::argv;
 use crate::tools::kubectl::Target;
@@ -10,6 +10,26 @@ pub struct Chart<'a> {
     pub release: &'a str,
     pub folder: &'a str,
     pub values: &'a [String],
+}
+
+/// One revision of a release, as `history` tells it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Revision {
+    #[serde(rename = "revision")]
+    pub number: u64,
+    pub status: String,
+    /// When it came, as in 2026-01-31T12:00:00.123456789Z.
+    #[serde(default)]
+    pub updated: String,
+    #[serde(default)]
+    pub description: String,
+}
+
+impl Revision {
+    /// The earlier revision that this one went back to, if it did.
+    pub fn went_back_to(&self) -> Option<u64> {
+        self.description.strip_prefix("Rollback to ")?.parse().ok()
+    }
 }
 
 pub fn upgrade_help(helm: &str) -> Vec<String> {
@@ -80,10 +100,9 @@ pub fn history(helm: &str, target: &Target, release: &str, count: u32) -> Vec<St
     argv!("{helm} history {release} --max {count} --output json {at...}")
 }
 
-/// The revisions and the states that `history` printed, such as (3, "deployed"), the newest last.
-pub fn parse_history(stdout: &str) -> Option<Vec<(u64, String)>> {
-    let revisions: Vec<serde_json::Value> = serde_json::from_str(stdout).ok()?;
-    revisions.iter().map(|told| Some((told["revision"].as_u64()?, told["status"].as_str()?.to_string()))).collect()
+/// What `history` printed, the newest revision last; None where that is no history.
+pub fn parse_history(stdout: &str) -> Option<Vec<Revision>> {
+    serde_json::from_str(stdout).ok()
 }
 
 /// The releases of the namespace, whatever their state, one to a line.
@@ -100,13 +119,6 @@ pub fn list_all(helm: &str, target: &Target) -> Vec<String> {
 
 pub fn parse_list(stdout: &str) -> Vec<String> {
     stdout.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string).collect()
-}
-
-/// Revisions that went back to an earlier one, to that one, in what `history` printed.
-pub fn parse_rollbacks(stdout: &str) -> BTreeMap<u64, u64> {
-    let revisions: Vec<serde_json::Value> = serde_json::from_str(stdout).unwrap_or_default();
-    let back = |told: &serde_json::Value| told["description"].as_str()?.strip_prefix("Rollback to ")?.parse().ok();
-    revisions.iter().filter_map(|told| Some((told["revision"].as_u64()?, back(told)?))).collect()
 }
 
 /// Goes back to a revision, or to the one before the last.
@@ -126,6 +138,11 @@ pub fn uninstall(helm: &str, target: &Target, release: &str, timeout_s: u64) -> 
     let at = at(target);
     let timeout = format!("{timeout_s}s");
     argv!("{helm} uninstall {release} --ignore-not-found --wait --timeout {timeout} {at...}")
+}
+
+/// Whether `lint` had nothing to say: helm lets remarks pass that a reader of its output stumbles over.
+pub fn lint_is_silent(success: bool, tail: &str) -> bool {
+    success && !tail.contains('[')
 }
 
 /// `lint` with the values that a release gets.
@@ -188,11 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_revision_counts() {
-        let json = r#"[{"revision":3,"status":"deployed","chart":"x"}]"#;
-        assert_eq!(parse_history(json), Some(vec![(3, "deployed".to_string())]));
-        let back = r#"[{"revision":2,"description":"Upgrade complete"},{"revision":3,"description":"Rollback to 1"}]"#;
-        assert_eq!(parse_rollbacks(back), BTreeMap::from([(3, 1)]));
+    fn a_history_is_read_with_what_went_back() {
+        let json = r#"[{"revision":2,"status":"superseded","chart":"x","description":"Upgrade complete"},
+            {"revision":3,"status":"deployed","updated":"2026-01-31T12:00:00Z","description":"Rollback to 1"}]"#;
+        let read = parse_history(json).unwrap();
+        assert_eq!((read[1].number, read[1].status.as_str(), read[1].went_back_to()), (3, "deployed", Some(1)));
+        assert_eq!(read[0].went_back_to(), None);
         assert_eq!(parse_history("Error: release: not found"), None);
     }
 }
