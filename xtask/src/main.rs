@@ -62,7 +62,8 @@ fn main() -> ExitCode {
         Command::Bootstrap => pipeline::bootstrap(&ctx),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
-        Command::TestE2e { keep, only } => e2e::run(&ctx, *keep, only.as_deref()),
+        Command::TestE2e { list: true, only, .. } => e2e::list(&ctx, only.as_deref()),
+        Command::TestE2e { keep, only, junit, .. } => e2e::run(&ctx, *keep, only.as_deref(), junit.as_deref()),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

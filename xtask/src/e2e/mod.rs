@@ -1,28 +1,30 @@
 //! `test-e2e`: the commands that a contributor types, against the real cluster, each profile in namespaces of its own.
 
 mod contributor;
+mod faults;
 mod fourth;
 mod published;
+mod report;
+mod world;
 
 use std::fs;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::context::{Context, profiles};
-use crate::http;
-use crate::live;
 use crate::pipeline;
-use crate::process::{Output, Spawn, command};
-use crate::stop::Stop;
-use crate::tools::kubectl::Target;
-use crate::tools::{Paths, cargo, kubectl};
+use crate::process::{Spawn, command};
+use crate::stages::bootstrap::Ready;
+use crate::stop::{Stop, indent};
+use crate::tools::kubectl;
+use report::{Case, Outcome, Suite};
+use world::{SHORT, World, tells};
 
 const DEV: &str = "dev";
-const COMMAND: Duration = Duration::from_secs(2400);
-const SHORT: Duration = Duration::from_secs(60);
 /// A kubeconfig as a user may have it: nothing of it may change, and nothing may be done to what it points at.
 const FOREIGN_KUBECONFIG: &str = "apiVersion: v1\nkind: Config\ncurrent-context: production\ncontexts:\n- name: production\n  context: {cluster: production, user: me}\nclusters:\n- name: production\n  cluster: {server: \"https://127.0.0.1:1\"}\nusers:\n- name: me\n  user: {}\n";
 
@@ -32,183 +34,220 @@ type Scenario = (&'static str, fn(&World) -> Result<()>);
 /// Scenarios that share a namespace, and are removed with it.
 struct Group {
     name: String,
-    /// What every command of the group is given.
-    options: Vec<String>,
-    scenarios: Vec<Scenario>,
+    profile: String,
+    /// In place of the profile's own.
+    namespace: Option<&'static str>,
+    scenarios: Vec<Planned>,
 }
 
-struct World<'a> {
-    /// With the group's profile, in the group's namespace.
-    ctx: Context,
-    tools: &'a Paths,
-    spawn: Spawn,
-    target: Target,
-    options: Vec<String>,
-    kubeconfig: PathBuf,
+/// A scenario between what it begins with and what it leaves. No scenario needs another: the state that one needs is
+/// made where the one before has not left it.
+struct Planned {
+    scenario: Scenario,
+    begins: State,
+    leaves: State,
 }
 
-/// Runs all groups of scenarios, or those whose name holds `only`. What a group made is removed at its end, unless `keep`;
-/// a failure leaves evidence in files, and the other groups run all the same.
-pub fn run(ctx: &Context, keep: bool, only: Option<&str>) -> Result<()> {
-    let mut names = profiles(&ctx.root);
-    names.retain(|name| only.is_none_or(|only| name.contains(only)));
-    if names.is_empty() {
-        let told =
-            format!("no profile is called {}: known are {}", only.unwrap_or_default(), profiles(&ctx.root).join(", "));
-        return Err(Stop::usage(told).into());
-    }
-    // The contributor's own first: it is what the others build upon.
-    names.sort_by_key(|name| name != DEV);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing of the profile is in the cluster.
+    Gone,
+    /// The application runs as it is described.
+    Running,
+}
+
+/// Names the scenarios, or those whose «GROUP: NAME» holds `only`.
+pub fn list(ctx: &Context, only: Option<&str>) -> Result<()> {
+    let groups = choose(groups(ctx)?, only)?;
+    let names: Vec<String> = groups.iter().flat_map(Group::labels).collect();
+    ctx.ui.answer(&names.join("\n"), json!({ "scenarios": names }));
+    Ok(())
+}
+
+/// Runs all scenarios, or those whose «GROUP: NAME» holds `only`. One that fails leaves evidence in files, and the others
+/// run all the same. What a group made is removed at its end, unless `keep`.
+pub fn run(ctx: &Context, keep: bool, only: Option<&str>, junit: Option<&Path>) -> Result<()> {
+    let groups = choose(groups(ctx)?, only)?;
     let ready = pipeline::set_up(ctx)?;
     pipeline::ensure_cluster(ctx, &ready)?;
     fs::create_dir_all(&ctx.folders.cache)?;
     let kubeconfig = ctx.folders.cache.join("foreign-kubeconfig");
     fs::write(&kubeconfig, FOREIGN_KUBECONFIG)?;
-    let mut spawn = ctx.spawn.clone();
-    // The children set up their own environment: they get the user's, with a kubeconfig that would lead them astray.
-    spawn.env = vec![("KUBECONFIG".to_string(), kubeconfig.display().to_string())];
-    spawn.env.push(("HELM_KUBECONTEXT".to_string(), "production".to_string()));
+    let mut suites = Vec::new();
+    for group in &groups {
+        suites.push(run_group(&world(ctx, &ready, group, &kubeconfig)?, group, keep));
+    }
+    let file = junit.map_or_else(|| ctx.folders.logs().join("e2e.xml"), Path::to_path_buf);
+    tell(ctx, &suites, &file)?;
+    ctx.spawn.interrupt.check()?;
+    let counts = report::count(&suites);
+    if counts.failed + counts.not_run == 0 {
+        return Ok(());
+    }
+    let failed = suites.iter().flat_map(|suite| suite.cases.iter().map(move |case| (suite, case)));
+    let first = failed
+        .filter(|(_, case)| matches!(case.outcome, Outcome::Failed { .. }))
+        .map(|(suite, case)| report::label(suite, case))
+        .next();
+    let told = format!("end to end: {} failed, {} not run", counts.failed, counts.not_run);
+    let next = first.unwrap_or_default();
+    Err(Stop::failed(format!("{told}\nNext: cargo xtask test-e2e --keep --only '{next}'")).into())
+}
 
-    let (mut passed, mut all) = (0, 0);
-    let mut failures = Vec::new();
-    for name in names {
-        let mut of_group = ctx.of_profile(&name)?;
-        let group = match name.as_str() {
-            DEV => {
-                of_group.config.move_to(contributor::NAMESPACE).map_err(Stop::usage)?;
-                Group { name, options: contributor::options(), scenarios: contributor::SCENARIOS.to_vec() }
+/// All there are, the contributor's own first: it is what the others build upon.
+fn groups(ctx: &Context) -> Result<Vec<Group>> {
+    let running = |scenario: &Scenario| Planned { scenario: *scenario, begins: State::Running, leaves: State::Running };
+    let comes_up = |scenario| Planned { scenario, begins: State::Gone, leaves: State::Running };
+    let mut groups = vec![
+        Group {
+            name: DEV.to_string(),
+            profile: DEV.to_string(),
+            namespace: Some(contributor::NAMESPACE),
+            scenarios: std::iter::once(comes_up(contributor::COMES_UP))
+                .chain(contributor::SCENARIOS.iter().map(running))
+                .collect(),
+        },
+        Group {
+            name: "faults".to_string(),
+            profile: DEV.to_string(),
+            namespace: Some(faults::NAMESPACE),
+            scenarios: faults::SCENARIOS.iter().map(running).collect(),
+        },
+    ];
+    for name in profiles(&ctx.root).into_iter().filter(|name| name != DEV) {
+        let mut scenarios = vec![comes_up(published::COMES_UP)];
+        scenarios.extend(published::scenarios(&ctx.of_profile(&name)?)?.iter().map(running));
+        scenarios.push(Planned {
+            scenario: published::GOES_AWAY,
+            begins: State::Running,
+            leaves: State::Gone,
+        });
+        groups.push(Group { profile: name.clone(), name, namespace: None, scenarios });
+    }
+    Ok(groups)
+}
+
+/// The groups with those of their scenarios whose label holds `only`.
+fn choose(groups: Vec<Group>, only: Option<&str>) -> Result<Vec<Group>> {
+    let Some(only) = only else { return Ok(groups) };
+    let chosen = groups.into_iter().filter_map(|mut group| {
+        let name = group.name.clone();
+        group.scenarios.retain(|planned| label(&name, planned).contains(only));
+        (!group.scenarios.is_empty()).then_some(group)
+    });
+    let chosen: Vec<Group> = chosen.collect();
+    match chosen.is_empty() {
+        false => Ok(chosen),
+        true => {
+            let told = format!("no scenario is called {only}\nNext: cargo xtask test-e2e --list");
+            Err(Stop::usage(told).into())
+        }
+    }
+}
+
+impl Group {
+    fn labels(&self) -> Vec<String> {
+        self.scenarios.iter().map(|planned| label(&self.name, planned)).collect()
+    }
+}
+
+fn label(group: &str, planned: &Planned) -> String {
+    format!("{group}: {}", planned.scenario.0)
+}
+
+fn world<'a>(ctx: &Context, ready: &'a Ready, group: &Group, kubeconfig: &Path) -> Result<World<'a>> {
+    let mut of_group = ctx.of_profile(&group.profile)?;
+    let mut options = vec!["--profile".to_string(), group.profile.clone()];
+    if let Some(namespace) = group.namespace {
+        of_group.config.move_to(namespace).map_err(Stop::usage)?;
+        options = vec!["--namespace".to_string(), namespace.to_string()];
+    }
+    // The children set up their own environment: they get the user's, with a kubeconfig that would lead them astray.
+    let env = [("KUBECONFIG", kubeconfig.display().to_string()), ("HELM_KUBECONTEXT", "production".to_string())];
+    let spawn = Spawn { env: env.map(|(name, value)| (name.to_string(), value)).to_vec(), ..ctx.spawn.clone() };
+    let target = of_group.target();
+    let (tools, kubeconfig) = (&ready.tools, kubeconfig.to_path_buf());
+    Ok(World { ctx: of_group, tools, spawn, target, options, kubeconfig, said: Mutex::default() })
+}
+
+/// Runs each scenario from the state that it begins with. When that can't be had, not even anew, the rest is not run.
+fn run_group(world: &World, group: &Group, keep: bool) -> Suite {
+    let ui = &world.ctx.ui;
+    let mut cases = Vec::new();
+    let mut state = None;
+    let mut hopeless = None;
+    for planned in &group.scenarios {
+        let name = planned.scenario.0;
+        if world.ctx.spawn.interrupt.check().is_err() {
+            hopeless = Some("interrupted".to_string());
+        }
+        if let Some(why) = &hopeless {
+            cases.push(Case { name: name.to_string(), took: Duration::ZERO, outcome: Outcome::NotRun(why.clone()) });
+            continue;
+        }
+        let began = Instant::now();
+        world.said.lock().unwrap().clear();
+        let step = ui.step(label(&group.name, planned));
+        let ended = establish(world, state, planned.begins).inspect_err(|_| {
+            hopeless = Some(format!("«{name}» could not begin, from nothing either"));
+        });
+        let ended = ended.and_then(|()| prove(world, planned));
+        let outcome = match ended {
+            Ok(()) => {
+                state = Some(planned.leaves);
+                step.done("");
+                if keep {
+                    note(ui, keep_evidence(world, &group.name, name, false));
+                }
+                Outcome::Passed
             }
-            _ => {
-                let options = vec!["--profile".to_string(), name.clone()];
-                Group { name, options, scenarios: published::scenarios(&of_group, &ready.tools)? }
+            Err(_) if world.ctx.spawn.interrupt.check().is_err() => Outcome::NotRun("interrupted".to_string()),
+            Err(error) => {
+                state = None;
+                drop(step);
+                let told = format!("{error:#}");
+                ui.error(&format!("{}\n{}", label(&group.name, planned), indent(&told)));
+                let evidence = note(ui, keep_evidence(world, &group.name, name, true));
+                Outcome::Failed { told, evidence }
             }
         };
-        all += group.scenarios.len();
-        let target = of_group.target();
-        let (spawn, kubeconfig, options) = (spawn.clone(), kubeconfig.clone(), group.options.clone());
-        let world = World { ctx: of_group, tools: &ready.tools, spawn, target, options, kubeconfig };
-        match run_group(&world, &group, keep) {
-            (count, Ok(())) => passed += count,
-            (count, Err(error)) => {
-                passed += count;
-                failures.push(error);
-            }
-        }
-        ctx.spawn.interrupt.check()?;
-    }
-    ctx.ui.say(&format!("end to end: {passed} passed, {} failed or not run", all - passed));
-    let first = failures.pop();
-    failures.iter().for_each(|error| ctx.ui.error(&format!("{error:#}")));
-    first.map_or(Ok(()), Err)
-}
-
-/// Returns how many scenarios passed; the first that fails ends its group.
-fn run_group(world: &World, group: &Group, keep: bool) -> (usize, Result<()>) {
-    let ui = &world.ctx.ui;
-    let mut passed = 0;
-    let mut ended = remove(world);
-    for (name, scenario) in &group.scenarios {
-        if ended.is_err() {
-            break;
-        }
-        let step = ui.step(format!("{}: {name}", group.name));
-        ended = scenario(world).with_context(|| format!("end to end, {}: {name}", group.name));
-        if ended.is_ok() {
-            step.done("");
-            passed += 1;
-        }
-    }
-    if ended.is_err() {
-        match keep_evidence(world) {
-            Ok(folder) => ui.say(&format!("evidence is in {}", folder.display())),
-            Err(error) => ui.say(&format!("no evidence could be kept: {error:#}")),
-        }
+        cases.push(Case { name: name.to_string(), took: began.elapsed(), outcome });
     }
     // What an interruption left may stay: the next run removes it, and a person waits.
-    if !keep && world.ctx.spawn.interrupt.check().is_ok() {
-        ended = ended.and(remove(world));
+    if !keep && state != Some(State::Gone) && world.ctx.spawn.interrupt.check().is_ok() {
+        let began = Instant::now();
+        if let Err(error) = remove(world) {
+            let outcome = Outcome::Failed { told: format!("{error:#}"), evidence: None };
+            cases.push(Case { name: "is removed".to_string(), took: began.elapsed(), outcome });
+        }
     }
-    (passed, ended)
+    Suite { name: group.name.clone(), cases }
 }
 
-impl World<'_> {
-    fn xtask(&self, arguments: &[&str]) -> Result<Output> {
-        let manifest = self.ctx.path("Cargo.toml");
-        let all: Vec<&str> = self.options.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
-        self.spawn.output(command(cargo::xtask(&manifest, &all), COMMAND))
+/// Sees to the state that a scenario begins with; `now` is what the one before has left, if that is known.
+fn establish(world: &World, now: Option<State>, wanted: State) -> Result<()> {
+    match (now, wanted) {
+        (Some(now), wanted) if now == wanted => Ok(()),
+        (_, State::Gone) => remove(world),
+        (_, State::Running) => {
+            let output = world.xtask(&["up", "--yes"])?;
+            if output.success {
+                return Ok(());
+            }
+            world.ctx.ui.say("up failed before the scenario; once more from nothing");
+            remove(world)?;
+            world.up().map(drop)
+        }
     }
+    .context("what the scenario begins with could not be had")
+}
 
-    fn up(&self) -> Result<Output> {
-        let output = self.xtask(&["up"])?;
-        ensure!(output.success, "up failed\n{}", output.tail);
-        Ok(output)
-    }
-
-    /// `up` with values of a person's own, whether it ends well or not.
-    fn up_with(&self, values: &str, arguments: &[&str]) -> Result<Output> {
-        let file = self.ctx.staging("override.yaml");
-        fs::create_dir_all(self.ctx.staging(""))?;
-        fs::write(&file, values)?;
-        let file = file.display().to_string();
-        let all: Vec<&str> = ["up", "--override", &file].iter().chain(arguments).copied().collect();
-        self.xtask(&all)
-    }
-
-    /// Runs a tool of the test's own, in our environment.
-    fn run(&self, argv: Vec<String>) -> Result<String> {
-        self.ctx.spawn.run(command(argv, SHORT * 3))
-    }
-
-    fn objects(&self, kinds: &str) -> Result<Vec<Value>> {
-        live::parse_objects(&self.run(kubectl::get(&self.tools.kubectl, &self.target, kinds, None))?)
-    }
-
-    fn pods(&self) -> Result<Vec<Value>> {
-        let pods = self.objects("pods")?;
-        Ok(pods.into_iter().filter(|pod| pod["metadata"]["labels"]["app.kubernetes.io/name"].is_string()).collect())
-    }
-
-    fn patch(&self, name: &str, kind: &str, patch: &Value) -> Result<()> {
-        let told = kubectl::patch(&self.tools.kubectl, &self.target, name, kind);
-        self.ctx.spawn.run(command(told, SHORT).stdin(patch.to_string()))?;
-        Ok(())
-    }
-
-    /// What must not change when nothing is to be done: the release's revisions and the pods' identities.
-    fn fingerprint(&self) -> Result<String> {
-        let pods = self.pods()?.into_iter().filter(|pod| !pod["metadata"]["deletionTimestamp"].is_string());
-        let mut lines: Vec<String> =
-            pods.map(|pod| format!("{} {}", pod["metadata"]["name"], pod["metadata"]["uid"])).collect();
-        lines.extend(self.objects("secrets")?.iter().map(|secret| secret["metadata"]["name"].to_string()));
-        lines.sort();
-        Ok(lines.join("\n"))
-    }
-
-    fn url(&self) -> Result<String> {
-        let services = self.objects("services")?;
-        let port = services.iter().find_map(|service| service["spec"]["ports"][0]["nodePort"].as_u64());
-        Ok(format!("http://127.0.0.1:{}", port.context("no Service has a node port")?))
-    }
-
-    fn get(&self, url: &str) -> Result<String> {
-        let mut response = http::agent(SHORT).get(url).call()?;
-        let text = response.body_mut().read_to_string()?;
-        ensure!(response.status().is_success(), "{url} answered {}: {text}", response.status());
-        Ok(text)
-    }
-
-    fn add_task(&self, title: &str) -> Result<String> {
-        let url = format!("{}/api/tasks", self.url()?);
-        let request = http::agent(SHORT).post(&url).header("content-type", "application/json");
-        let text = request.send(json!({ "title": title }).to_string())?.body_mut().read_to_string()?;
-        let task: Value = serde_json::from_str(&text).with_context(|| format!("{url} answered {text}"))?;
-        Ok(task["id"].as_i64().with_context(|| format!("{url} answered {text}"))?.to_string())
-    }
-
-    fn expect_task(&self, id: &str) -> Result<()> {
-        let url = format!("{}/api/tasks/{id}", self.url()?);
-        self.get(&url).with_context(|| format!("the task is gone: {url}"))?;
-        Ok(())
+fn prove(world: &World, planned: &Planned) -> Result<()> {
+    let (_, scenario) = planned.scenario;
+    scenario(world)?;
+    match planned.leaves {
+        State::Gone => Ok(()),
+        State::Running => world.up().map(drop).context("after the scenario the application could not be put right"),
     }
 }
 
@@ -218,20 +257,53 @@ fn remove(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Saves what a person would look at first; Secrets are not among it. What one tool can't tell must not hide the rest.
-fn keep_evidence(world: &World) -> Result<PathBuf> {
-    let folder = world.ctx.folders.state.join("evidence").join(&world.ctx.config.profile);
+/// Shows the report and writes it as JUnit XML.
+fn tell(ctx: &Context, suites: &[Suite], file: &Path) -> Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(file, report::junit(suites)).with_context(|| format!("cannot write {}", file.display()))?;
+    let counts = report::count(suites);
+    let told = format!("{} passed, {} failed, {} not run", counts.passed, counts.failed, counts.not_run);
+    let mut value = report::value(suites);
+    value["junit"] = file.display().to_string().into();
+    ctx.ui.answer(&format!("{}end to end: {told}; as JUnit XML in {}", report::text(suites), file.display()), value);
+    Ok(())
+}
+
+fn note(ui: &crate::ui::Ui, kept: Result<PathBuf>) -> Option<PathBuf> {
+    match &kept {
+        Ok(folder) => ui.say(&format!("evidence is in {}", folder.display())),
+        Err(error) => ui.say(&format!("no evidence could be kept: {error:#}")),
+    }
+    kept.ok()
+}
+
+/// Saves what was typed and said, and of a failure what a person would look at next; Secrets are not among it. What one
+/// tool can't tell must not hide the rest.
+fn keep_evidence(world: &World, group: &str, scenario: &str, failed: bool) -> Result<PathBuf> {
+    let folder = world.ctx.folders.state.join("evidence").join(group).join(slug(scenario));
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
+    fs::write(folder.join("commands.txt"), &*world.said.lock().unwrap())?;
+    if !failed {
+        return Ok(folder);
+    }
     let spawn = world.ctx.spawn.uninterrupted();
     let told = |argv| match spawn.output(command(argv, SHORT)) {
         Ok(output) if output.success => output.stdout,
         Ok(output) => output.tail,
         Err(error) => format!("{error:#}"),
     };
-    for kinds in ["pods", "deployments,statefulsets,services,configmaps", "events", "persistentvolumeclaims"] {
+    let kinds = [
+        "pods",
+        "deployments,statefulsets,replicasets,jobs,services,configmaps",
+        "events",
+        "persistentvolumeclaims,resourcequotas,limitranges",
+    ];
+    for kinds in kinds {
         let text = told(kubectl::get(&world.tools.kubectl, &world.target, kinds, None));
         fs::write(folder.join(format!("{}.json", kinds.replace(',', "-"))), text)?;
     }
@@ -246,4 +318,50 @@ fn keep_evidence(world: &World) -> Result<PathBuf> {
         }
     }
     Ok(folder)
+}
+
+/// A scenario's name as that of a folder.
+fn slug(name: &str) -> String {
+    let word = |word: &str| word.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    let words: Vec<String> = name.split([' ', '-']).map(word).filter(|word| !word.is_empty()).collect();
+    words.join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn group(name: &str, scenarios: &[&'static str]) -> Group {
+        let planned = |name: &&'static str| Planned {
+            scenario: (*name, |_| Ok(())),
+            begins: State::Running,
+            leaves: State::Running,
+        };
+        let scenarios = scenarios.iter().map(planned).collect();
+        Group { name: name.to_string(), profile: DEV.to_string(), namespace: None, scenarios }
+    }
+
+    #[test]
+    fn a_text_chooses_groups_and_scenarios() {
+        let all = || vec![group("dev", &["comes up", "goes away"]), group("rolling", &["comes up"])];
+        let labels = |only| {
+            choose(all(), only).map(|groups| groups.iter().flat_map(Group::labels).collect::<Vec<_>>()).unwrap()
+        };
+        assert_eq!(labels(None), ["dev: comes up", "dev: goes away", "rolling: comes up"]);
+        assert_eq!(labels(Some("dev")), ["dev: comes up", "dev: goes away"]);
+        assert_eq!(labels(Some("comes up")), ["dev: comes up", "rolling: comes up"]);
+        assert_eq!(labels(Some("rolling: comes")), ["rolling: comes up"]);
+        let none = choose(all(), Some("nothing")).err().unwrap().to_string();
+        assert_eq!(none, "no scenario is called nothing\nNext: cargo xtask test-e2e --list");
+    }
+
+    #[test]
+    fn the_folders_of_a_group_s_evidence_differ() {
+        for scenarios in [contributor::SCENARIOS, faults::SCENARIOS] {
+            let folders: BTreeSet<String> = scenarios.iter().map(|(name, _)| slug(name)).collect();
+            assert_eq!(folders.len(), scenarios.len(), "{folders:?}");
+        }
+        assert_eq!(slug("helm's own test passes, and fails - for each"), "helms-own-test-passes-and-fails-for-each");
+    }
 }
