@@ -117,11 +117,7 @@ fn groups(ctx: &Context) -> Result<Vec<Group>> {
     for name in profiles(&ctx.root).into_iter().filter(|name| name != DEV) {
         let mut scenarios = vec![comes_up(published::COMES_UP)];
         scenarios.extend(published::scenarios(&ctx.of_profile(&name)?)?.iter().map(running));
-        scenarios.push(Planned {
-            scenario: published::GOES_AWAY,
-            begins: State::Running,
-            leaves: State::Gone,
-        });
+        scenarios.push(Planned { scenario: published::GOES_AWAY, begins: State::Running, leaves: State::Gone });
         groups.push(Group { profile: name.clone(), name, namespace: None, scenarios });
     }
     Ok(groups)
@@ -345,9 +341,8 @@ mod tests {
     #[test]
     fn a_text_chooses_groups_and_scenarios() {
         let all = || vec![group("dev", &["comes up", "goes away"]), group("rolling", &["comes up"])];
-        let labels = |only| {
-            choose(all(), only).map(|groups| groups.iter().flat_map(Group::labels).collect::<Vec<_>>()).unwrap()
-        };
+        let labels =
+            |only| choose(all(), only).map(|groups| groups.iter().flat_map(Group::labels).collect::<Vec<_>>()).unwrap();
         assert_eq!(labels(None), ["dev: comes up", "dev: goes away", "rolling: comes up"]);
         assert_eq!(labels(Some("dev")), ["dev: comes up", "dev: goes away"]);
         assert_eq!(labels(Some("comes up")), ["dev: comes up", "rolling: comes up"]);

@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::content::list_files;
 use crate::context::Context;
 use crate::http;
 use crate::live;
+use crate::poll;
 use crate::process::{Background, Output, Spawn, command, display};
 use crate::tools::kubectl::Target;
 use crate::tools::{Paths, cargo, kubectl};
@@ -43,10 +45,15 @@ pub fn tells(output: &Output, words: &[&str]) -> Result<()> {
 }
 
 impl World<'_> {
-    /// The `tail` of what it returns has all lines.
+    /// The command as a contributor types it, with the group's options. The `tail` of what it returns has all lines.
     pub fn xtask(&self, arguments: &[&str]) -> Result<Output> {
         let all: Vec<&str> = self.options.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
-        self.say(&self.spawn, cargo::xtask(&self.ctx.path("Cargo.toml"), &all))
+        self.typed(&all)
+    }
+
+    /// The same with no option but those given.
+    pub fn typed(&self, arguments: &[&str]) -> Result<Output> {
+        self.say(&self.spawn, cargo::xtask(&self.ctx.path("Cargo.toml"), arguments))
     }
 
     pub fn up(&self) -> Result<Output> {
@@ -70,9 +77,19 @@ impl World<'_> {
         Ok(file.display().to_string())
     }
 
-    /// Starts one of our commands and goes on; what it says is handed to `on_line`.
-    pub fn begin(&self, arguments: &[&str], on_line: impl Fn(&str) + Send + 'static) -> Result<Background> {
-        self.spawn.background(self.own(arguments)?, on_line)
+    /// Starts one of our commands and goes on.
+    pub fn begin(&self, arguments: &[&str]) -> Result<Begun> {
+        self.begin_in(&self.ctx.root, arguments)
+    }
+
+    /// The same for a copy of the project.
+    pub fn begin_in(&self, root: &Path, arguments: &[&str]) -> Result<Begun> {
+        let argv = self.own(arguments)?;
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let said = lines.clone();
+        let note = move |line: &str| said.lock().unwrap().push(line.to_string());
+        let running = self.of_project(root).background(argv.clone(), note)?;
+        Ok(Begun { told: display(&argv), running, lines })
     }
 
     /// A copy of the project, for a scenario to change.
@@ -93,9 +110,7 @@ impl World<'_> {
 
     /// The command as it is for such a copy.
     pub fn xtask_in(&self, root: &Path, arguments: &[&str]) -> Result<Output> {
-        let mut spawn = self.spawn.clone();
-        spawn.env.push(("CARGO_MANIFEST_DIR".to_string(), root.join("xtask").display().to_string()));
-        self.say(&spawn, self.own(arguments)?)
+        self.say(&self.of_project(root), self.own(arguments)?)
     }
 
     /// Runs a tool of the test's own, in our environment.
@@ -140,7 +155,9 @@ impl World<'_> {
 
     pub fn url(&self) -> Result<String> {
         let services = self.objects("services")?;
-        let port = services.iter().find_map(|service| service["spec"]["ports"][0]["nodePort"].as_u64());
+        let ours =
+            services.iter().filter(|service| service["metadata"]["labels"]["app.kubernetes.io/name"].is_string());
+        let port = ours.into_iter().find_map(|service| service["spec"]["ports"][0]["nodePort"].as_u64());
         Ok(format!("http://127.0.0.1:{}", port.context("no Service has a node port")?))
     }
 
@@ -172,6 +189,13 @@ impl World<'_> {
         Ok(std::iter::once(program).chain(all).collect())
     }
 
+    /// This program takes the project from where cargo says that it lies.
+    fn of_project(&self, root: &Path) -> Spawn {
+        let mut spawn = self.spawn.clone();
+        spawn.env.push(("CARGO_MANIFEST_DIR".to_string(), root.join("xtask").display().to_string()));
+        spawn
+    }
+
     fn say(&self, spawn: &Spawn, argv: Vec<String>) -> Result<Output> {
         let lines = Mutex::new(Vec::new());
         let note = |line: &str| lines.lock().unwrap().push(line.to_string());
@@ -179,11 +203,52 @@ impl World<'_> {
         let ended = spawn.output(command(argv, COMMAND).on_line(&note));
         let tail = lines.into_inner().unwrap().join("\n");
         let ending = match &ended {
-            Ok(Output { code: Some(code), .. }) => format!("exit code {code}"),
-            Ok(_) => "ended by a signal".to_string(),
+            Ok(output) => ending(output.code),
             Err(error) => format!("{error:#}"),
         };
-        self.said.lock().unwrap().push_str(&format!("$ {told}\n{tail}\n{ending}\n\n"));
+        self.note(&told, &tail, &ending);
         Ok(Output { tail, ..ended? })
     }
+
+    fn note(&self, told: &str, tail: &str, ending: &str) {
+        self.said.lock().unwrap().push_str(&format!("$ {told}\n{tail}\n{ending}\n\n"));
+    }
+}
+
+/// A command of ours that runs while something is done to it.
+pub struct Begun {
+    told: String,
+    running: Background,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Begun {
+    pub fn has_said(&self, text: &str) -> bool {
+        self.lines.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.running.has_ended()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
+    }
+
+    /// Waits for its end.
+    pub fn end(self, world: &World) -> Result<Output> {
+        let interrupt = &world.ctx.spawn.interrupt;
+        let ended = poll::until(interrupt, SHORT * 2, || Ok(self.running.code()))?;
+        // Whoever reads its lines lets go of them after the last.
+        let read = || Ok((Arc::strong_count(&self.lines) == 1).then_some(()));
+        poll::until(interrupt, Duration::from_secs(2), read)?;
+        let tail = self.lines.lock().unwrap().join("\n");
+        world.note(&self.told, &tail, &ended.map_or("still running".to_string(), ending));
+        let code = ended.with_context(|| format!("`{}` does not end\n{tail}", self.told))?;
+        Ok(Output { success: code == Some(0), code, stdout: String::new(), tail })
+    }
+}
+
+fn ending(code: Option<i32>) -> String {
+    code.map_or("ended by a signal".to_string(), |code| format!("exit code {code}"))
 }
