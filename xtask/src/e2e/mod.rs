@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::context::{Context, profiles};
 use crate::pipeline;
-use crate::process::{Spawn, command};
+use crate::process::{Interrupt, Spawn, command};
 use crate::stages::bootstrap::Ready;
 use crate::stop::{Stop, indent};
 use crate::tools::kubectl;
@@ -25,6 +25,7 @@ use report::{Case, Outcome, Suite};
 use world::{SHORT, World, tells};
 
 const DEV: &str = "dev";
+const INTERRUPTED: &str = "interrupted";
 /// A kubeconfig as a user may have it: nothing of it may change, and nothing may be done to what it points at.
 const FOREIGN_KUBECONFIG: &str = "apiVersion: v1\nkind: Config\ncurrent-context: production\ncontexts:\n- name: production\n  context: {cluster: production, user: me}\nclusters:\n- name: production\n  cluster: {server: \"https://127.0.0.1:1\"}\nusers:\n- name: me\n  user: {}\n";
 
@@ -166,51 +167,27 @@ fn world<'a>(ctx: &Context, ready: &'a Ready, group: &Group, kubeconfig: &Path) 
     Ok(World { ctx: of_group, tools, spawn, target, options, kubeconfig, said: Mutex::default() })
 }
 
-/// Runs each scenario from the state that it begins with. When that can't be had, not even anew, the rest is not run.
 fn run_group(world: &World, group: &Group, keep: bool) -> Suite {
-    let ui = &world.ctx.ui;
-    let mut cases = Vec::new();
-    let mut state = None;
-    let mut hopeless = None;
-    for planned in &group.scenarios {
-        let name = planned.scenario.0;
-        if world.ctx.spawn.interrupt.check().is_err() {
-            hopeless = Some("interrupted".to_string());
-        }
-        if let Some(why) = &hopeless {
-            cases.push(Case { name: name.to_string(), took: Duration::ZERO, outcome: Outcome::NotRun(why.clone()) });
-            continue;
-        }
-        let began = Instant::now();
-        world.said.lock().unwrap().clear();
-        let step = ui.step(label(&group.name, planned));
-        let ended = establish(world, state, planned.begins).inspect_err(|_| {
-            hopeless = Some(format!("«{name}» could not begin, from nothing either"));
-        });
-        let ended = ended.and_then(|()| prove(world, planned));
-        let outcome = match ended {
-            Ok(()) => {
-                state = Some(planned.leaves);
-                step.done("");
-                if keep {
-                    note(ui, keep_evidence(world, &group.name, name, false));
-                }
-                Outcome::Passed
+    let interrupt = &world.ctx.spawn.interrupt;
+    let (mut cases, state) = in_turn(
+        &group.scenarios,
+        interrupt,
+        |now, planned| {
+            world.said.lock().unwrap().clear();
+            establish(world, now, planned.begins)
+        },
+        |planned, begun| {
+            let step = world.ctx.ui.step(label(&group.name, planned));
+            let ended = begun.and_then(|()| prove(world, planned));
+            match ended.is_ok() {
+                true => step.done(""),
+                false => drop(step),
             }
-            Err(_) if world.ctx.spawn.interrupt.check().is_err() => Outcome::NotRun("interrupted".to_string()),
-            Err(error) => {
-                state = None;
-                drop(step);
-                let told = format!("{error:#}");
-                ui.error(&format!("{}\n{}", label(&group.name, planned), indent(&told)));
-                let evidence = note(ui, keep_evidence(world, &group.name, name, true));
-                Outcome::Failed { told, evidence }
-            }
-        };
-        cases.push(Case { name: name.to_string(), took: began.elapsed(), outcome });
-    }
+            judge(world, &group.name, planned, keep, ended)
+        },
+    );
     // What an interruption left may stay: the next run removes it, and a person waits.
-    if !keep && state != Some(State::Gone) && world.ctx.spawn.interrupt.check().is_ok() {
+    if !keep && state != Some(State::Gone) && interrupt.check().is_ok() {
         let began = Instant::now();
         if let Err(error) = remove(world) {
             let outcome = Outcome::Failed { told: format!("{error:#}"), evidence: None };
@@ -218,6 +195,64 @@ fn run_group(world: &World, group: &Group, keep: bool) -> Suite {
         }
     }
     Suite { name: group.name.clone(), cases }
+}
+
+/// Takes each scenario from the state that it begins with to what came of it. Where such a state can't be had, the rest is
+/// not run. Returns what is known of the state at the end, too.
+fn in_turn(
+    scenarios: &[Planned],
+    interrupt: &Interrupt,
+    begin: impl Fn(Option<State>, &Planned) -> Result<()>,
+    end: impl Fn(&Planned, Result<()>) -> Outcome,
+) -> (Vec<Case>, Option<State>) {
+    let (mut cases, mut state, mut why_not) = (Vec::new(), None, None);
+    for planned in scenarios {
+        let name = planned.scenario.0.to_string();
+        if interrupt.check().is_err() {
+            why_not = Some(INTERRUPTED.to_string());
+        }
+        if let Some(why) = &why_not {
+            cases.push(Case { name, took: Duration::ZERO, outcome: Outcome::NotRun(why.clone()) });
+            continue;
+        }
+        let began = Instant::now();
+        let begun = begin(state, planned);
+        if begun.is_err() {
+            why_not = Some(format!("«{name}» could not begin, nor from nothing"));
+        }
+        let outcome = end(planned, begun);
+        // What a failure leaves is anybody's guess.
+        state = (outcome == Outcome::Passed).then_some(planned.leaves);
+        cases.push(Case { name, took: began.elapsed(), outcome });
+    }
+    (cases, state)
+}
+
+/// Shows what came of a scenario, and keeps the evidence.
+fn judge(world: &World, group: &str, planned: &Planned, keep: bool, ended: Result<()>) -> Outcome {
+    let (ui, label) = (&world.ctx.ui, label(group, planned));
+    let kept = |failed| {
+        let kept = keep_evidence(world, group, planned.scenario.0, failed);
+        match &kept {
+            Ok(folder) => ui.say(&format!("evidence is in {}", folder.display())),
+            Err(error) => ui.say(&format!("no evidence could be kept: {error:#}")),
+        }
+        kept.ok()
+    };
+    match ended {
+        Ok(()) => {
+            if keep {
+                kept(false);
+            }
+            Outcome::Passed
+        }
+        Err(_) if world.ctx.spawn.interrupt.check().is_err() => Outcome::NotRun(INTERRUPTED.to_string()),
+        Err(error) => {
+            let told = format!("{error:#}");
+            ui.error(&format!("{label}\n{}", indent(&told)));
+            Outcome::Failed { told, evidence: kept(true) }
+        }
+    }
 }
 
 /// Sees to the state that a scenario begins with; `now` is what the one before has left, if that is known.
@@ -265,14 +300,6 @@ fn tell(ctx: &Context, suites: &[Suite], file: &Path) -> Result<()> {
     value["junit"] = file.display().to_string().into();
     ctx.ui.answer(&format!("{}end to end: {told}; as JUnit XML in {}", report::text(suites), file.display()), value);
     Ok(())
-}
-
-fn note(ui: &crate::ui::Ui, kept: Result<PathBuf>) -> Option<PathBuf> {
-    match &kept {
-        Ok(folder) => ui.say(&format!("evidence is in {}", folder.display())),
-        Err(error) => ui.say(&format!("no evidence could be kept: {error:#}")),
-    }
-    kept.ok()
 }
 
 /// Saves what was typed and said, and of a failure what a person would look at next; Secrets are not among it. What one
@@ -326,6 +353,7 @@ fn slug(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
     use std::collections::BTreeSet;
 
     fn group(name: &str, scenarios: &[&'static str]) -> Group {
@@ -349,6 +377,44 @@ mod tests {
         assert_eq!(labels(Some("rolling: comes")), ["rolling: comes up"]);
         let none = choose(all(), Some("nothing")).err().unwrap().to_string();
         assert_eq!(none, "no scenario is called nothing\nNext: cargo xtask test-e2e --list");
+    }
+
+    fn outcomes(cases: &[Case]) -> Vec<(&str, Outcome)> {
+        cases.iter().map(|case| (case.name.as_str(), case.outcome.clone())).collect()
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed { told: "it broke".to_string(), evidence: None }
+    }
+
+    #[test]
+    fn a_scenario_that_fails_keeps_no_other_from_running_and_leaves_nothing_known() {
+        let asked = RefCell::new(Vec::new());
+        let (cases, state) = in_turn(
+            &group("dev", &["a", "b", "c"]).scenarios,
+            &Interrupt::default(),
+            |now, planned| {
+                asked.borrow_mut().push((planned.scenario.0, now));
+                Ok(())
+            },
+            |planned, _| if planned.scenario.0 == "b" { failed() } else { Outcome::Passed },
+        );
+        assert_eq!(outcomes(&cases), [("a", Outcome::Passed), ("b", failed()), ("c", Outcome::Passed)]);
+        assert_eq!(asked.into_inner(), [("a", None), ("b", Some(State::Running)), ("c", None)]);
+        assert_eq!(state, Some(State::Running));
+    }
+
+    #[test]
+    fn what_can_not_begin_ends_its_group_and_says_why() {
+        let (cases, state) = in_turn(
+            &group("dev", &["a", "b"]).scenarios,
+            &Interrupt::default(),
+            |_, _| anyhow::bail!("no cluster"),
+            |_, begun| begun.map_or_else(|_| failed(), |()| Outcome::Passed),
+        );
+        let why = Outcome::NotRun("«a» could not begin, nor from nothing".to_string());
+        assert_eq!(outcomes(&cases), [("a", failed()), ("b", why)]);
+        assert_eq!(state, None);
     }
 
     #[test]
