@@ -59,22 +59,19 @@ pub fn text(suites: &[Suite]) -> String {
     let width = names().map(|name| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, case) in names().zip(suites.iter().flat_map(|suite| &suite.cases)) {
-        let word = match case.outcome {
-            Outcome::Passed => "passed",
-            Outcome::Failed { .. } => "FAILED",
-            Outcome::NotRun(_) => "not run",
+        let (word, why) = match &case.outcome {
+            Outcome::Passed => ("passed", ""),
+            Outcome::Failed { .. } => ("FAILED", ""),
+            Outcome::NotRun(why) => ("not run", why.as_str()),
         };
         let padding = " ".repeat(width - name.chars().count());
-        line(&mut text, &format!("  {name}{padding}  {word:<7}  {:>7.1} s", case.took.as_secs_f64()));
-        match &case.outcome {
-            Outcome::Passed => {}
-            Outcome::Failed { told, evidence } => {
-                first_lines(told).iter().for_each(|first| line(&mut text, &format!("      {first}")));
-                if let Some(folder) = evidence {
-                    line(&mut text, &format!("      evidence: {}", folder.display()));
-                }
+        let told = format!("  {name}{padding}  {word:<7}  {:>7.1} s  {why}", case.took.as_secs_f64());
+        line(&mut text, told.trim_end());
+        if let Outcome::Failed { told, evidence } = &case.outcome {
+            first_lines(told).iter().for_each(|first| line(&mut text, &format!("      {first}")));
+            if let Some(folder) = evidence {
+                line(&mut text, &format!("      evidence: {}", folder.display()));
             }
-            Outcome::NotRun(why) => line(&mut text, &format!("      {why}")),
         }
     }
     text
@@ -237,8 +234,7 @@ Next: b</failure>
       ✗ pod a: <crashed> & \"gone\"\u{1b}[0m
       Next: b
       evidence: /e/two
-  faults: four      not run      0.0 s
-      interrupted
+  faults: four      not run      0.0 s  interrupted
 ";
         assert_eq!(text(&suites()), wanted);
         assert_eq!(count(&suites()), Counts { passed: 1, failed: 1, not_run: 1 });

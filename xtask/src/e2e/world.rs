@@ -113,9 +113,15 @@ impl World<'_> {
         self.say(&self.of_project(root), self.own(arguments)?)
     }
 
-    /// Runs a tool of the test's own, in our environment.
+    /// Runs a tool of the test's own, in our environment. What a scenario has put into the cluster must be taken away
+    /// after an interruption, too.
     pub fn run(&self, argv: Vec<String>) -> Result<String> {
-        self.ctx.spawn.run(command(argv, SHORT * 3))
+        self.ctx.spawn.uninterrupted().run(command(argv, SHORT * 3))
+    }
+
+    /// The same with something to read.
+    fn run_with(&self, argv: Vec<String>, stdin: &Value) -> Result<()> {
+        self.ctx.spawn.uninterrupted().run(command(argv, SHORT).stdin(stdin.to_string())).map(drop)
     }
 
     pub fn objects(&self, kinds: &str) -> Result<Vec<Value>> {
@@ -128,15 +134,11 @@ impl World<'_> {
     }
 
     pub fn patch(&self, name: &str, kind: &str, patch: &Value) -> Result<()> {
-        let told = kubectl::patch(&self.tools.kubectl, &self.target, name, kind);
-        self.ctx.spawn.run(command(told, SHORT).stdin(patch.to_string()))?;
-        Ok(())
+        self.run_with(kubectl::patch(&self.tools.kubectl, &self.target, name, kind), patch)
     }
 
     pub fn create(&self, object: &Value) -> Result<()> {
-        let told = kubectl::create(&self.tools.kubectl, &self.target);
-        self.ctx.spawn.run(command(told, SHORT).stdin(object.to_string()))?;
-        Ok(())
+        self.run_with(kubectl::create(&self.tools.kubectl, &self.target), object)
     }
 
     pub fn delete(&self, name: &str) -> Result<()> {
