@@ -56,6 +56,13 @@ impl World<'_> {
         self.say(&self.spawn, cargo::xtask(&self.ctx.path("Cargo.toml"), arguments))
     }
 
+    /// The same with other folders of state, where the kubeconfig lies.
+    pub fn xtask_at(&self, state_home: &Path, arguments: &[&str]) -> Result<Output> {
+        let mut spawn = self.spawn.clone();
+        spawn.env.push(("XDG_STATE_HOME".to_string(), state_home.display().to_string()));
+        self.say(&spawn, self.own(arguments)?)
+    }
+
     pub fn up(&self) -> Result<Output> {
         let output = self.xtask(&["up"])?;
         ensure!(output.success, "up failed\n{}", output.tail);

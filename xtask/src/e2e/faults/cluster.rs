@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{Failure, NAMESPACE, RELEASE, await_some, failed, fails, finally, image_of, while_serving};
-use crate::e2e::{World, tells};
+use super::{Failure, NAMESPACE, RELEASE, await_some, failed, fails, finally, image_of, status, while_serving};
+use crate::e2e::{SHORT, World, tells};
 use crate::stages::{cluster, load};
 use crate::tools::{docker, kubectl};
 
@@ -23,7 +24,7 @@ pub fn quota(world: &World) -> Result<()> {
     }))?;
     let failure = Failure {
         code: 1,
-        tells: &["deployment mcp", "the quota full is used up", "pods"],
+        tells: &["deployment mcp: the quota full is used up: pods: 1 asked for"],
         next: "kubectl describe resourcequota full",
     };
     let ended = await_some(world, "the count of the quota", || {
@@ -42,7 +43,7 @@ pub fn admission(world: &World) -> Result<()> {
     let output = while_serving(world, || world.xtask_in(&root, &["up"]))?;
     let tells = [
         "deployment mcp",
-        "its pods are refused: violates PodSecurity",
+        "the cluster refuses what it asks for: violates PodSecurity",
         "allowPrivilegeEscalation",
         "is back at revision",
     ];
@@ -53,7 +54,7 @@ pub fn hook_fails(world: &World) -> Result<()> {
     let root = with_hook(world, "[/app/mcp, healthcheck, \"http://127.0.0.1:1/\"]")?;
     let output = while_serving(world, || world.xtask_in(&root, &["up"]));
     let output = finally(output, world.delete(HOOK))?;
-    let tells = ["hook job/hooked (pre-upgrade) of todo-chatbot failed", "its last log lines:", "127.0.0.1:1"];
+    let tells = ["hook job hooked (pre-upgrade) failed", "pod hooked-", "its last log lines:", "127.0.0.1:1"];
     failed(&output, &Failure { code: 1, tells: &tells, next: "kubectl logs hooked-" })
 }
 
@@ -66,17 +67,15 @@ pub fn hook_hangs(world: &World) -> Result<()> {
     fs::write(&file, quick)?;
     let output = while_serving(world, || world.xtask_in(&root, &["up"]));
     let output = finally(output, world.delete(HOOK))?;
-    let tells = [
-        "helm waits for hook job/hooked (pre-upgrade)",
-        "hook job/hooked (pre-upgrade) of todo-chatbot did not end within 15 s",
-    ];
+    let tells =
+        ["hook job hooked: helm waits for it (pre-upgrade)", "hook job hooked (pre-upgrade) did not end within 15 s"];
     failed(&output, &Failure { code: 4, tells: &tells, next: "kubectl" })
 }
 
 pub fn no_endpoints(world: &World) -> Result<()> {
-    let tells = ["Service mcp has no endpoints, though pods run", "selector"];
+    let tells = ["Service mcp: has no endpoints, though pods run", "selector"];
     let failure = Failure { code: 1, tells: &tells, next: "kubectl describe service mcp" };
-    fails(world, "faults:\n  noEndpoints: [mcp]\n", &["--timeout", "15"], &failure)
+    fails(world, "faults:\n  noEndpoints: [mcp]\n", &[], &failure)
 }
 
 pub fn other_image(world: &World) -> Result<()> {
@@ -190,6 +189,34 @@ pub fn current_context(world: &World) -> Result<()> {
     let output = finally(output, put_back)?;
     ensure!(output.success, "up failed with another current context\n{}", output.tail);
     ensure!(world.fingerprint()? == before, "another current context changed something\n{}", output.tail);
+    Ok(())
+}
+
+/// The context of our name leads to another address, and a cluster answers there.
+pub fn other_cluster(world: &World) -> Result<()> {
+    let config = &world.ctx.config;
+    let home = world.ctx.staging("state");
+    let (own, state) = (&world.ctx.folders.state, home.join(&config.project));
+    let profile = Path::new(".minikube/profiles").join(&config.cluster.name);
+    fs::create_dir_all(state.join(&profile))?;
+    fs::copy(own.join(&profile).join("config.json"), state.join(&profile).join("config.json"))?;
+    let (sender, receiver) = mpsc::channel();
+    let told = kubectl::proxy(&world.tools.kubectl, &world.target);
+    let _proxy = world.ctx.spawn.background(told, move |line| {
+        let _ = sender.send(line.to_string());
+    })?;
+    let line = receiver.recv_timeout(SHORT).context("kubectl proxy says nothing")?;
+    let server = format!("http://{}", kubectl::parse_proxy(&line).with_context(|| format!("kubectl proxy: {line}"))?);
+    let known = fs::read_to_string(world.ctx.folders.kubeconfig())?;
+    let ours = known.lines().find_map(|line| line.trim().strip_prefix("server: "));
+    let ours = ours.context("the kubeconfig names no server")?;
+    fs::write(state.join("kubeconfig"), known.replace(ours, &server))?;
+    let output = while_serving(world, || world.xtask_at(&home, &["down"]))?;
+    let leads = format!("leads to {server}");
+    let tells = ["nothing is changed in a cluster that is not ours", &leads];
+    failed(&output, &Failure { code: 3, tells: &tells, next: "rm " })?;
+    let (_, left) = status(world)?;
+    ensure!(left == "deployed", "by way of another cluster's address the release is {left}");
     Ok(())
 }
 

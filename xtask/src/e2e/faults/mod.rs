@@ -48,6 +48,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a password is not made anew while a volume needs the old one", cluster::password_lost),
     ("a placeholder is refused before anything is done", cluster::placeholder),
     ("another current context makes no difference", cluster::current_context),
+    ("a context that leads to another cluster is refused", cluster::other_cluster),
     ("an upgrade that helm left pending is mended", runs::left_pending),
     ("Ctrl-C while helm works leaves nothing pending", runs::interrupted_in_helm),
     ("Ctrl-C in a rollout ends it, and the next up is well", runs::interrupted_in_rollout),
