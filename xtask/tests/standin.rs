@@ -2,6 +2,7 @@
 //! it says and returns when they fail.
 
 mod common;
+mod e2e;
 mod releases;
 mod tooling;
 
