@@ -113,8 +113,12 @@ pub fn open_url(ctx: &Context, endpoints: &BTreeMap<String, Endpoint>) -> Option
 
 /// The URL of a Service on 127.0.0.1, if its node port is one of those that were published.
 pub fn published_url(endpoint: &Endpoint, range: NodePorts) -> Option<String> {
-    let port = endpoint.node_port.filter(|port| (range.first..=range.last).contains(port))?;
-    Some(format!("http://127.0.0.1:{port}"))
+    Some(format!("http://127.0.0.1:{}", published_port(endpoint, range)?))
+}
+
+/// The node port of a Service, if it is one of those that were published on 127.0.0.1.
+pub fn published_port(endpoint: &Endpoint, range: NodePorts) -> Option<u16> {
+    endpoint.node_port.filter(|port| (range.first..=range.last).contains(port))
 }
 
 fn endpoint(service: &Value) -> Option<(String, Endpoint)> {

@@ -145,6 +145,19 @@ pub fn exec(kubectl: &str, target: &Target, pod: &str, container: &str, command:
     argv!("{kubectl} exec {pod} --container {container} {at...} -- {command...}")
 }
 
+/// Runs a command in the first pod of an object such as `service/postgres`, with stdin handed on.
+pub fn exec_with_stdin(kubectl: &str, target: &Target, object: &str, command: &[String]) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} exec --stdin {object} --pod-running-timeout 5s {at...} -- {command...}")
+}
+
+/// The last `lines` of all containers of an object such as `pod/NAME`.
+pub fn all_logs(kubectl: &str, target: &Target, object: &str, lines: u32) -> Vec<String> {
+    let at = at(target);
+    let lines = lines.to_string();
+    argv!("{kubectl} logs {object} --all-containers --tail {lines} {at...}")
+}
+
 /// Has the API server try a merge of what stands on stdin, and keep nothing of it.
 pub fn try_patch(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
     let at = at(target);
@@ -218,6 +231,7 @@ mod tests {
             create("kubectl", &target),
             logs("kubectl", &target, "p", "c", true, 12),
             port_forward("kubectl", &target, "mcp", 8001),
+            all_logs("kubectl", &target, "pod/x", 12),
             delete("kubectl", &target, &["pod/x".to_string()], 5),
         ] {
             assert!(told.join(" ").ends_with(tail), "{told:?}");

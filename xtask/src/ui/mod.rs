@@ -78,6 +78,18 @@ impl Ui {
         Step { ui: self, name, started: Instant::now(), bar, last_told: Mutex::new(Instant::now()), ended: false }
     }
 
+    /// A part of a step that has ended. One that is good has a line only where lines are wanted, or all are.
+    pub fn part(&self, name: &str, took: Duration, detail: &str, good: bool, wanted: bool) {
+        match self.mode {
+            Mode::Json => {
+                let took = took.as_millis() as u64;
+                self.event("part_ended", json!({ "part": name, "good": good, "took_ms": took, "detail": detail }));
+            }
+            _ if wanted || !good || self.verbose => self.ended(name, took, detail, good),
+            _ => {}
+        }
+    }
+
     /// A line worth keeping, above the bars.
     pub fn say(&self, text: &str) {
         match self.mode {

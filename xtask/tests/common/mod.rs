@@ -33,7 +33,7 @@ const TOOLS: [&str; 12] = [
 ];
 
 /// Calls that change nothing, by their beginnings. What isn't here counts as a change.
-const QUESTIONS: [&str; 25] = [
+const QUESTIONS: [&str; 27] = [
     "docker --version",
     "docker context show",
     "docker build --help",
@@ -54,10 +54,12 @@ const QUESTIONS: [&str; 25] = [
     "helm get manifest ",
     "helm get hooks ",
     "helm list ",
+    "helm test ",
     "kubectl version ",
     "kubectl create configmap check --dry-run=client ",
     "kubectl get ",
     "kubectl logs ",
+    "kubectl exec --stdin ",
     "kubectl port-forward ",
 ];
 
