@@ -9,6 +9,7 @@ mod tcp;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -97,12 +98,18 @@ pub fn run(ctx: &Context, tools: &Paths, occasion: Occasion) -> Result<()> {
     let world = World { ctx, tools, agent: agent(REQUEST), addresses: Addresses::of(ctx, tools, &live), live };
     let due = |check: &&Check| occasion != Occasion::Unchanged || check.when == When::Always;
     let checks: Vec<&Check> = ctx.config.smoke.iter().filter(due).collect();
+    // The system ends a child with the thread that began it, and a forwarded port may serve another check as well.
+    let all_ended = Barrier::new(checks.len());
     let ended = std::thread::scope(|scope| {
         let asked = |check| {
             let started = Instant::now();
-            let outcome = try_until(&world, check, until)?;
-            tell(ctx, check, &outcome, started.elapsed(), occasion == Occasion::Asked);
-            Ok((check, outcome, started.elapsed()))
+            let outcome = try_until(&world, check, until);
+            let took = started.elapsed();
+            if let Ok(outcome) = &outcome {
+                tell(ctx, check, outcome, took, occasion == Occasion::Asked);
+            }
+            all_ended.wait();
+            Ok((check, outcome?, took))
         };
         let running: Vec<_> = checks.iter().map(|check| scope.spawn(move || asked(*check))).collect();
         running.into_iter().map(|thread| thread.join().expect("a check does not panic")).collect::<Result<Vec<_>>>()
