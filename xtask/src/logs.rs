@@ -241,8 +241,8 @@ fn update(
             Some((restarts, whole)) if restarts == source.restarts && whole => continue,
             // What the one before said at its end, had the stream broken off earlier.
             Some((restarts, _)) if restarts < source.restarts => {
-                let times = source.restarts;
-                ctx.ui.say(&format!("{} was started anew, {times} times by now", source.label(&about.service)));
+                let count = source.restarts;
+                ctx.ui.say(&format!("{} was started anew, restart {count}", source.label(&about.service)));
                 let since_time = log.cursor.time().map(str::to_string);
                 let part = LogPart { previous: true, since_time: since_time.as_deref(), ..LogPart::default() };
                 // Where it cannot be had any more, there is nothing to be told of it.

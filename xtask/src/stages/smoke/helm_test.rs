@@ -42,7 +42,11 @@ fn test(attempt: &Attempt, scope: &Scope) -> Result<String, Refusal> {
         Err(error) => return Err(Refusal::Wrong(Cause::new(asked, "success", format!("{error:#}")))),
     };
     let failed = helm::parse_failed_tests(&output.stdout);
-    let mut came = vec![output.tail.lines().last().unwrap_or("nothing was said").to_string()];
+    let error = output.tail.lines().find(|line| line.starts_with("Error:")).or(output.tail.lines().last());
+    let mut came = vec![match failed.is_empty() {
+        true => error.unwrap_or("nothing was said").to_string(),
+        false => format!("{} did not succeed", failed.join(", ")),
+    }];
     for test in failed {
         let logs = kubectl::all_logs(&world.tools.kubectl, &scope.target, &format!("pod/{test}"), LOG_LINES);
         came.push(match world.ctx.spawn.output(command(logs, SHORT)) {

@@ -293,12 +293,13 @@ fn judge(step: &Step, asked: &str, answer: &str, saved: &mut BTreeMap<String, St
     for (pointer, wanted) in &step.json {
         match answer.pointer(pointer) {
             Some(found) if found == wanted => {}
-            Some(found) => return Err(Cause::new(asked, wanted, format!("{pointer} is {found}"))),
-            None => return Err(Cause::new(asked, wanted, format!("no {pointer} in {}", came()))),
+            Some(found) => return Err(Cause::new(asked, format!("{wanted} at {pointer}"), found)),
+            None => return Err(Cause::new(asked, format!("{wanted} at {pointer}"), format!("nothing in {}", came()))),
         }
     }
     for (name, pointer) in &step.save {
-        let found = answer.pointer(pointer).ok_or_else(|| Cause::new(asked, pointer, came()))?;
+        let found =
+            answer.pointer(pointer).ok_or_else(|| Cause::new(asked, format!("something at {pointer}"), came()))?;
         saved.insert(name.clone(), found.as_str().map_or_else(|| found.to_string(), str::to_string));
     }
     Ok(())
@@ -318,8 +319,9 @@ fn fill_json(template: &Value, saved: &BTreeMap<String, String>) -> Value {
     }
 }
 
+/// On one line, so that it can stand in one.
 fn beginning(text: &str) -> String {
-    text.trim().chars().take(200).collect()
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect()
 }
 
 #[cfg(test)]
@@ -352,8 +354,8 @@ mod tests {
         assert!(judge(&three, "SQL", "3\n", saved).is_ok());
         assert_eq!(told(&three, "33"), "GET /: «33» instead of «3»");
         let done = step(&[("/done", json!(true))], &[]);
-        assert_eq!(told(&done, r#"{"done": false}"#), "GET /: /done is false instead of true");
-        assert_eq!(told(&done, r#"{"a": 1}"#), "GET /: no /done in «{\"a\": 1}» instead of true");
+        assert_eq!(told(&done, r#"{"done": false}"#), "GET /: false instead of true at /done");
+        assert_eq!(told(&done, r#"{"a": 1}"#), "GET /: nothing in «{\"a\": 1}» instead of true at /done");
         assert_eq!(told(&done, "<html>"), "GET /: «<html>» instead of JSON");
     }
 
