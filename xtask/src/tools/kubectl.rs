@@ -174,7 +174,7 @@ pub fn exec(kubectl: &str, target: &Target, pod: &str, container: &str, command:
 /// Runs a command in the first pod of an object such as `service/postgres`, with stdin handed on.
 pub fn exec_with_stdin(kubectl: &str, target: &Target, object: &str, command: &[String]) -> Vec<String> {
     let at = at(target);
-    argv!("{kubectl} exec --stdin {object} --pod-running-timeout 5s {at...} -- {command...}")
+    argv!("{kubectl} exec --stdin {object} --pod-running-timeout {POD} {at...} -- {command...}")
 }
 
 /// The last `lines` of all containers of an object such as `pod/NAME`.
@@ -194,7 +194,15 @@ pub fn try_patch(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
 pub fn port_forward(kubectl: &str, target: &Target, service: &str, port: u16) -> Vec<String> {
     let at = at(target);
     let ports = format!(":{port}");
-    argv!("{kubectl} port-forward --address 127.0.0.1 service/{service} {ports} {at...}")
+    argv!("{kubectl} port-forward --address 127.0.0.1 --pod-running-timeout {POD} service/{service} {ports} {at...}")
+}
+
+/// How long kubectl waits for a pod to run before it speaks to one: whoever wants more asks again.
+const POD: &str = "2s";
+
+/// What went wrong in a call that needs a pod to run, in words that say so where there is none.
+pub fn refusal_of_pod(told: &str) -> &str {
+    if told.contains("timed out waiting for the condition") { "no pod of it runs" } else { told }
 }
 
 /// The version and the keys in what `get_secret_keys` printed; None where there is no such Secret.
@@ -276,6 +284,12 @@ mod tests {
         assert_eq!(told(before), format!("{start} --previous --since-time=2026-01-31T12:00:00Z {end}"));
         let part = LogPart { follow: true, tail: Some(5), since: Some("10m"), ..LogPart::default() };
         assert_eq!(told(part), format!("{start} --follow --tail=5 --since=10m {end}"));
+    }
+
+    #[test]
+    fn that_no_pod_runs_is_said_in_these_words() {
+        assert_eq!(refusal_of_pod("error: timed out waiting for the condition"), "no pod of it runs");
+        assert_eq!(refusal_of_pod("error: unable to forward port"), "error: unable to forward port");
     }
 
     #[test]

@@ -44,7 +44,9 @@ fn a_smoke_check_through_a_forwarded_port_leaves_no_forward_behind() {
     project.answer("kubectl port-forward ", forward);
     let run = project.run(&["smoke"]);
     run.assert_ended(0);
-    let expected = format!("kubectl port-forward --address 127.0.0.1 service/todo-backend :8000 {KUBECTL}");
+    let expected = format!(
+        "kubectl port-forward --address 127.0.0.1 --pod-running-timeout 2s service/todo-backend :8000 {KUBECTL}"
+    );
     assert_eq!(run.calls_of(&["kubectl port-forward"]), [expected]);
     let pids = project.wait_for_lines("standin/pids", 1);
     assert!(eventually(|| !runs(&pids[0])), "{pids:?}");
@@ -137,7 +139,7 @@ fn a_query_goes_over_stdin_to_the_pod_and_may_only_read() {
     run.assert_ended(0);
     assert_eq!(project.read("standin/query"), "SELECT count(*) FROM tasks");
     let [call] = run.calls_of(&["kubectl exec"])[..] else { panic!("{:?}", run.calls) };
-    let start = format!("kubectl exec --stdin service/todo-backend --pod-running-timeout 5s {KUBECTL} -- sh -c ");
+    let start = format!("kubectl exec --stdin service/todo-backend --pod-running-timeout 2s {KUBECTL} -- sh -c ");
     assert!(call.starts_with(&start) && call.contains("default_transaction_read_only=on"), "{call}");
     assert!(!call.contains("SELECT"), "{call}");
 }

@@ -38,7 +38,7 @@ impl<'a> Addresses<'a> {
     }
 
     /// The port on 127.0.0.1 at which a service is reached. A forward that has ended, as its pod has gone, is made anew.
-    pub fn port(&self, service: &str, patience: Duration) -> Result<u16, Refusal> {
+    pub fn port(&self, service: &str, until: Instant) -> Result<u16, Refusal> {
         let (endpoint, forward) = self.services.get(service).ok_or_else(|| absent(service))?;
         if let Some(port) = live::published_port(endpoint, self.ctx.config.cluster.node_ports) {
             return Ok(port);
@@ -49,14 +49,14 @@ impl<'a> Addresses<'a> {
         {
             return Ok(*port);
         }
-        let forward = self.forward(endpoint, patience).map_err(|came| {
+        let forward = self.forward(endpoint, until).map_err(|came| {
             let asked = format!("kubectl port-forward service/{}", endpoint.object);
             Refusal::NotYet(Cause::new(asked, "a forwarded port", came))
         })?;
         Ok(open.insert(forward).port)
     }
 
-    fn forward(&self, endpoint: &Endpoint, patience: Duration) -> Result<Forward, String> {
+    fn forward(&self, endpoint: &Endpoint, until: Instant) -> Result<Forward, String> {
         let target = self.ctx.target_in(&endpoint.namespace);
         let (sender, receiver) = mpsc::channel();
         let argv = kubectl::port_forward(&self.tools.kubectl, &target, &endpoint.object, endpoint.port);
@@ -65,9 +65,8 @@ impl<'a> Addresses<'a> {
             let _ = sender.send(line.to_string());
         });
         let process = process.map_err(|error| format!("{error:#}"))?;
-        let deadline = Instant::now() + patience;
         let mut said = Vec::new();
-        while Instant::now() < deadline && self.ctx.spawn.interrupt.check().is_ok() {
+        while Instant::now() < until && self.ctx.spawn.interrupt.check().is_ok() {
             match receiver.recv_timeout(TURN) {
                 Ok(line) => match kubectl::parse_forward(&line) {
                     Some(port) => return Ok(Forward { port, process }),
@@ -77,7 +76,8 @@ impl<'a> Addresses<'a> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        Err(if said.is_empty() { "nothing".to_string() } else { said.join(" · ") })
+        let said = if said.is_empty() { "nothing".to_string() } else { said.join(" · ") };
+        Err(kubectl::refusal_of_pod(&said).to_string())
     }
 }
 

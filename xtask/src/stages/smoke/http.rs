@@ -44,7 +44,7 @@ pub fn ask(attempt: &Attempt, service: &str, wanted: &Request) -> Result<(String
 }
 
 pub fn url(attempt: &Attempt, service: &str, path: &str) -> Result<String, Refusal> {
-    let port = attempt.world.addresses.port(service, attempt.patience())?;
+    let port = attempt.world.addresses.port(service, attempt.until)?;
     Ok(format!("http://127.0.0.1:{port}{}", attempt.fill(path)))
 }
 

@@ -147,7 +147,10 @@ fn try_until(world: &World, check: &Check, all_until: Instant) -> Result<Outcome
         let Err((step, refusal)) = attempt(world, check, until) else { return Ok(Some(true)) };
         let wrong = matches!(refusal, Refusal::Wrong(_));
         let (Refusal::NotYet(cause) | Refusal::Wrong(cause)) = refusal;
-        last = Some((step, cause));
+        // What the deadline cut short knows less than the attempt before it.
+        if wrong || last.is_none() || Instant::now() < until {
+            last = Some((step, cause));
+        }
         Ok(wrong.then_some(false))
     })?;
     // What a signal ends fails too, and that is not the check's failure.

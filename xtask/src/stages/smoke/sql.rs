@@ -16,13 +16,14 @@ pub fn ask(attempt: &Attempt, service: &str, query: &str) -> Result<(String, Str
     let object = format!("service/{}", endpoint.object);
     let exec = kubectl::exec_with_stdin(&world.tools.kubectl, &target, &object, &psql::query());
     let cause = |came: &str| Cause::new(&asked, "an answer", beginning(came));
-    match world.ctx.spawn.output(command(exec, attempt.patience()).stdin(query.as_str())) {
+    let patience = attempt.patience();
+    match world.ctx.spawn.output(command(exec, patience).stdin(query.as_str())) {
         Ok(output) if output.success => Ok((asked, output.stdout)),
         Ok(output) => Err(match psql::refusal(&output.tail) {
             Some(refused) => Refusal::Wrong(cause(refused)),
-            None => Refusal::NotYet(cause(&output.tail)),
+            None => Refusal::NotYet(cause(kubectl::refusal_of_pod(&output.tail))),
         }),
-        Err(error) => Err(Refusal::NotYet(cause(&format!("{error:#}")))),
+        Err(_) => Err(Refusal::NotYet(cause(&format!("nothing within {:.1} s", patience.as_secs_f64())))),
     }
 }
 
