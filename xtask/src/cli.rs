@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::stages::bootstrap::Road;
+
 /// Brings the Todo Chatbot up on a minikube of its own, from a bare machine to a checked application.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
@@ -109,7 +111,14 @@ pub enum Command {
     /// Run the smoke checks against what is deployed
     Smoke,
     /// Set up tools, images and the docker daemon, and nothing else
-    Bootstrap,
+    Bootstrap {
+        /// How what is missing comes here [default: as it can, found out by asking]
+        #[arg(long, value_name = "ROAD")]
+        from: Option<Road>,
+        /// Download the releases of all tools, and write their checksums into tools.lock
+        #[arg(long, conflicts_with = "from")]
+        update_lock: bool,
+    },
     /// What is needed: found or not, version, and the command that mends it
     Doctor,
     /// All tests: formatting, lints, units, charts, services against a real PostgreSQL, end to end
