@@ -66,6 +66,17 @@ impl All {
         let all = [("minikube", &self.minikube), ("helm", &self.helm), ("kubectl", &self.kubectl)];
         all.into_iter().filter(|(_, found)| found.path().is_none()).map(|(name, _)| name).collect()
     }
+
+    /// Name to version; null of those that are not there.
+    fn versions(&self) -> serde_json::Value {
+        let tools =
+            [("docker", &self.docker), ("minikube", &self.minikube), ("helm", &self.helm), ("kubectl", &self.kubectl)];
+        let version = |tool: &Found| match tool {
+            Found::Good { version, .. } => serde_json::Value::from(version.as_str()),
+            Found::Missing { .. } => serde_json::Value::Null,
+        };
+        tools.into_iter().map(|(name, tool)| (name, version(tool))).collect()
+    }
 }
 
 /// Looks for all of them at the same time: each question costs a process.
@@ -97,6 +108,7 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
         let all = All { docker, daemon, images, minikube, helm, helm_merge, kubectl };
         // A tool that was interrupted did not answer, and is not missing.
         spawn.interrupt.check()?;
+        ctx.ui.fact("tools", all.versions());
         Ok(all)
     })
 }
