@@ -139,6 +139,9 @@ pub enum Command {
         /// The profiles whose name holds this
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
+        /// With a helm of this major version, built if it is not there [default: the one that `up` would take]
+        #[arg(long, value_name = "MAJOR", value_parser = ["3", "4"])]
+        helm: Option<String>,
     },
 }
 

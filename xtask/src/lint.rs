@@ -98,11 +98,10 @@ fn of_profile(ctx: &Context, name: &str) -> Result<Context> {
 
 fn programs(ctx: &Context) -> Result<Programs> {
     let found = bootstrap::look(ctx)?;
-    let path = match found.helm.path() {
-        Some(path) => path,
+    let helm = match found.helm.path() {
+        Some(path) => Helm { path, merge: found.helm_merge.clone() },
         None => bootstrap::helm(ctx, ctx.config.tools.helm.pinned.as_deref().unwrap_or_default())?,
     };
-    let helm = Helm { path, merge: found.helm_merge.clone() };
     let path = |found: &bootstrap::find::Found| found.path().unwrap_or_default();
     let (docker, minikube, kubectl) = (path(&found.docker), path(&found.minikube), path(&found.kubectl));
     let [kube_score, kubeconform, pod_security] =

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         Command::Bootstrap { from, .. } => pipeline::bootstrap(&ctx, *from),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
-        Command::TestE2e { keep, only } => e2e::run(&ctx, *keep, only.as_deref()),
+        Command::TestE2e { keep, only, helm } => e2e::run(&ctx, *keep, only.as_deref(), helm.as_deref()),
     };
     let code = match ended {
         Ok(()) => 0,

@@ -19,7 +19,7 @@ use crate::lock;
 use crate::model::image::{Built, Images};
 use crate::process::command;
 use crate::stop::Stop;
-use crate::tools::{self, docker::Daemon};
+use crate::tools::{self, docker::Daemon, helm::Helm};
 use find::Found;
 
 const ASK: Duration = Duration::from_secs(8);
@@ -97,11 +97,19 @@ pub fn programs<const N: usize>(ctx: &Context, names: [&str; N]) -> Result<[Stri
     Ok(paths.try_into().expect("as many paths as names"))
 }
 
-/// A helm of a version, or of a major version, built if it is not there.
-pub fn helm(ctx: &Context, version: &str) -> Result<String> {
+/// A helm of a version, or of a major version, built if there is none of our making.
+pub fn helm(ctx: &Context, version: &str) -> Result<Helm> {
     let module = ctx.config.module_of("helm", version);
-    let plan = build(ctx, &[(module.as_str(), "helm")])?;
-    plan.built(&module, "helm").ok_or_else(|| anyhow!("the module {module} builds no program helm"))
+    let plan = recipes::Plan::new(ctx)?;
+    let path = match plan.made("helm").filter(|_| plan.tools["helm"].module == module) {
+        Some(path) => path,
+        None => {
+            let built = build(ctx, &[(module.as_str(), "helm")])?.built(&module, "helm");
+            built.ok_or_else(|| anyhow!("the module {module} builds no program helm"))?
+        }
+    };
+    let help = ctx.spawn.run(command(tools::helm::upgrade_help(&path), ASK))?;
+    Ok(Helm { path, merge: tools::helm::merge_flags(&help) })
 }
 
 /// Builds modules of which a program is not there.
