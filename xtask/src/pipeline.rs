@@ -244,12 +244,17 @@ fn install(
     overrides: &Overrides,
     no_rollback: bool,
 ) -> Result<Option<String>> {
-    load::ensure(ctx, tools, &cluster::nodes(ctx, tools)?, built)?;
     let namespaces = namespaces_of(ctx, releases);
+    let (loaded, node_ports) = std::thread::scope(|scope| {
+        let node_ports = scope.spawn(|| deploy::node_ports(ctx, tools));
+        let loaded = cluster::nodes(ctx, tools).and_then(|nodes| load::ensure(ctx, tools, &nodes, built));
+        (loaded, node_ports.join().expect("choosing ports does not panic"))
+    });
+    loaded?;
+    let node_ports = node_ports?;
     let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, tools, name));
     ensured.into_iter().collect::<Result<()>>()?;
     let versions = secret::ensure(ctx, tools, &namespaces, &overrides.secret)?;
-    let node_ports = deploy::node_ports(ctx, tools)?;
     let tags = built.iter().map(|(name, image)| (name.clone(), image.tag.clone())).collect();
     let plans = in_parallel(releases, |name| {
         let version = versions.get(&ctx.config.releases[*name].secret).map_or("", String::as_str);

@@ -47,8 +47,12 @@ pub struct Deployed {
 pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Result<Plan> {
     let scope = ctx.scope(name);
     let staged = render::stage(ctx, name, known)?;
-    let rendered = render::render_one(ctx, &tools.helm, name, &staged)?;
-    let last = live::last_revision(ctx, tools, &scope)?;
+    let (rendered, last) = std::thread::scope(|threads| {
+        let rendered = threads.spawn(|| render::render_one(ctx, &tools.helm, name, &staged));
+        let last = live::last_revision(ctx, tools, &scope);
+        (rendered.join().expect("rendering does not panic"), last)
+    });
+    let (rendered, last) = (rendered?, last?);
     let why = match why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str())) {
         Some(why) => Some(why),
         None => reason(ctx, tools, &scope, &rendered)?,
