@@ -2,6 +2,7 @@
 //! it says and returns when they fail.
 
 mod common;
+mod downloads;
 mod logs;
 mod releases;
 mod smoke;
