@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::stages::bootstrap::Road;
+
 /// Brings the Todo Chatbot up on a minikube of its own, from a bare machine to a checked application.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
@@ -110,10 +112,35 @@ pub enum Command {
     },
     /// Give LoadBalancer Services their addresses for as long as this runs
     Tunnel,
-    /// Run the smoke checks against what is deployed
+    /// Run the smoke checks against what is deployed, a line for each
     Smoke,
+    /// What the containers of services say, each line with its service and pod
+    Logs {
+        /// Some of the services that the profile runs [default: all]
+        #[arg(value_name = "SERVICE")]
+        services: Vec<String>,
+        /// Go on with what comes, over restarts and replaced pods; Ctrl-C ends it, with exit code 0
+        #[arg(long, short)]
+        follow: bool,
+        /// What the container before the present one said
+        #[arg(long, conflicts_with = "follow")]
+        previous: bool,
+        /// The last so many lines of each container [default: 100, with --since all]
+        #[arg(long, value_name = "LINES")]
+        tail: Option<u32>,
+        /// What was said in the last so many seconds, minutes or hours, as in 90s, 10m, 2h
+        #[arg(long, value_name = "TIME", value_parser = time_span)]
+        since: Option<String>,
+    },
     /// Set up tools, images and the docker daemon, and nothing else
-    Bootstrap,
+    Bootstrap {
+        /// How what is missing comes here [default: as it can, found out by asking]
+        #[arg(long, value_name = "ROAD")]
+        from: Option<Road>,
+        /// Download the releases of all tools, and write their checksums into tools.lock
+        #[arg(long, conflicts_with = "from")]
+        update_lock: bool,
+    },
     /// What is needed: found or not, version, and the command that mends it
     Doctor,
     /// All tests: formatting, lints, units, charts, services against a real PostgreSQL, end to end
@@ -136,6 +163,9 @@ pub enum Command {
         /// Where the report goes as JUnit XML, in place of the state folder's logs/e2e.xml
         #[arg(long, value_name = "FILE")]
         junit: Option<PathBuf>,
+        /// With a helm of this major version, built if it is not there [default: the one that `up` would take]
+        #[arg(long, value_name = "MAJOR", value_parser = ["3", "4"])]
+        helm: Option<String>,
     },
 }
 
@@ -148,7 +178,7 @@ impl Command {
             Command::Rollback { .. } => Some("rollback"),
             Command::Tunnel => Some("tunnel"),
             Command::Smoke => Some("smoke"),
-            Command::Bootstrap => Some("bootstrap"),
+            Command::Bootstrap { .. } => Some("bootstrap"),
             Command::Test { .. } => Some("test"),
             Command::TestE2e { .. } => Some("test-e2e"),
             Command::Status
@@ -158,9 +188,16 @@ impl Command {
             | Command::Config { .. }
             | Command::Validate { .. }
             | Command::Lint { .. }
+            | Command::Logs { .. }
             | Command::Doctor => None,
         }
     }
+}
+
+/// A number and its unit, as kubectl takes it.
+fn time_span(text: &str) -> Result<String, String> {
+    let number = text.strip_suffix(['s', 'm', 'h']).and_then(|number| number.parse::<u32>().ok());
+    number.map(|_| text.to_string()).ok_or_else(|| "a whole number of s, m or h, such as 10m".to_string())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -187,5 +224,8 @@ mod tests {
         assert_eq!(cli.options.timeout, Some(Duration::from_secs(30)));
         assert!(Cli::try_parse_from(["xtask", "up", "--timeout", "0"]).is_err());
         assert!(Cli::try_parse_from(["xtask", "down", "--purge", "--cluster"]).is_err());
+        assert!(Cli::try_parse_from(["xtask", "logs", "backend", "mcp", "-f", "--since", "10m"]).is_ok());
+        assert!(Cli::try_parse_from(["xtask", "logs", "--since", "soon"]).is_err());
+        assert!(Cli::try_parse_from(["xtask", "logs", "--previous", "--follow"]).is_err());
     }
 }

@@ -16,6 +16,7 @@ mod http;
 mod lint;
 mod live;
 mod lock;
+mod logs;
 mod model;
 mod pipeline;
 mod plan;
@@ -70,11 +71,19 @@ fn main() -> ExitCode {
         Command::Status => status::show(&ctx),
         Command::History => history::show(&ctx),
         Command::Smoke => pipeline::smoke(&ctx),
-        Command::Bootstrap => pipeline::bootstrap(&ctx),
+        Command::Logs { services, follow, previous, tail, since } => {
+            let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
+            logs::run(&ctx, &logs::Wanted { services, follow, previous, tail, since })
+        }
+        Command::Bootstrap { update_lock: true, .. } => pipeline::update_lock(&ctx),
+        Command::Bootstrap { from, .. } => pipeline::bootstrap(&ctx, *from),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
         Command::TestE2e { list: true, only, .. } => e2e::list(&ctx, only.as_deref()),
-        Command::TestE2e { keep, only, junit, .. } => e2e::run(&ctx, *keep, only.as_deref(), junit.as_deref()),
+        Command::TestE2e { keep, only, junit, helm, .. } => {
+            let (only, junit, helm) = (only.as_deref(), junit.as_deref(), helm.as_deref());
+            e2e::run(&ctx, &e2e::Wanted { keep: *keep, only, junit, helm })
+        }
     };
     let code = match ended {
         Ok(()) => 0,

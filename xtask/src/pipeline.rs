@@ -13,10 +13,11 @@ use crate::lock;
 use crate::model::cluster::State;
 use crate::model::image::Built;
 use crate::process::command;
-use crate::stages::bootstrap::{self, Ready};
+use crate::stages::bootstrap::{self, Ready, Road};
 use crate::stages::deploy::{Deployed, Plan};
 use crate::stages::overrides::{self, Overrides};
 use crate::stages::render::Known;
+use crate::stages::smoke::Occasion;
 use crate::stages::verify::Outcome;
 use crate::stages::{addons, build, cluster, deploy, diagnose, load, namespace, rollback, secret, smoke, verify};
 use crate::stop::Stop;
@@ -54,9 +55,16 @@ pub fn up(ctx: &Context, no_rollback: bool) -> Result<()> {
 }
 
 /// Sees to everything that `up` starts from, and nothing of the application.
-pub fn bootstrap(ctx: &Context) -> Result<()> {
-    set_up(ctx)?;
+pub fn bootstrap(ctx: &Context, road: Option<Road>) -> Result<()> {
+    link_tools(ctx, &bootstrap::ensure(ctx, road)?.tools)?;
     ctx.ui.summary("This machine has what it needs");
+    Ok(())
+}
+
+/// Locks the checksums of the tools' releases.
+pub fn update_lock(ctx: &Context) -> Result<()> {
+    bootstrap::update_lock(ctx)?;
+    ctx.ui.summary("tools.lock holds what was downloaded; commit it");
     Ok(())
 }
 
@@ -135,7 +143,7 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
                 return Err(report.into());
             }
         }
-        smoke::run(ctx, &tools)
+        smoke::run(ctx, &tools, Occasion::Changed)
     })();
     if let Err(error) = went {
         // What served until now serves again.
@@ -154,7 +162,9 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
 pub fn smoke(ctx: &Context) -> Result<()> {
     let tools = need_tools(ctx)?;
     need_running(ctx, cluster::observe(ctx, &tools)?)?;
-    smoke::run(ctx, &tools)?;
+    // A run that deploys meanwhile would be checked half-way, and helm keeps what a test ended with in the release.
+    let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
+    smoke::run(ctx, &tools, Occasion::Asked)?;
     ctx.ui.summary("The application does what it should");
     Ok(())
 }
@@ -200,7 +210,7 @@ pub fn need_running(ctx: &Context, state: State) -> Result<()> {
 }
 
 pub fn set_up(ctx: &Context) -> Result<Ready> {
-    let ready = bootstrap::ensure(ctx)?;
+    let ready = bootstrap::ensure(ctx, None)?;
     link_tools(ctx, &ready.tools)?;
     Ok(ready)
 }
@@ -258,8 +268,11 @@ fn install(
     let mut deployed = Vec::new();
     let ended = apply_all(ctx, tools, &plans, &mut deployed);
     let ended = ended.and_then(|()| {
+        let changed = deployed.iter().any(|one| one.changed);
+        let occasion = if changed { Occasion::Changed } else { Occasion::Unchanged };
         // The application as a whole does not do what it should: all that is new in it goes back.
-        smoke::run(ctx, tools).map_err(|error| (error, releases.iter().map(|name| name.to_string()).collect()))
+        smoke::run(ctx, tools, occasion)
+            .map_err(|error| (error, releases.iter().map(|name| name.to_string()).collect()))
     });
     if let Err((error, concerned)) = ended {
         let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
@@ -372,8 +385,12 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
 fn link_tools(ctx: &Context, tools: &Paths) -> Result<()> {
     let folder = ctx.folders.bin();
     fs::create_dir_all(&folder)?;
-    let all =
-        [("docker", &tools.docker), ("minikube", &tools.minikube), ("helm", &tools.helm), ("kubectl", &tools.kubectl)];
+    let all = [
+        ("docker", &tools.docker),
+        ("minikube", &tools.minikube),
+        ("helm", &tools.helm.path),
+        ("kubectl", &tools.kubectl),
+    ];
     for (name, path) in all {
         let link = folder.join(name);
         if fs::read_link(&link).is_ok_and(|target| target.to_str() == Some(path)) {

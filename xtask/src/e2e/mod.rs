@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::context::{Context, profiles};
 use crate::pipeline;
 use crate::process::{Interrupt, Spawn, command};
-use crate::stages::bootstrap::Ready;
+use crate::stages::bootstrap::{self, Ready};
 use crate::stop::{Stop, indent};
 use crate::tools::kubectl;
 use report::{Case, Outcome, Suite};
@@ -57,6 +57,19 @@ enum State {
     Running,
 }
 
+/// Which scenarios are run, and how.
+#[derive(Default)]
+pub struct Wanted<'a> {
+    /// The namespaces stay.
+    pub keep: bool,
+    /// Those whose «GROUP: NAME» holds this.
+    pub only: Option<&'a str>,
+    /// Where the report goes.
+    pub junit: Option<&'a Path>,
+    /// The major version of another helm than the one that was found.
+    pub helm: Option<&'a str>,
+}
+
 /// Names the scenarios, or those whose «GROUP: NAME» holds `only`.
 pub fn list(ctx: &Context, only: Option<&str>) -> Result<()> {
     let groups = choose(groups(ctx)?, only)?;
@@ -65,18 +78,30 @@ pub fn list(ctx: &Context, only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Runs all scenarios, or those whose «GROUP: NAME» holds `only`. One that fails leaves evidence in files, and the others
+/// Runs the scenarios that are wanted. One that fails leaves evidence in files, and the others
 /// run all the same. What a group made is removed at its end, unless `keep`.
-pub fn run(ctx: &Context, keep: bool, only: Option<&str>, junit: Option<&Path>) -> Result<()> {
+pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
+    let Wanted { keep, only, junit, helm } = *wanted;
     let groups = choose(groups(ctx)?, only)?;
-    let ready = pipeline::set_up(ctx)?;
+    let mut ready = pipeline::set_up(ctx)?;
     pipeline::ensure_cluster(ctx, &ready)?;
     fs::create_dir_all(&ctx.folders.cache)?;
     let kubeconfig = ctx.folders.cache.join("foreign-kubeconfig");
     fs::write(&kubeconfig, FOREIGN_KUBECONFIG)?;
+    // The children set up their own environment: they get the user's, with a kubeconfig that would lead them astray.
+    let pair = |name: &str, value: String| (name.to_string(), value);
+    let mut env =
+        vec![pair("KUBECONFIG", kubeconfig.display().to_string()), pair("HELM_KUBECONTEXT", "production".to_string())];
+    if let Some(major) = helm {
+        ready.tools.helm = bootstrap::helm(ctx, major)?;
+        // What comes first on PATH and can do the work is what the children take.
+        let folder = Path::new(&ready.tools.helm.path).parent().context("helm lies in a folder")?;
+        env.push(pair("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default())));
+    }
+    let spawn = Spawn { env, ..ctx.spawn.clone() };
     let mut suites = Vec::new();
     for group in &groups {
-        suites.push(run_group(&world(ctx, &ready, group, &kubeconfig)?, group, keep));
+        suites.push(run_group(&world(ctx, &ready, group, &kubeconfig, &spawn)?, group, keep));
     }
     let file = junit.map_or_else(|| ctx.folders.logs().join("e2e.xml"), Path::to_path_buf);
     tell(ctx, &suites, &file)?;
@@ -92,7 +117,7 @@ pub fn run(ctx: &Context, keep: bool, only: Option<&str>, junit: Option<&Path>) 
         .next();
     let told = format!("end to end: {} failed, {} not run", counts.failed, counts.not_run);
     let next = first.unwrap_or_default();
-    Err(Stop::failed(format!("{told}\nNext: cargo xtask test-e2e --keep --only '{next}'")).into())
+    Err(Stop::failed(format!("{told}\nNext: cargo xtask test-e2e --keep --only \"{next}\"")).into())
 }
 
 /// All there are, the contributor's own first: it is what the others build upon.
@@ -152,18 +177,15 @@ fn label(group: &str, planned: &Planned) -> String {
     format!("{group}: {}", planned.scenario.0)
 }
 
-fn world<'a>(ctx: &Context, ready: &'a Ready, group: &Group, kubeconfig: &Path) -> Result<World<'a>> {
+fn world<'a>(ctx: &Context, ready: &'a Ready, group: &Group, kubeconfig: &Path, spawn: &Spawn) -> Result<World<'a>> {
     let mut of_group = ctx.of_profile(&group.profile)?;
     let mut options = vec!["--profile".to_string(), group.profile.clone()];
     if let Some(namespace) = group.namespace {
         of_group.config.move_to(namespace).map_err(Stop::usage)?;
         options = vec!["--namespace".to_string(), namespace.to_string()];
     }
-    // The children set up their own environment: they get the user's, with a kubeconfig that would lead them astray.
-    let env = [("KUBECONFIG", kubeconfig.display().to_string()), ("HELM_KUBECONTEXT", "production".to_string())];
-    let spawn = Spawn { env: env.map(|(name, value)| (name.to_string(), value)).to_vec(), ..ctx.spawn.clone() };
     let target = of_group.target();
-    let (tools, kubeconfig) = (&ready.tools, kubeconfig.to_path_buf());
+    let (tools, kubeconfig, spawn) = (&ready.tools, kubeconfig.to_path_buf(), spawn.clone());
     Ok(World { ctx: of_group, tools, spawn, target, options, kubeconfig, said: Mutex::default() })
 }
 

@@ -70,10 +70,10 @@ pub fn liveness(world: &World) -> Result<()> {
     let changed = mcp.replacen("liveness = \"/health\"", "liveness = \"/nowhere\"", 1);
     ensure!(changed != mcp, "xtask.toml describes no liveness probe of mcp");
     fs::write(&file, format!("{before}[services.mcp]{changed}"))?;
-    let probes = "startup:\n        exec: [/app/mcp, healthcheck]\n      liveness:\n        periodSeconds: 1\n        failureThreshold: 1\n";
-    let overrides = world.overrides(&format!("services:\n  mcp:\n    probes:\n      {probes}"))?;
-    let output =
-        super::while_serving(world, || world.xtask_in(&root, &["up", "--override", &overrides, "--timeout", "60"]))?;
+    // Ready only when it is too late, or the rollout would be over before it is ended for the first time.
+    let probes = "{startup: {exec: [/app/mcp, healthcheck]}, liveness: {periodSeconds: 1, failureThreshold: 1}, readiness: {initialDelaySeconds: 60}}";
+    let overrides = world.overrides(&format!("services:\n  mcp:\n    probes: {probes}\n"))?;
+    let output = super::while_serving(world, || world.xtask_in(&root, &["up", "--override", &overrides]))?;
     let tells = ["pod mcp-", "was ended 2 times, as its liveness probe failed", "404", "is back at revision"];
     super::failed(&output, &Failure { code: 1, tells: &tells, next: "kubectl logs mcp-" })
 }
