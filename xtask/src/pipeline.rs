@@ -64,6 +64,7 @@ pub fn bootstrap(ctx: &Context) -> Result<()> {
 pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
     let tools = need_tools(ctx)?;
     if whole_cluster {
+        let _locks = lock::hold_all(ctx, LOCK)?;
         cluster::delete(ctx, &tools)?;
         ctx.ui.summary(&format!("The cluster {} is gone", ctx.config.cluster.name));
         return Ok(());
@@ -81,7 +82,8 @@ pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
         let scope = ctx.scope(release);
         let deadline = ctx.config.deadlines.helm;
         let told = helm::uninstall(&tools.helm, &scope.target, release, deadline.as_secs());
-        ctx.spawn.run(command(told, deadline + Duration::from_secs(30)))?;
+        // A signal would leave the release half uninstalled: helm is let finish.
+        ctx.spawn.run_whole(command(told, deadline + Duration::from_secs(30)))?;
         step.done(&format!("namespace {}", scope.target.namespace));
     }
     let told = namespaces.join(" and ");
@@ -124,13 +126,14 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
     let choose = |name: &&str| Ok((ctx.scope(name), rollback::choose(ctx, &tools, &ctx.scope(name), revision)?));
     // All of them first: one that has nothing to go back to must not leave the others changed.
     let chosen = releases.iter().map(choose).collect::<Result<Vec<_>>>()?;
-    let mut gone: Vec<(Scope, u64)> = Vec::new();
+    // Where each goes, and what serves until then.
+    let mut gone: Vec<(Scope, u64, Option<u64>)> = Vec::new();
     let went = (|| {
         for (scope, revision) in chosen {
-            let (was, _) = live::last_revision(ctx, &tools, &scope)?.unwrap_or_default();
+            let was = deploy::serving(&live::history(ctx, &tools, &scope, 10)?);
+            gone.push((scope.clone(), revision, was));
             let manifest = rollback::to(ctx, &tools, &scope, revision)?;
             let waited = verify::wait(ctx, &tools, &scope, &manifest)?;
-            gone.push((scope.clone(), was));
             if let Some(report) = failure(ctx, &tools, &scope, waited) {
                 return Err(report.into());
             }
@@ -138,9 +141,18 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
         smoke::run(ctx, &tools)
     })();
     if let Err(error) = went {
+        if ctx.spawn.interrupt.check().is_err() {
+            // The same command again would go one revision further.
+            let told = gone.iter().map(|(scope, to, _)| format!("{} to revision {to}", scope.release));
+            let told = format!("interrupted, with {} on the way", told.collect::<Vec<_>>().join(", "));
+            let next = "Next: cargo xtask status, which tells what runs; cargo xtask up brings what is wanted";
+            return Err(Stop::interrupted_after(format!("{told}\n{next}")).into());
+        }
         // What served until now serves again.
-        for (scope, was) in gone.iter().rev().filter(|_| ctx.spawn.interrupt.check().is_ok()) {
-            if let Err(failed) = rollback::to(ctx, &tools, scope, *was) {
+        for (scope, to, was) in gone.iter().rev() {
+            if let Some(was) = was.filter(|was| was != to)
+                && let Err(failed) = rollback::to(ctx, &tools, scope, was)
+            {
                 ctx.ui.say(&format!("{} could not be taken to revision {was} again: {failed:#}", scope.release));
             }
         }
@@ -161,7 +173,7 @@ pub fn smoke(ctx: &Context) -> Result<()> {
 
 /// Sees to the cluster, one run at a time: the namespaces of several share it.
 pub fn ensure_cluster(ctx: &Context, ready: &Ready) -> Result<()> {
-    let _lock = lock::hold(ctx, "the cluster", LOCK)?;
+    let _lock = lock::hold(ctx, lock::CLUSTER, LOCK)?;
     let tools = &ready.tools;
     cluster::ensure(ctx, tools, ready.images.node())?;
     let absent = addons::absent(ctx, tools, &ready.addons)?;
@@ -255,7 +267,7 @@ fn install(
         let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
         // An interruption leaves things as they are: the next run goes on from there.
         if !no_rollback && ctx.spawn.interrupt.check().is_ok() {
-            undo(ctx, tools, &undone);
+            return Err(undo(ctx, tools, &undone, error));
         }
         return Err(error);
     }
@@ -329,14 +341,33 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
     (Some(deployed), ended)
 }
 
-/// Takes back what this run has changed, the last first.
-fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed]) {
+/// Takes back what this run has changed, the last first, and sees what served before serve again. Returns what ends the
+/// run: the first error, or that it was interrupted meanwhile.
+fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Error) -> anyhow::Error {
     for one in deployed.iter().rev().filter(|one| one.changed) {
-        match rollback::undo(ctx, tools, one) {
-            Ok(told) => ctx.ui.say(&told),
-            Err(failed) => ctx.ui.say(&format!("{} could not be taken back: {failed:#}", one.scope.release)),
+        let told = match rollback::undo(ctx, tools, one) {
+            Ok(told) => one
+                .before
+                .map_or(Ok(()), |_| serves_again(ctx, tools, &one.scope))
+                .map_or_else(|error| format!("{told}, and it is not known to serve: {error:#}"), |()| told.clone()),
+            Err(failed) => format!("{} could not be taken back: {failed:#}", one.scope.release),
+        };
+        ctx.ui.say(&told);
+    }
+    match ctx.spawn.interrupt.check() {
+        Ok(()) => first,
+        Err(interrupted) => {
+            ctx.ui.error(&format!("{first:#}"));
+            interrupted
         }
     }
+}
+
+/// Waits until what a release went back to is rolled out.
+fn serves_again(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
+    let manifest = live::manifest(ctx, tools, scope)?;
+    let waited = verify::wait(ctx, tools, scope, &manifest)?;
+    failure(ctx, tools, scope, waited).map_or(Ok(()), |report| Err(report.into()))
 }
 
 /// The report of a rollout that failed; None for one that is done.

@@ -201,6 +201,25 @@ pub fn container_state(docker: &str, name: &str) -> Vec<String> {
     argv!("{docker} container inspect --format {format} {name}")
 }
 
+/// The addresses of a container and what it publishes, as JSON; fails where there is none of that name.
+pub fn container_network(docker: &str, name: &str) -> Vec<String> {
+    let format = "{{json .NetworkSettings}}";
+    argv!("{docker} container inspect --format {format} {name}")
+}
+
+/// Where the API server of a node is reached, by what `container_network` printed: at the node's own address, or at the
+/// port that it publishes where that can't be reached.
+pub fn parse_api_servers(stdout: &str) -> Vec<String> {
+    const PORT: &str = "8443";
+    let told: serde_json::Value = serde_json::from_str(stdout).unwrap_or_default();
+    let text = |value: &serde_json::Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_string);
+    let own = told["Networks"].as_object().into_iter().flatten().filter_map(|(_, network)| text(&network["IPAddress"]));
+    let published = told["Ports"][format!("{PORT}/tcp")].as_array().into_iter().flatten();
+    let published = published.filter_map(|one| Some((text(&one["HostIp"])?, text(&one["HostPort"])?)));
+    let all = own.map(|address| (address, PORT.to_string())).chain(published);
+    all.map(|(address, port)| format!("https://{address}:{port}")).collect()
+}
+
 /// The image that a container was made from; fails where there is none of that name.
 pub fn container_image(docker: &str, name: &str) -> Vec<String> {
     let format = "{{.Config.Image}}";
