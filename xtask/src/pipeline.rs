@@ -141,7 +141,7 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
         smoke::run(ctx, &tools)
     })();
     if let Err(error) = went {
-        if ctx.spawn.interrupt.check().is_err() {
+        if ctx.spawn.interrupt.check().is_err() && !gone.is_empty() {
             // The same command again would go one revision further.
             let told = gone.iter().map(|(scope, to, _)| format!("{} to revision {to}", scope.release));
             let told = format!("interrupted, with {} on the way", told.collect::<Vec<_>>().join(", "));
@@ -345,14 +345,16 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
 /// run: the first error, or that it was interrupted meanwhile.
 fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Error) -> anyhow::Error {
     for one in deployed.iter().rev().filter(|one| one.changed) {
-        let told = match rollback::undo(ctx, tools, one) {
-            Ok(told) => one
-                .before
-                .map_or(Ok(()), |_| serves_again(ctx, tools, &one.scope))
-                .map_or_else(|error| format!("{told}, and it is not known to serve: {error:#}"), |()| told.clone()),
-            Err(failed) => format!("{} could not be taken back: {failed:#}", one.scope.release),
+        let undone = rollback::undo(ctx, tools, one);
+        let served = match one.before {
+            Some(_) if undone.is_ok() => serves_again(ctx, tools, &one.scope),
+            _ => Ok(()),
         };
-        ctx.ui.say(&told);
+        ctx.ui.say(&match (undone, served) {
+            (Ok(told), Ok(())) => told,
+            (Ok(told), Err(error)) => format!("{told}, and is not known to serve: {error:#}"),
+            (Err(error), _) => format!("{} could not be taken back: {error:#}", one.scope.release),
+        });
     }
     match ctx.spawn.interrupt.check() {
         Ok(()) => first,

@@ -4,6 +4,7 @@
 mod common;
 mod releases;
 mod tooling;
+mod trust;
 
 use std::path::Path;
 use std::process::Command;
@@ -156,7 +157,7 @@ fn what_was_scaled_by_hand_is_put_right() {
 #[test]
 fn a_stopped_cluster_is_started_and_a_broken_one_is_not_remade_without_consent() {
     let project = Project::up();
-    project.answer("docker container inspect ", "echo exited");
+    project.answer("docker container inspect --format {{.State", "echo exited");
     let run = project.run(&["up"]);
     run.assert_ended(0);
     assert_eq!(beginnings(&run.changes()), ["minikube start --profile"]);
@@ -340,8 +341,7 @@ fn an_interrupt_ends_what_runs_with_its_children() {
 #[test]
 fn a_cluster_whose_making_was_interrupted_is_made_anew() {
     let project = Project::new();
-    let first_hangs = format!("[ -e pids ] || {{ : >cluster; {HANG}; }}; echo todo >cluster");
-    project.answer("minikube start --profile", &first_hangs);
+    project.before("minikube start --profile", &format!("[ -e pids ] || {{ : >cluster; {HANG}; }}"));
     let interrupted = project.run_while(&["up"], |xtask| {
         project.wait_for_lines("standin/pids", 2);
         kill_process(xtask, Signal::INT).unwrap();
