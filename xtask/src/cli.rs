@@ -62,6 +62,8 @@ pub enum Command {
         #[arg(long)]
         no_rollback: bool,
     },
+    /// What `up` would do, each step with its reason; changes nothing
+    Plan,
     /// Uninstall the release and keep its data
     Down {
         /// Remove the data, the Secret and the namespace too
@@ -145,6 +147,7 @@ impl Command {
             Command::TestE2e { .. } => Some("test-e2e"),
             Command::Status
             | Command::History
+            | Command::Plan
             | Command::Render
             | Command::Config { .. }
             | Command::Validate { .. }

@@ -19,6 +19,7 @@ mod live;
 mod lock;
 mod model;
 mod pipeline;
+mod plan;
 mod poll;
 mod process;
 mod record;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     }
     let ended = match &cli.command {
         Command::Up { no_rollback } => pipeline::up(&ctx, *no_rollback),
+        Command::Plan => plan::show(&ctx),
         Command::Down { purge, cluster } => pipeline::down(&ctx, *purge, *cluster),
         Command::Rollback { revision, release } => pipeline::roll_back(&ctx, *revision, release.as_deref()),
         Command::Render => explain::render(&ctx),

@@ -108,6 +108,16 @@ pub fn parse_history(stdout: &str) -> Option<Vec<Revision>> {
     serde_json::from_str(stdout).ok()
 }
 
+/// The revision that serves: the one that is deployed; or, as helm marks that one superseded before it calls the new one
+/// deployed, the last that was. None of what is being uninstalled, which is half gone, and of a first install.
+pub fn serving(all: &[Revision]) -> Option<u64> {
+    let with = |status| all.iter().rev().find(|one| one.status == status).map(|one| one.number);
+    match all.last()?.status.as_str() {
+        "uninstalling" => None,
+        _ => with("deployed").or_else(|| with("superseded")),
+    }
+}
+
 /// The releases of the namespace, whatever their state, one to a line.
 pub fn list(helm: &str, target: &Target) -> Vec<String> {
     let at = at(target);
@@ -238,6 +248,27 @@ mod tests {
         ] {
             assert!(!works(other), "{other}");
         }
+    }
+
+    #[test]
+    fn what_serves_is_what_is_deployed_and_not_what_failed() {
+        let serving = |statuses: &[&str]| {
+            let one = |(status, number): (&&str, u64)| Revision {
+                number,
+                status: status.to_string(),
+                updated: String::new(),
+                description: String::new(),
+            };
+            super::serving(&statuses.iter().zip(1..).map(one).collect::<Vec<_>>())
+        };
+        assert_eq!(serving(&["superseded", "deployed", "failed", "pending-upgrade"]), Some(2));
+        assert_eq!(serving(&["superseded", "deployed", "pending-rollback"]), Some(2));
+        // The moment in which nothing is called deployed.
+        assert_eq!(serving(&["superseded", "superseded", "failed", "pending-upgrade"]), Some(2));
+        assert_eq!(serving(&["pending-install"]), None);
+        assert_eq!(serving(&["failed", "pending-upgrade"]), None);
+        assert_eq!(serving(&["deployed", "uninstalling"]), None);
+        assert_eq!(serving(&[]), None);
     }
 
     #[test]
