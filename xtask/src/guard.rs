@@ -44,10 +44,7 @@ fn check(spawn: &Spawn, argv: &[String], kubeconfig: &Path, minikube_home: &Path
     let named = after("--kubeconfig").unwrap_or_default();
     let refuse = |why: &str| {
         let told = format!("nothing is changed in a cluster that is not ours: {why}");
-        let next = format!(
-            "Next: rm {}, which cargo xtask up --yes makes anew, then the same command again",
-            kubeconfig.display()
-        );
+        let next = format!("Next: rm {}, then cargo xtask up, which writes it anew", kubeconfig.display());
         Err(Stop::needs_setup(format!("{told}\n{next}")).into())
     };
     if Path::new(named) != kubeconfig || context.is_empty() {

@@ -20,7 +20,8 @@ use crate::stages::render::Known;
 use crate::stages::verify::Outcome;
 use crate::stages::{addons, build, cluster, deploy, diagnose, load, namespace, rollback, secret, smoke, verify};
 use crate::stop::Stop;
-use crate::tools::{Paths, helm};
+use crate::tools::Paths;
+use crate::tools::helm::{self, Revision};
 
 /// How long a run waits for another one that works on the same.
 pub const LOCK: Duration = Duration::from_secs(1800);
@@ -126,12 +127,11 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
     let choose = |name: &&str| Ok((ctx.scope(name), rollback::choose(ctx, &tools, &ctx.scope(name), revision)?));
     // All of them first: one that has nothing to go back to must not leave the others changed.
     let chosen = releases.iter().map(choose).collect::<Result<Vec<_>>>()?;
-    // Where each goes, and what serves until then.
-    let mut gone: Vec<(Scope, u64, Option<u64>)> = Vec::new();
+    // Where each goes, and its revisions until then.
+    let mut gone: Vec<(Scope, u64, Vec<Revision>)> = Vec::new();
     let went = (|| {
         for (scope, revision) in chosen {
-            let was = helm::serving(&live::history(ctx, &tools, &scope, 10)?);
-            gone.push((scope.clone(), revision, was));
+            gone.push((scope.clone(), revision, live::history(ctx, &tools, &scope, 10)?));
             let manifest = rollback::to(ctx, &tools, &scope, revision)?;
             let waited = verify::wait(ctx, &tools, &scope, &manifest)?;
             if let Some(report) = failure(ctx, &tools, &scope, waited) {
@@ -149,8 +149,10 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
             return Err(Stop::interrupted_after(format!("{told}\n{next}")).into());
         }
         // What served until now serves again.
-        for (scope, to, was) in gone.iter().rev() {
-            if let Some(was) = was.filter(|was| was != to)
+        for (scope, to, revisions) in gone.iter().rev() {
+            let last = live::last_revision(ctx, &tools, scope).ok().flatten().map(|(number, _)| number);
+            let begun = last != revisions.last().map(|one| one.number);
+            if let Some(was) = helm::serving(revisions).filter(|was| begun && was != to)
                 && let Err(failed) = rollback::to(ctx, &tools, scope, was)
             {
                 ctx.ui.say(&format!("{} could not be taken to revision {was} again: {failed:#}", scope.release));

@@ -32,7 +32,9 @@ pub fn undo(ctx: &Context, tools: &Paths, deployed: &Deployed) -> Result<String>
             ),
         ),
     };
+    let step = ctx.ui.step(format!("take back {release}"));
     ctx.spawn.uninterrupted().run(command(argv, deadline + SHORT))?;
+    step.done("");
     Ok(told)
 }
 

@@ -33,7 +33,7 @@ const TOOLS: [&str; 12] = [
 ];
 
 /// Calls that change nothing, by their beginnings. What isn't here counts as a change.
-const QUESTIONS: [&str; 25] = [
+const QUESTIONS: [&str; 26] = [
     "docker --version",
     "docker context show",
     "docker build --help",
@@ -42,6 +42,7 @@ const QUESTIONS: [&str; 25] = [
     "docker image ls ",
     "docker image inspect ",
     "docker container inspect ",
+    "docker cp ",
     "docker ps ",
     "docker exec todo crictl images ",
     "docker exec todo ctr --namespace k8s.io images list",

@@ -79,6 +79,14 @@ hold() {
     while grep -qsx "$1" held; do sleep 0.05; done
 }
 
+kubeconfig() {
+    cat >"$KUBECONFIG" <<END
+clusters: [{name: $1, cluster: {certificate-authority: $MINIKUBE_HOME/ca.crt, server: "https://192.168.49.2:8443"}}]
+contexts: [{name: $1, context: {cluster: $1, user: $1}}]
+current-context: $1
+END
+}
+
 forget() {
     for workload in $(grep -lx "$1" "$here"/workloads/*/release 2>/dev/null); do rm -r "${workload%/release}"; done
 }
@@ -147,6 +155,8 @@ case $call in
 "docker container inspect "*) [ -e cluster ] && echo running ;;
 "docker ps "*) cat cluster ;;
 "docker save "*) echo "$2" ;;
+"docker exec "*" sh -c "*" /var/lib/xtask-owner "*) echo "$last" >owner ;;
+"docker cp "*:/var/lib/xtask-owner" "*) [ -e cluster ] && cat owner >"$last" 2>/dev/null ;;
 "docker exec --interactive "*) grep -F "$input " host-images >>node-images ;;
 "docker exec "*" crictl images "*)
     images=$(sed 's|\(.*\) \(.*\)|{"id":"\2","repoTags":["docker.io/library/\1"]}|' node-images | paste -sd, -)
@@ -158,11 +168,7 @@ case $call in
 "minikube start --profile "*)
     mkdir -p "$MINIKUBE_HOME/profiles/$3" namespaces/default
     echo "{}" >"$MINIKUBE_HOME/profiles/$3/config.json"
-    cat >"$KUBECONFIG" <<END
-clusters: [{name: $3, cluster: {certificate-authority: $MINIKUBE_HOME/ca.crt, server: "https://192.168.49.2:8443"}}]
-contexts: [{name: $3, context: {cluster: $3, user: $3}}]
-current-context: $3
-END
+    kubeconfig "$3"
     touch namespaces/default/labels
     echo "$3" >cluster ;;
 "minikube addons enable "*) echo "$3" >>addons ;;
@@ -183,7 +189,8 @@ END
 "hadolint "*) echo "[]" ;;
 "helm lint "*) ;;
 
-"minikube delete --profile "*) rm -rf cluster namespaces secrets "$MINIKUBE_HOME/profiles/$3" ;;
+"minikube update-context --profile "*) kubeconfig "$3" ;;
+"minikube delete --profile "*) rm -rf cluster owner namespaces secrets "$MINIKUBE_HOME/profiles/$3" ;;
 
 "helm upgrade --help") echo "--install --timeout --values --history-max" ;;
 "helm version "*) echo v3.17.0+g0000000 ;;
@@ -200,7 +207,8 @@ END
     *) pending=pending-upgrade ;;
     esac
     # A signal is the end of the upgrade, and helm says so in the release.
-    trap 'settle "$2" failed; echo "Error: UPGRADE FAILED: context canceled" >&2; exit 1' INT TERM
+    release=$2
+    trap 'settle "$release" failed; echo "Error: UPGRADE FAILED: context canceled" >&2; exit 1' INT TERM
     manifest "$3" | record "$2" "$pending"
     rm -f "$here/releases/$2/back"
     hold "upgrade $2"

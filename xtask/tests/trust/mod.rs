@@ -95,7 +95,7 @@ fn being_interrupted_again_changes_nothing() {
     let project = hanging("helm upgrade todo ");
     let run = stopped(&project, &[Signal::INT, Signal::INT, Signal::TERM]);
     run.assert_ended(130);
-    assert_nothing_pends(&project);
+    assert!(project.path(REVISIONS).exists(), "{}\n{}", run.stderr, run.calls.join("\n"));
     assert_eq!(project.read(REVISIONS), "1 failed\n");
 }
 
@@ -389,7 +389,9 @@ fn nothing_is_changed_in_a_cluster_that_is_not_ours() {
         }
         // What is advised helps.
         std::fs::remove_file(project.path(KUBECONFIG)).unwrap();
-        project.run(&["up", "--yes"]).assert_ended(0);
+        let mended = project.run(&["up"]);
+        mended.assert_ended(0);
+        assert_eq!(mended.calls_of(&["minikube"])[2..], ["minikube update-context --profile todo"]);
     }
 }
 
@@ -423,4 +425,23 @@ fn up_with_nothing_changed_asks_for_the_node_no_oftener_than_it_forwards_ports()
     let run = project.run(&["up"]);
     run.assert_ended(0);
     assert_eq!(run.calls_of(&["docker container inspect --format '{{json"]), [""; 0]);
+}
+
+#[test]
+fn a_node_of_the_same_name_that_is_anothers_is_left_alone() {
+    let project = Project::up();
+    project.write("standin/owner", "/home/other/.minikube\n");
+    let refused = |run: Run| {
+        run.assert_ended(3);
+        run.assert_says(&["the node todo belongs to /home/other/.minikube, and this run to /", "another cluster.name"]);
+        assert_eq!(run.changes(), [""; 0]);
+    };
+    refused(project.run(&["down", "--cluster"]));
+    // Without keys of our own, and with keys that open nothing.
+    let profiles = project.path("state/todo/.minikube/profiles");
+    std::fs::rename(&profiles, project.path("profiles")).unwrap();
+    refused(project.run(&["up", "--yes"]));
+    std::fs::rename(project.path("profiles"), &profiles).unwrap();
+    std::fs::remove_file(project.path(KUBECONFIG)).unwrap();
+    refused(project.run(&["up", "--yes"]));
 }
