@@ -261,7 +261,7 @@ mod tests {
         let told = |helm: &Helm| {
             [
                 upgrade(helm, &target, &chart, 90),
-                rollback(helm, &target, "r", Some(1)),
+                rollback(helm, &target, "r", 1, 90),
                 try_upgrade(helm, &target, &chart),
                 try_rollback(helm, &target, "r", 1),
             ]
@@ -317,7 +317,9 @@ mod tests {
     fn a_helm_at_work_is_known_by_its_argv() {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let works = |text: &str| works_on(&text.split(' ').map(str::to_string).collect::<Vec<_>>(), &target, "r");
-        assert!(works(&upgrade("/opt/helm", &target, &Chart { release: "r", folder: "x", values: &[] }, 9).join(" ")));
+        let chart = Chart { release: "r", folder: "x", values: &[] };
+        let own = Helm { path: "/opt/helm".to_string(), merge: Vec::new() };
+        assert!(works(&upgrade(&own, &target, &chart, 9).join(" ")));
         assert!(works("/bin/sh /opt/helm rollback r 3"));
         for other in [
             "helm history r --kubeconfig /k",

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use super::common::{Project, Run, eventually, runs, serve};
 use super::beginnings;
+use super::common::{Project, Run, eventually, runs, serve};
 
 const HELM: &str = "--kubeconfig STATE/kubeconfig --kube-context todo --namespace todo";
 const REVISIONS: &str = "standin/namespaces/todo/releases/todo/revisions";
