@@ -78,8 +78,8 @@ pub fn list(ctx: &Context, only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Runs the scenarios that are wanted. One that fails leaves evidence in files, and the others
-/// run all the same. What a group made is removed at its end, unless `keep`.
+/// Runs the scenarios that are wanted. One that fails leaves evidence in files, and the others run all the same. What a
+/// group made is removed at its end, unless `keep`.
 pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
     let Wanted { keep, only, junit, helm } = *wanted;
     let groups = choose(groups(ctx)?, only)?;

@@ -106,7 +106,7 @@ fn while_serving<T>(world: &World, work: impl FnOnce() -> Result<T>) -> Result<T
 
 /// Waits until `ask` answers Some; `what` is said of a wait in vain.
 fn await_some<T>(world: &World, what: &str, ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    poll::until(&world.ctx.spawn.interrupt, Duration::from_secs(60), ask)?
+    poll::until(&world.ctx.spawn.interrupt, Duration::from_secs(120), ask)?
         .with_context(|| format!("{what} was waited for in vain"))
 }
 

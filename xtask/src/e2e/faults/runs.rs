@@ -104,12 +104,14 @@ pub fn lock_held(world: &World) -> Result<()> {
 }
 
 /// An `up` whose helm has ended well, and which waits for pods.
-fn begin_rollout<'a>(world: &'a World) -> Result<Begun> {
+fn begin_rollout(world: &World) -> Result<Begun> {
     let (before, _) = status(world)?;
     let overrides = world.overrides(NEVER_READY)?;
     let begun = world.begin(&["up", "--override", &overrides])?;
-    let applied =
-        || Ok((status(world)? > (before, "deployed".to_string()) && status(world)?.1 == "deployed").then_some(()));
+    let applied = || {
+        let (now, status) = status(world)?;
+        Ok((now > before && status == "deployed").then_some(()))
+    };
     await_some(world, "a new revision", applied)?;
     Ok(begun)
 }
