@@ -40,7 +40,7 @@ fn up_from_nothing_builds_loads_deploys_and_checks() {
         let tag = format!("{}_TAG", name.to_uppercase());
         format!(
             "docker build --progress plain --file ROOT/docker/{name}.Dockerfile --tag {name}:{tag} --build-arg PORT={port} \
-             --build-arg VERSION={tag} --label todo-chatbot.service={name} --secret id=ca,src=ROOT/ca.crt CACHE/staging/dev-todo/context-{name}"
+             --build-arg VERSION={tag} --label todo.service={name} --secret id=ca,src=ROOT/ca.crt CACHE/staging/dev-todo/context-{name}"
         )
     };
     let (backend, frontend) = (build("backend", 8000), build("frontend", 3000));

@@ -2,6 +2,7 @@
 //! what is live; how a rollout stands.
 
 pub mod chart;
+pub mod cleaning;
 pub mod cluster;
 pub mod config_map;
 pub mod container;

@@ -104,7 +104,7 @@ fn build(
             target: None,
             tags: std::slice::from_ref(&reference),
             args,
-            labels: vec![("todo-chatbot.service".to_string(), name.to_string())],
+            labels: vec![(docker::label(&ctx.config.project), name.to_string())],
             ca: ca.as_deref(),
         },
     );
