@@ -361,15 +361,85 @@ fn json_is_one_event_a_line() {
     assert_eq!(run.stderr, "");
     let events: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert!(events.iter().all(|event| event["event"].is_string()), "{}", run.stdout);
-    let last = events.last().unwrap();
-    assert_eq!(last["event"], "summary");
-    assert!(last["headline"].as_str().unwrap().contains(&format!("http://127.0.0.1:{}", project.node_port)), "{last}");
+    let [.., summary, ended] = events.as_slice() else { panic!("{}", run.stdout) };
+    assert_eq!((&summary["event"], &ended["event"], &ended["code"]), (&"summary".into(), &"ended".into(), &0.into()));
+    let url = format!("http://127.0.0.1:{}", project.node_port);
+    assert!(summary["headline"].as_str().unwrap().contains(&url), "{summary}");
 
     project.answer("helm history ", "echo broken >&2; exit 1");
     let failed = project.run(&["up", "--json"]);
     failed.assert_ended(1);
-    let last: Value = serde_json::from_str(failed.stdout.lines().last().unwrap()).unwrap();
-    assert_eq!(last["event"], "error");
+    let events: Vec<Value> = failed.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let [.., error, ended] = events.as_slice() else { panic!("{}", failed.stdout) };
+    assert_eq!((&error["event"], &ended["code"]), (&"error".into(), &1.into()));
+}
+
+#[test]
+fn a_record_holds_the_events_of_a_run_whatever_it_shows() {
+    let project = Project::new();
+    let shown = project.run(&["up", "--json"]);
+    let events = |text: &str| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    let records = || project.texts("state/todo/records/todo/todo");
+    assert_eq!(records().concat(), shown.stdout);
+    let of_kind =
+        |kind: &str| events(&shown.stdout).into_iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
+    assert_eq!(of_kind("run")[0]["command"], "up");
+    assert_eq!(of_kind("tools").last().unwrap()["helm"], "v3.17.0+g0000000");
+    let deployed = &of_kind("deployed")[0];
+    assert_eq!((&deployed["release"], &deployed["why"]), (&"todo".into(), &"not installed yet".into()));
+    let told = |service: &str| -> Vec<String> {
+        let states = of_kind("state").into_iter().filter(|event| event["service"] == service);
+        states.map(|event| event["state"].as_str().unwrap().to_string()).collect()
+    };
+    assert_eq!(told("backend")[..3], ["Building", "Loading", "Installing"]);
+
+    // What shows nothing is recorded all the same, and what only reads is not.
+    project.run(&["up", "--quiet"]).assert_ended(0);
+    project.run(&["status"]).assert_ended(0);
+    let all = records();
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().all(|text| events(text).last().unwrap()["code"] == 0));
+}
+
+#[test]
+fn history_tells_why_each_revision_came_and_how_runs_ended() {
+    let project = Project::up();
+    project.write("services/backend/main.rs", "// changed\n");
+    project.run(&["up"]).assert_ended(0);
+    project.write("standin/failing", "backend\n");
+    project.write("services/backend/main.rs", "// changed again\n");
+    project.run(&["up"]).assert_ended(1);
+    let run = project.run(&["history"]);
+    run.assert_ended(0);
+    assert_eq!(run.changes(), [""; 0]);
+    let lines: Vec<&str> = run.stdout.lines().map(str::trim).collect();
+    let line = |beginning: &str| {
+        *lines.iter().find(|line| line.starts_with(beginning)).unwrap_or_else(|| panic!("{}", run.stdout))
+    };
+    assert!(line("1  superseded").ends_with("not installed yet"), "{}", run.stdout);
+    assert!(line("up ").contains("failed with exit code 1: backend"), "{}", run.stdout);
+    let runs = lines.iter().skip_while(|line| **line != "runs").filter(|line| line.starts_with("up "));
+    assert_eq!(runs.count(), 3, "{}", run.stdout);
+
+    // Without a cluster there are the runs alone.
+    std::fs::remove_file(project.path("standin/cluster")).unwrap();
+    let run = project.run(&["history"]);
+    run.assert_ended(0);
+    assert!(run.stdout.starts_with("no revisions: there is no cluster todo"), "{}", run.stdout);
+}
+
+#[test]
+fn a_killed_run_is_told_as_not_ended() {
+    let project = Project::up();
+    project.answer("helm history ", HANG);
+    let run = project.run_while(&["up"], |xtask| {
+        project.wait_for_lines("standin/pids", 2);
+        kill_process(xtask, Signal::KILL).unwrap();
+    });
+    assert_eq!(run.code, None);
+    project.write("standin/rules", "");
+    let status = project.run(&["status"]);
+    assert!(status.stdout.contains("not ended: it goes on, or was killed"), "{}", status.stdout);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::config::{Base, Service};
 use crate::content::{Content, list_files};
 use crate::context::{Context, proxies};
 use crate::model::image::{Built, Images};
+use crate::model::states::DeploymentState;
 use crate::process::command;
 use crate::stop::Stop;
 use crate::tools::Paths;
@@ -89,6 +90,7 @@ fn build(
 ) -> Result<()> {
     let service = &ctx.config.services[name];
     let step = ctx.ui.step(format!("build {name}"));
+    ctx.ui.state(name, DeploymentState::Building);
     let context = stage(ctx, name, service)?;
     let reference = format!("{}:{tag}", service.image);
     let mut args: Vec<_> = arguments(service).into_iter().map(|(name, value)| (name, Some(value))).collect();

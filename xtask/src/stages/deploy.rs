@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::NodePort;
 use crate::context::{Context, Scope};
 use crate::live;
+use crate::model::states::DeploymentState;
 use crate::model::subset::differences;
 use crate::process::command;
 use crate::stages::render::{self, Known, Rendered, Staged};
@@ -75,6 +76,8 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
     let Some(why) = why else { return Ok(()) };
     let step = ctx.ui.step(format!("deploy {}", scope.release));
     step.update(why);
+    let state = if last.is_some() { DeploymentState::Upgrading } else { DeploymentState::Installing };
+    ctx.config.releases[&scope.release].services.iter().for_each(|service| ctx.ui.state(service, state));
     if last.as_ref().is_some_and(|(_, status)| is_stuck(status)) {
         mend_pending(ctx, tools, scope)?;
     }
@@ -90,6 +93,7 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
     let revision = live::last_revision(ctx, tools, scope)?;
     (deployed.revision, _) = revision.context("helm installed the release and does not list it")?;
     step.done(&format!("revision {} in namespace {} ({why})", deployed.revision, scope.target.namespace));
+    ctx.ui.fact("deployed", json!({ "release": scope.release, "revision": deployed.revision, "why": why }));
     deployed.manifest = live::manifest(ctx, tools, scope)?;
     Ok(())
 }
@@ -277,7 +281,6 @@ fn documents(manifest: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_node_port_stays_then_is_the_configured_one_then_a_free_one() {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::context::Context;
 use crate::model::image::Built;
+use crate::model::states::DeploymentState;
 use crate::process::command;
 use crate::stop::Stop;
 use crate::tools::Paths;
@@ -18,19 +19,20 @@ const SHORT: Duration = Duration::from_secs(30);
 pub fn ensure(ctx: &Context, tools: &Paths, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<()> {
     for node in nodes {
         let there = present(ctx, tools, node, built)?;
-        let missing: Vec<&Built> =
-            built.values().filter(|image| there.get(&image.reference()) != Some(&image.id)).collect();
+        let missing: Vec<(&String, &Built)> =
+            built.iter().filter(|(_, image)| there.get(&image.reference()) != Some(&image.id)).collect();
         if missing.is_empty() {
             continue;
         }
-        for image in &missing {
+        for (service, image) in &missing {
+            ctx.ui.state(service, DeploymentState::Loading);
             let step = ctx.ui.step(format!("load {}", image.repository));
             let save = docker::save(&tools.docker, &image.reference());
             ctx.spawn.pipe(save, docker::node_import(&tools.docker, node), ctx.config.deadlines.load)?;
             step.done(&format!("{} into {node}", image.reference()));
         }
         let there = present(ctx, tools, node, built)?;
-        for image in missing {
+        for (_, image) in missing {
             verify(node, image, &there)?;
         }
     }
