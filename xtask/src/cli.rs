@@ -112,6 +112,15 @@ pub enum Command {
     Smoke,
     /// Set up tools, images and the docker daemon, and nothing else
     Bootstrap,
+    /// Remove old images and folders of the project's own; what is in use or foreign stays
+    Clean {
+        /// How many of each image stay, the newest
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        keep: usize,
+        /// Say what would go, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// What is needed: found or not, version, and the command that mends it
     Doctor,
     /// All tests: formatting, lints, units, charts, services against a real PostgreSQL, end to end
@@ -141,6 +150,7 @@ impl Command {
             Command::Tunnel => Some("tunnel"),
             Command::Smoke => Some("smoke"),
             Command::Bootstrap => Some("bootstrap"),
+            Command::Clean { dry_run, .. } => (!dry_run).then_some("clean"),
             Command::Test { .. } => Some("test"),
             Command::TestE2e { .. } => Some("test-e2e"),
             Command::Status

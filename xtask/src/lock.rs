@@ -9,6 +9,24 @@ use crate::context::Context;
 use crate::poll;
 use crate::stop::Stop;
 
+/// Held while tools and base images are made, which is what each run begins with.
+pub const BOOTSTRAP: &str = "bootstrap";
+/// What the namespaces of several runs share.
+pub const CLUSTER: &str = "the cluster";
+
+/// Holds every lock there is, for what no run may be beside. A run that begins meanwhile waits for the first one.
+pub fn hold_all(ctx: &Context, deadline: Duration) -> Result<Vec<File>> {
+    let entries = fs::read_dir(&ctx.folders.state).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".lock")?.to_string())).collect();
+    names.retain(|name| name != BOOTSTRAP && name != CLUSTER);
+    names.sort();
+    // In the order in which a run takes them, or two could wait for each other.
+    names.insert(0, BOOTSTRAP.to_string());
+    names.push(CLUSTER.to_string());
+    names.iter().map(|name| hold(ctx, name, deadline)).collect()
+}
+
 /// Holds the lock `name` for as long as the returned file lives. A second run waits, and says for what.
 pub fn hold(ctx: &Context, name: &str, deadline: Duration) -> Result<File> {
     fs::create_dir_all(&ctx.folders.state)?;

@@ -2,6 +2,7 @@
 
 mod chart_docs;
 mod checks;
+mod clean;
 mod cli;
 mod config;
 mod content;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         Command::History => history::show(&ctx),
         Command::Smoke => pipeline::smoke(&ctx),
         Command::Bootstrap => pipeline::bootstrap(&ctx),
+        Command::Clean { keep, dry_run } => clean::run(&ctx, *keep, *dry_run),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
         Command::TestE2e { keep, only } => e2e::run(&ctx, *keep, only.as_deref()),

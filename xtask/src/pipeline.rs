@@ -23,7 +23,7 @@ use crate::stop::Stop;
 use crate::tools::{Paths, helm};
 
 /// How long a run waits for another one that works on the same.
-const LOCK: Duration = Duration::from_secs(1800);
+pub const LOCK: Duration = Duration::from_secs(1800);
 
 /// Bootstrap, cluster, build, load, deploy, verify, smoke. Each stage observes for itself what is left to do, so that an
 /// interrupted run needs nothing but another one.
@@ -161,7 +161,7 @@ pub fn smoke(ctx: &Context) -> Result<()> {
 
 /// Sees to the cluster, one run at a time: the namespaces of several share it.
 pub fn ensure_cluster(ctx: &Context, ready: &Ready) -> Result<()> {
-    let _lock = lock::hold(ctx, "the cluster", LOCK)?;
+    let _lock = lock::hold(ctx, lock::CLUSTER, LOCK)?;
     let tools = &ready.tools;
     cluster::ensure(ctx, tools, ready.images.node())?;
     let absent = addons::absent(ctx, tools, &ready.addons)?;

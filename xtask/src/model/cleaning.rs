@@ -143,10 +143,10 @@ pub struct Folders {
     pub namespaces: Option<BTreeSet<String>>,
 }
 
-/// Judges paths, relative to the cache folder, with their sizes.
-pub fn judge_cache(entries: &[(String, u64)], folders: &Folders) -> Judged {
+/// Judges paths, relative to the cache folder. How large they are is left to whoever can look.
+pub fn judge_cache(entries: &[String], folders: &Folders) -> Judged {
     let mut judged = Judged::default();
-    for (path, size_bytes) in entries {
+    for path in entries {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let why = match folder {
             _ if name.ends_with(".partial") || name.ends_with(".new") => Some("it was never finished"),
@@ -157,7 +157,7 @@ pub fn judge_cache(entries: &[(String, u64)], folders: &Folders) -> Judged {
             _ => None,
         };
         match why {
-            Some(why) => judged.removals.push(removal(path, why, *size_bytes)),
+            Some(why) => judged.removals.push(removal(path, why)),
             None => {
                 judged.kept.insert(path.clone());
             }
@@ -166,12 +166,12 @@ pub fn judge_cache(entries: &[(String, u64)], folders: &Folders) -> Judged {
     judged
 }
 
-/// Judges logs and the like by their age: paths, relative to the state folder, with days and sizes.
-pub fn judge_state(entries: &[(String, u64, u64)], days_max: u64) -> Judged {
+/// Judges logs and the like by their age: paths, relative to the state folder, with the days since they were written.
+pub fn judge_state(entries: &[(String, u64)], days_max: u64) -> Judged {
     let mut judged = Judged::default();
-    for (path, days, size_bytes) in entries {
+    for (path, days) in entries {
         match *days > days_max {
-            true => judged.removals.push(removal(path, &format!("it is {days} days old"), *size_bytes)),
+            true => judged.removals.push(removal(path, &format!("it is {days} days old"))),
             false => {
                 judged.kept.insert(path.clone());
             }
@@ -246,8 +246,8 @@ impl Folders {
     }
 }
 
-fn removal(path: &str, why: &str, size_bytes: u64) -> Removal {
-    Removal { what: path.to_string(), why: why.to_string(), size_bytes }
+fn removal(path: &str, why: &str) -> Removal {
+    Removal { what: path.to_string(), why: why.to_string(), size_bytes: 0 }
 }
 
 /// Repository and tag; the colon of a registry's port is no tag's.
@@ -430,16 +430,16 @@ mod tests {
             ("lint/staging/old-todo".to_string(), true),
             ("lint".to_string(), false),
         ] {
-            let judged = judge_cache(&[(path.clone(), 5)], &folders);
+            let judged = judge_cache(std::slice::from_ref(&path), &folders);
             assert_eq!(judged.removals.len(), usize::from(goes), "{path}");
         }
         let unknown = Folders { namespaces: None, ..folders };
-        assert!(judge_cache(&[("staging/dev-gone".to_string(), 5)], &unknown).removals.is_empty());
+        assert!(judge_cache(&["staging/dev-gone".to_string()], &unknown).removals.is_empty());
     }
 
     #[test]
     fn logs_go_by_their_age() {
-        let judged = judge_state(&[("logs/a".into(), 14, 1), ("logs/b".into(), 15, 1)], 14);
+        let judged = judge_state(&[("logs/a".into(), 14), ("logs/b".into(), 15)], 14);
         assert_eq!(whats(&judged), ["logs/b"]);
     }
 

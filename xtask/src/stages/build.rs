@@ -44,6 +44,12 @@ pub fn ensure(ctx: &Context, tools: &Paths, images: &Images, services: &[&str]) 
     Ok(built)
 }
 
+/// The references that the images of all services have, or would have; nothing is asked of docker.
+pub fn references(ctx: &Context, images: &Images) -> Result<Vec<String>> {
+    let services = ctx.config.services.values();
+    services.map(|service| Ok(format!("{}:{}", service.image, tag(ctx, service, images)?))).collect()
+}
+
 /// `VERSION-hDIGEST`: a valid tag and a valid semantic version.
 fn tag(ctx: &Context, service: &Service, images: &Images) -> Result<String> {
     let mut content = Content::default()

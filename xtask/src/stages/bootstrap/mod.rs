@@ -8,6 +8,7 @@ mod mirrors;
 mod recipes;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -32,7 +33,7 @@ pub struct Ready {
 
 /// Observes, and makes what is missing.
 pub fn ensure(ctx: &Context) -> Result<Ready> {
-    let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
+    let _lock = lock::hold(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
     let plan = recipes::Plan::new(ctx)?;
     let found = find::all(ctx, &plan)?;
     if let Some(ready) = settled(ctx, &found, &plan)? {
@@ -65,7 +66,7 @@ pub fn ensure(ctx: &Context) -> Result<Ready> {
 pub fn programs<const N: usize>(ctx: &Context, names: [&str; N]) -> Result<[String; N]> {
     let plan = recipes::Plan::new(ctx)?;
     if names.iter().any(|name| plan.built(name, name).is_none()) {
-        let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
+        let _lock = lock::hold(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
         mirrors::build_modules(ctx, &plan, &names)?;
     }
     let built = |name| plan.built(name, name).ok_or_else(|| anyhow!("the module {name} builds no program {name}"));
@@ -89,6 +90,29 @@ pub fn observe(ctx: &Context) -> Result<(find::All, Option<Ready>)> {
     let found = find::all(ctx, &plan)?;
     let ready = settled(ctx, &found, &plan)?;
     Ok((found, ready))
+}
+
+/// What the recipes name, whether it is there or not.
+pub struct Wanted {
+    pub images: Images,
+    pub references: Vec<String>,
+    /// The names of our base images, and of the images that the cluster is made of.
+    pub parts: Vec<String>,
+    /// Folders of the cache.
+    pub folders: Vec<PathBuf>,
+}
+
+/// What the recipes of the profile name.
+pub fn wanted(ctx: &Context) -> Result<Wanted> {
+    let plan = recipes::Plan::new(ctx)?;
+    let mut folders: Vec<PathBuf> = plan.modules.values().cloned().collect();
+    folders.extend([plan.cluster_cache.clone(), hadolint::folder(ctx)?]);
+    let mut references = vec![plan.debian.clone(), plan.node.clone(), plan.rust.clone()];
+    references.extend(plan.addons.values().cloned());
+    let bases = ["debian", "node", "rust"].map(str::to_string);
+    let mirrors = &ctx.config.mirrors;
+    let parts = bases.into_iter().chain(mirrors.addons.keys().cloned()).chain(mirrors.images.values().cloned());
+    Ok(Wanted { images: plan.images(), references, parts: parts.collect(), folders })
 }
 
 /// A line for each thing that is not there, with the reason.
