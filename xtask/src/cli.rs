@@ -121,6 +121,9 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Remove all that these commands have made on this machine: cluster, data, images, tools; it needs --yes, and says first
+    /// what goes
+    Uninstall,
     /// What is needed: found or not, version, and the command that mends it
     Doctor,
     /// All tests: formatting, lints, units, charts, services against a real PostgreSQL, end to end
@@ -153,7 +156,9 @@ impl Command {
             Command::Clean { dry_run, .. } => (!dry_run).then_some("clean"),
             Command::Test { .. } => Some("test"),
             Command::TestE2e { .. } => Some("test-e2e"),
-            Command::Status
+            // Its record would go with the folder that it lies in.
+            Command::Uninstall
+            | Command::Status
             | Command::History
             | Command::Render
             | Command::Config { .. }

@@ -29,6 +29,7 @@ mod stop;
 mod tools;
 mod tunnel;
 mod ui;
+mod uninstall;
 mod validate;
 
 use std::path::PathBuf;
@@ -71,6 +72,8 @@ fn main() -> ExitCode {
         Command::Smoke => pipeline::smoke(&ctx),
         Command::Bootstrap => pipeline::bootstrap(&ctx),
         Command::Clean { keep, dry_run } => clean::run(&ctx, *keep, *dry_run),
+        // Not what CI=true agrees to: nothing is lost without a word of somebody's.
+        Command::Uninstall => uninstall::run(&ctx, cli.options.yes),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
         Command::TestE2e { keep, only } => e2e::run(&ctx, *keep, only.as_deref()),

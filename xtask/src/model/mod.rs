@@ -30,5 +30,6 @@ pub mod states;
 pub mod strategy;
 pub mod subset;
 pub mod time;
+pub mod uninstall;
 pub mod values;
 pub mod version;

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::live;
 use crate::model::cluster::trouble;
 use crate::poll;
-use crate::process::command;
+use crate::process::{command, display};
 use crate::stop::Stop;
 use crate::tools::{Paths, docker, kubectl, minikube};
 
@@ -109,6 +109,28 @@ pub fn delete(ctx: &Context, tools: &Paths) -> Result<()> {
     forget_unfinished(ctx)?;
     step.done(&ctx.config.cluster.name);
     Ok(())
+}
+
+/// The same where there is no minikube any more: by what docker has of the cluster. Minikube names its network and volume
+/// as the profile.
+pub fn delete_by_docker(ctx: &Context, docker: &str) -> Result<()> {
+    for argv in deletion_by_docker(docker, &ctx.config.cluster.name) {
+        let output = ctx.spawn.output(command(argv.clone(), ctx.config.deadlines.cluster))?;
+        // What is gone already was what was wanted.
+        if !output.success && !output.tail.to_lowercase().contains("no such") && !output.tail.contains("not found") {
+            return Err(Stop::failed(format!("`{}` failed", display(&argv))).with_detail(&output.tail).into());
+        }
+    }
+    Ok(())
+}
+
+pub fn deletion_by_docker(docker: &str, name: &str) -> Vec<Vec<String>> {
+    vec![docker::remove_container(docker, name), docker::remove_network(docker, name), docker::remove_volume(docker, name)]
+}
+
+/// Whether minikube describes a cluster of ours, whole or unfinished.
+pub fn is_described(ctx: &Context) -> bool {
+    profile(ctx).exists() || unfinished(ctx).exists()
 }
 
 fn remake(ctx: &Context, tools: &Paths, node_image: Option<&str>, why: &str) -> Result<()> {

@@ -300,9 +300,12 @@ pub fn container_image(docker: &str, name: &str) -> Vec<String> {
     argv!("{docker} container inspect --format {format} {name}")
 }
 
+/// By which minikube tells of which profile a container is a node.
+pub const PROFILE_LABEL: &str = "name.minikube.sigs.k8s.io";
+
 /// Names of the containers that are nodes of a minikube profile.
 pub fn nodes(docker: &str, profile: &str) -> Vec<String> {
-    let filter = format!("label=name.minikube.sigs.k8s.io={profile}");
+    let filter = format!("label={PROFILE_LABEL}={profile}");
     let format = "{{.Names}}";
     argv!("{docker} ps --filter {filter} --format {format}")
 }
@@ -398,6 +401,14 @@ pub fn kill(docker: &str, name: &str) -> Vec<String> {
 
 pub fn remove_container(docker: &str, name: &str) -> Vec<String> {
     argv!("{docker} rm --force --volumes {name}")
+}
+
+pub fn remove_network(docker: &str, name: &str) -> Vec<String> {
+    argv!("{docker} network rm {name}")
+}
+
+pub fn remove_volume(docker: &str, name: &str) -> Vec<String> {
+    argv!("{docker} volume rm {name}")
 }
 
 /// A daemon of our own, its containers run by `runtime` where the machine needs a shim.

@@ -4,6 +4,7 @@
 pub mod find;
 pub mod hadolint;
 mod machine;
+pub mod made;
 mod mirrors;
 mod recipes;
 
@@ -20,6 +21,7 @@ use crate::process::command;
 use crate::stop::Stop;
 use crate::tools::{self, docker::Daemon};
 use find::Found;
+pub use machine::sudo;
 
 const ASK: Duration = Duration::from_secs(8);
 
