@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::context::{Context, profiles};
 use crate::lock;
 use crate::model::cleaning::{Folders, Judged, Names, Removal, judge_cache, judge_host, judge_node, judge_state, mb};
+use crate::model::cluster::State;
 use crate::model::image::Images;
 use crate::pipeline::LOCK;
 use crate::stages::bootstrap::find::All;
-use crate::stages::cluster::State;
 use crate::stages::{bootstrap, build, clean, cluster};
 use crate::stop::Stop;
 

@@ -62,6 +62,8 @@ pub enum Command {
         #[arg(long)]
         no_rollback: bool,
     },
+    /// What `up` would do, each step with its reason; changes nothing
+    Plan,
     /// Uninstall the release and keep its data
     Down {
         /// Remove the data, the Secret and the namespace too
@@ -160,6 +162,7 @@ impl Command {
             Command::Uninstall
             | Command::Status
             | Command::History
+            | Command::Plan
             | Command::Render
             | Command::Config { .. }
             | Command::Validate { .. }

@@ -19,6 +19,7 @@ mod live;
 mod lock;
 mod model;
 mod pipeline;
+mod plan;
 mod poll;
 mod process;
 mod record;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     }
     let ended = match &cli.command {
         Command::Up { no_rollback } => pipeline::up(&ctx, *no_rollback),
+        Command::Plan => plan::show(&ctx),
         Command::Down { purge, cluster } => pipeline::down(&ctx, *purge, *cluster),
         Command::Rollback { revision, release } => pipeline::roll_back(&ctx, *revision, release.as_deref()),
         Command::Render => explain::render(&ctx),
@@ -159,6 +161,7 @@ fn environment(folders: &Folders) -> Vec<(String, String)> {
         pair("DOCKER_BUILDKIT", "1".to_string()),
         pair("MINIKUBE_HOME", folders.minikube_home().display().to_string()),
         pair("MINIKUBE_IN_STYLE", "false".to_string()),
+        pair("KUBECACHEDIR", folders.discovery().display().to_string()),
         pair("KUBECONFIG", folders.kubeconfig().display().to_string()),
         pair("PATH", format!("{}:{path}:/usr/sbin:/sbin", folders.bin().display())),
     ];

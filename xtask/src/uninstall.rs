@@ -21,7 +21,7 @@ use crate::tools::{apt, docker, minikube};
 /// Says what goes and by which commands; with `yes`, which no variable can say, takes it away. What fails is told with
 /// what is left, and another run goes on from there.
 pub fn run(ctx: &Context, yes: bool) -> Result<()> {
-    let _locks = if yes { lock::hold_all(ctx, LOCK)? } else { Vec::new() };
+    let _locks = if yes && ctx.folders.state.exists() { lock::hold_all(ctx, LOCK)? } else { Vec::new() };
     let found = bootstrap::look(ctx)?;
     let (parts, left) = plan(&look(ctx, &found)?);
     let lines: Vec<String> = parts.iter().flat_map(|part| told(ctx, &found, part)).collect();

@@ -10,27 +10,13 @@ use anyhow::Result;
 use crate::config::NodePorts;
 use crate::context::Context;
 use crate::live;
-use crate::model::cluster::trouble;
+use crate::model::cluster::{State, trouble};
 use crate::poll;
 use crate::process::{command, display};
 use crate::stop::Stop;
 use crate::tools::{Paths, docker, kubectl, minikube};
 
 const SHORT: Duration = Duration::from_secs(20);
-
-/// What was found of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    Absent,
-    /// Its making was interrupted: nothing of value is in it.
-    Unfinished,
-    Stopped,
-    Running,
-    /// The node runs, and the cluster does not serve, with the reason.
-    Unready(String),
-    /// The node is there, and minikube's files about it are not: nobody can log in to it any more.
-    Orphaned,
-}
 
 /// Sees to a cluster that serves. `node_image` is one of our own, where kicbase can't be had.
 pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {
@@ -104,7 +90,7 @@ pub fn nodes(ctx: &Context, tools: &Paths) -> Result<Vec<String>> {
 /// Removes the cluster and everything in it.
 pub fn delete(ctx: &Context, tools: &Paths) -> Result<()> {
     let step = ctx.ui.step("remove the cluster");
-    ctx.spawn
+    ctx.spawn_minikube()?
         .run(command(minikube::delete(&tools.minikube, &ctx.config.cluster.name), ctx.config.deadlines.cluster))?;
     forget_unfinished(ctx)?;
     step.done(&ctx.config.cluster.name);
@@ -176,7 +162,7 @@ fn start(ctx: &Context, tools: &Paths, node_image: Option<&str>, told: &str) -> 
     let show = |line: &str| step.update(line.trim_start_matches(['*', '-', '!', ' ']));
     let root = rustix::process::geteuid().is_root();
     let start = minikube::start(&tools.minikube, &ctx.config.cluster, node_image, root);
-    ctx.spawn.run(command(start, ctx.config.deadlines.cluster).on_line(&show))?;
+    ctx.spawn_minikube()?.run(command(start, ctx.config.deadlines.cluster).on_line(&show))?;
     step.done(&format!("minikube profile {}, Kubernetes v{}", ctx.config.cluster.name, ctx.config.cluster.kubernetes));
     Ok(())
 }
