@@ -55,6 +55,11 @@ pub fn ensure(ctx: &Context, tools: &Paths, images: &Images, services: &[&str]) 
     Ok(built)
 }
 
+/// Where a service's inputs are copied to for its build.
+pub fn context(ctx: &Context, service: &str) -> PathBuf {
+    ctx.staging(&format!("context-{service}"))
+}
+
 /// The references that the images of all services have, or would have; nothing is asked of docker.
 pub fn references(ctx: &Context, images: &Images) -> Result<Vec<String>> {
     let services = ctx.config.services.values();
@@ -192,7 +197,7 @@ fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, reference: &
 /// Copies a service's inputs, and nothing else, to where the build takes its context from.
 fn stage(ctx: &Context, name: &str, service: &Service) -> Result<PathBuf> {
     let context = ctx.root.join(&service.context);
-    let staged = ctx.staging(&format!("context-{name}"));
+    let staged = self::context(ctx, name);
     if staged.exists() {
         fs::remove_dir_all(&staged)?;
     }

@@ -415,6 +415,18 @@ pub fn remove_container(docker: &str, name: &str) -> Vec<String> {
     argv!("{docker} rm --force --volumes {name}")
 }
 
+/// The names of all networks.
+pub fn networks(docker: &str) -> Vec<String> {
+    let format = "{{.Name}}";
+    argv!("{docker} network ls --format {format}")
+}
+
+/// The names of all volumes.
+pub fn volumes(docker: &str) -> Vec<String> {
+    let format = "{{.Name}}";
+    argv!("{docker} volume ls --format {format}")
+}
+
 pub fn remove_network(docker: &str, name: &str) -> Vec<String> {
     argv!("{docker} network rm {name}")
 }

@@ -126,7 +126,10 @@ case $call in
 "docker image inspect "*inputs*) cat "labels/$last" ;;
 "docker image inspect "*) echo 1000000 ;;
 "docker container inspect "*) [ -e cluster ] && echo running ;;
+"docker ps --all "*) ;;
 "docker ps "*) cat cluster ;;
+"docker system df "*) ;;
+"dpkg-query "*) ;;
 "docker save "*) echo "$2" ;;
 "docker exec --interactive "*) grep -F "$input " host-images >>node-images ;;
 "docker exec "*" crictl images "*)
@@ -179,6 +182,7 @@ case $call in
     [ "$revision" -gt 0 ] || { echo "Error: release has no $revision version" >&2; exit 1; }
     cp "$here/releases/$2/$revision" "$here/releases/$2/again"
     record "$2" deployed <"$here/releases/$2/again" ;;
+"helm list --all --all-namespaces "*) echo "[]" ;;
 "helm list "*) [ ! -e "$here/releases" ] || ls "$here/releases" ;;
 "helm uninstall "*) forget "$2"; rm -rf "$here/releases/$2" ;;
 
@@ -229,6 +233,10 @@ case $call in
     done
     while read -r other; do found="$found,$other"; done <services
     echo "{\"items\":[${found#,}]}" ;;
+"kubectl get pods,deployments,"*) echo '{"items":[]}' ;;
+"kubectl get namespaces "*)
+    items=$(ls namespaces | sed 's/.*/{"metadata":{"name":"&"}}/' | paste -sd, -)
+    echo "{\"items\":[$items]}" ;;
 "kubectl get pods "*) echo '{"items":[]}' ;;
 "kubectl get --filename - "*)
     for name in $(printf '%s\n' "$input" | sed -n 's/^  name: //p'); do

@@ -115,10 +115,13 @@ fn write(ctx: &Context, made: &Made) -> Result<()> {
     Ok(())
 }
 
-/// The time at which a process began, in what /proc tells of it; the name before it may hold anything.
+/// The time at which a process began, in what /proc tells of it; the name before it may hold anything. One that has
+/// ended, and that nobody has asked after, is none any more.
 fn began(stat: &str) -> Option<String> {
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19).map(str::to_string)
+    let mut words = rest.split_whitespace();
+    words.next().filter(|state| *state != "Z")?;
+    words.nth(18).map(str::to_string)
 }
 
 #[cfg(test)]
@@ -130,6 +133,7 @@ mod tests {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 1";
         assert_eq!(began(stat), Some("4242".to_string()));
         assert_eq!(began("7 (a) S 1"), None);
+        assert_eq!(began(&stat.replace(" S ", " Z ")), None);
     }
 
     #[test]
