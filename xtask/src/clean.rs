@@ -136,7 +136,12 @@ fn look(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Place>, Vec<Stri
             let orphans =
                 orphans.map(|name| Removal { what: name.to_string(), why: why.to_string(), size_bytes: 0 }).collect();
             let orphans = Judged { removals: orphans, ..Judged::default() };
-            places.push(Place { name: "containers".into(), things: "containers", kind: Kind::Containers, judged: orphans });
+            places.push(Place {
+                name: "containers".into(),
+                things: "containers",
+                kind: Kind::Containers,
+                judged: orphans,
+            });
             let kept = judged.kept.clone();
             places.push(Place { name: "host".into(), things: "images", kind: Kind::Host, judged });
             for node in &nodes {
@@ -154,10 +159,13 @@ fn look(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Place>, Vec<Stri
         }
         None => notes.push("docker does not answer: images are left alone".to_string()),
     }
-    let links = clean::link_targets(&ctx.folders.bin()).into_iter().chain(clean::link_targets(&ctx.folders.minikube_home()));
+    let links =
+        clean::link_targets(&ctx.folders.bin()).into_iter().chain(clean::link_targets(&ctx.folders.minikube_home()));
     for target in links {
         // A program's folder, or the folder itself.
-        known.folders.extend(target.parent().into_iter().chain([target.as_path()]).filter_map(|path| relative(ctx, path)));
+        known
+            .folders
+            .extend(target.parent().into_iter().chain([target.as_path()]).filter_map(|path| relative(ctx, path)));
     }
     let folders = Folders { wanted: known.folders, profiles: known.profiles, namespaces };
     let entries = clean::list(
@@ -220,7 +228,13 @@ fn tell(places: &[Place], notes: &[String]) -> Vec<String> {
             continue;
         }
         let others = if *foreign > 0 { format!(", left alone {foreign} of others") } else { String::new() };
-        lines.push(format!("{}: {} {} to remove, {} stay{others}", place.name, removals.len(), place.things, kept.len()));
+        lines.push(format!(
+            "{}: {} {} to remove, {} stay{others}",
+            place.name,
+            removals.len(),
+            place.things,
+            kept.len()
+        ));
         let width = removals.iter().map(|removal| removal.what.chars().count()).max().unwrap_or(0);
         for Removal { what, why, size_bytes } in removals {
             lines.push(format!("  {what:<width$}  {:>10}  {why}", mb(*size_bytes)));

@@ -17,6 +17,7 @@ mod http;
 mod lint;
 mod live;
 mod lock;
+mod logs;
 mod model;
 mod pipeline;
 mod plan;
@@ -72,6 +73,10 @@ fn main() -> ExitCode {
         Command::Status => status::show(&ctx),
         Command::History => history::show(&ctx),
         Command::Smoke => pipeline::smoke(&ctx),
+        Command::Logs { services, follow, previous, tail, since } => {
+            let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
+            logs::run(&ctx, &logs::Wanted { services, follow, previous, tail, since })
+        }
         Command::Bootstrap => pipeline::bootstrap(&ctx),
         Command::Clean { keep, dry_run } => clean::run(&ctx, *keep, *dry_run),
         // Not what CI=true agrees to: nothing is lost without a word of somebody's.

@@ -389,7 +389,8 @@ mod tests {
 
     #[test]
     fn an_image_stays_on_a_node_for_any_of_its_names() {
-        let with = |other: &str| Image { references: vec![backend(1).references[0].clone(), other.into()], ..backend(1) };
+        let with =
+            |other: &str| Image { references: vec![backend(1).references[0].clone(), other.into()], ..backend(1) };
         let second = format!("backend:{}", tag(2));
         for (image, judged_used) in
             [(with("mine:1"), used(&[])), (with(&second), used(&[&second])), (with(&second), used(&[]))]

@@ -12,6 +12,7 @@ pub mod dockerfile;
 pub mod env;
 pub mod image;
 pub mod labels;
+pub mod log;
 pub mod minikube;
 pub mod object;
 pub mod placeholder;

@@ -51,7 +51,9 @@ pub fn plan(seen: &Machine) -> (Vec<Part>, Vec<String>) {
     // Without docker nobody can tell whether the node is still there, and its keys lie in the state folder.
     let unreachable = seen.cluster.as_ref().filter(|_| !seen.docker_answers);
     if let Some(name) = unreachable {
-        left.push(format!("the cluster {name} with its keys, and images: docker does not answer; start it, then again"));
+        left.push(format!(
+            "the cluster {name} with its keys, and images: docker does not answer; start it, then again"
+        ));
     }
     if seen.docker_answers {
         parts.extend(seen.cluster.clone().map(Part::Cluster));
@@ -69,8 +71,8 @@ pub fn plan(seen: &Machine) -> (Vec<Part>, Vec<String>) {
             false => left.push(format!("docker's build cache, {size}, which names no owner: docker builder prune")),
         }
     }
-    let running = (seen.foreign_running > 0)
-        .then(|| format!("{} of others run on it", count(seen.foreign_running, "container")));
+    let running =
+        (seen.foreign_running > 0).then(|| format!("{} of others run on it", count(seen.foreign_running, "container")));
     match (seen.daemon, &running) {
         (Some(pid), None) => parts.push(Part::Daemon(pid)),
         (Some(_), Some(why)) => left.push(format!("the docker daemon: {why}")),

@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use crate::context::Context;
 use crate::live;
 use crate::model::cleaning::{Image, Used, images_named};
-use crate::process::command;
+use crate::process::{command, display};
+use crate::stop::Stop;
 use crate::tools::docker::Container;
 use crate::tools::{Paths, docker, helm, kubectl};
 
@@ -52,12 +53,7 @@ impl Host {
 }
 
 /// What docker tells of several things; one that went meanwhile fails the call, and the others are told all the same.
-fn inspected(
-    ctx: &Context,
-    ask: fn(&str, &[String]) -> Vec<String>,
-    docker: &str,
-    ids: &[String],
-) -> Result<String> {
+fn inspected(ctx: &Context, ask: fn(&str, &[String]) -> Vec<String>, docker: &str, ids: &[String]) -> Result<String> {
     match ids {
         [] => Ok("[]".to_string()),
         ids => Ok(ctx.spawn.output(command(ask(docker, ids), SHORT))?.stdout),
@@ -89,14 +85,26 @@ pub fn used_in_cluster(ctx: &Context, tools: &Paths) -> Result<BTreeSet<String>>
     let releases = run(helm::list_everywhere(&tools.helm, &ctx.target()))?;
     for (namespace, release) in helm::parse_places(&releases).context("helm's releases cannot be read")? {
         let target = ctx.target_in(&namespace);
-        let told = run(helm::history(&tools.helm, &target, &release, HISTORY))?;
+        let Some(told) = still_there(ctx, helm::history(&tools.helm, &target, &release, HISTORY))? else { continue };
         let revisions = helm::parse_history(&told).with_context(|| format!("the history of {release} is none"))?;
         for revision in revisions {
-            let manifest = run(helm::manifest_of(&tools.helm, &target, &release, revision.number))?;
+            let manifest = helm::manifest_of(&tools.helm, &target, &release, revision.number);
+            let manifest = still_there(ctx, manifest)?.unwrap_or_default();
             used.extend(live::objects_in(&manifest)?.iter().flat_map(images_named));
         }
     }
     Ok(used)
+}
+
+/// What helm tells of a release; None where somebody has removed it since it was listed.
+fn still_there(ctx: &Context, argv: Vec<String>) -> Result<Option<String>> {
+    let told = display(&argv);
+    let output = ctx.spawn.output(command(argv, SHORT))?;
+    match output.success {
+        true => Ok(Some(output.stdout)),
+        false if output.tail.contains("release: not found") => Ok(None),
+        false => Err(Stop::failed(format!("`{told}` failed")).with_detail(&output.tail).into()),
+    }
 }
 
 /// More revisions than helm is told to keep.

@@ -111,7 +111,11 @@ pub fn delete_by_docker(ctx: &Context, docker: &str) -> Result<()> {
 }
 
 pub fn deletion_by_docker(docker: &str, name: &str) -> Vec<Vec<String>> {
-    vec![docker::remove_container(docker, name), docker::remove_network(docker, name), docker::remove_volume(docker, name)]
+    vec![
+        docker::remove_container(docker, name),
+        docker::remove_network(docker, name),
+        docker::remove_volume(docker, name),
+    ]
 }
 
 /// Whether minikube describes a cluster of ours, whole or unfinished.

@@ -82,7 +82,10 @@ fn with_old_things() -> Project {
     let pods = json!({"items": [{"spec": {"template": {"spec": {"containers": [{"image": backend(3)}]}}}}]});
     project.answer("kubectl get pods,deployments,", &format!("echo '{pods}'"));
     project.answer("helm list --all --all-namespaces ", r#"echo '[{"name":"old","namespace":"elsewhere"}]'"#);
-    project.answer("helm history old ", r#"echo '[{"revision":3,"status":"superseded"},{"revision":4,"status":"deployed"}]'"#);
+    project.answer(
+        "helm history old ",
+        r#"echo '[{"revision":3,"status":"superseded"},{"revision":4,"status":"deployed"}]'"#,
+    );
     let manifest = |digit| format!("printf 'kind: Pod\\nspec: {{containers: [{{image: \"{}\"}}]}}\\n'", backend(digit));
     project.answer("helm get manifest old --revision 3 ", &manifest(4));
     project.answer("helm get manifest old --revision 4 ", &manifest(5));
@@ -93,7 +96,9 @@ fn with_old_things() -> Project {
     // The daemon runs containers with a shim of a recipe that has changed, and a link leads to an old tool.
     let shim = project.path("cache/todo/go/runc-shim-bbbbbbbbbbbb/runc").display().to_string();
     project.answer("docker info --format {{json ", &format!("echo '{{\"shim\":{{\"path\":\"{shim}\"}}}}'"));
-    for file in ["runc-shim-bbbbbbbbbbbb/runc", "helm-bbbbbbbbbbbb/helm", "etcd-bbbbbbbbbbbb/etcd", "mine/x", "a.partial/x"] {
+    for file in
+        ["runc-shim-bbbbbbbbbbbb/runc", "helm-bbbbbbbbbbbb/helm", "etcd-bbbbbbbbbbbb/etcd", "mine/x", "a.partial/x"]
+    {
         project.write(&format!("cache/todo/go/{file}"), &"x".repeat(100_000));
     }
     fs::remove_file(project.path("cache/todo/bin/helm")).unwrap();
@@ -183,7 +188,8 @@ fn a_dry_run_says_the_same_and_changes_nothing() {
 fn what_is_used_is_asked_of_every_namespace() {
     let run = with_old_things().run(&["clean", "--dry-run"]);
     run.assert_ended(0);
-    let kinds = "pods,deployments,replicasets,statefulsets,controllerrevisions,daemonsets,jobs,cronjobs,replicationcontrollers";
+    let kinds =
+        "pods,deployments,replicasets,statefulsets,controllerrevisions,daemonsets,jobs,cronjobs,replicationcontrollers";
     let elsewhere = format!("{AT_HELM} --namespace elsewhere");
     let expected = [
         format!("kubectl get {kinds} --all-namespaces --output json {AT}"),
@@ -289,7 +295,8 @@ fn with_all_made(daemon: &Daemon) -> Project {
     let check = container("todo-validate-1", "x", true, json!({ "todo.check": "1" }));
     project.hold(&images, &[node, check]);
     project.write("state/todo/machine.json", &daemon.made(&["docker.io", "gone", "runc"]));
-    project.answer("dpkg-query ", "printf 'installed docker.io\\ninstalled runc\\ninstalled bash\\nconfig-files gone\\n'");
+    project
+        .answer("dpkg-query ", "printf 'installed docker.io\\ninstalled runc\\ninstalled bash\\nconfig-files gone\\n'");
     project.answer("apt-get --simulate remove ", "printf 'Remv docker.io [1]\\nRemv runc [1]\\n'");
     project.answer("apt-get remove ", "");
     project.answer("sudo --non-interactive apt-get remove ", "");
@@ -371,7 +378,9 @@ fn uninstall_leaves_a_daemon_on_which_others_run_and_what_it_needs() {
     let run = project.run(&["uninstall", "--yes"]);
     run.assert_ended(0);
     let mut expected = expected_uninstallation(&daemon);
-    expected.retain(|call| ["minikube", "docker image rm b", "docker image rm todo.local/e"].iter().any(|one| call.starts_with(one)));
+    expected.retain(|call| {
+        ["minikube", "docker image rm b", "docker image rm todo.local/e"].iter().any(|one| call.starts_with(one))
+    });
     assert_eq!(run.changes(), expected);
     assert!(project.is_there("cache/todo") && project.is_there("state/todo/machine.json"));
     for told in [
@@ -462,7 +471,10 @@ fn bootstrap_notes_the_packages_that_it_installs_and_those_that_come_along() {
         project.answer(&format!("{prefix}apt-get update"), "");
         project.answer(&format!("{prefix}apt-get install"), "cp ../state/todo/machine.json noted; : >daemon");
     }
-    project.answer("dpkg-query ", "echo installed before; [ ! -e daemon ] || printf 'installed no-such-program\\ninstalled dependency\\n'");
+    project.answer(
+        "dpkg-query ",
+        "echo installed before; [ ! -e daemon ] || printf 'installed no-such-program\\ninstalled dependency\\n'",
+    );
     project.run(&["bootstrap", "--yes"]).assert_ended(0);
     let packages = |file: &str| serde_json::from_str::<Value>(&project.read(file)).unwrap()["packages"].clone();
     assert_eq!(packages("state/todo/machine.json"), json!(["dependency", "no-such-program"]));
