@@ -170,7 +170,7 @@ fn look(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Place>, Vec<Stri
     let folders = Folders { wanted: known.folders, profiles: known.profiles, namespaces };
     let entries = clean::list(
         &ctx.folders.cache,
-        &["", "bin", "cluster", "go", "lint/staging", "python", "render/staging", "staging"],
+        &["", "bin", "cluster", "go", "lint/staging", "python", "render/staging", "staging", "tools"],
     );
     let folder = |name: &str, path: &Path, judged| Place {
         name: format!("{name} folder"),

@@ -77,13 +77,14 @@ fn main() -> ExitCode {
             let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
             logs::run(&ctx, &logs::Wanted { services, follow, previous, tail, since })
         }
-        Command::Bootstrap => pipeline::bootstrap(&ctx),
+        Command::Bootstrap { update_lock: true, .. } => pipeline::update_lock(&ctx),
+        Command::Bootstrap { from, .. } => pipeline::bootstrap(&ctx, *from),
         Command::Clean { keep, dry_run } => clean::run(&ctx, *keep, *dry_run),
         // Not what CI=true agrees to: nothing is lost without a word of somebody's.
         Command::Uninstall => uninstall::run(&ctx, cli.options.yes),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
-        Command::TestE2e { keep, only } => e2e::run(&ctx, *keep, only.as_deref()),
+        Command::TestE2e { keep, only, helm } => e2e::run(&ctx, *keep, only.as_deref(), helm.as_deref()),
     };
     let code = match ended {
         Ok(()) => 0,

@@ -13,7 +13,7 @@ use crate::lock;
 use crate::model::cluster::State;
 use crate::model::image::Built;
 use crate::process::command;
-use crate::stages::bootstrap::{self, Ready};
+use crate::stages::bootstrap::{self, Ready, Road};
 use crate::stages::deploy::{Deployed, Plan};
 use crate::stages::overrides::{self, Overrides};
 use crate::stages::render::Known;
@@ -55,9 +55,16 @@ pub fn up(ctx: &Context, no_rollback: bool) -> Result<()> {
 }
 
 /// Sees to everything that `up` starts from, and nothing of the application.
-pub fn bootstrap(ctx: &Context) -> Result<()> {
-    set_up(ctx)?;
+pub fn bootstrap(ctx: &Context, road: Option<Road>) -> Result<()> {
+    link_tools(ctx, &bootstrap::ensure(ctx, road)?.tools)?;
     ctx.ui.summary("This machine has what it needs");
+    Ok(())
+}
+
+/// Locks the checksums of the tools' releases.
+pub fn update_lock(ctx: &Context) -> Result<()> {
+    bootstrap::update_lock(ctx)?;
+    ctx.ui.summary("tools.lock holds what was downloaded; commit it");
     Ok(())
 }
 
@@ -216,7 +223,7 @@ pub fn need_running(ctx: &Context, state: State) -> Result<()> {
 }
 
 pub fn set_up(ctx: &Context) -> Result<Ready> {
-    let ready = bootstrap::ensure(ctx)?;
+    let ready = bootstrap::ensure(ctx, None)?;
     link_tools(ctx, &ready.tools)?;
     Ok(ready)
 }
@@ -391,8 +398,12 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
 fn link_tools(ctx: &Context, tools: &Paths) -> Result<()> {
     let folder = ctx.folders.bin();
     fs::create_dir_all(&folder)?;
-    let all =
-        [("docker", &tools.docker), ("minikube", &tools.minikube), ("helm", &tools.helm), ("kubectl", &tools.kubectl)];
+    let all = [
+        ("docker", &tools.docker),
+        ("minikube", &tools.minikube),
+        ("helm", &tools.helm.path),
+        ("kubectl", &tools.kubectl),
+    ];
     for (name, path) in all {
         let link = folder.join(name);
         if fs::read_link(&link).is_ok_and(|target| target.to_str() == Some(path)) {

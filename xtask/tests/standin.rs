@@ -3,6 +3,7 @@
 
 mod cleaning;
 mod common;
+mod downloads;
 mod logs;
 mod releases;
 mod smoke;

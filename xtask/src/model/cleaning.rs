@@ -153,6 +153,7 @@ pub fn judge_cache(entries: &[String], folders: &Folders) -> Judged {
             "go" | "cluster" | "python" if is_keyed(name) && !folders.wanted.contains(path) => {
                 Some("no recipe wants it any more")
             }
+            "tools" if !folders.wanted.contains(path) => Some("no recipe wants it any more"),
             "staging" | "lint/staging" | "render/staging" => folders.left_by(name),
             _ => None,
         };
@@ -407,7 +408,13 @@ mod tests {
     fn of_the_cache_only_what_can_have_no_use_goes() {
         let (new, old) = ("aaaaaaaaaaaa", "bbbbbbbbbbbb");
         let folders = Folders {
-            wanted: [format!("go/helm-{new}"), format!("cluster/{new}"), format!("python/hadolint-{new}")].into(),
+            wanted: [
+                format!("go/helm-{new}"),
+                format!("cluster/{new}"),
+                format!("python/hadolint-{new}"),
+                "tools/helm-3.22.0".to_string(),
+            ]
+            .into(),
             profiles: vec!["dev".into(), "dev-two".into()],
             namespaces: Some(["todo".to_string(), "two-todo".to_string()].into()),
         };
@@ -419,6 +426,8 @@ mod tests {
             (format!("cluster/{new}"), false),
             (format!("cluster/{old}"), true),
             (format!("python/hadolint-{old}"), true),
+            ("tools/helm-3.22.0".to_string(), false),
+            ("tools/helm-3.21.0".to_string(), true),
             (format!("openapi/{old}"), false),
             ("node.partial".to_string(), true),
             (format!("go/helm-{new}.partial"), true),

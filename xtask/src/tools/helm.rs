@@ -1,9 +1,27 @@
-//! Helm. Every call names kubeconfig, context and namespace.
+//! Helm, 3 or 4. Every call names kubeconfig, context and namespace.
+
+use std::ops::Deref;
 
 use serde::Deserialize;
 
 use crate::argv;
 use crate::tools::kubectl::Target;
+
+/// A helm that was found. Where its path is all that counts, it is its path.
+#[derive(Clone, Debug)]
+pub struct Helm {
+    pub path: String,
+    /// What `upgrade` and `rollback` are given beside what they need.
+    pub merge: Vec<String>,
+}
+
+impl Deref for Helm {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.path
+    }
+}
 
 /// A chart with the values files over it, later ones winning.
 pub struct Chart<'a> {
@@ -32,6 +50,9 @@ impl Revision {
     }
 }
 
+/// Each state by its name: helm 4 lists all of them without being asked, and knows no --all.
+const STATES: [&str; 6] = ["--deployed", "--failed", "--pending", "--superseded", "--uninstalled", "--uninstalling"];
+
 pub fn upgrade_help(helm: &str) -> Vec<String> {
     argv!("{helm} upgrade --help")
 }
@@ -39,6 +60,12 @@ pub fn upgrade_help(helm: &str) -> Vec<String> {
 /// The flags of `upgrade` that are in use here.
 pub fn has_flags(help: &str) -> bool {
     ["--install", "--timeout", "--values", "--history-max"].iter().all(|flag| help.contains(flag))
+}
+
+/// How this helm is told to merge what is wanted into what is live, as helm 3 always does. Helm 4 would apply on the
+/// server, and give up on a field that somebody else has set: what was edited by hand could not be put right.
+pub fn merge_flags(help: &str) -> Vec<String> {
+    help.contains("--server-side").then(|| "--server-side=false".to_string()).into_iter().collect()
 }
 
 pub fn version(helm: &str) -> Vec<String> {
@@ -53,18 +80,20 @@ pub fn template(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
 }
 
 /// Has the API server try an upgrade and keep nothing of it. Secrets are left out of what it prints.
-pub fn try_upgrade(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
+pub fn try_upgrade(helm: &Helm, target: &Target, chart: &Chart) -> Vec<String> {
     let at = at(target);
+    let Helm { path, merge } = helm;
     let Chart { release, folder, .. } = chart;
     let values = values(chart);
-    argv!("{helm} upgrade {release} {folder} --dry-run=server --hide-secret {at...} {values...}")
+    argv!("{path} upgrade {release} {folder} --dry-run=server --hide-secret {merge...} {at...} {values...}")
 }
 
 /// Says whether a rollback could be done, and does not do it.
-pub fn try_rollback(helm: &str, target: &Target, release: &str, revision: u64) -> Vec<String> {
+pub fn try_rollback(helm: &Helm, target: &Target, release: &str, revision: u64) -> Vec<String> {
     let at = at(target);
+    let Helm { path, merge } = helm;
     let revision = revision.to_string();
-    argv!("{helm} rollback {release} {revision} --dry-run {at...}")
+    argv!("{path} rollback {release} {revision} --dry-run {merge...} {at...}")
 }
 
 /// Says whether an uninstallation could be done, and does not do it.
@@ -74,12 +103,15 @@ pub fn try_uninstall(helm: &str, target: &Target, release: &str) -> Vec<String> 
 }
 
 /// Installs or upgrades without waiting: whoever calls this watches the workloads.
-pub fn upgrade(helm: &str, target: &Target, chart: &Chart, timeout_s: u64) -> Vec<String> {
+pub fn upgrade(helm: &Helm, target: &Target, chart: &Chart, timeout_s: u64) -> Vec<String> {
     let at = at(target);
+    let Helm { path, merge } = helm;
     let Chart { release, folder, .. } = chart;
     let values = values(chart);
     let timeout = format!("{timeout_s}s");
-    argv!("{helm} upgrade {release} {folder} --install --history-max 10 --timeout {timeout} {at...} {values...}")
+    argv!(
+        "{path} upgrade {release} {folder} --install --history-max 10 --timeout {timeout} {merge...} {at...} {values...}"
+    )
 }
 
 /// The hooks of the release: what isn't part of its manifest.
@@ -114,14 +146,14 @@ pub fn parse_history(stdout: &str) -> Option<Vec<Revision>> {
 
 /// The releases of the namespace, whatever their state, one to a line.
 pub fn list(helm: &str, target: &Target) -> Vec<String> {
-    let at = at(target);
-    argv!("{helm} list --all --short {at...}")
+    let (at, states) = (at(target), STATES);
+    argv!("{helm} list {states...} --short {at...}")
 }
 
 /// The releases of the namespace, whatever their state, as JSON.
 pub fn list_all(helm: &str, target: &Target) -> Vec<String> {
-    let at = at(target);
-    argv!("{helm} list --all --output json {at...}")
+    let (at, states) = (at(target), STATES);
+    argv!("{helm} list {states...} --output json {at...}")
 }
 
 /// The releases of all namespaces, whatever their state, as JSON.
@@ -146,10 +178,11 @@ pub fn parse_list(stdout: &str) -> Vec<String> {
 }
 
 /// Goes back to a revision, or to the one before the last.
-pub fn rollback(helm: &str, target: &Target, release: &str, revision: Option<u64>) -> Vec<String> {
+pub fn rollback(helm: &Helm, target: &Target, release: &str, revision: Option<u64>) -> Vec<String> {
     let at = at(target);
+    let Helm { path, merge } = helm;
     let revision: Vec<String> = revision.map(|number| number.to_string()).into_iter().collect();
-    argv!("{helm} rollback {release} {revision...} --history-max 10 {at...}")
+    argv!("{path} rollback {release} {revision...} --history-max 10 {merge...} {at...}")
 }
 
 pub fn test(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<String> {
@@ -210,12 +243,34 @@ fn values(chart: &Chart) -> Vec<String> {
 mod tests {
     use super::*;
 
+    /// A helm whose `upgrade` has the flags of a help text.
+    fn helm(help: &str) -> Helm {
+        Helm { path: "helm".to_string(), merge: merge_flags(help) }
+    }
+
+    #[test]
+    fn helm_4_merges_as_helm_3_does() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let chart = Chart { release: "r", folder: "chart", values: &[] };
+        let (three, four) = (helm("--install"), helm("--install\n --server-side string   must be \"true\""));
+        let told = |helm: &Helm| {
+            [
+                upgrade(helm, &target, &chart, 90),
+                rollback(helm, &target, "r", Some(1)),
+                try_upgrade(helm, &target, &chart),
+                try_rollback(helm, &target, "r", 1),
+            ]
+        };
+        assert!(told(&four).iter().all(|argv| argv.iter().any(|word| word == "--server-side=false")));
+        assert!(told(&three).iter().flatten().all(|word| !word.contains("server-side")));
+    }
+
     #[test]
     fn an_upgrade_names_the_cluster_and_its_values() {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &["a.yaml".into(), "b.json".into()] };
         assert_eq!(
-            upgrade("helm", &target, &chart, 90).join(" "),
+            upgrade(&helm(""), &target, &chart, 90).join(" "),
             "helm upgrade r chart --install --history-max 10 --timeout 90s --kubeconfig /k --kube-context c --namespace n \
              --values a.yaml --values b.json"
         );
@@ -226,8 +281,8 @@ mod tests {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &[] };
         for told in [
-            try_upgrade("helm", &target, &chart),
-            try_rollback("helm", &target, "r", 1),
+            try_upgrade(&helm(""), &target, &chart),
+            try_rollback(&helm(""), &target, "r", 1),
             try_uninstall("helm", &target, "r"),
         ] {
             assert!(told.iter().any(|word| word.starts_with("--dry-run")), "{told:?}");
