@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth};
+use super::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth, leftovers};
 use crate::process::command;
 use crate::stages::{cluster, load};
 use crate::tools::{docker, helm, kubectl};
@@ -15,7 +15,7 @@ const RELEASE: &str = "todo-chatbot";
 const SECRET: &str = "todo-chatbot-secrets";
 
 /// Each starts from an application that runs, and leaves one.
-pub const SCENARIOS: [Scenario; 13] = [
+pub const SCENARIOS: [Scenario; 14] = [
     ("a fresh namespace comes up and answers", comes_up),
     ("a second up changes nothing", changes_nothing),
     ("what was scaled by hand is put right", scaled_by_hand),
@@ -28,6 +28,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     ("a service more is data, a Dockerfile and a chart of three lines", fourth::is_data),
     ("tasks survive the node being killed", node_killed),
     ("down keeps the tasks, up finds them", down_keeps_data),
+    ("up, smoke and down leave nothing behind", leftovers::nothing_behind),
     ("the user's kubeconfig is as it was", kubeconfig_untouched),
 ];
 

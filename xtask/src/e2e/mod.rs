@@ -2,6 +2,7 @@
 
 mod contributor;
 mod fourth;
+mod leftovers;
 mod published;
 
 use std::fs;
