@@ -11,6 +11,7 @@ mod e2e;
 mod explain;
 mod facts;
 mod graph;
+mod guard;
 mod history;
 mod http;
 mod lint;
@@ -34,6 +35,8 @@ mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Ok(ctx) => ctx,
         Err((ui, error)) => return ExitCode::from(fail(&ui, &error)),
     };
+    announce_interruption(&ctx);
     let recorded = cli.command.recorded();
     if let Some(name) = recorded
         && let Err(error) = record::begin(&ctx, name)
@@ -91,6 +95,17 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Says at once that a signal was heard: what runs may take a while to end well.
+fn announce_interruption(ctx: &Context) {
+    let (interrupt, ui) = (ctx.spawn.interrupt.clone(), ctx.ui.clone());
+    std::thread::spawn(move || {
+        while interrupt.check().is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        ui.say("told to end: what runs is given the time for it; being told again changes nothing");
+    });
+}
+
 fn fail(ui: &Ui, error: &anyhow::Error) -> u8 {
     ui.error(&format!("{error:#}"));
     stop::exit_code(error)
@@ -127,7 +142,8 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
         config.deadlines.smoke = timeout;
     }
     let folders = Folders::of(&config.project)?;
-    let spawn = Spawn { interrupt: Interrupt::install()?, env: environment(&folders), hidden: &AMBIENT };
+    let guard = Arc::new(guard::guard(&folders));
+    let spawn = Spawn { interrupt: Interrupt::install()?, env: environment(&folders), hidden: &AMBIENT, guard };
     Ok((config, root, folders, spawn))
 }
 

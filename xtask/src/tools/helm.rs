@@ -23,6 +23,9 @@ impl Deref for Helm {
     }
 }
 
+/// What helm is asked without anything being changed.
+pub const QUESTIONS: [&str; 7] = ["get", "history", "lint", "list", "status", "template", "version"];
+
 /// A chart with the values files over it, later ones winning.
 pub struct Chart<'a> {
     pub release: &'a str,
@@ -137,6 +140,16 @@ pub fn parse_history(stdout: &str) -> Option<Vec<Revision>> {
     serde_json::from_str(stdout).ok()
 }
 
+/// The revision that serves: the one that is deployed; or, as helm marks that one superseded before it calls the new one
+/// deployed, the last that was. None of what is being uninstalled, which is half gone, and of a first install.
+pub fn serving(all: &[Revision]) -> Option<u64> {
+    let with = |status| all.iter().rev().find(|one| one.status == status).map(|one| one.number);
+    match all.last()?.status.as_str() {
+        "uninstalling" => None,
+        _ => with("deployed").or_else(|| with("superseded")),
+    }
+}
+
 /// The releases of the namespace, whatever their state, one to a line.
 pub fn list(helm: &str, target: &Target) -> Vec<String> {
     let (at, states) = (at(target), STATES);
@@ -153,12 +166,28 @@ pub fn parse_list(stdout: &str) -> Vec<String> {
     stdout.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string).collect()
 }
 
-/// Goes back to a revision, or to the one before the last.
-pub fn rollback(helm: &Helm, target: &Target, release: &str, revision: Option<u64>) -> Vec<String> {
+/// Goes back to a revision. Without a number, helm would go to the one before the last, whether that worked or not.
+pub fn rollback(helm: &Helm, target: &Target, release: &str, revision: u64, timeout_s: u64) -> Vec<String> {
     let at = at(target);
     let Helm { path, merge } = helm;
-    let revision: Vec<String> = revision.map(|number| number.to_string()).into_iter().collect();
-    argv!("{path} rollback {release} {revision...} --history-max 10 {merge...} {at...}")
+    let (revision, timeout) = (revision.to_string(), format!("{timeout_s}s"));
+    argv!("{path} rollback {release} {revision} --history-max 10 --timeout {timeout} {merge...} {at...}")
+}
+
+/// Whether a process is a helm that changes a release, by whoever it was started: ours name their kubeconfig.
+pub fn works_on(argv: &[String], target: &Target, release: &str) -> bool {
+    // A script has its interpreter before it.
+    let is_helm = argv[0] == "helm" || argv.iter().take(2).any(|word| word.ends_with("/helm"));
+    let changes = ["install", "upgrade", "rollback", "uninstall", "delete"];
+    let elsewhere = |flags: [&str; 2], ours: &str| {
+        let value = argv.iter().skip_while(|word| !flags.contains(&word.as_str())).nth(1);
+        value.is_some_and(|value| value != ours)
+    };
+    is_helm
+        && argv.iter().any(|word| changes.contains(&word.as_str()))
+        && argv.iter().any(|word| word == release)
+        && !elsewhere(["--kubeconfig", "--kubeconfig"], &target.kubeconfig)
+        && !elsewhere(["--namespace", "-n"], &target.namespace)
 }
 
 pub fn test(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<String> {
@@ -232,7 +261,7 @@ mod tests {
         let told = |helm: &Helm| {
             [
                 upgrade(helm, &target, &chart, 90),
-                rollback(helm, &target, "r", Some(1)),
+                rollback(helm, &target, "r", 1, 90),
                 try_upgrade(helm, &target, &chart),
                 try_rollback(helm, &target, "r", 1),
             ]
@@ -282,6 +311,46 @@ mod tests {
         let told = |argv: Vec<String>| argv.join(" ");
         let lint = "helm lint --strict --quiet chart --namespace n --values a.yaml";
         assert_eq!(told(lint_release("helm", &target, &chart)), lint);
+    }
+
+    #[test]
+    fn a_helm_at_work_is_known_by_its_argv() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let works = |text: &str| works_on(&text.split(' ').map(str::to_string).collect::<Vec<_>>(), &target, "r");
+        let chart = Chart { release: "r", folder: "x", values: &[] };
+        let own = Helm { path: "/opt/helm".to_string(), merge: Vec::new() };
+        assert!(works(&upgrade(&own, &target, &chart, 9).join(" ")));
+        assert!(works("/bin/sh /opt/helm rollback r 3"));
+        for other in [
+            "helm history r --kubeconfig /k",
+            "helm upgrade other r-chart",
+            "helm upgrade r x --kubeconfig /theirs",
+            "helm upgrade r x -n other",
+            "vi helm upgrade r",
+        ] {
+            assert!(!works(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_serves_is_what_is_deployed_and_not_what_failed() {
+        let serving = |statuses: &[&str]| {
+            let one = |(status, number): (&&str, u64)| Revision {
+                number,
+                status: status.to_string(),
+                updated: String::new(),
+                description: String::new(),
+            };
+            super::serving(&statuses.iter().zip(1..).map(one).collect::<Vec<_>>())
+        };
+        assert_eq!(serving(&["superseded", "deployed", "failed", "pending-upgrade"]), Some(2));
+        assert_eq!(serving(&["superseded", "deployed", "pending-rollback"]), Some(2));
+        // The moment in which nothing is called deployed.
+        assert_eq!(serving(&["superseded", "superseded", "failed", "pending-upgrade"]), Some(2));
+        assert_eq!(serving(&["pending-install"]), None);
+        assert_eq!(serving(&["failed", "pending-upgrade"]), None);
+        assert_eq!(serving(&["deployed", "uninstalling"]), None);
+        assert_eq!(serving(&[]), None);
     }
 
     #[test]
