@@ -119,7 +119,8 @@ fn database_tests(ctx: &Context, ready: &Ready) -> Result<()> {
     let mut spawn = ctx.spawn.clone();
     spawn.env.push(("POSTGRES_PASSWORD".to_string(), password.to_string()));
     let _ = ctx.spawn.output(command(docker::remove_container(&tools.docker, DATABASE), SHORT));
-    spawn.run(command(docker::run_database(&tools.docker, DATABASE, &image), SHORT))?;
+    let label = format!("{}={}", docker::check_label(&ctx.config.project), std::process::id());
+    spawn.run(command(docker::run_database(&tools.docker, DATABASE, &label, &image), SHORT))?;
     let tested = (|| {
         let address = ctx.spawn.run(command(docker::published(&tools.docker, DATABASE, 5432), SHORT))?;
         let address = address.lines().next().context("docker publishes no port of the database")?;

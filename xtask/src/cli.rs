@@ -141,6 +141,18 @@ pub enum Command {
         #[arg(long, conflicts_with = "from")]
         update_lock: bool,
     },
+    /// Remove old images and folders of the project's own; what is in use or foreign stays
+    Clean {
+        /// How many of each image stay, the newest
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        keep: usize,
+        /// Say what would go, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove all that these commands have made on this machine: cluster, data, images, tools; it needs --yes, and says first
+    /// what goes
+    Uninstall,
     /// What is needed: found or not, version, and the command that mends it
     Doctor,
     /// All tests: formatting, lints, units, charts, services against a real PostgreSQL, end to end
@@ -179,9 +191,12 @@ impl Command {
             Command::Tunnel => Some("tunnel"),
             Command::Smoke => Some("smoke"),
             Command::Bootstrap { .. } => Some("bootstrap"),
+            Command::Clean { dry_run, .. } => (!dry_run).then_some("clean"),
             Command::Test { .. } => Some("test"),
             Command::TestE2e { .. } => Some("test-e2e"),
-            Command::Status
+            // Its record would go with the folder that it lies in.
+            Command::Uninstall
+            | Command::Status
             | Command::History
             | Command::Plan
             | Command::Render

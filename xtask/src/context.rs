@@ -57,6 +57,16 @@ impl Folders {
         self.cache.join("bin")
     }
 
+    /// Where minikube puts what it forgets.
+    pub fn temporary(&self) -> PathBuf {
+        self.cache.join("tmp")
+    }
+
+    /// What kubectl and helm remember of the cluster's API.
+    pub fn discovery(&self) -> PathBuf {
+        self.cache.join("discovery")
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.state.join("logs")
     }
@@ -111,6 +121,15 @@ impl Context {
     pub fn staging(&self, name: &str) -> PathBuf {
         let folder = format!("{}-{}", self.config.profile, self.config.namespace);
         self.folders.cache.join("staging").join(folder).join(name)
+    }
+
+    /// How minikube is run: it leaves its locks in the temporary folder, which is one of ours then.
+    pub fn spawn_minikube(&self) -> Result<Spawn> {
+        let folder = self.folders.temporary();
+        std::fs::create_dir_all(&folder)?;
+        let mut spawn = self.spawn.clone();
+        spawn.env.push(("TMPDIR".to_string(), folder.display().to_string()));
+        Ok(spawn)
     }
 
     /// An absolute path of something in the project.

@@ -14,8 +14,23 @@ use crate::model::time;
 use crate::poll;
 use crate::stop::Stop;
 
-/// The lock of whoever makes, starts or removes the cluster.
+/// Held while tools and base images are made, which is what each run begins with.
+pub const BOOTSTRAP: &str = "bootstrap";
+/// The lock of whoever makes, starts or removes the cluster, which the namespaces of several runs share.
 pub const CLUSTER: &str = "the cluster";
+
+/// Holds every lock there is, for what no run may be beside. A run that begins meanwhile waits for the first one.
+pub fn hold_all(ctx: &Context, deadline: Duration) -> Result<Vec<File>> {
+    let entries = fs::read_dir(&ctx.folders.state).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".lock")?.to_string())).collect();
+    names.retain(|name| name != BOOTSTRAP && name != CLUSTER);
+    names.sort();
+    // In the order in which a run takes them, or two could wait for each other.
+    names.insert(0, BOOTSTRAP.to_string());
+    names.push(CLUSTER.to_string());
+    names.iter().map(|name| hold(ctx, name, deadline)).collect()
+}
 
 /// Holds the lock `name` for as long as the returned file lives. A second run waits, and says for whom.
 pub fn hold(ctx: &Context, name: &str, deadline: Duration) -> Result<File> {
@@ -46,15 +61,6 @@ pub fn hold(ctx: &Context, name: &str, deadline: Duration) -> Result<File> {
     file.set_len(0)?;
     file.write_all(serde_json::to_string(&holder)?.as_bytes())?;
     Ok(file)
-}
-
-/// Holds the lock of every namespace, and that of the cluster: nobody works on it then.
-pub fn hold_all(ctx: &Context, deadline: Duration) -> Result<Vec<File>> {
-    let entries = fs::read_dir(&ctx.folders.state).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".lock")?.to_string()));
-    // A run that waits for the cluster has its namespace already: the other way round, two would wait for each other.
-    let namespaces = names.filter(|name| name != CLUSTER && name != "bootstrap");
-    namespaces.chain([CLUSTER.to_string()]).map(|name| hold(ctx, &name, deadline)).collect()
 }
 
 /// The run that has a lock.

@@ -2,6 +2,7 @@
 
 mod chart_docs;
 mod checks;
+mod clean;
 mod cli;
 mod config;
 mod content;
@@ -31,6 +32,7 @@ mod stop;
 mod tools;
 mod tunnel;
 mod ui;
+mod uninstall;
 mod validate;
 
 use std::path::PathBuf;
@@ -81,6 +83,9 @@ fn main() -> ExitCode {
         }
         Command::Bootstrap { update_lock: true, .. } => pipeline::update_lock(&ctx),
         Command::Bootstrap { from, .. } => pipeline::bootstrap(&ctx, *from),
+        Command::Clean { keep, dry_run } => clean::run(&ctx, *keep, *dry_run),
+        // Not what CI=true agrees to: nothing is lost without a word of somebody's.
+        Command::Uninstall => uninstall::run(&ctx, cli.options.yes),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
         Command::TestE2e { list: true, only, .. } => e2e::list(&ctx, only.as_deref()),
@@ -182,6 +187,7 @@ fn environment(folders: &Folders) -> Vec<(String, String)> {
         pair("DOCKER_BUILDKIT", "1".to_string()),
         pair("MINIKUBE_HOME", folders.minikube_home().display().to_string()),
         pair("MINIKUBE_IN_STYLE", "false".to_string()),
+        pair("KUBECACHEDIR", folders.discovery().display().to_string()),
         pair("KUBECONFIG", folders.kubeconfig().display().to_string()),
         pair("PATH", format!("{}:{path}:/usr/sbin:/sbin", folders.bin().display())),
     ];

@@ -102,10 +102,23 @@ pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
         step.done(&format!("volumes and Secrets in namespace {told}"));
     }
     namespaces.iter().try_for_each(|name| namespace::release(ctx, &tools, name))?;
+    forget_staging(ctx)?;
     ctx.ui.summary(&match purge {
         true => "The release and its data are gone".to_string(),
         false => format!("The release is gone; its data stays in namespace {told} (--purge removes it)"),
     });
+    Ok(())
+}
+
+/// Removes what charts and builds were put together in, which each run makes anew.
+fn forget_staging(ctx: &Context) -> Result<()> {
+    let contexts = ctx.config.services.keys().map(|service| build::context(ctx, service));
+    let charts = ctx.config.releases.keys().map(|release| ctx.staging(release));
+    for folder in contexts.chain(charts).filter(|folder| folder.exists()) {
+        fs::remove_dir_all(folder)?;
+    }
+    // What others have put there stays, and the folder with it.
+    let _ = fs::remove_dir(ctx.staging(""));
     Ok(())
 }
 

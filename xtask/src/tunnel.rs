@@ -37,8 +37,9 @@ pub fn run(ctx: &Context) -> Result<()> {
     let said: Arc<Mutex<Vec<String>>> = Arc::default();
     let keep = said.clone();
     let argv = minikube::tunnel(&tools.minikube, &ctx.config.cluster.name);
-    let tunnel =
-        ctx.spawn.background(argv, move |line| keep.lock().expect("nobody panics with it").push(line.to_string()))?;
+    let tunnel = ctx
+        .spawn_minikube()?
+        .background(argv, move |line| keep.lock().expect("nobody panics with it").push(line.to_string()))?;
     let ended = hold_open(ctx, &tools, &tunnel, &waiting);
     // Only so does it take its routes and addresses back.
     tunnel.interrupt();

@@ -1,6 +1,7 @@
 //! The binary against stand-ins of docker, minikube, helm and kubectl: which commands it gives, in which order, and what
 //! it says and returns when they fail.
 
+mod cleaning;
 mod common;
 mod downloads;
 mod e2e;
@@ -47,7 +48,7 @@ fn up_from_nothing_builds_loads_deploys_and_checks() {
         let tag = format!("{}_TAG", name.to_uppercase());
         format!(
             "docker build --progress plain --file ROOT/docker/{name}.Dockerfile --tag {name}:{tag} --build-arg PORT={port} \
-             --build-arg VERSION={tag} --label todo-chatbot.service={name} --label INPUTS --secret id=ca,src=ROOT/ca.crt CACHE/staging/dev-todo/context-{name}"
+             --build-arg VERSION={tag} --label todo.service={name} --label INPUTS --secret id=ca,src=ROOT/ca.crt CACHE/staging/dev-todo/context-{name}"
         )
     };
     let (backend, frontend) = (build("backend", 8000), build("frontend", 3000));

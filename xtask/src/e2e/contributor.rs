@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth, tells};
+use super::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth, leftovers, tells};
 use crate::process::command;
 use crate::stages::{cluster, load};
 use crate::tools::{docker, helm, kubectl};
@@ -29,6 +29,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a service more is data, a Dockerfile and a chart of three lines", fourth::is_data),
     ("tasks survive the node being killed", node_killed),
     ("down keeps the tasks, up finds them", down_keeps_data),
+    ("up, smoke and down leave nothing behind", leftovers::nothing_behind),
     ("the user's kubeconfig is as it was", kubeconfig_untouched),
 ];
 

@@ -3,6 +3,7 @@
 mod contributor;
 mod faults;
 mod fourth;
+mod leftovers;
 mod published;
 mod report;
 mod world;

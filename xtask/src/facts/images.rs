@@ -64,7 +64,8 @@ fn start(
     let name = format!("{}-validate-{}-{service}", ctx.config.project, std::process::id());
     let remove = || ctx.spawn.uninterrupted().output(command(docker::remove_container(docker, &name), SHORT));
     let health = health_command(inspect);
-    let started = ctx.spawn.output(command(docker::run_alone(docker, &name, &image.reference()), SHORT));
+    let label = format!("{}={}", docker::check_label(&ctx.config.project), std::process::id());
+    let started = ctx.spawn.output(command(docker::run_alone(docker, &name, &label, &image.reference()), SHORT));
     let looked = started.and_then(|started| {
         if !started.success {
             return Ok(Err(format!("docker cannot start it: {}", last_line(&started.tail))));

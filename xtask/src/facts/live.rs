@@ -296,10 +296,11 @@ fn ask_database(cluster: &Cluster) -> Result<Result<Tables, String>> {
 fn ask_minikube(cluster: &Cluster) -> Result<(Attempts, Value)> {
     let Cluster { ctx, tools, endpoints, .. } = cluster;
     let (minikube, name) = (&tools.minikube, &ctx.config.cluster.name);
-    let profiles = ctx.spawn.run(command(minikube::profiles(minikube), SHORT))?;
+    let spawn = ctx.spawn_minikube()?;
+    let profiles = spawn.run(command(minikube::profiles(minikube), SHORT))?;
     // It exits with an error where not all runs, and says so in the same form.
-    let status = ctx.spawn.output(command(minikube::status(minikube, name), SHORT))?.stdout;
-    let ip = ctx.spawn.output(command(minikube::ip(minikube, name), SHORT))?.stdout;
+    let status = spawn.output(command(minikube::status(minikube, name), SHORT))?.stdout;
+    let ip = spawn.output(command(minikube::ip(minikube, name), SHORT))?.stdout;
     let told = json!({
         "profiles": serde_json::from_str::<Value>(&profiles).unwrap_or_default(),
         "status": serde_json::from_str::<Value>(&status).unwrap_or_default(),
@@ -312,7 +313,7 @@ fn ask_minikube(cluster: &Cluster) -> Result<(Attempts, Value)> {
             attempts.insert(Attempt::Url(service.clone()), get(&format!("{url}{path}")));
         }
         let argv = minikube::service_url(minikube, name, &endpoint.namespace, &endpoint.object);
-        let told = ctx.spawn.output(command(argv, SHORT))?;
+        let told = spawn.output(command(argv, SHORT))?;
         let url = told.stdout.lines().find(|line| line.starts_with("http://"));
         let ended = match url {
             Some(url) => get(&format!("{}{path}", url.trim_end_matches('/'))),

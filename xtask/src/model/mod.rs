@@ -2,6 +2,7 @@
 //! what is live; how a rollout stands.
 
 pub mod chart;
+pub mod cleaning;
 pub mod cluster;
 pub mod config_map;
 pub mod container;
@@ -31,5 +32,6 @@ pub mod states;
 pub mod strategy;
 pub mod subset;
 pub mod time;
+pub mod uninstall;
 pub mod values;
 pub mod version;

@@ -271,7 +271,7 @@ fn node_port(facts: &Facts, checks: &mut Checks) {
 }
 
 fn protocol(facts: &Facts, checks: &mut Checks) {
-    // What a smoke check asks by HTTP is reached by TCP alone.
+    // HTTP, MCP and SQL are asked over TCP.
     for service in facts.config.smoke.iter().flat_map(|check| check.services()) {
         for found in services(facts).iter().filter(|found| found.place == R && found.service == service) {
             let first = mappings(found).first().map(|mapping| &mapping["protocol"]);
@@ -279,7 +279,7 @@ fn protocol(facts: &Facts, checks: &mut Checks) {
             let other = spoken.filter(|protocol| *protocol != Protocol::Tcp);
             checks.that_at(facts.config, &format!("services.{service}.port"), service, other.is_none(), || {
                 format!(
-                    "is asked by HTTP in a smoke check, and its Service speaks {}: set service.protocol",
+                    "is asked over TCP in a smoke check, and its Service speaks {}: set service.protocol",
                     told(other)
                 )
             });

@@ -42,7 +42,7 @@ pub fn enable(ctx: &Context, tools: &Paths, addons: &[String], images: &BTreeMap
         let own = own.map(|(part, (registry, name), tag)| (part, registry, format!("{name}:{tag}")));
         let own = own.as_ref().map(|(part, registry, image)| (part.as_str(), *registry, image.as_str()));
         let told = minikube::enable_addon(&tools.minikube, &ctx.config.cluster.name, addon, own);
-        ctx.spawn.run(command(told, deadline).on_line(&show))?;
+        ctx.spawn_minikube()?.run(command(told, deadline).on_line(&show))?;
         let mut why = String::new();
         let serves = poll::until(&ctx.spawn.interrupt, deadline, || {
             let asked = kubectl::get_addons(&tools.kubectl, &ctx.target(), std::slice::from_ref(addon));

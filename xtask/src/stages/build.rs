@@ -55,6 +55,17 @@ pub fn ensure(ctx: &Context, tools: &Paths, images: &Images, services: &[&str]) 
     Ok(built)
 }
 
+/// Where a service's inputs are copied to for its build.
+pub fn context(ctx: &Context, service: &str) -> PathBuf {
+    ctx.staging(&format!("context-{service}"))
+}
+
+/// The references that the images of all services have, or would have; nothing is asked of docker.
+pub fn references(ctx: &Context, images: &Images) -> Result<Vec<String>> {
+    let services = ctx.config.services.values();
+    services.map(|service| Ok(format!("{}:{}", service.image, tag(ctx, service, images)?))).collect()
+}
+
 /// An image among the host's.
 pub fn find(reference: &str, host: &BTreeMap<String, String>) -> Option<Built> {
     let (repository, tag) = reference.rsplit_once(':')?;
@@ -63,7 +74,8 @@ pub fn find(reference: &str, host: &BTreeMap<String, String>) -> Option<Built> {
 
 /// Why a service's image has to be built: what of its content is other than in the last image of it.
 pub fn why(ctx: &Context, tools: &Paths, images: &Images, name: &str) -> Result<String> {
-    let told = ctx.spawn.run(command(docker::images_of(&tools.docker, SERVICE_LABEL, name), SHORT))?;
+    let label = docker::label(&ctx.config.project);
+    let told = ctx.spawn.run(command(docker::images_of(&tools.docker, &label, name), SHORT))?;
     let last = match told.lines().next() {
         None => None,
         Some(newest) => {
@@ -78,8 +90,7 @@ pub fn why(ctx: &Context, tools: &Paths, images: &Images, name: &str) -> Result<
     })
 }
 
-/// The label that names the service of an image, and the one that lists what went into it.
-const SERVICE_LABEL: &str = "todo-chatbot.service";
+/// The label that lists what went into an image.
 const INPUTS_LABEL: &str = "todo-chatbot.inputs";
 
 /// `VERSION-hDIGEST`: a valid tag and a valid semantic version.
@@ -159,7 +170,7 @@ fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, reference: &
             tags: &[reference.to_string()],
             args,
             labels: vec![
-                (SERVICE_LABEL.to_string(), name.to_string()),
+                (docker::label(&ctx.config.project), name.to_string()),
                 (INPUTS_LABEL.to_string(), serde_json::to_string(&inputs(ctx, service, images)?)?),
             ],
             ca: ca.as_deref(),
@@ -186,7 +197,7 @@ fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, reference: &
 /// Copies a service's inputs, and nothing else, to where the build takes its context from.
 fn stage(ctx: &Context, name: &str, service: &Service) -> Result<PathBuf> {
     let context = ctx.root.join(&service.context);
-    let staged = ctx.staging(&format!("context-{name}"));
+    let staged = self::context(ctx, name);
     if staged.exists() {
         fs::remove_dir_all(&staged)?;
     }

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::live;
 use crate::model::cluster::{State, trouble};
 use crate::poll;
-use crate::process::command;
+use crate::process::{command, display};
 use crate::stop::Stop;
 use crate::tools::{Paths, docker, kubectl, minikube};
 
@@ -98,11 +98,37 @@ pub fn nodes(ctx: &Context, tools: &Paths) -> Result<Vec<String>> {
 pub fn delete(ctx: &Context, tools: &Paths) -> Result<()> {
     refuse_anothers(ctx, tools)?;
     let step = ctx.ui.step("remove the cluster");
-    ctx.spawn
+    ctx.spawn_minikube()?
         .run(command(minikube::delete(&tools.minikube, &ctx.config.cluster.name), ctx.config.deadlines.cluster))?;
     forget_unfinished(ctx)?;
     step.done(&ctx.config.cluster.name);
     Ok(())
+}
+
+/// The same where there is no minikube any more: by what docker has of the cluster. Minikube names its network and volume
+/// as the profile.
+pub fn delete_by_docker(ctx: &Context, docker: &str) -> Result<()> {
+    for argv in deletion_by_docker(docker, &ctx.config.cluster.name) {
+        let output = ctx.spawn.output(command(argv.clone(), ctx.config.deadlines.cluster))?;
+        // What is gone already was what was wanted.
+        if !output.success && !output.tail.to_lowercase().contains("no such") && !output.tail.contains("not found") {
+            return Err(Stop::failed(format!("`{}` failed", display(&argv))).with_detail(&output.tail).into());
+        }
+    }
+    Ok(())
+}
+
+pub fn deletion_by_docker(docker: &str, name: &str) -> Vec<Vec<String>> {
+    vec![
+        docker::remove_container(docker, name),
+        docker::remove_network(docker, name),
+        docker::remove_volume(docker, name),
+    ]
+}
+
+/// Whether minikube describes a cluster of ours, whole or unfinished.
+pub fn is_described(ctx: &Context) -> bool {
+    profile(ctx).exists() || unfinished(ctx).exists()
 }
 
 fn remake(ctx: &Context, tools: &Paths, node_image: Option<&str>, why: &str) -> Result<()> {
@@ -188,7 +214,7 @@ fn start(ctx: &Context, tools: &Paths, node_image: Option<&str>, told: &str) -> 
     let show = |line: &str| step.update(line.trim_start_matches(['*', '-', '!', ' ']));
     let root = rustix::process::geteuid().is_root();
     let start = minikube::start(&tools.minikube, &ctx.config.cluster, node_image, root);
-    ctx.spawn.run(command(start, ctx.config.deadlines.cluster).on_line(&show))?;
+    ctx.spawn_minikube()?.run(command(start, ctx.config.deadlines.cluster).on_line(&show))?;
     step.done(&format!("minikube profile {}, Kubernetes v{}", ctx.config.cluster.name, ctx.config.cluster.kubernetes));
     Ok(())
 }

@@ -3,6 +3,7 @@
 pub mod addons;
 pub mod bootstrap;
 pub mod build;
+pub mod clean;
 pub mod cluster;
 pub mod deploy;
 pub mod diagnose;

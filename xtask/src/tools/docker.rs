@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::argv;
+use crate::model::cleaning::Image;
 use crate::process::with_prefix;
 
 /// A build of one image from a context folder and a Dockerfile outside it.
@@ -131,6 +132,98 @@ pub fn parse_inspect(stdout: &str) -> Option<serde_json::Value> {
     list.pop()
 }
 
+/// All that docker knows of several images, as a JSON list; those that are gone are left out, and fail the call.
+pub fn inspect_images(docker: &str, ids: &[String]) -> Vec<String> {
+    argv!("{docker} image inspect {ids...}")
+}
+
+/// What `inspect_images` printed: names, the label of a project, age and size.
+pub fn parse_inspected_images(stdout: &str, label: &str) -> serde_json::Result<Vec<Image>> {
+    let list: Vec<serde_json::Value> = serde_json::from_str(stdout)?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
+    let image = |told: &serde_json::Value| Image {
+        id: text(&told["Id"]),
+        references: told["RepoTags"].as_array().into_iter().flatten().map(text).collect(),
+        label: told["Config"]["Labels"][label].as_str().map(str::to_string),
+        created: text(&told["Created"]),
+        size_bytes: told["Size"].as_u64().unwrap_or_default(),
+        pinned: false,
+    };
+    Ok(list.iter().map(image).collect())
+}
+
+/// The label by which an image tells which project made it, and as what.
+pub fn label(project: &str) -> String {
+    format!("{project}.service")
+}
+
+/// The label of a container that is there for a check, with the process that it belongs to.
+pub fn check_label(project: &str) -> String {
+    format!("{project}.check")
+}
+
+/// IDs of all containers, running or not.
+pub fn containers(docker: &str) -> Vec<String> {
+    argv!("{docker} ps --all --quiet --no-trunc")
+}
+
+/// All that docker knows of several containers, as a JSON list; those that are gone are left out, and fail the call.
+pub fn inspect_containers(docker: &str, ids: &[String]) -> Vec<String> {
+    argv!("{docker} container inspect {ids...}")
+}
+
+/// A container, as far as it matters to whoever cleans up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Container {
+    pub name: String,
+    pub image_id: String,
+    pub running: bool,
+    pub labels: BTreeMap<String, String>,
+}
+
+pub fn parse_inspected_containers(stdout: &str) -> serde_json::Result<Vec<Container>> {
+    let list: Vec<serde_json::Value> = serde_json::from_str(stdout)?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
+    let container = |told: &serde_json::Value| Container {
+        name: text(&told["Name"]).trim_start_matches('/').to_string(),
+        image_id: text(&told["Image"]),
+        running: told["State"]["Running"] == true,
+        labels: told["Config"]["Labels"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect(),
+    };
+    Ok(list.iter().map(container).collect())
+}
+
+/// What the build cache holds, as docker writes sizes; it knows nobody's names.
+pub fn disk_use(docker: &str) -> Vec<String> {
+    let format = "{{.Type}}|{{.Size}}";
+    argv!("{docker} system df --format {format}")
+}
+
+pub fn parse_build_cache(stdout: &str) -> Option<String> {
+    stdout.lines().find_map(|line| line.strip_prefix("Build Cache|")).map(|size| size.trim().to_string())
+}
+
+pub fn prune_build_cache(docker: &str) -> Vec<String> {
+    argv!("{docker} builder prune --all --force")
+}
+
+/// The programs that a daemon runs containers with, as JSON.
+pub fn runtimes(docker: &str) -> Vec<String> {
+    let format = "{{json .Runtimes}}";
+    argv!("{docker} info --format {format}")
+}
+
+/// The paths in what `runtimes` printed.
+pub fn parse_runtimes(stdout: &str) -> Vec<String> {
+    let told: BTreeMap<String, serde_json::Value> = serde_json::from_str(stdout).unwrap_or_default();
+    told.values().filter_map(|runtime| runtime["path"].as_str().map(str::to_string)).collect()
+}
+
 /// The commands that an image was made by, one to a line, the last first.
 pub fn history(docker: &str, image: &str) -> Vec<String> {
     let format = "{{.CreatedBy}}";
@@ -138,9 +231,9 @@ pub fn history(docker: &str, image: &str) -> Vec<String> {
 }
 
 /// Starts an image by itself: no network, no capabilities, nothing to write to but /tmp and memory for little.
-pub fn run_alone(docker: &str, name: &str, image: &str) -> Vec<String> {
+pub fn run_alone(docker: &str, name: &str, label: &str, image: &str) -> Vec<String> {
     argv!(
-        "{docker} run --detach --name {name} --label todo-chatbot.check=validate --network none --cap-drop ALL --security-opt no-new-privileges --sysctl net.ipv4.ip_unprivileged_port_start=0 --read-only --tmpfs /tmp --memory 256m {image}"
+        "{docker} run --detach --name {name} --label {label} --network none --cap-drop ALL --security-opt no-new-privileges --sysctl net.ipv4.ip_unprivileged_port_start=0 --read-only --tmpfs /tmp --memory 256m {image}"
     )
 }
 
@@ -194,9 +287,9 @@ pub fn remove_image(docker: &str, image: &str) -> Vec<String> {
     argv!("{docker} image rm {image}")
 }
 
-pub fn import(docker: &str, archive: &str, reference: &str) -> Vec<String> {
-    let change = r#"CMD ["bash"]"#;
-    argv!("{docker} import --change {change} {archive} {reference}")
+pub fn import(docker: &str, archive: &str, reference: &str, label: &str) -> Vec<String> {
+    let (command, label) = (r#"CMD ["bash"]"#, format!("LABEL {label}"));
+    argv!("{docker} import --change {command} --change {label} {archive} {reference}")
 }
 
 pub fn save(docker: &str, image: &str) -> Vec<String> {
@@ -249,9 +342,12 @@ pub fn container_image(docker: &str, name: &str) -> Vec<String> {
     argv!("{docker} container inspect --format {format} {name}")
 }
 
+/// By which minikube tells of which profile a container is a node.
+pub const PROFILE_LABEL: &str = "name.minikube.sigs.k8s.io";
+
 /// Names of the containers that are nodes of a minikube profile.
 pub fn nodes(docker: &str, profile: &str) -> Vec<String> {
-    let filter = format!("label=name.minikube.sigs.k8s.io={profile}");
+    let filter = format!("label={PROFILE_LABEL}={profile}");
     let format = "{{.Names}}";
     argv!("{docker} ps --filter {filter} --format {format}")
 }
@@ -287,6 +383,24 @@ pub fn parse_node_images(stdout: &str) -> serde_json::Result<BTreeMap<String, St
     Ok(pairs.collect())
 }
 
+/// A node's images with their names and sizes, from what `node_images` printed.
+pub fn parse_node_inventory(stdout: &str) -> serde_json::Result<Vec<Image>> {
+    let told: serde_json::Value = serde_json::from_str(stdout)?;
+    let image = |told: &serde_json::Value| {
+        let references = told["repoTags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str());
+        // The interface writes 64-bit numbers as text.
+        let size = told["size"].as_str().and_then(|text| text.parse().ok()).or(told["size"].as_u64());
+        Image {
+            id: told["id"].as_str().unwrap_or_default().to_string(),
+            references: references.map(|tag| short(tag).to_string()).collect(),
+            size_bytes: size.unwrap_or_default(),
+            pinned: told["pinned"] == true,
+            ..Image::default()
+        }
+    };
+    Ok(told["images"].as_array().into_iter().flatten().map(image).collect())
+}
+
 /// The images of a node with the digests of their manifests, as a table.
 pub fn node_manifests(docker: &str, node: &str) -> Vec<String> {
     argv!("{docker} exec {node} ctr --namespace k8s.io images list")
@@ -312,9 +426,9 @@ pub fn node_tag(docker: &str, node: &str, from: &str, to: &str) -> Vec<String> {
 }
 
 /// A PostgreSQL for tests, published on a free port of 127.0.0.1; its password comes through the environment by name.
-pub fn run_database(docker: &str, name: &str, image: &str) -> Vec<String> {
+pub fn run_database(docker: &str, name: &str, label: &str, image: &str) -> Vec<String> {
     argv!(
-        "{docker} run --detach --rm --name {name} --publish 127.0.0.1::5432 --env POSTGRES_USER=todo --env POSTGRES_DB=todo --env POSTGRES_PASSWORD {image}"
+        "{docker} run --detach --rm --name {name} --label {label} --publish 127.0.0.1::5432 --env POSTGRES_USER=todo --env POSTGRES_DB=todo --env POSTGRES_PASSWORD {image}"
     )
 }
 
@@ -335,6 +449,26 @@ pub fn kill(docker: &str, name: &str) -> Vec<String> {
 
 pub fn remove_container(docker: &str, name: &str) -> Vec<String> {
     argv!("{docker} rm --force --volumes {name}")
+}
+
+/// The names of all networks.
+pub fn networks(docker: &str) -> Vec<String> {
+    let format = "{{.Name}}";
+    argv!("{docker} network ls --format {format}")
+}
+
+/// The names of all volumes.
+pub fn volumes(docker: &str) -> Vec<String> {
+    let format = "{{.Name}}";
+    argv!("{docker} volume ls --format {format}")
+}
+
+pub fn remove_network(docker: &str, name: &str) -> Vec<String> {
+    argv!("{docker} network rm {name}")
+}
+
+pub fn remove_volume(docker: &str, name: &str) -> Vec<String> {
+    argv!("{docker} volume rm {name}")
 }
 
 /// A daemon of our own, its containers run by `runtime` where the machine needs a shim.
@@ -432,6 +566,41 @@ mod tests {
         assert_eq!(parse_inspect(r#"[{"Size": 1}]"#).unwrap()["Size"], 1);
         assert_eq!(parse_inspect("[]"), None);
         assert_eq!(parse_inspect("Error"), None);
+    }
+
+    #[test]
+    fn inspected_images_tell_whose_they_are() {
+        let json = r#"[{"Id": "sha256:1", "RepoTags": ["a:1"], "Created": "2026-01-01T00:00:00Z", "Size": 5,
+            "Config": {"Labels": {"todo.service": "a", "other.service": "b"}}},
+            {"Id": "sha256:2", "RepoTags": null, "Size": 6, "Config": {"Labels": null}}]"#;
+        let read = parse_inspected_images(json, &label("todo")).unwrap();
+        assert_eq!((read[0].label.as_deref(), read[0].size_bytes, read[0].references.len()), (Some("a"), 5, 1));
+        assert_eq!((read[1].label.as_deref(), read[1].references.len()), (None, 0));
+        assert!(parse_inspected_images("Error", "a").is_err());
+    }
+
+    #[test]
+    fn inspected_containers_tell_what_they_run() {
+        let json = r#"[{"Name": "/a", "Image": "sha256:1", "State": {"Running": true}, "Config": {"Labels": {"todo.check": "7"}}}]"#;
+        let [read] = &parse_inspected_containers(json).unwrap()[..] else { panic!("one container") };
+        assert_eq!((read.name.as_str(), read.image_id.as_str(), read.running), ("a", "sha256:1", true));
+        assert_eq!(read.labels[&check_label("todo")], "7");
+    }
+
+    #[test]
+    fn the_build_cache_and_the_runtimes_are_read() {
+        assert_eq!(parse_build_cache("Images|1GB\nBuild Cache|2.3GB\n"), Some("2.3GB".to_string()));
+        assert_eq!(parse_build_cache(""), None);
+        let runtimes = r#"{"runc":{"path":"runc"},"shim":{"path":"/cache/go/shim-1/runc"},"io.containerd.runc.v2":{}}"#;
+        assert_eq!(parse_runtimes(runtimes), ["runc", "/cache/go/shim-1/runc"]);
+    }
+
+    #[test]
+    fn a_nodes_inventory_has_sizes() {
+        let json = r#"{"images":[{"id":"sha256:1","repoTags":["docker.io/library/a:1"],"size":"12","pinned":true},{"id":"2"}]}"#;
+        let read = parse_node_inventory(json).unwrap();
+        assert_eq!((read[0].references[0].as_str(), read[0].size_bytes, read[0].pinned), ("a:1", 12, true));
+        assert_eq!((read[1].references.len(), read[1].pinned), (0, false));
     }
 
     #[test]

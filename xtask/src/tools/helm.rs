@@ -128,6 +128,13 @@ pub fn manifest(helm: &str, target: &Target, release: &str) -> Vec<String> {
     argv!("{helm} get manifest {release} {at...}")
 }
 
+/// The manifest of a revision that isn't the last.
+pub fn manifest_of(helm: &str, target: &Target, release: &str, revision: u64) -> Vec<String> {
+    let at = at(target);
+    let revision = revision.to_string();
+    argv!("{helm} get manifest {release} --revision {revision} {at...}")
+}
+
 /// The release's last `count` revisions with their states, as JSON; fails where there is no such release.
 pub fn history(helm: &str, target: &Target, release: &str, count: u32) -> Vec<String> {
     let at = at(target);
@@ -160,6 +167,24 @@ pub fn list(helm: &str, target: &Target) -> Vec<String> {
 pub fn list_all(helm: &str, target: &Target) -> Vec<String> {
     let (at, states) = (at(target), STATES);
     argv!("{helm} list {states...} --output json {at...}")
+}
+
+/// The releases of all namespaces, whatever their state, as JSON.
+pub fn list_everywhere(helm: &str, target: &Target) -> Vec<String> {
+    let Target { kubeconfig, context, .. } = target;
+    let states = STATES;
+    argv!("{helm} list {states...} --all-namespaces --output json --kubeconfig {kubeconfig} --kube-context {context}")
+}
+
+/// Namespace and name of each release in what `list_everywhere` printed.
+pub fn parse_places(stdout: &str) -> serde_json::Result<Vec<(String, String)>> {
+    #[derive(Deserialize)]
+    struct Place {
+        name: String,
+        namespace: String,
+    }
+    let places: Vec<Place> = serde_json::from_str(stdout)?;
+    Ok(places.into_iter().map(|place| (place.namespace, place.name)).collect())
 }
 
 pub fn parse_list(stdout: &str) -> Vec<String> {
@@ -351,6 +376,18 @@ mod tests {
         assert_eq!(serving(&["failed", "pending-upgrade"]), None);
         assert_eq!(serving(&["deployed", "uninstalling"]), None);
         assert_eq!(serving(&[]), None);
+    }
+
+    #[test]
+    fn releases_are_listed_with_their_namespaces() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let told = list_everywhere("helm", &target).join(" ");
+        assert_eq!(
+            told,
+            format!("helm list {} --all-namespaces --output json --kubeconfig /k --kube-context c", STATES.join(" "))
+        );
+        let read = parse_places(r#"[{"name":"r","namespace":"n","revision":"1"}]"#).unwrap();
+        assert_eq!(read, [("n".to_string(), "r".to_string())]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ const DEV: &str = include_str!("dev.toml");
 const MANY: &str = include_str!("many.toml");
 const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/standin.sh");
 /// All that the binary may call; a call of anything else fails, as nothing else is on its PATH.
-const TOOLS: [&str; 12] = [
+const TOOLS: &[&str] = &[
     "docker",
     "minikube",
     "helm",
@@ -26,6 +26,8 @@ const TOOLS: [&str; 12] = [
     "dockerd",
     "apt-get",
     "dpkg",
+    "dpkg-query",
+    "kill",
     "sudo",
     "systemctl",
     "setsid",
@@ -34,7 +36,7 @@ const TOOLS: [&str; 12] = [
 ];
 
 /// Calls that change nothing, by their beginnings. What isn't here counts as a change.
-const QUESTIONS: [&str; 28] = [
+const QUESTIONS: &[&str] = &[
     "docker --version",
     "docker context show",
     "docker build --help",
@@ -45,6 +47,9 @@ const QUESTIONS: [&str; 28] = [
     "docker container inspect ",
     "docker cp ",
     "docker ps ",
+    "docker system df ",
+    "dpkg-query ",
+    "apt-get --simulate ",
     "docker exec todo crictl images ",
     "docker exec todo ctr --namespace k8s.io images list",
     "minikube start --help",

@@ -1,7 +1,7 @@
 //! Hadolint: from PATH, or from the Python package that holds it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -21,18 +21,16 @@ pub fn find(ctx: &Context) -> Result<Result<String, String>> {
     if let Ok(path) = which::which("hadolint") {
         return Ok(Ok(path.display().to_string()));
     }
-    let list = Path::new(DOCKERFILES).join("hadolint.txt");
-    let key = Content::default().files(&ctx.root, std::slice::from_ref(&list))?.short();
-    let folder = ctx.folders.cache.join("python").join(format!("hadolint-{key}"));
+    let folder = folder(ctx)?;
     let program = folder.join("bin/hadolint");
     if !program.exists() {
         if which::which("python3").is_err() {
             return Ok(Err("neither hadolint nor python3, which could install it, is on PATH".to_string()));
         }
-        let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
+        let _lock = lock::hold(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
         let partial = fresh_folder(&folder)?;
         let at = partial.display().to_string();
-        for argv in [hadolint::make_environment(&at), hadolint::install(&at, &ctx.path(&list))] {
+        for argv in [hadolint::make_environment(&at), hadolint::install(&at, &ctx.path(list()))] {
             let output = ctx.spawn.output(command(argv, INSTALL))?;
             if !output.success {
                 let last = output.tail.lines().last().unwrap_or("without a word").trim().to_string();
@@ -42,4 +40,14 @@ pub fn find(ctx: &Context) -> Result<Result<String, String>> {
         fs::rename(&partial, &folder)?;
     }
     Ok(Ok(program.display().to_string()))
+}
+
+/// Where it is, or will be, installed.
+pub fn folder(ctx: &Context) -> Result<PathBuf> {
+    let key = Content::default().files(&ctx.root, &[list()])?.short();
+    Ok(ctx.folders.cache.join("python").join(format!("hadolint-{key}")))
+}
+
+fn list() -> PathBuf {
+    Path::new(DOCKERFILES).join("hadolint.txt")
 }

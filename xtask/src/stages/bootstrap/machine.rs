@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::find::{self, All};
+use super::made;
 use super::mirrors::build_module;
 use super::recipes::Plan;
 use crate::context::Context;
@@ -52,8 +53,15 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan, public: bool) -> R
     if !packages.is_empty() {
         let step = ctx.ui.step("install Debian packages");
         let show = |line: &str| step.update(line);
+        let before = made::installed(ctx)?;
+        let there = |name: &&String| before.as_ref().is_some_and(|before| before.contains(*name));
+        made::note_packages(ctx, packages.iter().filter(|name| !there(name)).cloned())?;
         for argv in installation {
             ctx.spawn.run(command(argv, PACKAGES).on_line(&show))?;
+        }
+        // What came along with them.
+        if let (Some(before), Some(after)) = (before, made::installed(ctx)?) {
+            made::note_packages(ctx, after.difference(&before).cloned())?;
         }
         step.done(&packages.join(", "));
     }
@@ -69,7 +77,13 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan, public: bool) -> R
         Ok(docker::parse_info(&output.stdout).filter(|_| output.success))
     })?;
     match answers {
-        Some(daemon) => step.done(&format!("docker {}, log in {}", daemon.version, log.display())),
+        Some(daemon) => {
+            // What systemd runs, it started or would start by itself.
+            if !by_systemd {
+                made::note_daemon(ctx)?;
+            }
+            step.done(&format!("docker {}, log in {}", daemon.version, log.display()));
+        }
         None => {
             let text = fs::read_to_string(&log).unwrap_or_default();
             let tail: Vec<&str> = text.lines().rev().take(12).collect();

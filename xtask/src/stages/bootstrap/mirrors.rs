@@ -145,7 +145,8 @@ fn make_debian(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
     ctx.spawn.run(
         command(apt::debootstrap(&ctx.config.mirrors.suite, &archive), ctx.config.deadlines.build).on_line(&show),
     )?;
-    ctx.spawn.run(command(docker::import(docker, &archive, &plan.debian), SHORT))?;
+    let label = format!("{}=debian", docker::label(&ctx.config.project));
+    ctx.spawn.run(command(docker::import(docker, &archive, &plan.debian, &label), SHORT))?;
     fs::remove_dir_all(&folder)?;
     step.done(&plan.debian);
     Ok(())
@@ -245,6 +246,14 @@ struct Image<'a> {
     from: Option<(&'a str, &'a str)>,
 }
 
+impl Image<'_> {
+    /// Which part of the node or of the cluster it is: the last word of its name.
+    fn part(&self) -> &str {
+        let name = self.tag.rsplit_once('/').map_or(self.tag, |(_, name)| name);
+        name.split_once(':').map_or(name, |(part, _)| part)
+    }
+}
+
 fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync)) -> Result<()> {
     let mut args: Vec<_> = image.from.iter().map(|(name, value)| (name.to_string(), Some(value.to_string()))).collect();
     args.extend(proxies());
@@ -256,7 +265,7 @@ fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync
             target: image.target,
             tags: &[image.tag.to_string()],
             args,
-            labels: Vec::new(),
+            labels: vec![(docker::label(&ctx.config.project), image.part().to_string())],
             ca: None,
         },
     );

@@ -6,10 +6,12 @@ mod downloads;
 pub mod find;
 pub mod hadolint;
 mod machine;
+pub mod made;
 mod mirrors;
 mod recipes;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -21,6 +23,7 @@ use crate::process::command;
 use crate::stop::Stop;
 use crate::tools::{self, docker::Daemon, helm::Helm};
 use find::Found;
+pub use machine::sudo;
 
 const ASK: Duration = Duration::from_secs(8);
 
@@ -43,7 +46,7 @@ pub enum Road {
 
 /// Observes, and makes what is missing.
 pub fn ensure(ctx: &Context, road: Option<Road>) -> Result<Ready> {
-    let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
+    let _lock = lock::hold(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
     let plan = recipes::Plan::new(ctx)?;
     let found = find::all(ctx, &plan)?;
     if let Some(ready) = settled(ctx, &found, &plan, road)? {
@@ -85,7 +88,7 @@ pub fn ensure(ctx: &Context, road: Option<Road>) -> Result<Ready> {
 
 /// Downloads the releases of all tools, and locks the checksums of what came.
 pub fn update_lock(ctx: &Context) -> Result<()> {
-    let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
+    let _lock = lock::hold(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
     downloads::update_lock(ctx, &recipes::Plan::new(ctx)?)
 }
 
@@ -116,7 +119,7 @@ pub fn helm(ctx: &Context, version: &str) -> Result<Helm> {
 fn build(ctx: &Context, programs: &[(&str, &str)]) -> Result<recipes::Plan> {
     let plan = recipes::Plan::new(ctx)?;
     if programs.iter().any(|(module, program)| plan.built(module, program).is_none()) {
-        let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
+        let _lock = lock::hold(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
         let modules: Vec<&str> = programs.iter().map(|(module, _)| *module).collect();
         mirrors::build_modules(ctx, &plan, &modules)?;
     }
@@ -139,6 +142,30 @@ pub fn observe(ctx: &Context) -> Result<(find::All, Option<Ready>)> {
     let found = find::all(ctx, &plan)?;
     let ready = settled(ctx, &found, &plan, None)?;
     Ok((found, ready))
+}
+
+/// What the recipes name, whether it is there or not.
+pub struct Wanted {
+    pub images: Images,
+    pub references: Vec<String>,
+    /// The names of our base images, and of the images that the cluster is made of.
+    pub parts: Vec<String>,
+    /// Folders of the cache.
+    pub folders: Vec<PathBuf>,
+}
+
+/// What the recipes of the profile name.
+pub fn wanted(ctx: &Context) -> Result<Wanted> {
+    let plan = recipes::Plan::new(ctx)?;
+    let mut folders: Vec<PathBuf> = plan.modules.values().cloned().collect();
+    folders.extend(plan.tools.values().map(|tool| tool.release.clone()));
+    folders.extend([plan.cluster_cache.clone(), hadolint::folder(ctx)?]);
+    let mut references = vec![plan.debian.clone(), plan.node.clone(), plan.rust.clone()];
+    references.extend(plan.addons.values().cloned());
+    let bases = ["debian", "node", "rust"].map(str::to_string);
+    let mirrors = &ctx.config.mirrors;
+    let parts = bases.into_iter().chain(mirrors.addons.keys().cloned()).chain(mirrors.images.values().cloned());
+    Ok(Wanted { images: plan.images(), references, parts: parts.collect(), folders })
 }
 
 /// A line for each thing that is not there, with the reason.
