@@ -65,7 +65,7 @@ fn count(world: &World, temporary: &Path) -> Result<Counted> {
     let namespace = &world.ctx.config.namespace;
     let other_lock = |file: &Path| {
         file.extension().is_some_and(|ending| ending == "lock")
-            && !file.file_stem().is_some_and(|stem| stem.to_string_lossy() == *namespace)
+            && file.file_stem().is_none_or(|stem| stem.to_string_lossy() != *namespace)
     };
     let state = files(&folders.state, &|file| records.iter().any(|one| file.starts_with(one)) || other_lock(file));
     Ok(BTreeMap::from([
