@@ -87,8 +87,9 @@ pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
     }
     // What others need goes last.
     for release in order(ctx).iter().rev().flatten() {
-        let step = ctx.ui.step(format!("uninstall {release}"));
         let scope = ctx.scope(release);
+        deploy::await_others(ctx, &scope)?;
+        let step = ctx.ui.step(format!("uninstall {release}"));
         let deadline = ctx.config.deadlines.helm;
         let told = helm::uninstall(&tools.helm, &scope.target, release, deadline.as_secs());
         // A signal would leave the release half uninstalled: helm is let finish.
@@ -145,6 +146,7 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
         return Err(Stop::usage(format!("which of {}? Next: --release NAME", releases.join(", "))).into());
     }
     namespace::refuse_others(ctx, &tools)?;
+    releases.iter().try_for_each(|name| deploy::await_others(ctx, &ctx.scope(name)))?;
     let choose = |name: &&str| Ok((ctx.scope(name), rollback::choose(ctx, &tools, &ctx.scope(name), revision)?));
     // All of them first: one that has nothing to go back to must not leave the others changed.
     let chosen = releases.iter().map(choose).collect::<Result<Vec<_>>>()?;

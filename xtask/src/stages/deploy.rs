@@ -13,7 +13,7 @@ use crate::model::plan::{Release, drift, is_stuck, told, why_deploy, why_deploy_
 use crate::model::states::DeploymentState;
 use crate::model::subset::differences;
 use crate::poll;
-use crate::process::{self, Spawn, command, display};
+use crate::process::{self, Spawn, command};
 use crate::stages::render::{self, Known, Rendered, Staged};
 use crate::stop::Stop;
 use crate::tools::helm::{Chart, Revision};
@@ -109,6 +109,23 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
     step.done(&format!("revision {} in namespace {} ({why})", deployed.revision, scope.target.namespace));
     ctx.ui.fact("deployed", json!({ "release": scope.release, "revision": deployed.revision, "why": why }));
     deployed.manifest = live::manifest(ctx, tools, scope)?;
+    Ok(())
+}
+
+/// Waits for a helm that works on the release, by whoever it was started, and says so.
+pub fn await_others(ctx: &Context, scope: &Scope) -> Result<()> {
+    let at_work = || process::find(|argv| helm::works_on(argv, &scope.target, &scope.release)).pop();
+    // Its argv may hold values that are nobody's business.
+    if let Some((pid, _)) = at_work() {
+        let deadline = ctx.config.deadlines.helm;
+        let told = format!("process {pid} is a helm that works on release {}", scope.release);
+        ctx.ui.say(&format!("{told}; waiting for it to end, {} s at the most", deadline.as_secs()));
+        let ended = poll::until(&ctx.spawn.interrupt, deadline, || Ok(at_work().is_none().then_some(())))?;
+        ended.ok_or_else(|| {
+            let next = format!("Next: wait for it, or kill -INT {pid}; then run the same command again");
+            Stop::deadline(format!("{told}; waited {} s for it\n{next}", deadline.as_secs()))
+        })?;
+    }
     Ok(())
 }
 
@@ -248,17 +265,7 @@ fn settle(ctx: &Context, tools: &Paths, scope: &Scope) {
 /// A release that a helm left pending or half uninstalled refuses every further upgrade. A helm that is still at work is
 /// waited for. Returns the revision that serves then.
 fn mend_pending(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Option<u64>> {
-    let at_work = || process::find(|argv| helm::works_on(argv, &scope.target, &scope.release)).pop();
-    if let Some((pid, argv)) = at_work() {
-        let deadline = ctx.config.deadlines.helm;
-        let told = format!("process {pid} works on release {}: {}", scope.release, display(&argv));
-        ctx.ui.say(&format!("{told}; waiting for it to end, {} s at the most", deadline.as_secs()));
-        let ended = poll::until(&ctx.spawn.interrupt, deadline, || Ok(at_work().is_none().then_some(())))?;
-        ended.ok_or_else(|| {
-            let next = format!("Next: wait for it, or kill -INT {pid}; then run the same command again");
-            Stop::deadline(format!("{told}; waited {} s for it\n{next}", deadline.as_secs()))
-        })?;
-    }
+    await_others(ctx, scope)?;
     let all = live::history(ctx, tools, scope, ALL)?;
     mend(ctx, &ctx.spawn, tools, scope, &all)?;
     Ok(helm::serving(&all))
