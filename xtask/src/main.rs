@@ -27,6 +27,7 @@ mod tools;
 mod tunnel;
 mod ui;
 mod validate;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -321,7 +321,10 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
         Err(error) => return (None, Err(error)),
     };
     let applied = deploy::apply(ctx, tools, plan, &mut deployed);
-    let waited = applied.and_then(|()| verify::wait(ctx, tools, &deployed.scope, &deployed.manifest));
+    let waited = applied.and_then(|failed| match failed {
+        Some(failure) => Ok(Outcome::Failed(failure)),
+        None => verify::wait(ctx, tools, &deployed.scope, &deployed.manifest),
+    });
     let ended = waited.and_then(|outcome| match failure(ctx, tools, &deployed.scope, outcome) {
         Some(report) => Err(report.into()),
         None => Ok(()),
@@ -343,10 +346,7 @@ fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed]) {
 fn failure(ctx: &Context, tools: &Paths, scope: &Scope, outcome: Outcome) -> Option<Stop> {
     match outcome {
         Outcome::Done(_) => None,
-        Outcome::Failed { what, troubles, deadline } => {
-            let report = diagnose::report(ctx, tools, scope, &what, &troubles);
-            Some(if deadline { Stop::deadline(report) } else { Stop::failed(report) })
-        }
+        Outcome::Failed(failure) => Some(diagnose::report(ctx, tools, scope, &failure)),
     }
 }
 

@@ -10,6 +10,12 @@ pub fn seconds(text: &str) -> Option<i64> {
     sound.then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
+/// The time of day in it, `10:54:25`.
+pub fn clock(text: &str) -> Option<&str> {
+    seconds(text)?;
+    text.split_once('T')?.1.get(..8)
+}
+
 /// Days since 1970-01-01, counted in years that begin with March, so that the leap day is the last one.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
@@ -36,5 +42,7 @@ mod tests {
         for text in ["", "2026-11-21", "2026-11-21T10:54:25+01:00", "2026-13-21T10:54:25Z", "2026-11-21T24:00:00Z"] {
             assert_eq!(seconds(text), None, "{text}");
         }
+        assert_eq!(clock("2026-11-21T10:54:25.190642Z"), Some("10:54:25"));
+        assert_eq!(clock("yesterday"), None);
     }
 }

@@ -24,7 +24,7 @@ pub fn undo(ctx: &Context, tools: &Paths, deployed: &Deployed) -> Result<String>
     match deployed.before {
         Some(revision) => {
             spawn.run(command(helm::rollback(&tools.helm, target, release, Some(revision)), deadline))?;
-            Ok(format!("{release} is back at revision {revision}"))
+            Ok(format!("{release} is back at revision {revision}; up --no-rollback leaves what failed for a look"))
         }
         None => {
             let told = helm::uninstall(&tools.helm, target, release, deadline.as_secs());

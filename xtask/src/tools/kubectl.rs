@@ -118,6 +118,13 @@ pub fn logs(kubectl: &str, target: &Target, pod: &str, container: &str, previous
     argv!("{kubectl} logs {pod} --container {container} --tail {lines} {previous...} {at...}")
 }
 
+/// All about an object and its events, for a person; without a name, about all of the kind. Of a Secret, no values.
+pub fn describe(kubectl: &str, target: &Target, kind: &str, name: &str) -> Vec<String> {
+    let at = at(target);
+    let name: &[&str] = if name.is_empty() { &[] } else { &[name] };
+    argv!("{kubectl} describe {kind} {name...} {at...}")
+}
+
 /// All Secrets of the namespace, one to a line: name, type, time of creation and the names of the keys; no values.
 pub fn list_secrets(kubectl: &str, target: &Target) -> Vec<String> {
     let at = at(target);
@@ -217,6 +224,8 @@ mod tests {
             get_live("kubectl", &target),
             create("kubectl", &target),
             logs("kubectl", &target, "p", "c", true, 12),
+            describe("kubectl", &target, "pod", "p"),
+            describe("kubectl", &target, "nodes", ""),
             port_forward("kubectl", &target, "mcp", 8001),
             delete("kubectl", &target, &["pod/x".to_string()], 5),
         ] {

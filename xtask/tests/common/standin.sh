@@ -224,6 +224,13 @@ case $call in
     while read -r other; do found="$found,$other"; done <services
     echo "{\"items\":[${found#,}]}" ;;
 "kubectl get pods "*) echo '{"items":[]}' ;;
+"kubectl get pods,"*)
+    found=
+    for workload in "$here"/workloads/*; do
+        [ ! -e "$workload" ] || found="$found,$(live "${workload##*/}")"
+    done
+    while read -r other; do found="$found,$other"; done <watched
+    echo "{\"items\":[${found#,}]}" ;;
 "kubectl get --filename - "*)
     for name in $(printf '%s\n' "$input" | sed -n 's/^  name: //p'); do
         [ ! -e "$here/workloads/$name" ] || live "$name"

@@ -65,7 +65,7 @@ fn created(project: &Project, kind: &str) -> BTreeMap<String, Value> {
 
 /// Waits until a rollout has been asked after twice: it is under way, and not done.
 fn wait_for_rollout(project: &Project) {
-    let asked = || project.read("standin/calls").matches("kubectl get pods ").count();
+    let asked = || project.read("standin/calls").matches("kubectl get pods,").count();
     assert!(eventually(|| asked() >= 2), "no rollout is waited for:\n{}", project.read("standin/calls"));
 }
 
@@ -95,8 +95,8 @@ fn a_release_is_begun_when_what_it_needs_is_rolled_out() {
         assert!(!calls.contains("helm upgrade api") && !calls.contains("helm upgrade tools"), "{calls}");
         project.write("standin/slow", "backend\n");
         assert!(eventually(|| project.read("standin/calls").contains("helm get manifest api ")));
-        let asked = project.read("standin/calls").matches("kubectl get pods ").count();
-        assert!(eventually(|| project.read("standin/calls").matches("kubectl get pods ").count() >= asked + 2));
+        let asked = project.read("standin/calls").matches("kubectl get pods,").count();
+        assert!(eventually(|| project.read("standin/calls").matches("kubectl get pods,").count() >= asked + 2));
         assert!(!project.read("standin/calls").contains("helm upgrade web"));
         project.write("standin/slow", "");
     });
@@ -823,10 +823,15 @@ fn rollback_goes_to_the_last_revision_that_worked_and_checks_it() {
     assert!(run.stdout.contains("todo runs as before"), "{}", run.stdout);
     let back = |revision: u64| format!("helm rollback todo {revision} --history-max 10 {}", helm("todo"));
     assert_eq!(run.changes(), [back(1)]);
-    let order = run.calls_of(&["helm rollback", "helm get manifest", "kubectl get --filename", "kubectl port-forward"]);
+    let order = run.calls_of(&["helm rollback", "helm get manifest", "kubectl get pods,", "kubectl port-forward"]);
     assert_eq!(
         beginnings(&order),
-        ["helm rollback todo", "helm get manifest", "kubectl get --filename", "kubectl port-forward --address"]
+        [
+            "helm rollback todo",
+            "helm get manifest",
+            "kubectl get pods,events,deployments,statefulsets,daemonsets,jobs,endpointslices,persistentvolumeclaims",
+            "kubectl port-forward --address"
+        ]
     );
 
     let named = project.run(&["rollback", "2"]);
