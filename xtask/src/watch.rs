@@ -103,14 +103,18 @@ impl<'a> Watch<'a> {
         gravest_first(troubles.into_iter().map(known).collect())
     }
 
-    /// All that was noted since the beginning, there or not, the gravest first; of what was counted, the last.
+    /// All that was noted since the beginning, there or not, the gravest first; of what was counted, the last. That a hook
+    /// is waited for says nothing more where it is known why.
     pub fn all(&self) -> Vec<Found> {
         let again = |one: &Known, other: &Known| {
             let (one, other) = (&one.seen, &other.seen);
             (&one.object, &one.container) == (&other.object, &other.container)
                 && one.cause.times() < other.cause.times()
         };
+        let waits = |known: &&Known| matches!(known.seen.cause, Cause::HookRuns { .. });
+        let only_waits = self.known.iter().all(|known| waits(&known));
         let last = self.known.iter().filter(|one| !self.known.iter().any(|other| again(one, other)));
+        let last = last.filter(|known| only_waits || !waits(known));
         gravest_first(last.map(|known| known.found.clone()).collect())
     }
 
