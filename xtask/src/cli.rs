@@ -62,6 +62,8 @@ pub enum Command {
         #[arg(long)]
         no_rollback: bool,
     },
+    /// What `up` would do, each step with its reason; changes nothing
+    Plan,
     /// Uninstall the release and keep its data
     Down {
         /// Remove the data, the Secret and the namespace too
@@ -79,8 +81,10 @@ pub enum Command {
         #[arg(long, value_name = "NAME")]
         release: Option<String>,
     },
-    /// What runs: release, workloads, pods, URL
+    /// What runs: release, workloads, pods, URL, and how the last run ended
     Status,
+    /// The releases' revisions with the reasons for them, and the last runs
+    History,
     /// Print the manifests that helm makes of the profile, with the plain version as tag
     Render,
     /// Print the configuration as it is for the profile
@@ -127,6 +131,30 @@ pub enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+}
+
+impl Command {
+    /// The name under which a run of it is recorded; None of what only reads.
+    pub fn recorded(&self) -> Option<&'static str> {
+        match self {
+            Command::Up { .. } => Some("up"),
+            Command::Down { .. } => Some("down"),
+            Command::Rollback { .. } => Some("rollback"),
+            Command::Tunnel => Some("tunnel"),
+            Command::Smoke => Some("smoke"),
+            Command::Bootstrap => Some("bootstrap"),
+            Command::Test { .. } => Some("test"),
+            Command::TestE2e { .. } => Some("test-e2e"),
+            Command::Status
+            | Command::History
+            | Command::Plan
+            | Command::Render
+            | Command::Config { .. }
+            | Command::Validate { .. }
+            | Command::Lint { .. }
+            | Command::Doctor => None,
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -4,10 +4,11 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::context::Context;
+use crate::model::cluster::State;
 use crate::model::image::Images;
 use crate::stages::bootstrap;
 use crate::stages::bootstrap::find::Found;
-use crate::stages::cluster::{self, State};
+use crate::stages::cluster;
 use crate::stop::Stop;
 
 const MEND: &str = "cargo xtask bootstrap --yes";

@@ -11,14 +11,17 @@ mod e2e;
 mod explain;
 mod facts;
 mod graph;
+mod history;
 mod http;
 mod lint;
 mod live;
 mod lock;
 mod model;
 mod pipeline;
+mod plan;
 mod poll;
 mod process;
+mod record;
 mod rules;
 mod stages;
 mod status;
@@ -47,10 +50,17 @@ fn main() -> ExitCode {
         Ui::new(ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress), cli.options.verbose);
     let ctx = match context(&cli.options, ui) {
         Ok(ctx) => ctx,
-        Err((ui, error)) => return fail(&ui, &error),
+        Err((ui, error)) => return ExitCode::from(fail(&ui, &error)),
     };
+    let recorded = cli.command.recorded();
+    if let Some(name) = recorded
+        && let Err(error) = record::begin(&ctx, name)
+    {
+        return ExitCode::from(fail(&ctx.ui, &error));
+    }
     let ended = match &cli.command {
         Command::Up { no_rollback } => pipeline::up(&ctx, *no_rollback),
+        Command::Plan => plan::show(&ctx),
         Command::Down { purge, cluster } => pipeline::down(&ctx, *purge, *cluster),
         Command::Rollback { revision, release } => pipeline::roll_back(&ctx, *revision, release.as_deref()),
         Command::Render => explain::render(&ctx),
@@ -59,21 +69,26 @@ fn main() -> ExitCode {
         Command::Tunnel => tunnel::run(&ctx),
         Command::Lint { update } => lint::run(&ctx, cli.options.profile.as_deref(), *update),
         Command::Status => status::show(&ctx),
+        Command::History => history::show(&ctx),
         Command::Smoke => pipeline::smoke(&ctx),
         Command::Bootstrap => pipeline::bootstrap(&ctx),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
         Command::TestE2e { keep, only } => e2e::run(&ctx, *keep, only.as_deref()),
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match ended {
+        Ok(()) => 0,
         Err(error) => fail(&ctx.ui, &error),
+    };
+    if recorded.is_some() {
+        record::end(&ctx, code);
     }
+    ExitCode::from(code)
 }
 
-fn fail(ui: &Ui, error: &anyhow::Error) -> ExitCode {
+fn fail(ui: &Ui, error: &anyhow::Error) -> u8 {
     ui.error(&format!("{error:#}"));
-    ExitCode::from(stop::exit_code(error))
+    stop::exit_code(error)
 }
 
 fn context(options: &Options, ui: Ui) -> Result<Context, (Ui, anyhow::Error)> {

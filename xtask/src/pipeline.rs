@@ -10,10 +10,10 @@ use crate::config::waves;
 use crate::context::{Context, Scope};
 use crate::live;
 use crate::lock;
+use crate::model::cluster::State;
 use crate::model::image::Built;
 use crate::process::command;
 use crate::stages::bootstrap::{self, Ready};
-use crate::stages::cluster::State;
 use crate::stages::deploy::{Deployed, Plan};
 use crate::stages::overrides::{self, Overrides};
 use crate::stages::render::Known;
@@ -23,7 +23,7 @@ use crate::stop::Stop;
 use crate::tools::{Paths, helm};
 
 /// How long a run waits for another one that works on the same.
-const LOCK: Duration = Duration::from_secs(1800);
+pub const LOCK: Duration = Duration::from_secs(1800);
 
 /// Bootstrap, cluster, build, load, deploy, verify, smoke. Each stage observes for itself what is left to do, so that an
 /// interrupted run needs nothing but another one.
@@ -217,8 +217,14 @@ pub fn services_of<'a>(ctx: &'a Context, releases: &[&str]) -> Vec<&'a str> {
     ctx.config.running().filter(|(_, release)| releases.contains(release)).map(|(service, _)| service).collect()
 }
 
+/// The namespaces that these releases are in, the profile's own first.
+pub fn namespaces_of(ctx: &Context, releases: &[&str]) -> Vec<String> {
+    let used = |namespace: &String| releases.iter().any(|name| ctx.config.releases[*name].namespace == *namespace);
+    ctx.config.namespaces().into_iter().filter(used).collect()
+}
+
 /// All releases in waves: each needs only what is in earlier ones.
-fn order(ctx: &Context) -> Vec<Vec<&str>> {
+pub fn order(ctx: &Context) -> Vec<Vec<&str>> {
     let edges = ctx.config.releases.iter().map(|(name, release)| (name.as_str(), release.needs.as_slice()));
     waves(edges).expect("the configuration has no circle of releases")
 }
@@ -231,13 +237,17 @@ fn install(
     overrides: &Overrides,
     no_rollback: bool,
 ) -> Result<Option<String>> {
-    load::ensure(ctx, tools, &cluster::nodes(ctx, tools)?, built)?;
-    let used = |namespace: &String| releases.iter().any(|name| ctx.config.releases[*name].namespace == *namespace);
-    let namespaces: Vec<String> = ctx.config.namespaces().into_iter().filter(used).collect();
+    let namespaces = namespaces_of(ctx, releases);
+    let (loaded, node_ports) = std::thread::scope(|scope| {
+        let node_ports = scope.spawn(|| deploy::node_ports(ctx, tools));
+        let loaded = cluster::nodes(ctx, tools).and_then(|nodes| load::ensure(ctx, tools, &nodes, built));
+        (loaded, node_ports.join().expect("choosing ports does not panic"))
+    });
+    loaded?;
+    let node_ports = node_ports?;
     let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, tools, name));
     ensured.into_iter().collect::<Result<()>>()?;
     let versions = secret::ensure(ctx, tools, &namespaces, &overrides.secret)?;
-    let node_ports = deploy::node_ports(ctx, tools)?;
     let tags = built.iter().map(|(name, image)| (name.clone(), image.tag.clone())).collect();
     let plans = in_parallel(releases, |name| {
         let version = versions.get(&ctx.config.releases[*name].secret).map_or("", String::as_str);

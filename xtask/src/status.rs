@@ -1,5 +1,7 @@
 //! `status`: what runs, read from the cluster.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -9,7 +11,9 @@ use crate::model::pods::troubles;
 use crate::model::release::Status;
 use crate::model::rollout::{self, Rollout};
 use crate::model::states::{DeploymentState, Observed, PodState, ReleaseState, State, Vocabulary};
+use crate::model::time;
 use crate::pipeline::{need_running, need_tools};
+use crate::record;
 use crate::stages::{cluster, verify};
 use crate::stop::Stop;
 
@@ -63,7 +67,16 @@ pub fn show(ctx: &Context) -> Result<()> {
     }
     let url = live::open_url(ctx, &live::endpoints(ctx, &tools)?);
     lines.push(format!("url       {}", url.as_deref().unwrap_or("none: no published node port")));
-    ctx.ui.answer(&lines.join("\n"), json!({ "profile": ctx.config.profile, "url": url, "releases": releases }));
+    let last = record::last(ctx, 1).pop();
+    if let Some((run, file)) = &last {
+        let ago = time::ago(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64 - run.started);
+        lines.push(format!("last run  {}, {ago} ago, {}; record {}", run.command, run.ending(), file.display()));
+    }
+    let last = last.map(|(run, file)| json!({ "command": run.command, "code": run.code, "record": file }));
+    ctx.ui.answer(
+        &lines.join("\n"),
+        json!({ "profile": ctx.config.profile, "url": url, "releases": releases, "last_run": last }),
+    );
     match well {
         true => Ok(()),
         false => Err(Stop::failed("not everything is well\nNext: cargo xtask up").into()),

@@ -259,8 +259,7 @@ pub struct Ended {
 pub fn told(trouble: &Trouble) -> String {
     let since = trouble.since.as_deref().and_then(|since| {
         let clock = time::clock(since)?;
-        let ago = now() - time::seconds(since)?;
-        Some(if ago >= 0 { format!(", since {clock} UTC, {ago} s ago") } else { format!(", since {clock} UTC") })
+        Some(format!(", since {clock} UTC, {} ago", time::ago(now() - time::seconds(since)?)))
     });
     format!("{}: {}{}", trouble.subject(), trouble.why(), since.unwrap_or_default())
 }

@@ -41,7 +41,7 @@ fn up_from_nothing_builds_loads_deploys_and_checks() {
         let tag = format!("{}_TAG", name.to_uppercase());
         format!(
             "docker build --progress plain --file ROOT/docker/{name}.Dockerfile --tag {name}:{tag} --build-arg PORT={port} \
-             --build-arg VERSION={tag} --label todo-chatbot.service={name} --secret id=ca,src=ROOT/ca.crt CACHE/staging/dev-todo/context-{name}"
+             --build-arg VERSION={tag} --label todo-chatbot.service={name} --label INPUTS --secret id=ca,src=ROOT/ca.crt CACHE/staging/dev-todo/context-{name}"
         )
     };
     let (backend, frontend) = (build("backend", 8000), build("frontend", 3000));
@@ -94,7 +94,11 @@ fn the_release_follows_the_secret_which_follows_the_namespace() {
     let get = ["kubectl get namespace", "kubectl get secret", "kubectl get persistent"];
     let make = ["kubectl create --filename", "helm upgrade todo"];
     let helm = ["helm template", "helm history", "helm get"];
-    let asked = run.calls_of(&[&get[..], &make, &helm].concat());
+    let mut asked = run.calls_of(&[&get[..], &make, &helm].concat());
+    // Rendered and asked after at the same time.
+    if asked[6].starts_with("helm history ") {
+        asked.swap(6, 7);
+    }
     let history = format!("helm history todo --max 1 --output json {HELM}");
     let keys = "'go-template={{.metadata.resourceVersion}}{{range $key, $_ := .data}} {{$key}}{{end}}'";
     let secret = format!("kubectl get secret todo-secrets --ignore-not-found --output {keys} {KUBECTL}");
@@ -144,12 +148,58 @@ fn an_image_that_is_gone_from_the_node_is_loaded_again() {
 }
 
 #[test]
+fn plan_tells_each_step_with_its_reason_and_changes_nothing() {
+    let project = Project::new();
+    let steps = |arguments: &[&str]| -> Vec<String> {
+        let run = project.run(arguments);
+        run.assert_ended(0);
+        assert_eq!(run.changes(), [""; 0]);
+        run.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let from_nothing = [
+        "make cluster todo there is none",
+        "build backend no image yet",
+        "build frontend no image yet",
+        "load backend there is no node yet",
+        "load frontend there is no node yet",
+        "deploy todo not installed yet",
+        "6 steps, then the smoke checks; nothing was changed",
+    ];
+    assert_eq!(steps(&["plan"]), from_nothing);
+    project.run(&["up"]).assert_ended(0);
+    assert_eq!(steps(&["plan"]), ["nothing to do: what is wanted is what runs"]);
+
+    project.write("services/backend/main.rs", "// changed\n");
+    project.write("standin/namespaces/todo/workloads/frontend/replicas", "3");
+    std::fs::remove_file(project.path("standin/secrets/todo/todo-secrets")).unwrap();
+    let told = steps(&["plan"]);
+    let expected = [
+        "build backend services/backend/main.rs changed",
+        "load backend known after build",
+        "write Secret todo-secrets there is none",
+        "deploy todo known after its Secret is written",
+    ];
+    assert_eq!(told[..4], expected);
+
+    // The same as `up` then finds.
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    run.assert_says(&["services/backend/main.rs changed", "node todo lacks sha256:host-"]);
+    project.write("standin/namespaces/todo/workloads/frontend/replicas", "3");
+    assert_eq!(steps(&["plan"])[0], "deploy todo deployment/frontend: replicas 3 → 1");
+    let json = project.run(&["plan", "--json"]);
+    let answer: Value = serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
+    let step = serde_json::json!([{"verb": "deploy", "subject": "todo", "why": "deployment/frontend: replicas 3 → 1"}]);
+    assert_eq!(answer["steps"], step);
+}
+
+#[test]
 fn what_was_scaled_by_hand_is_put_right() {
     let project = Project::up();
     project.write("standin/namespaces/todo/workloads/backend/replicas", "3");
     let run = project.run(&["up"]);
     run.assert_ended(0);
-    run.assert_says(&["deployment/backend: replicas is 3 instead of 1"]);
+    run.assert_says(&["deployment/backend: replicas 3 → 1"]);
     assert_eq!(run.changes(), run.calls_of(&["helm upgrade todo "]));
     assert_eq!(project.read("standin/namespaces/todo/workloads/backend/replicas").trim(), "1");
 }
@@ -341,15 +391,85 @@ fn json_is_one_event_a_line() {
     assert_eq!(run.stderr, "");
     let events: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert!(events.iter().all(|event| event["event"].is_string()), "{}", run.stdout);
-    let last = events.last().unwrap();
-    assert_eq!(last["event"], "summary");
-    assert!(last["headline"].as_str().unwrap().contains(&format!("http://127.0.0.1:{}", project.node_port)), "{last}");
+    let [.., summary, ended] = events.as_slice() else { panic!("{}", run.stdout) };
+    assert_eq!((&summary["event"], &ended["event"], &ended["code"]), (&"summary".into(), &"ended".into(), &0.into()));
+    let url = format!("http://127.0.0.1:{}", project.node_port);
+    assert!(summary["headline"].as_str().unwrap().contains(&url), "{summary}");
 
     project.answer("helm history ", "echo broken >&2; exit 1");
     let failed = project.run(&["up", "--json"]);
     failed.assert_ended(1);
-    let last: Value = serde_json::from_str(failed.stdout.lines().last().unwrap()).unwrap();
-    assert_eq!(last["event"], "error");
+    let events: Vec<Value> = failed.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let [.., error, ended] = events.as_slice() else { panic!("{}", failed.stdout) };
+    assert_eq!((&error["event"], &ended["code"]), (&"error".into(), &1.into()));
+}
+
+#[test]
+fn a_record_holds_the_events_of_a_run_whatever_it_shows() {
+    let project = Project::new();
+    let shown = project.run(&["up", "--json"]);
+    let events = |text: &str| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    let records = || project.texts("state/todo/records/todo/todo");
+    assert_eq!(records().concat(), shown.stdout);
+    let of_kind =
+        |kind: &str| events(&shown.stdout).into_iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
+    assert_eq!(of_kind("run")[0]["command"], "up");
+    assert_eq!(of_kind("tools").last().unwrap()["helm"], "v3.17.0+g0000000");
+    let deployed = &of_kind("deployed")[0];
+    assert_eq!((&deployed["release"], &deployed["why"]), (&"todo".into(), &"not installed yet".into()));
+    let told = |service: &str| -> Vec<String> {
+        let states = of_kind("state").into_iter().filter(|event| event["service"] == service);
+        states.map(|event| event["state"].as_str().unwrap().to_string()).collect()
+    };
+    assert_eq!(told("backend")[..3], ["Building", "Loading", "Installing"]);
+
+    // What shows nothing is recorded all the same, and what only reads is not.
+    project.run(&["up", "--quiet"]).assert_ended(0);
+    project.run(&["status"]).assert_ended(0);
+    let all = records();
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().all(|text| events(text).last().unwrap()["code"] == 0));
+}
+
+#[test]
+fn history_tells_why_each_revision_came_and_how_runs_ended() {
+    let project = Project::up();
+    project.write("services/backend/main.rs", "// changed\n");
+    project.run(&["up"]).assert_ended(0);
+    project.write("standin/failing", "backend\n");
+    project.write("services/backend/main.rs", "// changed again\n");
+    project.run(&["up"]).assert_ended(1);
+    let run = project.run(&["history"]);
+    run.assert_ended(0);
+    assert_eq!(run.changes(), [""; 0]);
+    let lines: Vec<&str> = run.stdout.lines().map(str::trim).collect();
+    let line = |beginning: &str| {
+        *lines.iter().find(|line| line.starts_with(beginning)).unwrap_or_else(|| panic!("{}", run.stdout))
+    };
+    assert!(line("1  superseded").ends_with("not installed yet"), "{}", run.stdout);
+    assert!(line("up ").contains("failed with exit code 1: backend"), "{}", run.stdout);
+    let runs = lines.iter().skip_while(|line| **line != "runs").filter(|line| line.starts_with("up "));
+    assert_eq!(runs.count(), 3, "{}", run.stdout);
+
+    // Without a cluster there are the runs alone.
+    std::fs::remove_file(project.path("standin/cluster")).unwrap();
+    let run = project.run(&["history"]);
+    run.assert_ended(0);
+    assert!(run.stdout.starts_with("no revisions: there is no cluster todo"), "{}", run.stdout);
+}
+
+#[test]
+fn a_killed_run_is_told_as_not_ended() {
+    let project = Project::up();
+    project.answer("helm history ", HANG);
+    let run = project.run_while(&["up"], |xtask| {
+        project.wait_for_lines("standin/pids", 2);
+        kill_process(xtask, Signal::KILL).unwrap();
+    });
+    assert_eq!(run.code, None);
+    project.write("standin/rules", "");
+    let status = project.run(&["status"]);
+    assert!(status.stdout.contains("not ended: it goes on, or was killed"), "{}", status.stdout);
 }
 
 #[test]

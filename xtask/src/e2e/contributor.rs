@@ -55,7 +55,7 @@ fn changes_nothing(world: &World) -> Result<()> {
 fn scaled_by_hand(world: &World) -> Result<()> {
     world.run(kubectl::scale(&world.tools.kubectl, &world.target, "deployment/backend", 2))?;
     let output = world.up()?;
-    ensure!(output.tail.contains("replicas is 2 instead of 1"), "up did not say why it deployed\n{}", output.tail);
+    ensure!(output.tail.contains("replicas 2 → 1"), "up did not say why it deployed\n{}", output.tail);
     let backend = &world.objects("deployment/backend")?[0];
     ensure!(backend["spec"]["replicas"] == 1, "backend still has {} replicas", backend["spec"]["replicas"]);
     Ok(())

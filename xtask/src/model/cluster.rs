@@ -1,6 +1,20 @@
-//! Whether a cluster can take work, from its nodes and storage classes.
+//! A cluster as it was found, and whether it can take work, from its nodes and storage classes.
 
 use serde_json::Value;
+
+/// What was found of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Absent,
+    /// Its making was interrupted: nothing of value is in it.
+    Unfinished,
+    Stopped,
+    Running,
+    /// The node runs, and the cluster does not serve, with the reason.
+    Unready(String),
+    /// The node is there, and minikube's files about it are not: nobody can log in to it any more.
+    Orphaned,
+}
 
 /// What keeps the cluster from serving; None where every node is ready and volumes find a class.
 pub fn trouble(objects: &[Value]) -> Option<String> {

@@ -16,6 +16,7 @@ pub mod labels;
 pub mod minikube;
 pub mod object;
 pub mod placeholder;
+pub mod plan;
 pub mod pods;
 pub mod ports;
 pub mod probe;

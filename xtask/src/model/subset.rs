@@ -4,14 +4,23 @@ use serde_json::Value;
 
 use crate::model::quantity::{Cpu, Memory};
 
-/// The paths at which `live` lacks or contradicts `wanted`, each with both values; empty where all is as wanted.
-pub fn differences(wanted: &Value, live: &Value) -> Vec<String> {
+/// A place where two objects differ, with both values as they are told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// As in `spec.template.spec.containers[backend].image`.
+    pub path: String,
+    pub live: String,
+    pub wanted: String,
+}
+
+/// The places at which `live` lacks or contradicts `wanted`; none where all is as wanted.
+pub fn differences(wanted: &Value, live: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
     compare("", wanted, live, &mut found);
     found
 }
 
-fn compare(path: &str, wanted: &Value, live: &Value, found: &mut Vec<String>) {
+fn compare(path: &str, wanted: &Value, live: &Value, found: &mut Vec<Difference>) {
     match (wanted, live) {
         // kubectl prints a timestamp for objects that were never created, and the API drops empty values.
         (Value::Null, _) => {}
@@ -25,12 +34,12 @@ fn compare(path: &str, wanted: &Value, live: &Value, found: &mut Vec<String>) {
         (Value::Array(items), Value::Null) if items.is_empty() => {}
         (Value::Array(items), Value::Array(others)) => compare_lists(path, items, others, found),
         _ if wanted == live || same_quantity(wanted, live) => {}
-        _ => found.push(format!("{path} is {} instead of {}", told(live), told(wanted))),
+        _ => found.push(Difference { path: path.to_string(), live: told(live), wanted: told(wanted) }),
     }
 }
 
 /// Entries that have a key (name, or a port's or mount's own) are paired by it, others by their place.
-fn compare_lists(path: &str, items: &[Value], others: &[Value], found: &mut Vec<String>) {
+fn compare_lists(path: &str, items: &[Value], others: &[Value], found: &mut Vec<Difference>) {
     for (index, item) in items.iter().enumerate() {
         let (label, other) = match key_of(item) {
             Some((key, value)) => {
@@ -46,7 +55,8 @@ fn compare_lists(path: &str, items: &[Value], others: &[Value], found: &mut Vec<
         compare(&format!("{path}[{}]", label.trim_matches('"')), item, other.unwrap_or(&Value::Null), found);
     }
     if others.len() > items.len() {
-        found.push(format!("{path} has {} entries instead of {}", others.len(), items.len()));
+        let count = |items: &[Value]| format!("{} entries", items.len());
+        found.push(Difference { path: path.to_string(), live: count(others), wanted: count(items) });
     }
 }
 
@@ -75,46 +85,49 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// Each difference as `path: live → wanted`.
+    fn told(wanted: &Value, live: &Value) -> Vec<String> {
+        let line = |one: Difference| format!("{}: {} → {}", one.path, one.live, one.wanted);
+        differences(wanted, live).into_iter().map(line).collect()
+    }
+
     #[test]
     fn what_the_cluster_adds_does_not_count() {
         let wanted = json!({"spec": {"replicas": 1, "template": {"labels": {"a": "b"}}}, "metadata": {"creationTimestamp": null}});
         let live = json!({"spec": {"replicas": 1, "paused": false, "template": {"labels": {"a": "b"}, "x": 1}}, "metadata": {"uid": "1"}, "status": {}});
-        assert_eq!(differences(&wanted, &live), Vec::<String>::new());
+        assert_eq!(told(&wanted, &live), Vec::<String>::new());
     }
 
     #[test]
     fn a_changed_field_is_told_with_both_values() {
-        let found = differences(&json!({"spec": {"replicas": 1}}), &json!({"spec": {"replicas": 3}}));
-        assert_eq!(found, ["spec.replicas is 3 instead of 1"]);
+        let found = told(&json!({"spec": {"replicas": 1}}), &json!({"spec": {"replicas": 3}}));
+        assert_eq!(found, ["spec.replicas: 3 → 1"]);
     }
 
     #[test]
     fn an_absent_object_differs_in_every_part_of_it() {
-        assert_eq!(
-            differences(&json!({"kind": "Pod"}), &Value::Null),
-            ["kind is absent instead of \"Pod\""].map(|_| " is absent instead of {\"kind\":\"Pod\"}")
-        );
+        assert_eq!(told(&json!({"kind": "Pod"}), &Value::Null), [": absent → {\"kind\":\"Pod\"}"]);
     }
 
     #[test]
     fn lists_pair_by_name_and_an_entry_too_many_counts() {
         let wanted = json!({"env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]});
         let live = json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]});
-        assert_eq!(differences(&wanted, &live), Vec::<String>::new());
+        assert_eq!(told(&wanted, &live), Vec::<String>::new());
         let more =
             json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "C", "value": "3"}]});
-        assert_eq!(differences(&wanted, &more), ["env has 3 entries instead of 2"]);
+        assert_eq!(told(&wanted, &more), ["env: 3 entries → 2 entries"]);
         let other = json!({"env": [{"name": "A", "value": "9"}, {"name": "B", "value": "2"}]});
-        assert_eq!(differences(&wanted, &other), ["env[A].value is \"9\" instead of \"1\""]);
+        assert_eq!(told(&wanted, &other), ["env[A].value: \"9\" → \"1\""]);
     }
 
     #[test]
     fn quantities_compare_by_amount() {
         assert_eq!(
-            differences(&json!({"cpu": "0.5", "memory": "1Gi"}), &json!({"cpu": "500m", "memory": "1024Mi"})),
+            told(&json!({"cpu": "0.5", "memory": "1Gi"}), &json!({"cpu": "500m", "memory": "1024Mi"})),
             Vec::<String>::new()
         );
-        assert_eq!(differences(&json!({"cpu": "0.5"}), &json!({"cpu": "501m"})).len(), 1);
-        assert_eq!(differences(&json!({"image": "a:1"}), &json!({"image": "a:1.0"})).len(), 1);
+        assert_eq!(told(&json!({"cpu": "0.5"}), &json!({"cpu": "501m"})).len(), 1);
+        assert_eq!(told(&json!({"image": "a:1"}), &json!({"image": "a:1.0"})).len(), 1);
     }
 }

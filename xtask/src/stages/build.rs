@@ -11,6 +11,8 @@ use crate::config::{Base, Service};
 use crate::content::{Content, list_files};
 use crate::context::{Context, proxies};
 use crate::model::image::{Built, Images};
+use crate::model::plan::{self, Inputs};
+use crate::model::states::DeploymentState;
 use crate::process::command;
 use crate::stop::Stop;
 use crate::tools::Paths;
@@ -18,30 +20,67 @@ use crate::tools::docker::{self, Build};
 
 const SHORT: Duration = Duration::from_secs(60);
 
-/// Sees to an image for each of `services`, and returns them by the service's name.
-pub fn ensure(ctx: &Context, tools: &Paths, images: &Images, services: &[&str]) -> Result<BTreeMap<String, Built>> {
+/// What the services' images are to be, and what there is.
+pub struct Observed {
+    /// Service to the reference that its content has.
+    pub wanted: BTreeMap<String, String>,
+    /// The host's images, reference to ID.
+    pub host: BTreeMap<String, String>,
+}
+
+pub fn observe(ctx: &Context, tools: &Paths, images: &Images, services: &[&str]) -> Result<Observed> {
     let mut wanted = BTreeMap::new();
     for name in services {
-        wanted.insert(name.to_string(), tag(ctx, &ctx.config.services[*name], images)?);
+        let service = &ctx.config.services[*name];
+        wanted.insert(name.to_string(), format!("{}:{}", service.image, tag(ctx, service, images)?));
     }
-    let mut local = list(ctx, tools)?;
-    let reference = |name: &str| format!("{}:{}", ctx.config.services[name].image, wanted[name]);
-    let missing: Vec<&String> = wanted.keys().filter(|name| !local.contains_key(&reference(name))).collect();
+    Ok(Observed { wanted, host: list(ctx, tools)? })
+}
+
+/// Sees to an image for each of `services`, and returns them by the service's name.
+pub fn ensure(ctx: &Context, tools: &Paths, images: &Images, services: &[&str]) -> Result<BTreeMap<String, Built>> {
+    let Observed { wanted, mut host } = observe(ctx, tools, images, services)?;
+    let missing = plan::builds(&wanted, &host);
     for name in &missing {
-        build(ctx, tools, images, name, &wanted[*name], &local)?;
+        build(ctx, tools, images, name, &wanted[*name])?;
     }
     if !missing.is_empty() {
-        local = list(ctx, tools)?;
+        host = list(ctx, tools)?;
     }
     let mut built = BTreeMap::new();
-    for (name, tag) in &wanted {
-        let reference = reference(name);
-        let id =
-            local.get(&reference).with_context(|| format!("docker built {reference} and does not list it"))?.clone();
-        built.insert(name.clone(), Built { repository: ctx.config.services[name].image.clone(), tag: tag.clone(), id });
+    for (name, reference) in &wanted {
+        let image = find(reference, &host);
+        built.insert(name.clone(), image.with_context(|| format!("docker built {reference} and does not list it"))?);
     }
     Ok(built)
 }
+
+/// An image among the host's.
+pub fn find(reference: &str, host: &BTreeMap<String, String>) -> Option<Built> {
+    let (repository, tag) = reference.rsplit_once(':')?;
+    Some(Built { repository: repository.to_string(), tag: tag.to_string(), id: host.get(reference)?.clone() })
+}
+
+/// Why a service's image has to be built: what of its content is other than in the last image of it.
+pub fn why(ctx: &Context, tools: &Paths, images: &Images, name: &str) -> Result<String> {
+    let told = ctx.spawn.run(command(docker::images_of(&tools.docker, SERVICE_LABEL, name), SHORT))?;
+    let last = match told.lines().next() {
+        None => None,
+        Some(newest) => {
+            let label = ctx.spawn.run(command(docker::label_of(&tools.docker, newest, INPUTS_LABEL), SHORT))?;
+            // An image from before there was such a label tells nothing.
+            serde_json::from_str(&label).ok()
+        }
+    };
+    Ok(match (&last, told.is_empty()) {
+        (None, false) => "its content changed".to_string(),
+        _ => plan::why_build(&inputs(ctx, &ctx.config.services[name], images)?, last.as_ref()),
+    })
+}
+
+/// The label that names the service of an image, and the one that lists what went into it.
+const SERVICE_LABEL: &str = "todo-chatbot.service";
+const INPUTS_LABEL: &str = "todo-chatbot.inputs";
 
 /// `VERSION-hDIGEST`: a valid tag and a valid semantic version.
 fn tag(ctx: &Context, service: &Service, images: &Images) -> Result<String> {
@@ -53,6 +92,25 @@ fn tag(ctx: &Context, service: &Service, images: &Images) -> Result<String> {
         content = content.word(&name).word(&value);
     }
     Ok(format!("{}-h{}", ctx.config.version, content.short()))
+}
+
+/// The same content piece by piece, each with a digest of its own.
+fn inputs(ctx: &Context, service: &Service, images: &Images) -> Result<Inputs> {
+    let mut inputs = Inputs::new();
+    let mut file = |root: &Path, file: PathBuf, told: PathBuf| -> Result<()> {
+        inputs.insert(told.display().to_string(), Content::default().files(root, &[file])?.short());
+        Ok(())
+    };
+    let context = ctx.root.join(&service.context);
+    for path in list_files(&context, &service.inputs)? {
+        let told = service.context.join(&path);
+        file(&context, path, told)?;
+    }
+    file(&ctx.root, service.dockerfile.clone(), service.dockerfile.clone())?;
+    let base =
+        base_argument(images, service.base).into_iter().map(|(name, image)| (name.to_string(), image.to_string()));
+    inputs.extend(base.chain(arguments(service)).map(|(name, value)| (name, Content::default().word(&value).short())));
+    Ok(inputs)
 }
 
 /// The build arguments that follow from a service's description.
@@ -79,18 +137,14 @@ fn list(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, String>> {
     Ok(docker::parse_images(&ctx.spawn.run(command(docker::images(&tools.docker), SHORT))?))
 }
 
-fn build(
-    ctx: &Context,
-    tools: &Paths,
-    images: &Images,
-    name: &str,
-    tag: &str,
-    local: &BTreeMap<String, String>,
-) -> Result<()> {
+fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, reference: &str) -> Result<()> {
     let service = &ctx.config.services[name];
     let step = ctx.ui.step(format!("build {name}"));
+    ctx.ui.state(name, DeploymentState::Building);
+    let why = why(ctx, tools, images, name)?;
+    step.update(&why);
     let context = stage(ctx, name, service)?;
-    let reference = format!("{}:{tag}", service.image);
+    let tag = reference.rsplit(':').next().unwrap_or_default();
     let mut args: Vec<_> = arguments(service).into_iter().map(|(name, value)| (name, Some(value))).collect();
     args.push(("VERSION".to_string(), Some(tag.to_string())));
     args.extend(base_argument(images, service.base).map(|(name, image)| (name.to_string(), Some(image.to_string()))));
@@ -102,9 +156,12 @@ fn build(
             dockerfile: &ctx.path(&service.dockerfile),
             context: &context.display().to_string(),
             target: None,
-            tags: std::slice::from_ref(&reference),
+            tags: &[reference.to_string()],
             args,
-            labels: vec![("todo-chatbot.service".to_string(), name.to_string())],
+            labels: vec![
+                (SERVICE_LABEL.to_string(), name.to_string()),
+                (INPUTS_LABEL.to_string(), serde_json::to_string(&inputs(ctx, service, images)?)?),
+            ],
             ca: ca.as_deref(),
         },
     );
@@ -112,20 +169,16 @@ fn build(
     ctx.spawn
         .run(command(told, ctx.config.deadlines.build).on_line(&show))
         .with_context(|| format!("the image of {name} could not be built from {}", service.dockerfile.display()))?;
-    let size: u64 = ctx.spawn.run(command(docker::size(&tools.docker, &reference), SHORT))?.trim().parse()?;
+    let size: u64 = ctx.spawn.run(command(docker::size(&tools.docker, reference), SHORT))?.trim().parse()?;
     let told_mb = size as f64 / 1e6;
     if let Some(limit) = service.size_limit_mb.filter(|limit| size > limit * 1_000_000) {
         // With the image gone, the next run can't take it for built and well.
-        ctx.spawn.run(command(docker::remove_image(&tools.docker, &reference), SHORT))?;
+        ctx.spawn.run(command(docker::remove_image(&tools.docker, reference), SHORT))?;
         let message = format!(
             "{reference} has {told_mb:.1} MB, over services.{name}.size_limit_mb, {limit}\nNext: make the image smaller, or raise the limit"
         );
         return Err(Stop::failed(message).into());
     }
-    let why = match local.keys().any(|other| other.starts_with(&format!("{}:", service.image))) {
-        true => "its content changed",
-        false => "no image yet",
-    };
     step.done(&format!("{reference}, {told_mb:.1} MB ({why})"));
     Ok(())
 }

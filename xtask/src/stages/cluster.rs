@@ -10,27 +10,13 @@ use anyhow::Result;
 use crate::config::NodePorts;
 use crate::context::Context;
 use crate::live;
-use crate::model::cluster::trouble;
+use crate::model::cluster::{State, trouble};
 use crate::poll;
 use crate::process::command;
 use crate::stop::Stop;
 use crate::tools::{Paths, docker, kubectl, minikube};
 
 const SHORT: Duration = Duration::from_secs(20);
-
-/// What was found of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    Absent,
-    /// Its making was interrupted: nothing of value is in it.
-    Unfinished,
-    Stopped,
-    Running,
-    /// The node runs, and the cluster does not serve, with the reason.
-    Unready(String),
-    /// The node is there, and minikube's files about it are not: nobody can log in to it any more.
-    Orphaned,
-}
 
 /// Sees to a cluster that serves. `node_image` is one of our own, where kicbase can't be had.
 pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::NodePort;
 use crate::context::{Context, Scope};
 use crate::live;
+use crate::model::plan::{Release, drift, is_stuck, told, why_deploy, why_deploy_by_status};
+use crate::model::states::DeploymentState;
 use crate::model::subset::differences;
 use crate::model::trouble::{Object, Trouble};
 use crate::model::{events, watched};
@@ -50,13 +52,15 @@ pub struct Deployed {
 pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Result<Plan> {
     let scope = ctx.scope(name);
     let staged = render::stage(ctx, name, known)?;
-    let rendered = render::render_one(ctx, &tools.helm, name, &staged)?;
-    let last = live::last_revision(ctx, tools, &scope)?;
-    let why = match &last {
-        None => Some("not installed yet".to_string()),
-        Some((_, status)) if is_stuck(status) => Some(format!("the release was left {status}")),
-        Some((_, status)) if status != "deployed" => Some(format!("the release is {status}")),
-        Some(_) => reason(ctx, tools, &scope, &rendered)?,
+    let (rendered, last) = std::thread::scope(|threads| {
+        let rendered = threads.spawn(|| render::render_one(ctx, &tools.helm, name, &staged));
+        let last = live::last_revision(ctx, tools, &scope);
+        (rendered.join().expect("rendering does not panic"), last)
+    });
+    let (rendered, last) = (rendered?, last?);
+    let why = match why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str())) {
+        Some(why) => Some(why),
+        None => reason(ctx, tools, &scope, &rendered)?,
     };
     Ok(Plan { scope, staged, rendered: rendered.yaml, hooks: rendered.hooks, last, why })
 }
@@ -81,6 +85,8 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
     let Some(why) = why else { return Ok(None) };
     let step = ctx.ui.step(format!("deploy {}", scope.release));
     step.update(why);
+    let state = if last.is_some() { DeploymentState::Upgrading } else { DeploymentState::Installing };
+    ctx.config.releases[&scope.release].services.iter().for_each(|service| ctx.ui.state(service, state));
     if last.as_ref().is_some_and(|(_, status)| is_stuck(status)) {
         mend_pending(ctx, tools, scope)?;
     }
@@ -97,6 +103,7 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
     let revision = live::last_revision(ctx, tools, scope)?;
     (deployed.revision, _) = revision.context("helm installed the release and does not list it")?;
     step.done(&format!("revision {} in namespace {} ({why})", deployed.revision, scope.target.namespace));
+    ctx.ui.fact("deployed", json!({ "release": scope.release, "revision": deployed.revision, "why": why }));
     deployed.manifest = live::manifest(ctx, tools, scope)?;
     Ok(None)
 }
@@ -147,10 +154,6 @@ fn upgrade(
     let what = format!("{release} cannot be deployed");
     let found = refused.into_iter().chain(watch.all()).collect();
     Ok(Some(Failure { what, found, said, deadline: deadline_passed }))
-}
-
-fn is_stuck(status: &str) -> bool {
-    status.starts_with("pending") || status == "uninstalling"
 }
 
 /// A node port for each service that has one: the one it has already, else the configured one, else a free one of the
@@ -212,27 +215,11 @@ fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &Rendered) -> R
         let found = live::objects_of(ctx, tools, scope, &rendered.yaml);
         (applied.join().expect("reading does not panic"), hooks.join().expect("reading does not panic"), found)
     });
-    let (applied, hooks, mut changes) = (applied?, hooks?, drift(&wanted, &found?));
-    // What a person changed stands in the spec; labels and checksums only follow it.
-    changes.sort_by_key(|change| (!change.contains(".image is "), change.contains("metadata.")));
-    if let Some(first) = changes.first() {
-        let more = changes.len() - 1;
-        let first = shorten(first);
-        return Ok(Some(if more == 0 { first } else { format!("{first}, and {more} more") }));
-    }
-    if documents(&applied) != documents(&rendered.yaml) {
-        return Ok(Some("the manifest changed".to_string()));
-    }
-    // A Secret that a hook makes once is another one with each rendering.
-    let tests = |text| documents(text).into_iter().filter(|hook| !hook.contains("\nkind: Secret")).collect::<Vec<_>>();
-    Ok((tests(&hooks) != tests(&rendered.hooks)).then(|| "its test changed".to_string()))
-}
-
-/// `deployment/a: spec.template.spec.containers[a].image is …` without all but the last of its path.
-fn shorten(difference: &str) -> String {
-    let Some((object, rest)) = difference.split_once(": ") else { return difference.to_string() };
-    let (path, told) = rest.split_once(" is ").unwrap_or((rest, "other"));
-    format!("{object}: {} is {told}", path.rsplit('.').next().unwrap_or(path))
+    let (applied, hooks, live) = (applied?, hooks?, found?);
+    let Rendered { yaml, hooks: own, .. } = rendered;
+    let release =
+        Release { wanted: &wanted, rendered: yaml, hooks: own, live: &live, applied: &applied, applied_hooks: &hooks };
+    Ok(why_deploy(&release))
 }
 
 /// Some fields of a workload can't be changed in place: it is removed, for helm to make it anew. Volumes stay, and so do
@@ -282,32 +269,10 @@ fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendere
     match left.first() {
         None => Ok(()),
         Some(first) => {
-            let message = format!("the cluster does not take what was rendered: {first}");
+            let message = format!("the cluster does not take what was rendered: {}", first.brief());
             Err(Stop::failed(format!("{message}\nNext: cargo xtask down, then up")).into())
         }
     }
-}
-
-/// What of the wanted objects is not live, an entry a difference.
-fn drift(wanted: &[Value], live: &[Value]) -> Vec<String> {
-    let identity = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
-    let mut found = Vec::new();
-    for object in wanted {
-        let told = told(object);
-        match live.iter().find(|other| identity(other) == identity(object)) {
-            None => found.push(format!("{told} is absent")),
-            Some(other) => {
-                found.extend(differences(object, other).into_iter().map(|difference| format!("{told}: {difference}")))
-            }
-        }
-    }
-    found
-}
-
-/// `kind/name`, as kubectl takes it.
-fn told(object: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-    format!("{}/{}", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
 }
 
 /// A release that an interrupted helm left pending or half uninstalled refuses every further upgrade.
@@ -321,18 +286,9 @@ fn mend_pending(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
     Ok(())
 }
 
-/// The documents of a YAML stream without the blanks around them, in an order of their own.
-fn documents(manifest: &str) -> Vec<&str> {
-    let mut documents: Vec<&str> =
-        manifest.split("---\n").map(str::trim).filter(|document| !document.is_empty()).collect();
-    documents.sort();
-    documents
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_node_port_stays_then_is_the_configured_one_then_a_free_one() {
@@ -349,33 +305,11 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_absent_or_was_edited_is_a_reason() {
-        let wanted = [json!({"kind": "Service", "metadata": {"name": "a"}, "spec": {"x": 1}})];
-        assert_eq!(drift(&wanted, &[]), ["service/a is absent"]);
-        let edited = json!({"kind": "Service", "metadata": {"name": "a", "uid": "1"}, "spec": {"x": 2}});
-        assert_eq!(drift(&wanted, &[edited]), ["service/a: spec.x is 2 instead of 1"]);
-        assert_eq!(drift(&wanted, &wanted), Vec::<String>::new());
-    }
-
-    #[test]
     fn a_stateful_set_with_another_service_is_in_the_way() {
         let set =
             |service: &str| json!({"kind": "StatefulSet", "metadata": {"name": "a"}, "spec": {"serviceName": service}});
         assert!(is_in_the_way(&set("b"), &[set("a")]));
         assert!(!is_in_the_way(&set("a"), &[set("a")]));
         assert!(!is_in_the_way(&set("a"), &[]));
-    }
-
-    #[test]
-    fn a_reason_names_the_object_and_the_field() {
-        let long = "deployment/a: spec.template.spec.containers[a].image is \"x:1\" instead of \"x:2\"";
-        assert_eq!(shorten(long), "deployment/a: image is \"x:1\" instead of \"x:2\"");
-        assert_eq!(shorten("service/a is absent"), "service/a is absent");
-    }
-
-    #[test]
-    fn documents_compare_without_their_order_and_blanks() {
-        assert_eq!(documents("---\na: 1\n---\nb: 2\n\n"), documents("\n---\nb: 2\n---\na: 1\n"));
-        assert_ne!(documents("a: 1"), documents("a: 2"));
     }
 }

@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result};
 
 use crate::context::Context;
 use crate::model::image::Built;
+use crate::model::plan::{self, Step};
+use crate::model::states::DeploymentState;
 use crate::process::command;
 use crate::stop::Stop;
 use crate::tools::Paths;
@@ -16,25 +18,32 @@ const SHORT: Duration = Duration::from_secs(30);
 
 /// Sees to every image on every node, each under the ID that the host has.
 pub fn ensure(ctx: &Context, tools: &Paths, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<()> {
-    for node in nodes {
-        let there = present(ctx, tools, node, built)?;
-        let missing: Vec<&Built> =
-            built.values().filter(|image| there.get(&image.reference()) != Some(&image.id)).collect();
-        if missing.is_empty() {
-            continue;
-        }
-        for image in &missing {
-            let step = ctx.ui.step(format!("load {}", image.repository));
-            let save = docker::save(&tools.docker, &image.reference());
-            ctx.spawn.pipe(save, docker::node_import(&tools.docker, node), ctx.config.deadlines.load)?;
-            step.done(&format!("{} into {node}", image.reference()));
-        }
-        let there = present(ctx, tools, node, built)?;
-        for image in missing {
-            verify(node, image, &there)?;
-        }
+    let there = observe(ctx, tools, nodes, built)?;
+    let steps = plan::loads(built, &there);
+    for (node, Step { subject: service, why, .. }) in &steps {
+        ctx.ui.state(service, DeploymentState::Loading);
+        let image = &built[service];
+        let step = ctx.ui.step(format!("load {}", image.repository));
+        step.update(why);
+        let save = docker::save(&tools.docker, &image.reference());
+        ctx.spawn.pipe(save, docker::node_import(&tools.docker, node), ctx.config.deadlines.load)?;
+        step.done(&format!("{} ({why})", image.reference()));
     }
-    Ok(())
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let there = observe(ctx, tools, nodes, built)?;
+    steps.iter().try_for_each(|(node, step)| verify(node, &built[&step.subject], &there[*node]))
+}
+
+/// The images of each node, reference to ID.
+pub fn observe(
+    ctx: &Context,
+    tools: &Paths,
+    nodes: &[String],
+    built: &BTreeMap<String, Built>,
+) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    nodes.iter().map(|node| Ok((node.clone(), present(ctx, tools, node, built)?))).collect()
 }
 
 pub fn list(ctx: &Context, tools: &Paths, node: &str) -> Result<BTreeMap<String, String>> {

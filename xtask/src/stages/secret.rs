@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::config::{Secret, placeholders};
 use crate::context::Context;
 use crate::live;
+use crate::model::plan::{self, Step};
 use crate::process::command;
 use crate::stages::namespace::{MANAGED_BY, MANAGER};
 use crate::stop::Stop;
@@ -59,6 +60,39 @@ pub fn ensure(
         there.insert(name, (version, Vec::new()));
     }
     Ok(there.into_iter().map(|(name, (version, _))| (name.clone(), version)).collect())
+}
+
+/// What `ensure` would write, and the versions of the Secrets that it would leave as they are.
+pub struct Observed {
+    pub steps: Vec<Step>,
+    pub versions: BTreeMap<String, String>,
+}
+
+pub fn observe(
+    ctx: &Context,
+    tools: &Paths,
+    namespaces: &[String],
+    given: &BTreeMap<String, String>,
+) -> Result<Observed> {
+    let mut observed = Observed { steps: Vec::new(), versions: BTreeMap::new() };
+    for (name, secret) in ctx.config.secrets.iter().filter(|(_, secret)| namespaces.contains(&secret.namespace)) {
+        let there = read(ctx, tools, name, secret)?;
+        let wanted: Vec<&str> = secret.keys().collect();
+        let mut other = Vec::new();
+        if there.is_some() && wanted.iter().any(|key| given.contains_key(*key)) {
+            let live = values(ctx, tools, name, secret)?;
+            let differs =
+                |key: &&str| given.get(*key).is_some_and(|value| live.get(*key).is_some_and(|old| old != value));
+            other.extend(wanted.iter().copied().filter(differs));
+        }
+        let keys = there.as_ref().map(|(_, keys)| keys.as_slice());
+        match (plan::secret(name, &wanted, keys, &other), there) {
+            (Some(step), _) => observed.steps.push(step),
+            (None, Some((version, _))) => drop(observed.versions.insert(name.clone(), version)),
+            (None, None) => {}
+        }
+    }
+    Ok(observed)
 }
 
 /// All Secrets with all their values: the live ones stay, but for those that a person gives; random ones are made; derived

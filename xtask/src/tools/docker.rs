@@ -184,6 +184,18 @@ pub fn node_time(docker: &str, node: &str) -> Vec<String> {
     argv!("{docker} exec {node} date --utc +%Y-%m-%dT%H:%M:%SZ")
 }
 
+/// The IDs of the images with a label of this value, one to a line, the newest first.
+pub fn images_of(docker: &str, label: &str, value: &str) -> Vec<String> {
+    let filter = format!("label={label}={value}");
+    argv!("{docker} image ls --no-trunc --quiet --filter {filter}")
+}
+
+/// The value of an image's label; empty where it has none.
+pub fn label_of(docker: &str, image: &str, label: &str) -> Vec<String> {
+    let format = format!("{{{{index .Config.Labels \"{label}\"}}}}");
+    argv!("{docker} image inspect --format {format} {image}")
+}
+
 pub fn remove_image(docker: &str, image: &str) -> Vec<String> {
     argv!("{docker} image rm {image}")
 }

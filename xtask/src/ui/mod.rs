@@ -1,13 +1,18 @@
-//! What a person sees: bars on a terminal, plain lines with times elsewhere, one JSON event a line for programs.
+//! What a person sees: bars on a terminal, plain lines with times elsewhere, one JSON event a line for programs. All
+//! that is told is an event first; a run's record holds the same ones, whatever is shown.
 
 mod summary;
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
+
+use crate::model::states::DeploymentState;
 
 /// A long step says something at least this often where nothing can be redrawn.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(15);
@@ -36,6 +41,8 @@ pub struct Ui {
     started: Instant,
     bars: MultiProgress,
     stages: Mutex<Vec<Stage>>,
+    states: Mutex<BTreeMap<String, DeploymentState>>,
+    record: Mutex<Option<File>>,
 }
 
 /// A stage that has ended, for the closing summary.
@@ -57,44 +64,72 @@ pub struct Step<'a> {
 
 impl Ui {
     pub fn new(mode: Mode, verbose: bool) -> Ui {
-        Ui { mode, verbose, started: Instant::now(), bars: MultiProgress::new(), stages: Mutex::default() }
+        Ui {
+            mode,
+            verbose,
+            started: Instant::now(),
+            bars: MultiProgress::new(),
+            stages: Mutex::default(),
+            states: Mutex::default(),
+            record: Mutex::default(),
+        }
+    }
+
+    /// From now on, writes every event into a file as well.
+    pub fn record_into(&self, file: File) {
+        *self.record.lock().unwrap() = Some(file);
     }
 
     /// Begins a step: a spinner, or a line that it has begun.
     pub fn step(&self, name: impl Into<String>) -> Step<'_> {
         let name = name.into();
+        self.event("step_started", json!({ "step": name }));
         let bar = match self.mode {
             Mode::Bars => Some(self.spinner(&name)),
             Mode::Plain => {
                 self.line(&format!("{} {name} …", self.clock()));
                 None
             }
-            Mode::Json => {
-                self.event("step_started", json!({ "step": name }));
-                None
-            }
-            Mode::Quiet => None,
+            Mode::Json | Mode::Quiet => None,
         };
         Step { ui: self, name, started: Instant::now(), bar, last_told: Mutex::new(Instant::now()), ended: false }
     }
 
     /// A line worth keeping, above the bars.
     pub fn say(&self, text: &str) {
+        self.event("note", json!({ "text": text }));
         match self.mode {
             Mode::Bars => {
                 let _ = self.bars.println(text);
             }
             Mode::Plain => self.line(&format!("{} {text}", self.clock())),
-            Mode::Json => self.event("note", json!({ "text": text })),
-            Mode::Quiet => {}
+            Mode::Json | Mode::Quiet => {}
+        }
+    }
+
+    /// What is kept of a run and told to programs, and is no line for a person.
+    pub fn fact(&self, event: &str, fields: serde_json::Value) {
+        self.event(event, fields);
+    }
+
+    /// The state that a service was seen in. The same state again is no news.
+    pub fn state(&self, service: &str, state: DeploymentState) {
+        let before = self.states.lock().unwrap().insert(service.to_string(), state);
+        if before == Some(state) {
+            return;
+        }
+        let from = before.map(|before| format!("{before:?}"));
+        self.event("state", json!({ "service": service, "from": from, "state": format!("{state:?}") }));
+        if self.verbose && self.mode == Mode::Plain {
+            self.line(&format!("{} {service} is {state:?}", self.clock()));
         }
     }
 
     /// A result that a program may read: in JSON mode the value, else the text.
     pub fn answer(&self, text: &str, value: serde_json::Value) {
-        match self.mode {
-            Mode::Json => self.event("answer", value),
-            _ => self.out(text),
+        self.event("answer", value);
+        if self.mode != Mode::Json {
+            self.out(text);
         }
     }
 
@@ -102,17 +137,18 @@ impl Ui {
     pub fn summary(&self, headline: &str) {
         let stages = self.stages.lock().unwrap();
         let total = self.started.elapsed();
+        self.event("summary", json!({ "headline": headline, "took_ms": total.as_millis() as u64 }));
         match self.mode {
-            Mode::Json => self.event("summary", json!({ "headline": headline, "took_ms": total.as_millis() as u64 })),
+            Mode::Json => {}
             Mode::Quiet => self.out(headline),
             _ => self.out(&summary::render(headline, &stages, total)),
         }
     }
 
     pub fn error(&self, text: &str) {
-        match self.mode {
-            Mode::Json => self.event("error", json!({ "text": text })),
-            _ => self.line(&format!("{} {text}", self.paint("✗", 31))),
+        self.event("error", json!({ "text": text }));
+        if self.mode != Mode::Json {
+            self.line(&format!("{} {text}", self.paint("✗", 31)));
         }
     }
 
@@ -126,6 +162,8 @@ impl Ui {
 
     fn ended(&self, name: &str, took: Duration, detail: &str, good: bool) {
         let mark = if good { self.paint("✓", 32) } else { self.paint("✗", 31) };
+        let event = json!({ "step": name, "good": good, "took_ms": took.as_millis() as u64, "detail": detail });
+        self.event("step_ended", event);
         match self.mode {
             Mode::Bars => {
                 let _ = self.bars.println(format!("{mark} {name:<28} {:>6.1} s  {detail}", took.as_secs_f64()));
@@ -134,11 +172,7 @@ impl Ui {
                 let line = format!("{} {mark} {name}  {:.1} s  {detail}", self.clock(), took.as_secs_f64());
                 self.line(line.trim_end());
             }
-            Mode::Json => {
-                let event = json!({ "step": name, "good": good, "took_ms": took.as_millis() as u64, "detail": detail });
-                self.event("step_ended", event);
-            }
-            Mode::Quiet => {}
+            Mode::Json | Mode::Quiet => {}
         }
     }
 
@@ -149,7 +183,14 @@ impl Ui {
     fn event(&self, name: &str, mut fields: serde_json::Value) {
         fields["event"] = name.into();
         fields["at_ms"] = (self.started.elapsed().as_millis() as u64).into();
-        self.out(&fields.to_string());
+        let line = fields.to_string();
+        if let Some(file) = self.record.lock().unwrap().as_mut() {
+            // A disk that is full is no reason to stop the work either.
+            let _ = writeln!(file, "{line}");
+        }
+        if self.mode == Mode::Json {
+            self.out(&line);
+        }
     }
 
     // Nobody may be reading either stream any more; that is no reason to stop the work.
@@ -176,13 +217,13 @@ impl Step<'_> {
             bar.set_message(text.to_string());
         }
         let mut last_told = self.last_told.lock().unwrap();
-        let due = self.ui.verbose || last_told.elapsed() > PLAIN_INTERVAL;
-        if due && self.ui.mode == Mode::Plain {
-            *last_told = Instant::now();
+        if !self.ui.verbose && last_told.elapsed() <= PLAIN_INTERVAL {
+            return;
+        }
+        *last_told = Instant::now();
+        self.ui.event("step_progress", json!({ "step": self.name, "text": text }));
+        if self.ui.mode == Mode::Plain {
             self.ui.line(&format!("{} {}: {text}", self.ui.clock(), self.name));
-        } else if due && self.ui.mode == Mode::Json {
-            *last_told = Instant::now();
-            self.ui.event("step_progress", json!({ "step": self.name, "text": text }));
         }
     }
 

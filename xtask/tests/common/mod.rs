@@ -74,7 +74,7 @@ pub struct Run {
     pub stdout: String,
     pub stderr: String,
     /// One line for each call of a stand-in, in their order. Folders, ports and tags stand there as words: ROOT, CACHE,
-    /// STATE, NODE_PORT, BACKEND_TAG, FRONTEND_TAG.
+    /// STATE, NODE_PORT, BACKEND_TAG, FRONTEND_TAG, INPUTS.
     pub calls: Vec<String>,
 }
 
@@ -236,6 +236,12 @@ impl Project {
         for image in self.read("standin/host-images").lines() {
             let (name, tag) = image.split_once(' ').unwrap().0.split_once(':').unwrap();
             call = call.replace(tag, &format!("{}_TAG", name.to_uppercase()));
+        }
+        // What went into an image, with a digest for each file.
+        if let Some((before, rest)) = call.split_once("'todo-chatbot.inputs={")
+            && let Some((_, after)) = rest.split_once("}'")
+        {
+            call = format!("{before}INPUTS{after}");
         }
         call
     }

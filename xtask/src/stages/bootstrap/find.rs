@@ -57,6 +57,17 @@ impl All {
             kubectl: self.kubectl.path()?,
         })
     }
+
+    /// Name to version; null of those that are not there.
+    fn versions(&self) -> serde_json::Value {
+        let tools =
+            [("docker", &self.docker), ("minikube", &self.minikube), ("helm", &self.helm), ("kubectl", &self.kubectl)];
+        let version = |tool: &Found| match tool {
+            Found::Good { version, .. } => serde_json::Value::from(version.as_str()),
+            Found::Missing { .. } => serde_json::Value::Null,
+        };
+        tools.into_iter().map(|(name, tool)| (name, version(tool))).collect()
+    }
 }
 
 /// Looks for all of them at the same time: each question costs a process.
@@ -87,6 +98,7 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
             All { docker, daemon, images, minikube: joined(minikube), helm: joined(helm), kubectl: joined(kubectl) };
         // A tool that was interrupted did not answer, and is not missing.
         spawn.interrupt.check()?;
+        ctx.ui.fact("tools", all.versions());
         Ok(all)
     })
 }
