@@ -129,7 +129,7 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
         for (scope, revision) in chosen {
             let (was, _) = live::last_revision(ctx, &tools, &scope)?.unwrap_or_default();
             let manifest = rollback::to(ctx, &tools, &scope, revision)?;
-            let waited = verify::wait(ctx, &tools, &scope, &manifest)?;
+            let waited = verify::wait(ctx, &tools, &scope, &manifest, true)?;
             gone.push((scope.clone(), was));
             if let Some(report) = failure(ctx, &tools, &scope, waited) {
                 return Err(report.into());
@@ -333,7 +333,10 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
     let applied = deploy::apply(ctx, tools, plan, &mut deployed);
     let waited = applied.and_then(|failed| match failed {
         Some(failure) => Ok(Outcome::Failed(failure)),
-        None => verify::wait(ctx, tools, &deployed.scope, &deployed.manifest),
+        None => {
+            let upgrading = deployed.changed && deployed.before.is_some();
+            verify::wait(ctx, tools, &deployed.scope, &deployed.manifest, upgrading)
+        }
     });
     let ended = waited.and_then(|outcome| match failure(ctx, tools, &deployed.scope, outcome) {
         Some(report) => Err(report.into()),

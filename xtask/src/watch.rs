@@ -214,8 +214,9 @@ pub fn beside<T: Send>(
     if hooks.is_empty() {
         return (work(&watch.ctx.spawn), Ended::default());
     }
-    // What is there already is not this work's doing.
-    let before: BTreeSet<String> = watch.look().unwrap_or_default().iter().filter_map(uid).collect();
+    // What is there already is not this work's doing; where that can't be known, nothing is judged.
+    let Ok(there) = watch.look() else { return (work(&watch.ctx.spawn), Ended::default()) };
+    let before: BTreeSet<String> = there.iter().filter_map(uid).collect();
     let stop = Interrupt::default();
     let spawn = Spawn { interrupt: stop.clone(), ..watch.ctx.spawn.clone() };
     let done = AtomicBool::new(false);

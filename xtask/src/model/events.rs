@@ -62,7 +62,7 @@ pub fn refusal(text: &str) -> Option<Cause> {
 }
 
 /// By which admission and quotas are known.
-const REFUSALS: [&str; 8] = [
+const REFUSALS: [&str; 9] = [
     "exceeded quota: ",
     "failed quota: ",
     "violates PodSecurity",
@@ -71,11 +71,12 @@ const REFUSALS: [&str; 8] = [
     "ValidatingAdmissionPolicy",
     "error looking up service account",
     "is forbidden: ",
+    "is invalid: ",
 ];
 
 /// `pods "x" is forbidden: why` without what goes before.
 fn why_forbidden(line: &str) -> &str {
-    line.split_once(" is forbidden: ").map_or(line, |(_, why)| why)
+    line.split_once(" is forbidden: ").map_or(line.trim_start_matches("* "), |(_, why)| why)
 }
 
 fn is_about(event: &Value, object: &Value) -> bool {
@@ -150,6 +151,10 @@ mod tests {
             (
                 "Internal error occurred: failed calling webhook \"p.example.org\": connection refused",
                 "Internal error occurred: failed calling webhook \"p.example.org\": connection refused",
+            ),
+            (
+                "Error: 1 error occurred:\n\t* Service \"web\" is invalid: spec.ports[0].nodePort: provided port is already allocated",
+                "Service \"web\" is invalid: spec.ports[0].nodePort: provided port is already allocated",
             ),
             (
                 "pods \"a-\" is forbidden: error looking up service account n/none: serviceaccount \"none\" not found",

@@ -230,6 +230,11 @@ fn crashed(pod: &Value, status: &Value, seen: &[Value]) -> Option<Trouble> {
         _ if restarts > 0 && last.is_object() && status["ready"] != true => (last, restarts, true),
         _ => return None,
     };
+    // It has been ready since: what it lacks now is another matter.
+    let started = status["state"]["running"]["startedAt"].as_str().and_then(time::seconds);
+    if started.is_some_and(|started| unready_since(pod).and_then(time::seconds).is_some_and(|since| since > started)) {
+        return None;
+    }
     let killed = killed_by_probe(pod, status, how, seen);
     if killed.is_none() && how["exitCode"] == 0 && !backs_off {
         return None;
@@ -239,10 +244,11 @@ fn crashed(pod: &Value, status: &Value, seen: &[Value]) -> Option<Trouble> {
         (None, Some("OOMKilled")) => Cause::OutOfMemory { times, limit: memory_limit(pod, status) },
         _ => Cause::Crashed { times, ending: ending(how) },
     };
-    // One crash may be a start that came too early; a second one is a fault. What does not start again by itself has
-    // whoever made it to judge it, as a Job does by its backoffLimit.
+    // One crash may be a start that came too early; a second one is a fault, and the kubelet's backing off tells that it
+    // followed the first: restarts are counted for as long as the pod lives, over those of the node too. What does not
+    // start again by itself has whoever made it to judge it, as a Job does by its backoffLimit.
     let starts_again = pod["spec"]["restartPolicy"].as_str().is_none_or(|policy| policy == "Always");
-    let patience = (times > 1 && starts_again).then_some(AT_ONCE);
+    let patience = (times > 1 && backs_off && starts_again).then_some(AT_ONCE);
     Some(of_container(pod, status, cause, text(&how["finishedAt"]), Some(previous), patience))
 }
 
@@ -276,9 +282,8 @@ struct Unhealthy {
 fn unhealthy(pod: &Value, status: &Value, seen: &[Value]) -> Option<Unhealthy> {
     let event = of_this(events::about(seen, pod, &["Unhealthy"]), status).pop()?;
     let (kind, message) = events::message(event).split_once(" probe ")?;
-    let unready = conditions(pod).filter(|one| one["type"] == "ContainersReady" && one["status"] == "False");
-    let began = unready.map(|one| &one["lastTransitionTime"]).chain([&status["state"]["running"]["startedAt"]]);
-    let since = began.filter_map(text).max_by_key(|text| time::seconds(text))?;
+    let began = [unready_since(pod), status["state"]["running"]["startedAt"].as_str()];
+    let since = began.into_iter().flatten().max_by_key(|text| time::seconds(text))?.to_string();
     let lasted = events::last(event).and_then(time::seconds)? - time::seconds(&since)?;
     (lasted >= 0).then(|| Unhealthy {
         probe: kind.to_lowercase(),
@@ -302,7 +307,7 @@ fn killed_by_probe(pod: &Value, status: &Value, how: &Value, seen: &[Value]) -> 
         let (kind, message) = events::message(event).split_once(" probe failed:")?;
         kind.eq_ignore_ascii_case(probe).then(|| message.trim().to_string())
     });
-    Some((probe.to_string(), message.unwrap_or("no more is told".to_string())))
+    Some((probe.to_string(), message.unwrap_or_default()))
 }
 
 /// The events that name this container of the pod.
@@ -343,6 +348,12 @@ fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
 
 fn conditions(pod: &Value) -> impl Iterator<Item = &Value> {
     pod["status"]["conditions"].as_array().into_iter().flatten()
+}
+
+/// Since when not all containers of the pod are ready.
+fn unready_since(pod: &Value) -> Option<&str> {
+    let unready = conditions(pod).find(|one| one["type"] == "ContainersReady" && one["status"] == "False");
+    unready.and_then(|one| one["lastTransitionTime"].as_str())
 }
 
 /// The container as the pod's spec has it; null where there is none.
@@ -508,13 +519,18 @@ mod tests {
             expect(first, "10:00:10", Some(true), None)
         );
 
+        // It may be the node that was started again, and the first crash long ago.
         now["restartCount"] = 1.into();
         let second = "crashed 2 times, last with exit code 2";
-        assert_eq!(told(&pod(now), &[]), expect(second, "10:00:10", Some(false), Some(0)));
-        assert_eq!(
-            told(&pod(restarted(2, false, ended(2, "Error"))), &[]),
-            expect(second, "10:00:10", Some(true), Some(0))
-        );
+        assert_eq!(told(&pod(now), &[]), expect(second, "10:00:10", Some(false), None));
+        let again = restarted(2, false, ended(2, "Error"));
+        assert_eq!(told(&pod(again.clone()), &[]), expect(second, "10:00:10", Some(true), None));
+        let mut been_ready = pod(again);
+        let condition =
+            json!({"type": "ContainersReady", "status": "False", "lastTransitionTime": "2026-01-01T10:00:13Z"});
+        been_ready["status"]["conditions"].as_array_mut().unwrap().push(condition);
+        assert_eq!(told(&been_ready, &[]), []);
+
         let mut backs_off = waiting("CrashLoopBackOff", "back-off 10s restarting failed container");
         backs_off["restartCount"] = 1.into();
         backs_off["lastState"]["terminated"] = ended(2, "Error");
@@ -561,8 +577,13 @@ mod tests {
         let status = restarted(1, false, ended(0, "Completed"));
         assert_eq!(told(&pod(status), &events), expect(why, "10:00:10", Some(true), None));
         let why = why.replace("once", "2 times");
-        let status = restarted(2, false, ended(137, "Error"));
+        let mut status = waiting("CrashLoopBackOff", "back-off 10s");
+        status["restartCount"] = 1.into();
+        status["lastState"]["terminated"] = ended(137, "Error");
         assert_eq!(told(&pod(status.clone()), &events), expect(&why, "10:00:10", Some(true), Some(0)));
+        // A command that says nothing of why.
+        let silent = [event("Unhealthy", Some("backend"), 3, "Liveness probe failed: "), events[1].clone()];
+        assert_eq!(told(&pod(status.clone()), &silent)[0].0, "was ended 2 times, as its liveness probe failed");
         // Another container's events are none of its business.
         let others = events.map(|mut event| {
             event["involvedObject"]["fieldPath"] = "spec.containers{other}".into();

@@ -173,7 +173,8 @@ impl fmt::Display for Cause {
             }
             Cause::KilledByProbe { times, probe, message } => {
                 let times = if *times == 1 { "once".to_string() } else { format!("{times} times") };
-                write!(f, "was ended {times}, as its {probe} probe failed: {message}")
+                let met = if message.is_empty() { String::new() } else { format!(": {message}") };
+                write!(f, "was ended {times}, as its {probe} probe failed{met}")
             }
             Cause::ProbeFails { probe, message } if message.is_empty() => {
                 write!(f, "runs, and its {probe} probe does not succeed")

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::model::labels::is_subset;
 use crate::model::object::Texts;
+use crate::model::states::{DeploymentState, Observed, ReleaseState};
 use crate::model::trouble::{Cause, Log, Object, Trouble};
 use crate::model::{events, pods, rollout, time};
 
@@ -111,9 +112,7 @@ pub fn endpointless(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trou
     let found = services.filter_map(|service| {
         let name = text(&service["metadata"]["name"]);
         let wanted_labels = texts(&service["spec"]["selector"]);
-        let slices = of_kind(seen, "EndpointSlice")
-            .filter(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] == name);
-        let mut endpoints = slices.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
+        let mut endpoints = endpoints(seen, name);
         if wanted_labels.is_empty()
             || is_off(wanted, &wanted_labels)
             || endpoints.any(|one| one["conditions"]["ready"] != false)
@@ -171,6 +170,35 @@ pub fn progress(seen: &[Value], release: &str, wanted: &[Value]) -> [u64; COUNTS
     ]
 }
 
+/// The state of each service of a release. One that replaces pods is upgrading until all are ready, whatever runs
+/// meanwhile.
+pub fn states(
+    seen: &[Value],
+    release: &str,
+    wanted: &[Value],
+    services: &[String],
+    upgrading: bool,
+) -> Vec<(String, DeploymentState)> {
+    let is_of = |object: &Value, service: &str| object["metadata"]["labels"]["app.kubernetes.io/name"] == service;
+    let state = |service: &String| {
+        let workloads: Vec<Value> = live_workloads(seen, wanted).filter(|one| is_of(one, service)).cloned().collect();
+        let pods: Vec<Value> = pods_of(seen, release).into_iter().filter(|pod| is_of(pod, service)).cloned().collect();
+        let leading = wanted.iter().filter(|one| one["kind"] == "Service" && is_of(one, service));
+        let endpoints = leading.filter(|one| !texts(&one["spec"]["selector"]).is_empty()).map(|one| {
+            let ready = endpoints(seen, text(&one["metadata"]["name"]));
+            ready.filter(|one| one["conditions"]["ready"] != false).count() as u64
+        });
+        let observed =
+            Observed { endpoints: endpoints.min(), ..Observed::of(ReleaseState::Deployed, &workloads, &pods) };
+        let state = match observed.state() {
+            DeploymentState::Pending | DeploymentState::Running if upgrading => DeploymentState::Upgrading,
+            state => state,
+        };
+        (!workloads.is_empty()).then(|| (service.clone(), state))
+    };
+    services.iter().filter_map(state).collect()
+}
+
 /// Whether something is on its way by its own rules, however long that is.
 pub fn is_starting(seen: &[Value], release: &str, now: i64) -> bool {
     pods::current(&pods_of(seen, release)).into_iter().any(|pod| pods::is_starting(pod, seen, now))
@@ -225,6 +253,13 @@ fn unbound(claim: &Value, seen: &[Value]) -> Option<Trouble> {
         }
         _ => None,
     }
+}
+
+/// The endpoints of a Service.
+fn endpoints<'a>(seen: &'a [Value], service: &'a str) -> impl Iterator<Item = &'a Value> {
+    let of_service = move |slice: &&Value| slice["metadata"]["labels"]["kubernetes.io/service-name"] == service;
+    let slices = of_kind(seen, "EndpointSlice").filter(of_service);
+    slices.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten())
 }
 
 /// Whether a selector is for workloads that are to have no pods.
@@ -475,6 +510,29 @@ mod tests {
         let mut off = workload("Deployment", "web", json!({}));
         off["spec"]["replicas"] = 0.into();
         assert_eq!(told(&[], &[right, off]), [""; 0]);
+    }
+
+    #[test]
+    fn a_service_is_ready_once_its_service_leads_to_its_pods() {
+        let mut deployment = workload("Deployment", "web", json!({"replicas": 1, "updatedReplicas": 1}));
+        let mut service = json!({"kind": "Service", "metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}}});
+        deployment["metadata"]["labels"] = labels("web");
+        deployment["spec"]["selector"] = json!({"matchLabels": {"app": "web"}});
+        service["metadata"]["labels"] = labels("web");
+        let slice = json!({"kind": "EndpointSlice", "metadata": {"labels": {"kubernetes.io/service-name": "web"}},
+            "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true}}]});
+        let wanted = [deployment.clone(), service];
+        let state = |seen: &[Value], upgrading| {
+            let services = ["web".to_string(), "elsewhere".to_string()];
+            states(seen, RELEASE, &wanted, &services, upgrading)
+        };
+        let expect = |state| vec![("web".to_string(), state)];
+        assert_eq!(state(std::slice::from_ref(&deployment), false), expect(DeploymentState::Pending));
+        let seen = [deployment.clone(), pod("web-1", "web")];
+        assert_eq!(state(&seen, false), expect(DeploymentState::Running));
+        assert_eq!(state(&seen, true), expect(DeploymentState::Upgrading));
+        assert_eq!(state(&[deployment, pod("web-1", "web"), slice], true), expect(DeploymentState::Ready));
+        assert_eq!(state(&[], false), []);
     }
 
     #[test]

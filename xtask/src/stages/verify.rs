@@ -30,8 +30,9 @@ pub enum Outcome {
 
 /// Waits until every workload of a release's manifest is rolled out and its Services lead to pods. What goes wrong
 /// meanwhile is told at once; what won't pass ends the wait. The deadline counts from the last time that something went
-/// on, and what starts within its own rules is waited for beyond it, up to three times the deadline in all.
-pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str) -> Result<Outcome> {
+/// on, and what starts within its own rules is waited for beyond it, up to three times the deadline in all. `upgrading`:
+/// other pods served before.
+pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgrading: bool) -> Result<Outcome> {
     let step = ctx.ui.step(format!("roll out {}", scope.release));
     let deadline = ctx.config.deadlines.rollout;
     let wanted = live::objects_in(manifest)?;
@@ -42,6 +43,10 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str) -> Resu
     let mut last = (Vec::new(), Vec::new());
     let ended = poll::until(&ctx.spawn.interrupt, deadline * AT_MOST, || {
         let seen = watch.look()?;
+        let services = &ctx.config.releases[release].services;
+        for (service, state) in watched::states(&seen, release, &wanted, services, upgrading) {
+            ctx.ui.state(&service, state);
+        }
         let states = states(&wanted, &seen)?;
         let troubles = watched::troubles(&seen, release, &wanted);
         let fail =

@@ -17,9 +17,14 @@ fn pod(name: &str, status: Value) -> Value {
     })
 }
 
+/// A container that has crashed once and runs again, or twice and is left alone for a while.
 fn crashed(times: u64) -> Value {
     let last = json!({"exitCode": 2, "reason": "Error", "finishedAt": "2026-01-01T10:00:10Z"});
-    json!({"name": "server", "restartCount": times, "ready": false, "state": {"running": {}}, "lastState": {"terminated": last}})
+    let state = match times {
+        1 => json!({"running": {}}),
+        _ => json!({"waiting": {"reason": "CrashLoopBackOff"}}),
+    };
+    json!({"name": "server", "restartCount": 1, "ready": false, "state": state, "lastState": {"terminated": last}})
 }
 
 fn event(kind: &str, name: &str, reason: &str, message: &str, count: u64) -> Value {
