@@ -110,8 +110,26 @@ pub enum Command {
     },
     /// Give LoadBalancer Services their addresses for as long as this runs
     Tunnel,
-    /// Run the smoke checks against what is deployed
+    /// Run the smoke checks against what is deployed, a line for each
     Smoke,
+    /// What the containers of services say, each line with its service and pod
+    Logs {
+        /// Some of the services that the profile runs [default: all]
+        #[arg(value_name = "SERVICE")]
+        services: Vec<String>,
+        /// Go on with what comes, over restarts and replaced pods; Ctrl-C ends it, with exit code 0
+        #[arg(long, short)]
+        follow: bool,
+        /// What the container before the present one said
+        #[arg(long, conflicts_with = "follow")]
+        previous: bool,
+        /// The last so many lines of each container [default: 100, with --since all]
+        #[arg(long, value_name = "LINES")]
+        tail: Option<u32>,
+        /// What was said in the last so many seconds, minutes or hours, as in 90s, 10m, 2h
+        #[arg(long, value_name = "TIME", value_parser = time_span)]
+        since: Option<String>,
+    },
     /// Set up tools, images and the docker daemon, and nothing else
     Bootstrap,
     /// What is needed: found or not, version, and the command that mends it
@@ -152,9 +170,16 @@ impl Command {
             | Command::Config { .. }
             | Command::Validate { .. }
             | Command::Lint { .. }
+            | Command::Logs { .. }
             | Command::Doctor => None,
         }
     }
+}
+
+/// A number and its unit, as kubectl takes it.
+fn time_span(text: &str) -> Result<String, String> {
+    let number = text.strip_suffix(['s', 'm', 'h']).and_then(|number| number.parse::<u32>().ok());
+    number.map(|_| text.to_string()).ok_or_else(|| "a whole number of s, m or h, such as 10m".to_string())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -181,5 +206,8 @@ mod tests {
         assert_eq!(cli.options.timeout, Some(Duration::from_secs(30)));
         assert!(Cli::try_parse_from(["xtask", "up", "--timeout", "0"]).is_err());
         assert!(Cli::try_parse_from(["xtask", "down", "--purge", "--cluster"]).is_err());
+        assert!(Cli::try_parse_from(["xtask", "logs", "backend", "mcp", "-f", "--since", "10m"]).is_ok());
+        assert!(Cli::try_parse_from(["xtask", "logs", "--since", "soon"]).is_err());
+        assert!(Cli::try_parse_from(["xtask", "logs", "--previous", "--follow"]).is_err());
     }
 }

@@ -61,7 +61,10 @@ pub fn endpoints(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, Endpoi
             service["metadata"]["labels"]["app.kubernetes.io/instance"].as_str().and_then(|name| releases.get(name));
         release.is_some_and(|release| service["metadata"]["namespace"] == release.namespace)
     };
-    Ok(parse_objects(&told)?.iter().filter(ours).filter_map(endpoint).collect())
+    let (headless, others): (Vec<Value>, Vec<Value>) =
+        parse_objects(&told)?.into_iter().filter(|service| ours(&service)).partition(is_headless);
+    // A StatefulSet's service has one of each: callers use the one that has an address.
+    Ok(headless.iter().chain(&others).filter_map(endpoint).collect())
 }
 
 /// Every node port of the cluster, with the namespace and the service that hold it.
@@ -113,8 +116,16 @@ pub fn open_url(ctx: &Context, endpoints: &BTreeMap<String, Endpoint>) -> Option
 
 /// The URL of a Service on 127.0.0.1, if its node port is one of those that were published.
 pub fn published_url(endpoint: &Endpoint, range: NodePorts) -> Option<String> {
-    let port = endpoint.node_port.filter(|port| (range.first..=range.last).contains(port))?;
-    Some(format!("http://127.0.0.1:{port}"))
+    Some(format!("http://127.0.0.1:{}", published_port(endpoint, range)?))
+}
+
+/// The node port of a Service, if it is one of those that were published on 127.0.0.1.
+pub fn published_port(endpoint: &Endpoint, range: NodePorts) -> Option<u16> {
+    endpoint.node_port.filter(|port| (range.first..=range.last).contains(port))
+}
+
+fn is_headless(service: &Value) -> bool {
+    service["spec"]["clusterIP"] == "None"
 }
 
 fn endpoint(service: &Value) -> Option<(String, Endpoint)> {

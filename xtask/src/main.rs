@@ -16,6 +16,7 @@ mod http;
 mod lint;
 mod live;
 mod lock;
+mod logs;
 mod model;
 mod pipeline;
 mod plan;
@@ -71,6 +72,10 @@ fn main() -> ExitCode {
         Command::Status => status::show(&ctx),
         Command::History => history::show(&ctx),
         Command::Smoke => pipeline::smoke(&ctx),
+        Command::Logs { services, follow, previous, tail, since } => {
+            let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
+            logs::run(&ctx, &logs::Wanted { services, follow, previous, tail, since })
+        }
         Command::Bootstrap => pipeline::bootstrap(&ctx),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),

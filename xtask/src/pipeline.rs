@@ -17,6 +17,7 @@ use crate::stages::bootstrap::{self, Ready};
 use crate::stages::deploy::{Deployed, Plan};
 use crate::stages::overrides::{self, Overrides};
 use crate::stages::render::Known;
+use crate::stages::smoke::Occasion;
 use crate::stages::verify::Outcome;
 use crate::stages::{addons, build, cluster, deploy, diagnose, load, namespace, rollback, secret, smoke, verify};
 use crate::stop::Stop;
@@ -135,7 +136,7 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
                 return Err(report.into());
             }
         }
-        smoke::run(ctx, &tools)
+        smoke::run(ctx, &tools, Occasion::Changed)
     })();
     if let Err(error) = went {
         // What served until now serves again.
@@ -154,7 +155,9 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
 pub fn smoke(ctx: &Context) -> Result<()> {
     let tools = need_tools(ctx)?;
     need_running(ctx, cluster::observe(ctx, &tools)?)?;
-    smoke::run(ctx, &tools)?;
+    // A run that deploys meanwhile would be checked half-way, and helm keeps what a test ended with in the release.
+    let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
+    smoke::run(ctx, &tools, Occasion::Asked)?;
     ctx.ui.summary("The application does what it should");
     Ok(())
 }
@@ -258,8 +261,11 @@ fn install(
     let mut deployed = Vec::new();
     let ended = apply_all(ctx, tools, &plans, &mut deployed);
     let ended = ended.and_then(|()| {
+        let changed = deployed.iter().any(|one| one.changed);
+        let occasion = if changed { Occasion::Changed } else { Occasion::Unchanged };
         // The application as a whole does not do what it should: all that is new in it goes back.
-        smoke::run(ctx, tools).map_err(|error| (error, releases.iter().map(|name| name.to_string()).collect()))
+        smoke::run(ctx, tools, occasion)
+            .map_err(|error| (error, releases.iter().map(|name| name.to_string()).collect()))
     });
     if let Err((error, concerned)) = ended {
         let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();

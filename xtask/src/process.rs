@@ -135,8 +135,9 @@ impl Spawn {
         let expression = self.expression(&argv).stdin_null().stdout_file(writer.try_clone()?).stderr_file(writer);
         let handle = expression.start().with_context(|| format!("cannot start `{}`", display(&argv)))?;
         std::thread::spawn(move || {
-            for line in BufReader::new(reader).lines().map_while(Result::ok) {
-                on_line(&line);
+            // What isn't text is no reason to hear nothing more.
+            for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
+                on_line(String::from_utf8_lossy(&line).trim_end_matches('\r'));
             }
         });
         Ok(Background { handle })

@@ -2,14 +2,16 @@
 //! it says and returns when they fail.
 
 mod common;
+mod logs;
 mod releases;
+mod smoke;
 mod tooling;
 mod watching;
 
 use std::path::Path;
 use std::process::Command;
 
-use common::{Project, eventually, runs, serve};
+use common::{Project, eventually, runs};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
@@ -470,40 +472,6 @@ fn a_killed_run_is_told_as_not_ended() {
     project.write("standin/rules", "");
     let status = project.run(&["status"]);
     assert!(status.stdout.contains("not ended: it goes on, or was killed"), "{}", status.stdout);
-}
-
-#[test]
-fn smoke_checks_ask_the_published_node_port() {
-    let project = Project::up();
-    project.edit("xtask.toml", "service = \"backend\"", "service = \"frontend\"");
-    serve(project.node_port, "ready");
-    let run = project.run(&["smoke"]);
-    run.assert_ended(0);
-    assert_eq!(run.calls_of(&["kubectl port-forward"]), [""; 0]);
-}
-
-#[test]
-fn a_smoke_check_through_a_forwarded_port_leaves_no_forward_behind() {
-    let project = Project::up();
-    let forward = r#"echo $$ >pids; echo "Forwarding from 127.0.0.1:$(cat forwarded-port) -> 8000"; exec sleep 60"#;
-    project.answer("kubectl port-forward ", forward);
-    let run = project.run(&["smoke"]);
-    run.assert_ended(0);
-    let expected = format!("kubectl port-forward --address 127.0.0.1 service/todo-backend :8000 {KUBECTL}");
-    assert_eq!(run.calls_of(&["kubectl port-forward"]), [expected]);
-    let pids = project.wait_for_lines("standin/pids", 1);
-    assert!(eventually(|| !runs(&pids[0])), "{pids:?}");
-}
-
-#[test]
-fn a_wrong_answer_fails_the_check_that_asked() {
-    let project = Project::up();
-    project.edit("xtask.toml", "service = \"backend\"", "service = \"frontend\"");
-    serve(project.node_port, "something else");
-    let run = project.run(&["up"]);
-    run.assert_ended(1);
-    run.assert_says(&["1 of 1 smoke checks fail", "the service answers: ", "does not contain «ready»: something else"]);
-    assert!(!run.stdout.contains("http://"), "{}", run.stdout);
 }
 
 #[test]

@@ -114,8 +114,7 @@ pub struct Secret {
 impl Check {
     /// All services that it asks.
     pub fn services(&self) -> impl Iterator<Item = &str> {
-        let others = self.steps.iter().filter_map(|step| step.service.as_deref());
-        std::iter::once(self.service.as_str()).chain(others)
+        self.steps.iter().filter_map(|step| step.service.as_deref())
     }
 }
 
@@ -181,21 +180,32 @@ pub struct Probes {
     pub readiness: String,
 }
 
-/// A smoke check: requests to one service, in order; a later one may use what an earlier one saved.
+/// A smoke check: questions in order; a later one may use what an earlier one saved.
 #[derive(Debug)]
 pub struct Check {
     pub name: String,
-    pub service: String,
     pub steps: Vec<Step>,
+    /// How long it may take with all its attempts; None is as long as all checks together.
+    pub deadline: Option<Duration>,
+    pub when: When,
+    pub place: Place,
+}
+
+/// When `up` runs a check; `smoke` runs each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    Always,
+    /// Only where something was deployed.
+    Changed,
 }
 
 #[derive(Debug)]
 pub struct Step {
-    /// Whom it asks, if not the check's service.
+    /// Whom it asks: its own service, else the check's. None where it asks no service.
     pub service: Option<String>,
-    pub path: String,
-    pub headers: BTreeMap<String, String>,
     pub call: Call,
+    /// What the whole answer must be, without the white space around it.
+    pub equals: Option<String>,
     pub contains: Option<String>,
     /// JSON pointer to the value that must stand there.
     pub json: BTreeMap<String, serde_json::Value>,
@@ -206,15 +216,20 @@ pub struct Step {
 #[derive(Debug)]
 pub enum Call {
     Http {
+        path: String,
+        headers: BTreeMap<String, String>,
         method: String,
         body: Option<serde_json::Value>,
         status: u16,
     },
     /// A tools/call to an MCP server over streamable HTTP.
-    Mcp {
-        tool: String,
-        arguments: serde_json::Value,
-    },
+    Mcp { path: String, headers: BTreeMap<String, String>, tool: String, arguments: serde_json::Value },
+    /// A connection, the bytes that are sent over it, and what comes.
+    Tcp { send: Vec<u8> },
+    /// A query to the database in the service's pod, which may read and not write.
+    Sql { query: String },
+    /// The tests of a release's chart; None are those of every release.
+    HelmTest { release: Option<String> },
 }
 
 #[derive(Debug)]
@@ -403,13 +418,23 @@ fn releases_agree(root: &Reader, config: &Config, known: &str) {
     if let Err(circle) = waves(edges) {
         root.report_at("releases", format!("releases need each other in a circle: {}", circle.join(", ")));
     }
+    let runs = |service: &str| owners.contains_key(service);
     for check in &config.smoke {
-        if config.services.contains_key(&check.service) && !owners.contains_key(check.service.as_str()) {
-            let message = format!(
-                "the smoke check «{}» asks {}, which no release of the profile runs",
-                check.name, check.service
-            );
-            root.report_at("smoke", message);
+        let at =
+            |message: String| root.report(check.place.clone(), format!("the smoke check «{}» {message}", check.name));
+        for service in check.services() {
+            match config.services.contains_key(service) {
+                false => at(format!("asks service \"{service}\": known are {known}")),
+                true if !runs(service) => at(format!("asks {service}, which no release of the profile runs")),
+                true => {}
+            }
+        }
+        for step in &check.steps {
+            if let Call::HelmTest { release: Some(name) } = &step.call
+                && !config.releases.contains_key(name)
+            {
+                at(format!("tests release \"{name}\": known are {}", names(config.releases.keys())));
+            }
         }
     }
 }
@@ -447,6 +472,21 @@ fn secrets_agree(root: &Reader, config: &Config) {
     }
 }
 
+/// Each check has a name of its own, by which a line about it is known, and no more time than all have together.
+fn checks_agree(root: &Reader, config: &Config) {
+    let all = config.deadlines.smoke;
+    for (index, check) in config.smoke.iter().enumerate() {
+        let at = |message: String| root.report(check.place.clone(), message);
+        if config.smoke[..index].iter().any(|other| other.name == check.name) {
+            at(format!("smoke[{index}].name is «{}», as that of another check: each needs its own", check.name));
+        }
+        if let Some(deadline) = check.deadline.filter(|deadline| *deadline > all && !all.is_zero()) {
+            let (own, all) = (deadline.as_secs(), all.as_secs());
+            at(format!("smoke[{index}].deadline_s is {own}: deadlines.smoke_s, {all}, holds for all checks together"));
+        }
+    }
+}
+
 fn names<'a>(all: impl Iterator<Item = &'a String>) -> String {
     all.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
@@ -463,12 +503,7 @@ fn agree(root: &Reader, config: &Config) {
     }
     releases_agree(root, config, &known);
     secrets_agree(root, config);
-    for check in &config.smoke {
-        for service in check.services().filter(|service| !config.services.contains_key(*service)) {
-            let message = format!("the smoke check «{}» asks service \"{service}\": known are {known}", check.name);
-            root.report_at("smoke", message);
-        }
-    }
+    checks_agree(root, config);
     let stamp = "k8s.io/component-base/version.gitVersion";
     let built = config.mirrors.modules.get("kubernetes").and_then(|module| module.variables.get(stamp));
     if let Some(built) = built.filter(|built| **built != format!("v{}", config.cluster.kubernetes)) {
@@ -616,34 +651,146 @@ fn node_port(r: &Reader) -> Option<NodePort> {
 }
 
 fn check(r: &Reader) -> Check {
-    Check { name: r.required("name"), service: r.required("service"), steps: r.list("steps", step) }
+    let service: Option<String> = r.optional("service");
+    let steps = r.list("steps", |step| read_step(step, service.as_deref()));
+    let asks_somebody = |step: &Step| step.service.is_none() && !matches!(step.call, Call::HelmTest { .. });
+    if steps.iter().any(asks_somebody) {
+        let _: String = r.required("service");
+    }
+    if steps.is_empty() {
+        r.report_at("steps", format!("{} is empty: nothing would be asked", r.name("steps")));
+    }
+    saved_before(r, &steps);
+    Check {
+        name: r.required("name"),
+        steps,
+        deadline: r.optional_integer("deadline_s", 1..=86_400).map(|seconds| Duration::from_secs(seconds as u64)),
+        when: match r.optional_one_of("when", &["always", "changed"]).as_deref() {
+            Some("changed") => When::Changed,
+            _ => When::Always,
+        },
+        place: r.place().clone(),
+    }
 }
 
-fn step(r: &Reader) -> Step {
-    let call = match r.optional::<String>("tool") {
-        Some(tool) => Call::Mcp { tool, arguments: r.optional("arguments").unwrap_or_default() },
-        None => Call::Http {
-            method: r.optional("method").unwrap_or_else(|| "GET".to_string()),
-            body: r.optional("body"),
-            status: r.integer("status", 100..=599) as u16,
-        },
-    };
-    Step {
-        service: r.optional("service"),
-        path: url_path(r, "path"),
-        headers: r.optional("headers").unwrap_or_default(),
-        call,
-        contains: r.optional("contains"),
-        json: match r.optional("json") {
-            Some(serde_json::Value::Object(entries)) => entries.into_iter().collect(),
-            Some(_) => {
-                r.report_at("json", format!("{} must be a table of JSON pointers", r.name("json")));
-                BTreeMap::new()
+/// What a step uses in braces must have been saved by one before it. Bodies and arguments may hold braces of their own.
+fn saved_before(r: &Reader, steps: &[Step]) {
+    let mut saved = vec!["random"];
+    for (index, step) in steps.iter().enumerate() {
+        let texts: Vec<&String> = match &step.call {
+            Call::Http { path, headers, .. } | Call::Mcp { path, headers, .. } => {
+                std::iter::once(path).chain(headers.values()).collect()
             }
-            None => BTreeMap::new(),
-        },
-        save: r.optional("save").unwrap_or_default(),
+            Call::Sql { query } => vec![query],
+            Call::Tcp { .. } | Call::HelmTest { .. } => Vec::new(),
+        };
+        let used = texts.into_iter().flat_map(|text| placeholders(text)).filter(|name| is_word(name));
+        for name in used.filter(|name| !saved.contains(name)) {
+            let known = saved.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let message = format!("{}[{index}] uses {{{name}}}: known by then are {known}", r.name("steps"));
+            r.report_at("steps", message);
+        }
+        saved.extend(step.save.keys().map(String::as_str));
     }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn read_step(r: &Reader, service: Option<&str>) -> Step {
+    let call = call(r);
+    let service = match call {
+        Call::HelmTest { .. } => None,
+        _ => r.optional("service").or_else(|| service.map(str::to_string)),
+    };
+    let (equals, contains) = (r.optional("equals"), r.optional("contains"));
+    let json = match r.optional("json") {
+        Some(serde_json::Value::Object(entries)) => entries.into_iter().collect(),
+        Some(_) => {
+            r.report_at("json", format!("{} must be a table of JSON pointers", r.name("json")));
+            BTreeMap::new()
+        }
+        None => BTreeMap::new(),
+    };
+    let save: BTreeMap<String, String> = r.optional("save").unwrap_or_default();
+    let pointers = json.keys().map(|pointer| ("json", pointer)).chain(save.values().map(|pointer| ("save", pointer)));
+    for (key, pointer) in pointers.filter(|(_, pointer)| !pointer.is_empty() && !pointer.starts_with('/')) {
+        r.report_at(key, format!("{} has \"{pointer}\": a JSON pointer starts with /", r.name(key)));
+    }
+    Step { service, call, equals, contains, json, save }
+}
+
+/// What a step asks follows from its keys; those of another kind are then unknown.
+fn call(r: &Reader) -> Call {
+    if r.has("helm_test") {
+        return helm_test(r);
+    }
+    if r.has("sql") {
+        let query: Option<String> = r.optional("sql");
+        if query.as_ref().is_some_and(|query| query.trim().is_empty()) {
+            r.report_at("sql", format!("{} is empty: it must be a query", r.name("sql")));
+        }
+        return Call::Sql { query: query.unwrap_or_default() };
+    }
+    if r.has("tcp") {
+        if r.optional::<bool>("tcp") == Some(false) {
+            r.report_at("tcp", format!("{} is false: leave the step out", r.name("tcp")));
+        }
+        return Call::Tcp { send: bytes(r, "send") };
+    }
+    if !r.has("path") {
+        let message = "must ask something: add `path` with `status` or `tool`, or `tcp`, `sql` or `helm_test`";
+        r.report(r.place().clone(), format!("{} {message}", r.name("").trim_end_matches('.')));
+        // All kinds are known here, for a key that is one but for a letter.
+        for key in ["service", "path", "method", "status", "tool", "tcp", "sql", "helm_test"] {
+            let _: Option<serde_json::Value> = r.optional(key);
+        }
+        return Call::HelmTest { release: None };
+    }
+    let path = url_path(r, "path");
+    let headers = r.optional("headers").unwrap_or_default();
+    match r.optional("tool") {
+        Some(tool) => Call::Mcp { path, headers, tool, arguments: r.optional("arguments").unwrap_or_default() },
+        None => {
+            let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+            Call::Http {
+                path,
+                headers,
+                method: r.optional_one_of("method", &methods).unwrap_or_else(|| "GET".to_string()),
+                body: r.optional("body"),
+                status: r.integer("status", 100..=599) as u16,
+            }
+        }
+    }
+}
+
+fn helm_test(r: &Reader) -> Call {
+    let release = match r.optional("helm_test") {
+        Some(serde_json::Value::Bool(true)) => None,
+        Some(serde_json::Value::String(name)) => Some(name),
+        _ => {
+            r.report_at("helm_test", format!("{} must be the name of a release, or true for all", r.name("helm_test")));
+            None
+        }
+    };
+    Call::HelmTest { release }
+}
+
+/// A text, or an array of bytes for what no text can hold.
+fn bytes(r: &Reader, key: &'static str) -> Vec<u8> {
+    match r.optional(key) {
+        None => Some(Vec::new()),
+        Some(serde_json::Value::String(text)) => Some(text.into_bytes()),
+        Some(serde_json::Value::Array(items)) => {
+            items.iter().map(|item| item.as_u64().and_then(|number| u8::try_from(number).ok())).collect()
+        }
+        Some(_) => None,
+    }
+    .unwrap_or_else(|| {
+        r.report_at(key, format!("{} must be a string, or an array of bytes, 0 to 255", r.name(key)));
+        Vec::new()
+    })
 }
 
 fn deadlines(r: &Reader) -> Deadlines {
@@ -867,6 +1014,109 @@ mod tests {
         for bad in ["", "-a", "a-", "Bad_Name", "../x", &"a".repeat(54)] {
             assert!(!is_name(bad), "{bad}");
         }
+    }
+
+    /// What is told of smoke checks that stand in place of the project's own; lines count from the first of these.
+    fn told_of_checks(checks: &str) -> String {
+        let told = read_with(BASE, checks).unwrap_err();
+        let place = |line: usize| format!("k8s/profiles/dev.toml:{}:", DEV.lines().count() + line);
+        (1..=checks.lines().count()).fold(told, |told, line| told.replace(&place(line), &format!("{line}:")))
+    }
+
+    #[test]
+    fn each_kind_of_a_check_is_read() {
+        let checks = r#"
+[[smoke]]
+name = "a"
+service = "frontend"
+deadline_s = 5
+when = "changed"
+steps = [
+  { method = "POST", path = "/", status = 201, headers = { a = "b" }, body = { c = 1 }, save = { id = "/id" } },
+  { service = "mcp", path = "/mcp", tool = "list_tasks" },
+  { service = "postgres", tcp = true, send = [0, 255], equals = "N" },
+  { service = "postgres", tcp = true, send = "hello", contains = "hello" },
+  { service = "postgres", sql = "SELECT '{id}'", equals = "1" },
+  { helm_test = true },
+  { helm_test = "todo-chatbot" },
+]
+"#;
+        let config = read_with(BASE, checks).unwrap();
+        let [check] = config.smoke.as_slice() else { panic!("one check replaces those of the base") };
+        assert_eq!((check.deadline, check.when), (Some(Duration::from_secs(5)), When::Changed));
+        let kinds = check.steps.iter().map(|step| match &step.call {
+            Call::Http { method, path, status, .. } => format!("{method} {path} {status}"),
+            Call::Mcp { path, tool, .. } => format!("{tool} {path}"),
+            Call::Tcp { send } => format!("{send:?}"),
+            Call::Sql { query } => query.clone(),
+            Call::HelmTest { release } => format!("{release:?}"),
+        });
+        let hello = format!("{:?}", b"hello");
+        let expected =
+            ["POST / 201", "list_tasks /mcp", "[0, 255]", &hello, "SELECT '{id}'", "None", "Some(\"todo-chatbot\")"];
+        assert_eq!(kinds.collect::<Vec<_>>(), expected);
+        let services: Vec<&str> = check.services().collect();
+        assert_eq!(services, ["frontend", "mcp", "postgres", "postgres", "postgres"]);
+    }
+
+    #[test]
+    fn all_mistakes_in_checks_are_reported_at_once_with_their_places() {
+        let checks = r#"[[smoke]]
+name = "a"
+service = "frontend"
+when = "sometimes"
+deadline_s = 61
+steps = [
+  { path = "/", staus = 200 },
+  { path = "/{id}", status = 200, method = "FETCH", json = { done = true } },
+  { sql = " ", path = "/" },
+  { sqll = "SELECT 1" },
+  { tcp = false },
+  { tcp = true, send = [256] },
+  { helm_test = false },
+  { helm_test = "todo" },
+  { service = "front", path = "/", status = 200 },
+]
+[[smoke]]
+name = "a"
+steps = []
+[[smoke]]
+name = "b"
+steps = [{ tcp = true }]
+"#;
+        let told = told_of_checks(checks);
+        for expected in [
+            "4:8: smoke[0].when is \"sometimes\": allowed are \"always\", \"changed\"",
+            "1:1: smoke[0].deadline_s is 61: deadlines.smoke_s, 60, holds for all checks together",
+            "7:25: unknown key `smoke[0].steps[0].staus`: did you mean `status`?",
+            "smoke[0].steps[0].status is missing: add `status`, an integer",
+            "8:44: smoke[0].steps[1].method is \"FETCH\": allowed are \"GET\", \"HEAD\", \"POST\"",
+            "smoke[0].steps[1].json has \"done\": a JSON pointer starts with /",
+            "6:9: smoke[0].steps[1] uses {id}: known by then are `random`",
+            "9:11: smoke[0].steps[2].sql is empty: it must be a query",
+            "9:23: unknown key `smoke[0].steps[2].path`",
+            "smoke[0].steps[3] must ask something: add `path` with `status` or `tool`, or `tcp`, `sql` or `helm_test`",
+            "10:12: unknown key `smoke[0].steps[3].sqll`: did you mean `sql`?",
+            "11:11: smoke[0].steps[4].tcp is false: leave the step out",
+            "12:24: smoke[0].steps[5].send must be a string, or an array of bytes, 0 to 255",
+            "13:17: smoke[0].steps[6].helm_test must be the name of a release, or true for all",
+            "the smoke check «a» tests release \"todo\": known are `todo-chatbot`",
+            "the smoke check «a» asks service \"front\": known are `backend`, `frontend`, `mcp`, `postgres`",
+            "smoke[1].name is «a», as that of another check: each needs its own",
+            "19:9: smoke[1].steps is empty: nothing would be asked",
+            "smoke[2].service is missing: add `service`, a string",
+        ] {
+            assert!(told.contains(expected), "{expected}\nnot in\n{told}");
+        }
+    }
+
+    #[test]
+    fn a_check_asks_only_services_that_run() {
+        let over = DEV.replace(", \"mcp\"]", "]");
+        let base = Source { file: "xtask.toml", text: BASE };
+        let read = read("dev", base, Source { file: "dev.toml", text: &over }, &|_| true);
+        let told = read.unwrap_err().to_string();
+        assert!(told.contains("the smoke check «the MCP server's tools reach the tasks» asks mcp, which no release of the profile runs"), "{told}");
     }
 
     #[test]

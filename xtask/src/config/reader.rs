@@ -62,6 +62,12 @@ impl<'a> Reader<'a> {
         text
     }
 
+    /// The same for a string that may be absent.
+    pub fn optional_one_of(&self, key: &'static str, allowed: &[&str]) -> Option<String> {
+        self.ask(key);
+        self.has(key).then(|| self.one_of(key, allowed))
+    }
+
     /// A required table, read by `read`; absent, `read` sees an empty one and so reports what it misses.
     pub fn table<T>(&self, key: &'static str, read: impl FnOnce(&Reader) -> T) -> T {
         self.ask(key);
@@ -150,6 +156,15 @@ impl<'a> Reader<'a> {
         self.report(self.place_of(key), message);
     }
 
+    pub fn report(&self, place: Place, message: String) {
+        self.problems.borrow_mut().push(Problem { place, message });
+    }
+
+    /// Where the table itself stands.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     pub fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
@@ -215,10 +230,6 @@ impl<'a> Reader<'a> {
     fn wrong_type(&self, key: &str, node: &Node, expected: &str) {
         let message = format!("{} is {}: it must be {expected}", self.name(key), node.value.kind());
         self.report(node.place.clone(), message);
-    }
-
-    fn report(&self, place: Place, message: String) {
-        self.problems.borrow_mut().push(Problem { place, message });
     }
 }
 

@@ -20,7 +20,7 @@ use crate::stages::{cluster, load};
 use crate::stop::Stop;
 use crate::tools::helm::Chart;
 use crate::tools::kubectl::Target;
-use crate::tools::{Paths, docker, helm, kubectl, minikube};
+use crate::tools::{Paths, docker, helm, kubectl, minikube, psql};
 
 const SHORT: Duration = Duration::from_secs(30);
 const REQUEST: Duration = Duration::from_secs(5);
@@ -278,12 +278,9 @@ fn ask_database(cluster: &Cluster) -> Result<Result<Tables, String>> {
     let Some(pod) = pod else { return Ok(Err("the database is outside the cluster".to_string())) };
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let target = ctx.target_in(text("/metadata/namespace"));
-    // The pod knows its password; nothing of it is in this argv.
-    let script = "PGPASSWORD=${POSTGRES_PASSWORD:-} exec psql --username \"${POSTGRES_USER:-todo}\" --dbname \"${POSTGRES_DB:-todo}\" --tuples-only --no-align --command \"$0\"";
-    let question = ["sh", "-c", script, TABLES].map(str::to_string);
-    let exec =
-        kubectl::exec(&tools.kubectl, &target, text("/metadata/name"), text("/spec/containers/0/name"), &question);
-    let told = ctx.spawn.output(command(exec, SHORT))?;
+    let object = format!("pod/{}", text("/metadata/name"));
+    let exec = kubectl::exec_with_stdin(&tools.kubectl, &target, &object, &psql::query());
+    let told = ctx.spawn.output(command(exec, SHORT).stdin(TABLES))?;
     if !told.success {
         return Ok(Err(format!("the database does not answer: {}", told.tail.lines().last().unwrap_or_default())));
     }

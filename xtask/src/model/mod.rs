@@ -13,6 +13,7 @@ pub mod env;
 pub mod events;
 pub mod image;
 pub mod labels;
+pub mod log;
 pub mod minikube;
 pub mod object;
 pub mod placeholder;

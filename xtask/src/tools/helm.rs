@@ -148,6 +148,22 @@ pub fn test(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<S
     argv!("{helm} test {release} --timeout {timeout} {at...}")
 }
 
+/// The tests in what `test` printed that did not succeed, each once.
+pub fn parse_failed_tests(stdout: &str) -> Vec<String> {
+    let mut failed: Vec<String> = Vec::new();
+    let mut suite = "";
+    for line in stdout.lines() {
+        if let Some(name) = line.strip_prefix("TEST SUITE:") {
+            suite = name.trim();
+        }
+        let Some(phase) = line.strip_prefix("Phase:") else { continue };
+        if phase.trim() != "Succeeded" && !suite.is_empty() && !failed.iter().any(|name| name == suite) {
+            failed.push(suite.to_string());
+        }
+    }
+    failed
+}
+
 pub fn uninstall(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<String> {
     let at = at(target);
     let timeout = format!("{timeout_s}s");
@@ -207,6 +223,15 @@ mod tests {
             assert!(told.iter().any(|word| word.starts_with("--dry-run")), "{told:?}");
             assert!(told.join(" ").ends_with("--kubeconfig /k --kube-context c --namespace n"), "{told:?}");
         }
+    }
+
+    #[test]
+    fn the_tests_that_failed_are_named_once() {
+        let stdout = "NAME: todo\nSTATUS: deployed\nTEST SUITE:     todo-test\nLast Started:   Thu\nPhase:          Succeeded\n\
+                      TEST SUITE:     todo-test\nLast Started:   Thu\nPhase:          Failed\nTEST SUITE:     other\n\
+                      Phase:          Running\n";
+        assert_eq!(parse_failed_tests(stdout), ["todo-test", "other"]);
+        assert_eq!(parse_failed_tests("TEST SUITE: None\n"), [""; 0]);
     }
 
     #[test]

@@ -125,6 +125,32 @@ pub fn describe(kubectl: &str, target: &Target, kind: &str, name: &str) -> Vec<S
     argv!("{kubectl} describe {kind} {name...} {at...}")
 }
 
+/// Which part of a log is wanted; all of it by default.
+#[derive(Clone, Debug, Default)]
+pub struct LogPart<'a> {
+    /// What is still to come too, until the container ends.
+    pub follow: bool,
+    /// Of the container that ran before the present one.
+    pub previous: bool,
+    pub tail: Option<u32>,
+    /// As in `90s`, `10m`.
+    pub since: Option<&'a str>,
+    /// As in 2026-01-31T12:00:00Z; whole seconds count.
+    pub since_time: Option<&'a str>,
+}
+
+/// A container's log, each line with its time before it.
+pub fn timed_logs(kubectl: &str, target: &Target, pod: &str, container: &str, part: &LogPart) -> Vec<String> {
+    let at = at(target);
+    let flags = [(part.follow, "--follow"), (part.previous, "--previous")];
+    let flags = flags.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag.to_string());
+    let tail = part.tail.map(|lines| format!("--tail={lines}"));
+    let since = part.since.map(|text| format!("--since={text}"));
+    let since_time = part.since_time.map(|text| format!("--since-time={text}"));
+    let flags: Vec<String> = flags.chain(tail).chain(since).chain(since_time).collect();
+    argv!("{kubectl} logs {pod} --container {container} --timestamps {flags...} {at...}")
+}
+
 /// All Secrets of the namespace, one to a line: name, type, time of creation and the names of the keys; no values.
 pub fn list_secrets(kubectl: &str, target: &Target) -> Vec<String> {
     let at = at(target);
@@ -152,6 +178,19 @@ pub fn exec(kubectl: &str, target: &Target, pod: &str, container: &str, command:
     argv!("{kubectl} exec {pod} --container {container} {at...} -- {command...}")
 }
 
+/// Runs a command in the first pod of an object such as `service/postgres`, with stdin handed on.
+pub fn exec_with_stdin(kubectl: &str, target: &Target, object: &str, command: &[String]) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} exec --stdin {object} --pod-running-timeout {POD} {at...} -- {command...}")
+}
+
+/// The last `lines` of all containers of an object such as `pod/NAME`.
+pub fn all_logs(kubectl: &str, target: &Target, object: &str, lines: u32) -> Vec<String> {
+    let at = at(target);
+    let lines = lines.to_string();
+    argv!("{kubectl} logs {object} --all-containers --tail {lines} {at...}")
+}
+
 /// Has the API server try a merge of what stands on stdin, and keep nothing of it.
 pub fn try_patch(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
     let at = at(target);
@@ -162,7 +201,15 @@ pub fn try_patch(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
 pub fn port_forward(kubectl: &str, target: &Target, service: &str, port: u16) -> Vec<String> {
     let at = at(target);
     let ports = format!(":{port}");
-    argv!("{kubectl} port-forward --address 127.0.0.1 service/{service} {ports} {at...}")
+    argv!("{kubectl} port-forward --address 127.0.0.1 --pod-running-timeout {POD} service/{service} {ports} {at...}")
+}
+
+/// How long kubectl waits for a pod to run before it speaks to one: whoever wants more asks again.
+const POD: &str = "2s";
+
+/// What went wrong in a call that needs a pod to run, in words that say so where there is none.
+pub fn refusal_of_pod(told: &str) -> &str {
+    if told.contains("timed out waiting for the condition") { "no pod of it runs" } else { told }
 }
 
 /// The version and the keys in what `get_secret_keys` printed; None where there is no such Secret.
@@ -227,10 +274,31 @@ mod tests {
             describe("kubectl", &target, "pod", "p"),
             describe("kubectl", &target, "nodes", ""),
             port_forward("kubectl", &target, "mcp", 8001),
+            all_logs("kubectl", &target, "pod/x", 12),
+            timed_logs("kubectl", &target, "p", "c", &LogPart { follow: true, tail: Some(5), ..LogPart::default() }),
             delete("kubectl", &target, &["pod/x".to_string()], 5),
         ] {
             assert!(told.join(" ").ends_with(tail), "{told:?}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_log_is_what_was_asked_for() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let told = |part| timed_logs("kubectl", &target, "p", "c", &part).join(" ");
+        let start = "kubectl logs p --container c --timestamps";
+        let end = "--kubeconfig /k --context c --namespace n";
+        assert_eq!(told(LogPart::default()), format!("{start} {end}"));
+        let before = LogPart { previous: true, since_time: Some("2026-01-31T12:00:00Z"), ..LogPart::default() };
+        assert_eq!(told(before), format!("{start} --previous --since-time=2026-01-31T12:00:00Z {end}"));
+        let part = LogPart { follow: true, tail: Some(5), since: Some("10m"), ..LogPart::default() };
+        assert_eq!(told(part), format!("{start} --follow --tail=5 --since=10m {end}"));
+    }
+
+    #[test]
+    fn that_no_pod_runs_is_said_in_these_words() {
+        assert_eq!(refusal_of_pod("error: timed out waiting for the condition"), "no pod of it runs");
+        assert_eq!(refusal_of_pod("error: unable to forward port"), "error: unable to forward port");
     }
 
     #[test]

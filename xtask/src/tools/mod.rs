@@ -12,6 +12,7 @@ pub mod kubeconform;
 pub mod kubectl;
 pub mod minikube;
 pub mod pod_security;
+pub mod psql;
 pub mod vegeta;
 
 /// Where the tools are, once `bootstrap` has found or made them; absolute paths.

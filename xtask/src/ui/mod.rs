@@ -95,6 +95,15 @@ impl Ui {
         Step { ui: self, name, started: Instant::now(), bar, last_told: Mutex::new(Instant::now()), ended: false }
     }
 
+    /// A part of a step that has ended. One that is good has a line only where lines are wanted, or all are.
+    pub fn part(&self, name: &str, took: Duration, detail: &str, good: bool, wanted: bool) {
+        let took_ms = took.as_millis() as u64;
+        self.event("part_ended", json!({ "part": name, "good": good, "took_ms": took_ms, "detail": detail }));
+        if wanted || !good || self.verbose {
+            self.line_of_end(name, took, detail, good);
+        }
+    }
+
     /// A line worth keeping, above the bars.
     pub fn say(&self, text: &str) {
         self.event("note", json!({ "text": text }));
@@ -133,6 +142,24 @@ impl Ui {
         }
     }
 
+    /// A row of a result that comes bit by bit, such as a log. It is what others say and no event of the run, and so in no
+    /// record. False where nobody reads any more.
+    pub fn row(&self, text: &str, name: &str, fields: serde_json::Value) -> bool {
+        let line = match self.mode {
+            Mode::Json => self.stamped(name, fields),
+            _ => text.to_string(),
+        };
+        writeln!(std::io::stdout(), "{line}").is_ok()
+    }
+
+    /// A text of a row in one of six colours, where rows go to a terminal.
+    pub fn tint(&self, text: &str, nth: usize) -> String {
+        match std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            true => format!("\x1b[{}m{text}\x1b[0m", [36, 33, 35, 32, 34, 31][nth % 6]),
+            false => text.to_string(),
+        }
+    }
+
     /// The stages that took part, with their seconds.
     pub fn summary(&self, headline: &str) {
         let stages = self.stages.lock().unwrap();
@@ -161,9 +188,13 @@ impl Ui {
     }
 
     fn ended(&self, name: &str, took: Duration, detail: &str, good: bool) {
-        let mark = if good { self.paint("✓", 32) } else { self.paint("✗", 31) };
         let event = json!({ "step": name, "good": good, "took_ms": took.as_millis() as u64, "detail": detail });
         self.event("step_ended", event);
+        self.line_of_end(name, took, detail, good);
+    }
+
+    fn line_of_end(&self, name: &str, took: Duration, detail: &str, good: bool) {
+        let mark = if good { self.paint("✓", 32) } else { self.paint("✗", 31) };
         match self.mode {
             Mode::Bars => {
                 let _ = self.bars.println(format!("{mark} {name:<28} {:>6.1} s  {detail}", took.as_secs_f64()));
@@ -180,10 +211,8 @@ impl Ui {
         format!("[{:>6.1} s]", self.started.elapsed().as_secs_f64())
     }
 
-    fn event(&self, name: &str, mut fields: serde_json::Value) {
-        fields["event"] = name.into();
-        fields["at_ms"] = (self.started.elapsed().as_millis() as u64).into();
-        let line = fields.to_string();
+    fn event(&self, name: &str, fields: serde_json::Value) {
+        let line = self.stamped(name, fields);
         if let Some(file) = self.record.lock().unwrap().as_mut() {
             // A disk that is full is no reason to stop the work either.
             let _ = writeln!(file, "{line}");
@@ -191,6 +220,12 @@ impl Ui {
         if self.mode == Mode::Json {
             self.out(&line);
         }
+    }
+
+    fn stamped(&self, name: &str, mut fields: serde_json::Value) -> String {
+        fields["event"] = name.into();
+        fields["at_ms"] = (self.started.elapsed().as_millis() as u64).into();
+        fields.to_string()
     }
 
     // Nobody may be reading either stream any more; that is no reason to stop the work.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, test_kill_process};
+use serde_json::Value;
 
 const CONFIG: &str = include_str!("xtask.toml");
 const DEV: &str = include_str!("dev.toml");
@@ -33,7 +34,7 @@ const TOOLS: [&str; 12] = [
 ];
 
 /// Calls that change nothing, by their beginnings. What isn't here counts as a change.
-const QUESTIONS: [&str; 25] = [
+const QUESTIONS: [&str; 27] = [
     "docker --version",
     "docker context show",
     "docker build --help",
@@ -54,10 +55,12 @@ const QUESTIONS: [&str; 25] = [
     "helm get manifest ",
     "helm get hooks ",
     "helm list ",
+    "helm test ",
     "kubectl version ",
     "kubectl create configmap check --dry-run=client ",
     "kubectl get ",
     "kubectl logs ",
+    "kubectl exec --stdin ",
     "kubectl port-forward ",
 ];
 
@@ -258,6 +261,12 @@ impl Run {
     pub fn calls_of(&self, beginnings: &[&str]) -> Vec<&str> {
         let wanted = |call: &&str| beginnings.iter().any(|beginning| call.starts_with(beginning));
         self.calls.iter().map(String::as_str).filter(wanted).collect()
+    }
+
+    /// The events of one kind.
+    pub fn events(&self, kind: &str) -> Vec<Value> {
+        let all = self.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+        all.filter(|event| event["event"] == kind).collect()
     }
 
     #[track_caller]

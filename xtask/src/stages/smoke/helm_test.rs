@@ -1,0 +1,61 @@
+//! The tests that a chart brings along, run by helm.
+
+use std::time::Duration;
+
+use super::{Attempt, Cause, Refusal, World};
+use crate::context::Scope;
+use crate::process::command;
+use crate::tools::{helm, kubectl};
+
+const LOG_LINES: u32 = 12;
+const SHORT: Duration = Duration::from_secs(20);
+
+/// Tests one release, or each that is installed. Returns what was asked, and what helm said.
+pub fn ask(attempt: &Attempt, release: Option<&str>) -> Result<(String, String), Refusal> {
+    let world = attempt.world;
+    let mut said = Vec::new();
+    for scope in world.ctx.scopes().iter().filter(|scope| match release {
+        Some(name) => scope.release == name,
+        None => is_installed(world, &scope.release),
+    }) {
+        said.push(test(attempt, scope)?);
+    }
+    let asked = format!("helm test {}", release.unwrap_or("of each release"));
+    Ok((asked, said.join("\n")))
+}
+
+/// In place of a release with `unless`, a person may have named something outside.
+fn is_installed(world: &World, release: &str) -> bool {
+    let about = &world.ctx.config.releases[release];
+    about.unless.is_none() || about.services.iter().any(|service| world.live.contains_key(service))
+}
+
+fn test(attempt: &Attempt, scope: &Scope) -> Result<String, Refusal> {
+    let world = attempt.world;
+    let asked = format!("helm test {}, namespace {}", scope.release, scope.target.namespace);
+    let left = attempt.left().max(Duration::from_secs(1));
+    let argv = helm::test(&world.tools.helm, &scope.target, &scope.release, left.as_secs());
+    // Helm itself keeps the deadline, and then says which test it waited for.
+    let output = match world.ctx.spawn.output(command(argv, left + SHORT)) {
+        Ok(output) if output.success => return Ok(output.stdout),
+        Ok(output) => output,
+        Err(error) => return Err(Refusal::Wrong(Cause::new(asked, "success", format!("{error:#}")))),
+    };
+    let failed = helm::parse_failed_tests(&output.stdout);
+    let error = output.tail.lines().find(|line| line.starts_with("Error:")).or(output.tail.lines().last());
+    let mut came = vec![match failed.is_empty() {
+        true => error.unwrap_or("nothing was said").to_string(),
+        false => format!("{} did not succeed", failed.join(", ")),
+    }];
+    for test in failed {
+        let logs = kubectl::all_logs(&world.tools.kubectl, &scope.target, &format!("pod/{test}"), LOG_LINES);
+        came.push(match world.ctx.spawn.output(command(logs, SHORT)) {
+            Ok(output) if output.success && !output.stdout.trim().is_empty() => {
+                format!("the last log lines of pod {test}:\n{}", output.stdout.trim_end())
+            }
+            Ok(output) if output.success => format!("pod {test} logged nothing"),
+            _ => format!("the log of pod {test} cannot be had"),
+        });
+    }
+    Err(Refusal::Wrong(Cause::new(asked, "success", came.join("\n"))))
+}

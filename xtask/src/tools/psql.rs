@@ -1,0 +1,37 @@
+//! Psql, in the pod of the database.
+
+/// Answers the queries on stdin, a row to a line and its columns apart by `|`. It may read and not write. The pod knows its
+/// own password: nothing of it is in an argument.
+pub fn query() -> Vec<String> {
+    let script = "user=${POSTGRES_USER:-postgres} \
+         && PGPASSWORD=${POSTGRES_PASSWORD:-} PGOPTIONS=\"-c default_transaction_read_only=on -c statement_timeout=10s\" \
+         exec psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --username \"$user\" \
+         --dbname \"${POSTGRES_DB:-$user}\"";
+    ["sh", "-c", script].map(str::to_string).to_vec()
+}
+
+/// What the server refused in a query; None where the question did not reach it, or it was not ready yet.
+pub fn refusal(told: &str) -> Option<&str> {
+    told.lines().find_map(|line| line.find("ERROR:").map(|start| &line[start..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_the_pods_own() {
+        let told = query().join(" ");
+        assert!(told.contains("PGPASSWORD=${POSTGRES_PASSWORD:-} "), "{told}");
+    }
+
+    #[test]
+    fn a_query_that_is_refused_is_no_server_that_starts() {
+        let refused =
+            "ERROR:  relation \"none\" does not exist\nLINE 1: SELECT 1 FROM none\ncommand terminated with exit code 3";
+        assert_eq!(refusal(refused), Some("ERROR:  relation \"none\" does not exist"));
+        assert_eq!(refusal("psql:<stdin>:1: ERROR:  x"), Some("ERROR:  x"));
+        let starting = "psql: error: connection to server failed: FATAL:  the database system is starting up";
+        assert_eq!(refusal(starting), None);
+    }
+}
