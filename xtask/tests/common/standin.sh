@@ -233,7 +233,11 @@ case $call in
 "kubectl get pods,"*)
     found=
     for workload in "$here"/workloads/*; do
-        [ ! -e "$workload" ] || found="$found,$(live "${workload##*/}")"
+        [ -s "$workload/replicas" ] || continue
+        one=$(live "${workload##*/}" 2>/dev/null)
+        # Another release's may be coming or going at this moment.
+        case $one in *:,* | *:[}]* | *:\"\"*) continue ;; esac
+        found="$found,$one"
     done
     while read -r other; do found="$found,$other"; done <watched
     echo "{\"items\":[${found#,}]}" ;;
