@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::stages::bootstrap::Road;
+
 /// Brings the Todo Chatbot up on a minikube of its own, from a bare machine to a checked application.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
@@ -131,7 +133,14 @@ pub enum Command {
         since: Option<String>,
     },
     /// Set up tools, images and the docker daemon, and nothing else
-    Bootstrap,
+    Bootstrap {
+        /// How what is missing comes here [default: as it can, found out by asking]
+        #[arg(long, value_name = "ROAD")]
+        from: Option<Road>,
+        /// Download the releases of all tools, and write their checksums into tools.lock
+        #[arg(long, conflicts_with = "from")]
+        update_lock: bool,
+    },
     /// What is needed: found or not, version, and the command that mends it
     Doctor,
     /// All tests: formatting, lints, units, charts, services against a real PostgreSQL, end to end
@@ -148,6 +157,9 @@ pub enum Command {
         /// The profiles whose name holds this
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
+        /// With a helm of this major version, built if it is not there [default: the one that `up` would take]
+        #[arg(long, value_name = "MAJOR", value_parser = ["3", "4"])]
+        helm: Option<String>,
     },
 }
 
@@ -160,7 +172,7 @@ impl Command {
             Command::Rollback { .. } => Some("rollback"),
             Command::Tunnel => Some("tunnel"),
             Command::Smoke => Some("smoke"),
-            Command::Bootstrap => Some("bootstrap"),
+            Command::Bootstrap { .. } => Some("bootstrap"),
             Command::Test { .. } => Some("test"),
             Command::TestE2e { .. } => Some("test-e2e"),
             Command::Status

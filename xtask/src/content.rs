@@ -1,6 +1,7 @@
 //! Names for content: a digest over files and words, independent of clocks and folders.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,20 @@ impl Content {
     }
 }
 
+/// The SHA-256 of a file, in hexadecimal digits.
+pub fn sha256(file: &Path) -> Result<String> {
+    let mut open = fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut hash = Sha256::new();
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        match open.read(&mut chunk)? {
+            0 => break,
+            count => hash.update(&chunk[..count]),
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// The files under `paths`, relative to `root`, sorted; folders named target and .git are left out.
 pub fn list_files(root: &Path, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -70,6 +85,15 @@ mod tests {
         assert_eq!(of(&["a", "b"]), of(&["a", "b"]));
         assert_ne!(of(&["ab", ""]), of(&["a", "b"]));
         assert_eq!(of(&["a"]).len(), 12);
+    }
+
+    #[test]
+    fn a_file_has_the_checksum_that_others_compute() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        fs::write(&file, "abc").unwrap();
+        assert_eq!(sha256(&file).unwrap(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert!(sha256(&folder.path().join("b")).is_err());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::context::{Context, profiles};
 use crate::process::{Output, command};
 use crate::stages::{bootstrap, render};
 use crate::stop::Stop;
-use crate::tools::helm::Chart;
+use crate::tools::helm::{Chart, Helm};
 use crate::tools::{Paths, hadolint, helm, kube_score, kubeconform, kubectl, pod_security};
 
 const SHORT: Duration = Duration::from_secs(120);
@@ -99,11 +99,8 @@ fn of_profile(ctx: &Context, name: &str) -> Result<Context> {
 fn programs(ctx: &Context) -> Result<Programs> {
     let found = bootstrap::look(ctx)?;
     let helm = match found.helm.path() {
-        Some(path) => path,
-        None => {
-            let [helm] = bootstrap::programs(ctx, ["helm"])?;
-            helm
-        }
+        Some(path) => Helm { path, merge: found.helm_merge.clone() },
+        None => bootstrap::helm(ctx, ctx.config.tools.helm.pinned.as_deref().unwrap_or_default())?,
     };
     let path = |found: &bootstrap::find::Found| found.path().unwrap_or_default();
     let (docker, minikube, kubectl) = (path(&found.docker), path(&found.minikube), path(&found.kubectl));

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::config::{NodePorts, yaml};
 use crate::context::{Context, Scope};
-use crate::process::command;
+use crate::process::{Spawn, command};
 use crate::stop::Stop;
 use crate::tools::helm::Revision;
 use crate::tools::kubectl::Target;
@@ -86,8 +86,13 @@ pub fn revisions(ctx: &Context, tools: &Paths, scope: &Scope, count: u32) -> Res
 
 /// The same with all that helm keeps of each.
 pub fn history(ctx: &Context, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<Revision>> {
+    history_by(&ctx.spawn, tools, scope, count)
+}
+
+/// The same for whoever must know in spite of an interruption.
+pub fn history_by(spawn: &Spawn, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<Revision>> {
     let told = helm::history(&tools.helm, &scope.target, &scope.release, count);
-    let output = ctx.spawn.output(command(told, SHORT))?;
+    let output = spawn.output(command(told, SHORT))?;
     if !output.success && !output.tail.contains("release: not found") {
         return Err(Stop::failed("helm cannot tell the release's history").with_detail(&output.tail).into());
     }

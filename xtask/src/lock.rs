@@ -1,31 +1,106 @@
-//! One run at a time for what two would spoil for each other.
+//! One run at a time for what two would spoil for each other. Who holds a lock stands in its file.
 
+use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::time::Duration;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use crate::model::time;
 use crate::poll;
 use crate::stop::Stop;
 
-/// Holds the lock `name` for as long as the returned file lives. A second run waits, and says for what.
+/// The lock of whoever makes, starts or removes the cluster.
+pub const CLUSTER: &str = "the cluster";
+
+/// Holds the lock `name` for as long as the returned file lives. A second run waits, and says for whom.
 pub fn hold(ctx: &Context, name: &str, deadline: Duration) -> Result<File> {
     fs::create_dir_all(&ctx.folders.state)?;
     let path = ctx.folders.state.join(format!("{name}.lock"));
-    let file = File::create(&path)?;
+    // What stands in it is the holder's until the lock is ours.
+    let mut file = File::options().write(true).create(true).truncate(false).open(&path)?;
     let free = || match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
     };
     if !free()? {
-        ctx.ui.say(&format!("another run works on {name}; waiting for it to end"));
+        let told = format!("another run works on {name}: {}", told(read(&path), now()));
+        ctx.ui.say(&format!("{told}; waiting for it to end, {} s at the most", deadline.as_secs()));
         let locked = poll::until(&ctx.spawn.interrupt, deadline, || Ok(free()?.then_some(())))?;
-        locked.ok_or_else(|| {
-            let told = format!("another run has worked on {name} for more than {} s", deadline.as_secs());
-            Stop::deadline(format!("{told}\nNext: end it, then run the same command again"))
-        })?;
+        if locked.is_none() {
+            let holder = read(&path);
+            let end = holder.as_ref().map_or("end it".to_string(), |holder| format!("kill -INT {}", holder.pid));
+            let told = format!("another run still works on {name}: {}", self::told(holder, now()));
+            let told = format!("{told}; waited {} s for it", deadline.as_secs());
+            return Err(Stop::deadline(format!("{told}\nNext: {end}, then run the same command again")).into());
+        }
     }
+    let command = std::iter::once("cargo xtask".to_string()).chain(std::env::args().skip(1));
+    let holder =
+        Holder { pid: std::process::id(), command: command.collect::<Vec<_>>().join(" "), since: time::text(now()) };
+    file.set_len(0)?;
+    file.write_all(serde_json::to_string(&holder)?.as_bytes())?;
     Ok(file)
+}
+
+/// Holds the lock of every namespace, and that of the cluster: nobody works on it then.
+pub fn hold_all(ctx: &Context, deadline: Duration) -> Result<Vec<File>> {
+    let entries = fs::read_dir(&ctx.folders.state).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".lock")?.to_string()));
+    // A run that waits for the cluster has its namespace already: the other way round, two would wait for each other.
+    let namespaces = names.filter(|name| name != CLUSTER && name != "bootstrap");
+    namespaces.chain([CLUSTER.to_string()]).map(|name| hold(ctx, &name, deadline)).collect()
+}
+
+/// The run that has a lock.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Holder {
+    pid: u32,
+    command: String,
+    since: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`, process {}, since {}", self.command, self.pid, self.since)
+    }
+}
+
+/// None where the holder has not written yet.
+fn read(path: &Path) -> Option<Holder> {
+    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+}
+
+fn told(holder: Option<Holder>, now: i64) -> String {
+    let Some(holder) = holder else { return "it has just begun".to_string() };
+    match time::seconds(&holder.since) {
+        Some(since) => format!("{holder}, {} ago", time::ago(now - since)),
+        None => holder.to_string(),
+    }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_told_with_its_command_and_its_age() {
+        let text = r#"{"pid":42,"command":"cargo xtask up","since":"2026-01-31T12:00:00Z"}"#;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lock");
+        fs::write(&path, text).unwrap();
+        let now = time::seconds("2026-01-31T12:00:35Z").unwrap();
+        assert_eq!(told(read(&path), now), "`cargo xtask up`, process 42, since 2026-01-31T12:00:00Z, 35 s ago");
+        fs::write(&path, "").unwrap();
+        assert_eq!(told(read(&path), now), "it has just begun");
+    }
 }

@@ -11,6 +11,7 @@ mod e2e;
 mod explain;
 mod facts;
 mod graph;
+mod guard;
 mod history;
 mod http;
 mod lint;
@@ -35,6 +36,8 @@ mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Ok(ctx) => ctx,
         Err((ui, error)) => return ExitCode::from(fail(&ui, &error)),
     };
+    announce_interruption(&ctx);
     let recorded = cli.command.recorded();
     if let Some(name) = recorded
         && let Err(error) = record::begin(&ctx, name)
@@ -76,10 +80,11 @@ fn main() -> ExitCode {
             let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
             logs::run(&ctx, &logs::Wanted { services, follow, previous, tail, since })
         }
-        Command::Bootstrap => pipeline::bootstrap(&ctx),
+        Command::Bootstrap { update_lock: true, .. } => pipeline::update_lock(&ctx),
+        Command::Bootstrap { from, .. } => pipeline::bootstrap(&ctx, *from),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
-        Command::TestE2e { keep, only } => e2e::run(&ctx, *keep, only.as_deref()),
+        Command::TestE2e { keep, only, helm } => e2e::run(&ctx, *keep, only.as_deref(), helm.as_deref()),
     };
     let code = match ended {
         Ok(()) => 0,
@@ -89,6 +94,17 @@ fn main() -> ExitCode {
         record::end(&ctx, code);
     }
     ExitCode::from(code)
+}
+
+/// Says at once that a signal was heard: what runs may take a while to end well.
+fn announce_interruption(ctx: &Context) {
+    let (interrupt, ui) = (ctx.spawn.interrupt.clone(), ctx.ui.clone());
+    std::thread::spawn(move || {
+        while interrupt.check().is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        ui.say("told to end: what runs is given the time for it; being told again changes nothing");
+    });
 }
 
 fn fail(ui: &Ui, error: &anyhow::Error) -> u8 {
@@ -127,7 +143,8 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
         config.deadlines.smoke = timeout;
     }
     let folders = Folders::of(&config.project)?;
-    let spawn = Spawn { interrupt: Interrupt::install()?, env: environment(&folders), hidden: &AMBIENT };
+    let guard = Arc::new(guard::guard(&folders));
+    let spawn = Spawn { interrupt: Interrupt::install()?, env: environment(&folders), hidden: &AMBIENT, guard };
     Ok((config, root, folders, spawn))
 }
 

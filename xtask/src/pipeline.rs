@@ -13,7 +13,7 @@ use crate::lock;
 use crate::model::cluster::State;
 use crate::model::image::Built;
 use crate::process::command;
-use crate::stages::bootstrap::{self, Ready};
+use crate::stages::bootstrap::{self, Ready, Road};
 use crate::stages::deploy::{Deployed, Plan};
 use crate::stages::overrides::{self, Overrides};
 use crate::stages::render::Known;
@@ -21,7 +21,8 @@ use crate::stages::smoke::Occasion;
 use crate::stages::verify::Outcome;
 use crate::stages::{addons, build, cluster, deploy, diagnose, load, namespace, rollback, secret, smoke, verify};
 use crate::stop::Stop;
-use crate::tools::{Paths, helm};
+use crate::tools::Paths;
+use crate::tools::helm::{self, Revision};
 
 /// How long a run waits for another one that works on the same.
 pub const LOCK: Duration = Duration::from_secs(1800);
@@ -55,9 +56,16 @@ pub fn up(ctx: &Context, no_rollback: bool) -> Result<()> {
 }
 
 /// Sees to everything that `up` starts from, and nothing of the application.
-pub fn bootstrap(ctx: &Context) -> Result<()> {
-    set_up(ctx)?;
+pub fn bootstrap(ctx: &Context, road: Option<Road>) -> Result<()> {
+    link_tools(ctx, &bootstrap::ensure(ctx, road)?.tools)?;
     ctx.ui.summary("This machine has what it needs");
+    Ok(())
+}
+
+/// Locks the checksums of the tools' releases.
+pub fn update_lock(ctx: &Context) -> Result<()> {
+    bootstrap::update_lock(ctx)?;
+    ctx.ui.summary("tools.lock holds what was downloaded; commit it");
     Ok(())
 }
 
@@ -65,6 +73,7 @@ pub fn bootstrap(ctx: &Context) -> Result<()> {
 pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
     let tools = need_tools(ctx)?;
     if whole_cluster {
+        let _locks = lock::hold_all(ctx, LOCK)?;
         cluster::delete(ctx, &tools)?;
         ctx.ui.summary(&format!("The cluster {} is gone", ctx.config.cluster.name));
         return Ok(());
@@ -82,7 +91,8 @@ pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
         let scope = ctx.scope(release);
         let deadline = ctx.config.deadlines.helm;
         let told = helm::uninstall(&tools.helm, &scope.target, release, deadline.as_secs());
-        ctx.spawn.run(command(told, deadline + Duration::from_secs(30)))?;
+        // A signal would leave the release half uninstalled: helm is let finish.
+        ctx.spawn.run_whole(command(told, deadline + Duration::from_secs(30)))?;
         step.done(&format!("namespace {}", scope.target.namespace));
     }
     let told = namespaces.join(" and ");
@@ -125,13 +135,13 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
     let choose = |name: &&str| Ok((ctx.scope(name), rollback::choose(ctx, &tools, &ctx.scope(name), revision)?));
     // All of them first: one that has nothing to go back to must not leave the others changed.
     let chosen = releases.iter().map(choose).collect::<Result<Vec<_>>>()?;
-    let mut gone: Vec<(Scope, u64)> = Vec::new();
+    // Where each goes, and its revisions until then.
+    let mut gone: Vec<(Scope, u64, Vec<Revision>)> = Vec::new();
     let went = (|| {
         for (scope, revision) in chosen {
-            let (was, _) = live::last_revision(ctx, &tools, &scope)?.unwrap_or_default();
+            gone.push((scope.clone(), revision, live::history(ctx, &tools, &scope, 10)?));
             let manifest = rollback::to(ctx, &tools, &scope, revision)?;
             let waited = verify::wait(ctx, &tools, &scope, &manifest, true)?;
-            gone.push((scope.clone(), was));
             if let Some(report) = failure(ctx, &tools, &scope, waited) {
                 return Err(report.into());
             }
@@ -139,9 +149,20 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
         smoke::run(ctx, &tools, Occasion::Changed)
     })();
     if let Err(error) = went {
+        if ctx.spawn.interrupt.check().is_err() && !gone.is_empty() {
+            // The same command again would go one revision further.
+            let told = gone.iter().map(|(scope, to, _)| format!("{} to revision {to}", scope.release));
+            let told = format!("interrupted, with {} on the way", told.collect::<Vec<_>>().join(", "));
+            let next = "Next: cargo xtask status, which tells what runs; cargo xtask up brings what is wanted";
+            return Err(Stop::interrupted_after(format!("{told}\n{next}")).into());
+        }
         // What served until now serves again.
-        for (scope, was) in gone.iter().rev().filter(|_| ctx.spawn.interrupt.check().is_ok()) {
-            if let Err(failed) = rollback::to(ctx, &tools, scope, *was) {
+        for (scope, to, revisions) in gone.iter().rev() {
+            let last = live::last_revision(ctx, &tools, scope).ok().flatten().map(|(number, _)| number);
+            let begun = last != revisions.last().map(|one| one.number);
+            if let Some(was) = helm::serving(revisions).filter(|was| begun && was != to)
+                && let Err(failed) = rollback::to(ctx, &tools, scope, was)
+            {
                 ctx.ui.say(&format!("{} could not be taken to revision {was} again: {failed:#}", scope.release));
             }
         }
@@ -164,7 +185,7 @@ pub fn smoke(ctx: &Context) -> Result<()> {
 
 /// Sees to the cluster, one run at a time: the namespaces of several share it.
 pub fn ensure_cluster(ctx: &Context, ready: &Ready) -> Result<()> {
-    let _lock = lock::hold(ctx, "the cluster", LOCK)?;
+    let _lock = lock::hold(ctx, lock::CLUSTER, LOCK)?;
     let tools = &ready.tools;
     cluster::ensure(ctx, tools, ready.images.node())?;
     let absent = addons::absent(ctx, tools, &ready.addons)?;
@@ -203,7 +224,7 @@ pub fn need_running(ctx: &Context, state: State) -> Result<()> {
 }
 
 pub fn set_up(ctx: &Context) -> Result<Ready> {
-    let ready = bootstrap::ensure(ctx)?;
+    let ready = bootstrap::ensure(ctx, None)?;
     link_tools(ctx, &ready.tools)?;
     Ok(ready)
 }
@@ -271,7 +292,7 @@ fn install(
         let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
         // An interruption leaves things as they are: the next run goes on from there.
         if !no_rollback && ctx.spawn.interrupt.check().is_ok() {
-            undo(ctx, tools, &undone);
+            return Err(undo(ctx, tools, &undone, error));
         }
         return Err(error);
     }
@@ -351,14 +372,35 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
     (Some(deployed), ended)
 }
 
-/// Takes back what this run has changed, the last first.
-fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed]) {
+/// Takes back what this run has changed, the last first, and sees what served before serve again. Returns what ends the
+/// run: the first error, or that it was interrupted meanwhile.
+fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Error) -> anyhow::Error {
     for one in deployed.iter().rev().filter(|one| one.changed) {
-        match rollback::undo(ctx, tools, one) {
-            Ok(told) => ctx.ui.say(&told),
-            Err(failed) => ctx.ui.say(&format!("{} could not be taken back: {failed:#}", one.scope.release)),
+        let undone = rollback::undo(ctx, tools, one);
+        let served = match one.before {
+            Some(_) if undone.is_ok() => serves_again(ctx, tools, &one.scope),
+            _ => Ok(()),
+        };
+        ctx.ui.say(&match (undone, served) {
+            (Ok(told), Ok(())) => told,
+            (Ok(told), Err(error)) => format!("{told}, and is not known to serve: {error:#}"),
+            (Err(error), _) => format!("{} could not be taken back: {error:#}", one.scope.release),
+        });
+    }
+    match ctx.spawn.interrupt.check() {
+        Ok(()) => first,
+        Err(interrupted) => {
+            ctx.ui.error(&format!("{first:#}"));
+            interrupted
         }
     }
+}
+
+/// Waits until what a release went back to is rolled out.
+fn serves_again(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
+    let manifest = live::manifest(ctx, tools, scope)?;
+    let waited = verify::wait(ctx, tools, scope, &manifest, true)?;
+    failure(ctx, tools, scope, waited).map_or(Ok(()), |report| Err(report.into()))
 }
 
 /// The report of a rollout that failed; None for one that is done.
@@ -381,8 +423,12 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
 fn link_tools(ctx: &Context, tools: &Paths) -> Result<()> {
     let folder = ctx.folders.bin();
     fs::create_dir_all(&folder)?;
-    let all =
-        [("docker", &tools.docker), ("minikube", &tools.minikube), ("helm", &tools.helm), ("kubectl", &tools.kubectl)];
+    let all = [
+        ("docker", &tools.docker),
+        ("minikube", &tools.minikube),
+        ("helm", &tools.helm.path),
+        ("kubectl", &tools.kubectl),
+    ];
     for (name, path) in all {
         let link = folder.join(name);
         if fs::read_link(&link).is_ok_and(|target| target.to_str() == Some(path)) {

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use duct::{Expression, Handle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::stop::{Stop, indent};
 
 /// How long a child may take to leave after each harder signal.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long the rest of its group may take once it has left itself.
+const GRACE_OF_GROUP: Duration = Duration::from_secs(2);
 const TAIL_LINES: usize = 25;
 
 /// Set by SIGINT and SIGTERM; every wait looks at it.
@@ -44,6 +46,9 @@ impl Interrupt {
     }
 }
 
+/// Looks at an argv before it is run, and says why it must not be.
+pub type Guard = dyn Fn(&Spawn, &[String]) -> Result<()> + Send + Sync;
+
 /// What a child is given. The environment is the caller's, with `env` over it.
 #[derive(Clone)]
 pub struct Spawn {
@@ -51,6 +56,8 @@ pub struct Spawn {
     pub env: Vec<(String, String)>,
     /// Variables of the caller's that children don't get.
     pub hidden: &'static [&'static str],
+    /// Asked before each command.
+    pub guard: Arc<Guard>,
 }
 
 /// One command to be run; argv[0] is the program.
@@ -94,9 +101,15 @@ impl Spawn {
         Spawn { interrupt: Interrupt::default(), ..self.clone() }
     }
 
+    /// Runs to the end what must not be left half done: an interruption keeps it from beginning, and no more.
+    pub fn run_whole(&self, command: Command) -> Result<String> {
+        self.interrupt.check()?;
+        self.uninterrupted().run(command)
+    }
+
     /// Runs to the end and tells how it went; only a spawn, a deadline or an interruption is an error.
     pub fn output(&self, command: Command) -> Result<Output> {
-        let expression = self.expression(&command.argv);
+        let expression = self.expression(&command.argv)?;
         let expression = match &command.folder {
             Some(folder) => expression.dir(folder),
             None => expression,
@@ -121,7 +134,7 @@ impl Spawn {
     /// Feeds the output of one command to another: `left | right`. Both must succeed.
     pub fn pipe(&self, left: Vec<String>, right: Vec<String>, deadline: Duration) -> Result<String> {
         let told = format!("{} | {}", display(&left), display(&right));
-        let expression = self.expression(&left).stdin_null().pipe(self.expression(&right));
+        let expression = self.expression(&left)?.stdin_null().pipe(self.expression(&right)?);
         let output = self.drive(expression, &told, deadline, None)?;
         if output.success {
             return Ok(output.stdout);
@@ -132,7 +145,7 @@ impl Spawn {
     /// Starts something that lives as long as the returned owner, such as a port-forward.
     pub fn background(&self, argv: Vec<String>, on_line: impl Fn(&str) + Send + 'static) -> Result<Background> {
         let (reader, writer) = std::io::pipe()?;
-        let expression = self.expression(&argv).stdin_null().stdout_file(writer.try_clone()?).stderr_file(writer);
+        let expression = self.expression(&argv)?.stdin_null().stdout_file(writer.try_clone()?).stderr_file(writer);
         let handle = expression.start().with_context(|| format!("cannot start `{}`", display(&argv)))?;
         std::thread::spawn(move || {
             // What isn't text is no reason to hear nothing more.
@@ -143,7 +156,8 @@ impl Spawn {
         Ok(Background { handle })
     }
 
-    fn expression(&self, argv: &[String]) -> Expression {
+    fn expression(&self, argv: &[String]) -> Result<Expression> {
+        (self.guard)(self, argv)?;
         let mut expression = duct::cmd(&argv[0], &argv[1..]).unchecked().before_spawn(|child| {
             // Duct kills direct children only: a group of its own lets a signal reach their children too, and keeps
             // the terminal's Ctrl-C from reaching them before us.
@@ -157,7 +171,7 @@ impl Spawn {
         for (name, value) in &self.env {
             expression = expression.env(name, value);
         }
-        expression
+        Ok(expression)
     }
 
     fn drive(
@@ -245,12 +259,35 @@ impl Drop for Background {
     }
 }
 
+/// The processes of this machine whose argv is of a kind, where the system tells of them in files.
+pub fn find(wanted: impl Fn(&[String]) -> bool) -> Vec<(u32, Vec<String>)> {
+    let argv = |pid: u32| {
+        let text = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Some(text.trim_end_matches('\0').split('\0').map(str::to_string).collect::<Vec<_>>())
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter_map(|pid| Some((pid, argv(pid)?))).filter(|(_, argv)| wanted(argv)).collect()
+}
+
 /// Has the kernel end a child whose parent is killed without a chance to do it.
 fn end_with_parent(child: &mut std::process::Command) {
     #[cfg(target_os = "linux")]
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; this is one prctl and allocates nothing.
-    unsafe {
-        child.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?));
+    {
+        use rustix::process::{getpid, getppid, set_parent_process_death_signal};
+        let parent = getpid();
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed; these are two, and allocate nothing.
+        unsafe {
+            child.pre_exec(move || {
+                set_parent_process_death_signal(Some(Signal::TERM))?;
+                // A parent that was killed before that sends nothing any more.
+                match getppid() == Some(parent) {
+                    true => Ok(()),
+                    false => Err(std::io::ErrorKind::BrokenPipe.into()),
+                }
+            });
+        }
     }
 }
 
@@ -339,8 +376,8 @@ fn flush(line: &mut Vec<u8>, note: &dyn Fn(&str)) {
     line.clear();
 }
 
-/// Ends a child and all of its group, harder each time. The group gets a last signal even when the child has gone: its
-/// own children may have ignored the others.
+/// Ends a child and all of its group, harder each time. Those of the group that outlive the child get time as well, and
+/// then a last signal: they may have ignored the others.
 fn end(handle: &Handle, first: Signal) {
     let groups: Vec<Pid> = handle.pids().into_iter().filter_map(|pid| Pid::from_raw(pid as i32)).collect();
     let send = |signal| {
@@ -354,6 +391,10 @@ fn end(handle: &Handle, first: Signal) {
         if matches!(handle.wait_timeout(GRACE), Ok(Some(_))) {
             break;
         }
+    }
+    let since = Instant::now();
+    while since.elapsed() < GRACE_OF_GROUP && groups.iter().any(|group| test_kill_process_group(*group).is_ok()) {
+        std::thread::sleep(Duration::from_millis(20));
     }
     send(Signal::KILL);
     let _ = handle.wait_timeout(GRACE);

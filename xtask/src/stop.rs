@@ -38,6 +38,11 @@ impl Stop {
         Stop { reason: Reason::Interrupted, message: "interrupted; run the same command again to go on".to_string() }
     }
 
+    /// An interruption after which something else than the same command goes on.
+    pub fn interrupted_after(message: impl Into<String>) -> Stop {
+        Stop { reason: Reason::Interrupted, message: message.into() }
+    }
+
     /// Adds what a tool said last, indented.
     pub fn with_detail(self, detail: &str) -> Stop {
         Stop { message: format!("{}\n{}", self.message, indent(detail)), ..self }

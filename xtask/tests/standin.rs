@@ -2,10 +2,12 @@
 //! it says and returns when they fail.
 
 mod common;
+mod downloads;
 mod logs;
 mod releases;
 mod smoke;
 mod tooling;
+mod trust;
 mod watching;
 
 use std::path::Path;
@@ -38,7 +40,9 @@ fn up_from_nothing_builds_loads_deploys_and_checks() {
          --wait apiserver,system_pods,default_sa,kubelet --interactive=false --delete-on-failure=false{force}"
     );
     assert_eq!(run.calls_of(&["minikube start --profile"]), [start.as_str()]);
-    let others: Vec<&str> = run.changes().into_iter().filter(|call| *call != start).collect();
+    let owner = r#"docker exec todo sh -c 'echo "$1" >"$0"' /var/lib/xtask-owner STATE/.minikube"#;
+    assert_eq!(run.calls_of(&["docker exec todo sh"]), [owner]);
+    let others: Vec<&str> = run.changes().into_iter().filter(|call| *call != start && *call != owner).collect();
     let build = |name: &str, port: u16| {
         let tag = format!("{}_TAG", name.to_uppercase());
         format!(
@@ -209,7 +213,7 @@ fn what_was_scaled_by_hand_is_put_right() {
 #[test]
 fn a_stopped_cluster_is_started_and_a_broken_one_is_not_remade_without_consent() {
     let project = Project::up();
-    project.answer("docker container inspect ", "echo exited");
+    project.answer("docker container inspect --format {{.State", "echo exited");
     let run = project.run(&["up"]);
     run.assert_ended(0);
     assert_eq!(beginnings(&run.changes()), ["minikube start --profile"]);
@@ -372,8 +376,7 @@ fn an_interrupt_ends_what_runs_with_its_children() {
 #[test]
 fn a_cluster_whose_making_was_interrupted_is_made_anew() {
     let project = Project::new();
-    let first_hangs = format!("[ -e pids ] || {{ : >cluster; {HANG}; }}; echo todo >cluster");
-    project.answer("minikube start --profile", &first_hangs);
+    project.before("minikube start --profile", &format!("[ -e pids ] || {{ : >cluster; {HANG}; }}"));
     let interrupted = project.run_while(&["up"], |xtask| {
         project.wait_for_lines("standin/pids", 2);
         kill_process(xtask, Signal::INT).unwrap();

@@ -1,5 +1,6 @@
 //! `xtask.toml` and a profile over it, as types. Everything wrong in them is reported at once, each with its place.
 
+pub mod locked;
 mod reader;
 mod seed;
 mod tree;
@@ -59,6 +60,18 @@ pub struct Tools {
 pub struct Tool {
     pub minimum: String,
     pub pinned: Option<String>,
+    /// Where its releases are; None for what is not downloaded.
+    pub download: Option<Download>,
+}
+
+/// Where a release is, as templates: {version} is the pinned one, {os} and {arch} are the machine's in Go's names.
+#[derive(Debug)]
+pub struct Download {
+    pub url: String,
+    /// The file in which the release publishes the SHA-256 of what stands at `url`.
+    pub checksum: String,
+    /// The program's path in what stands at `url`, a tar.gz; None where that is the program itself.
+    pub member: Option<String>,
 }
 
 #[derive(Debug)]
@@ -109,6 +122,18 @@ pub struct Secret {
     pub derived: BTreeMap<String, String>,
     /// Keys that only a person can give; empty until then.
     pub given: Vec<String>,
+}
+
+impl Tools {
+    pub fn get(&self, name: &str) -> Option<&Tool> {
+        match name {
+            "docker" => Some(&self.docker),
+            "minikube" => Some(&self.minikube),
+            "helm" => Some(&self.helm),
+            "kubectl" => Some(&self.kubectl),
+            _ => None,
+        }
+    }
 }
 
 impl Check {
@@ -241,6 +266,10 @@ pub struct Deadlines {
     pub helm: Duration,
     pub rollout: Duration,
     pub smoke: Duration,
+    /// How long a place of releases may take to answer before it counts as out of reach.
+    pub reach: Duration,
+    /// How long a download may bring nothing.
+    pub stall: Duration,
 }
 
 #[derive(Debug)]
@@ -353,6 +382,12 @@ impl Config {
             }
         }
         Some(node.place.to_string())
+    }
+
+    /// The Go module that a tool is built from. A later major version is a module of its own, as it is for Go: `helm4`.
+    pub fn module_of(&self, tool: &str, version: &str) -> String {
+        let own = format!("{tool}{}", version.split('.').next().unwrap_or_default());
+        if self.mirrors.modules.contains_key(&own) { own } else { tool.to_string() }
     }
 
     /// The namespaces of the profile, its own first.
@@ -504,13 +539,13 @@ fn agree(root: &Reader, config: &Config) {
     releases_agree(root, config, &known);
     secrets_agree(root, config);
     checks_agree(root, config);
-    let stamp = "k8s.io/component-base/version.gitVersion";
-    let built = config.mirrors.modules.get("kubernetes").and_then(|module| module.variables.get(stamp));
-    if let Some(built) = built.filter(|built| **built != format!("v{}", config.cluster.kubernetes)) {
-        let wanted = &config.cluster.kubernetes;
-        let message =
-            format!("cluster.kubernetes is {wanted}, and mirrors.modules.kubernetes builds {built}: they must agree");
-        root.report_at("cluster", message);
+    let kubernetes = &config.cluster.kubernetes;
+    module_agrees(root, config, "kubernetes", "cluster", "cluster.kubernetes", kubernetes);
+    for (name, tool) in [("minikube", &config.tools.minikube), ("helm", &config.tools.helm)] {
+        if let Some(pinned) = &tool.pinned {
+            let module = config.module_of(name, pinned);
+            module_agrees(root, config, &module, "tools", &format!("tools.{name}.pinned"), pinned);
+        }
     }
     let NodePorts { first, last } = config.cluster.node_ports;
     for (name, service) in &config.services {
@@ -524,6 +559,17 @@ fn agree(root: &Reader, config: &Config) {
     }
 }
 
+/// A module that has its version from the linker must be of the version that is asked for.
+fn module_agrees(root: &Reader, config: &Config, module: &str, key: &str, name: &str, wanted: &str) {
+    let is_version =
+        |variable: &str| ["version.version", "version.gitVersion"].iter().any(|end| variable.ends_with(end));
+    let variables = config.mirrors.modules.get(module).into_iter().flat_map(|module| &module.variables);
+    for (_, built) in variables.filter(|(variable, built)| is_version(variable) && **built != format!("v{wanted}")) {
+        let message = format!("{name} is {wanted}, and mirrors.modules.{module} builds {built}: they must agree");
+        root.report_at(key, message);
+    }
+}
+
 fn tool(r: &Reader) -> Tool {
     let version = |key, text: &str| {
         if !text.is_empty() && parse_version(text).is_none() {
@@ -533,10 +579,41 @@ fn tool(r: &Reader) -> Tool {
             );
         }
     };
-    let tool = Tool { minimum: r.required("minimum"), pinned: r.optional("pinned") };
+    let tool = Tool {
+        minimum: r.required("minimum"),
+        pinned: r.optional("pinned"),
+        download: r.optional_table("download", download),
+    };
     version("minimum", &tool.minimum);
     version("pinned", tool.pinned.as_deref().unwrap_or_default());
+    if tool.download.is_some() && tool.pinned.is_none() {
+        r.report_at("download", format!("{} needs {}, the version to download", r.name("download"), r.name("pinned")));
+    }
     tool
+}
+
+fn download(r: &Reader) -> Download {
+    let known = |key: &str, template: &str| {
+        for placeholder in placeholders(template) {
+            if !["version", "os", "arch"].contains(&placeholder) {
+                r.report_at(
+                    key,
+                    format!("{} uses {{{placeholder}}}: known are {{version}}, {{os}}, {{arch}}", r.name(key)),
+                );
+            }
+        }
+    };
+    let url = |key: &'static str| {
+        let url: String = r.required(key);
+        if r.has(key) && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+            r.report_at(key, format!("{} is \"{url}\": a URL starts with https:// or http://", r.name(key)));
+        }
+        known(key, &url);
+        url
+    };
+    let member: Option<String> = r.optional("member");
+    known("member", member.as_deref().unwrap_or_default());
+    Download { url: url("url"), checksum: url("checksum"), member }
 }
 
 fn cluster(r: &Reader) -> Cluster {
@@ -803,6 +880,8 @@ fn deadlines(r: &Reader) -> Deadlines {
         helm: seconds("helm_s"),
         rollout: seconds("rollout_s"),
         smoke: seconds("smoke_s"),
+        reach: seconds("reach_s"),
+        stall: seconds("stall_s"),
     }
 }
 
@@ -998,6 +1077,29 @@ mod tests {
     fn the_cluster_and_what_is_built_for_it_have_one_version() {
         let told = read_with(BASE, "[cluster]\nkubernetes = \"1.34.0\"\n").unwrap_err();
         assert!(told.contains("cluster.kubernetes is 1.34.0, and mirrors.modules.kubernetes builds v1.33.1"), "{told}");
+    }
+
+    #[test]
+    fn a_later_major_version_is_a_module_of_its_own_and_of_the_version_that_is_pinned() {
+        let over = "[mirrors.modules.helm9]\npackages = [\"a\"]\nvariables = { \"a/version.version\" = \"v9.1.0\" }\n[tools.helm]\n";
+        let config = read_with(BASE, &format!("{over}pinned = \"9.1.0\"\n")).unwrap();
+        assert_eq!(config.module_of("helm", "9.1.0"), "helm9");
+        assert_eq!(config.module_of("helm", "3.22.0"), "helm");
+        let told = read_with(BASE, &format!("{over}pinned = \"9.2.0\"\n")).unwrap_err();
+        assert!(told.contains("tools.helm.pinned is 9.2.0, and mirrors.modules.helm9 builds v9.1.0"), "{told}");
+    }
+
+    #[test]
+    fn a_place_of_releases_is_a_url_with_known_placeholders_and_a_version_to_put_there() {
+        let over = "[tools.docker.download]\nurl = \"ftp://a/{version}\"\nchecksum = \"https://a/{system}\"\n";
+        let told = read_with(BASE, over).unwrap_err();
+        for expected in [
+            "tools.docker.download.url is \"ftp://a/{version}\": a URL starts with https:// or http://",
+            "tools.docker.download.checksum uses {system}: known are {version}, {os}, {arch}",
+            "tools.docker.download needs tools.docker.pinned, the version to download",
+        ] {
+            assert!(told.contains(expected), "{expected}\nnot in\n{told}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod fourth;
 mod published;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,6 +16,7 @@ use crate::http;
 use crate::live;
 use crate::pipeline;
 use crate::process::{Output, Spawn, command};
+use crate::stages::bootstrap;
 use crate::stop::Stop;
 use crate::tools::kubectl::Target;
 use crate::tools::{Paths, cargo, kubectl};
@@ -48,8 +49,9 @@ struct World<'a> {
 }
 
 /// Runs all groups of scenarios, or those whose name holds `only`. What a group made is removed at its end, unless `keep`;
-/// a failure leaves evidence in files, and the other groups run all the same.
-pub fn run(ctx: &Context, keep: bool, only: Option<&str>) -> Result<()> {
+/// a failure leaves evidence in files, and the other groups run all the same. `helm` is the major version of another helm
+/// than the one that was found.
+pub fn run(ctx: &Context, keep: bool, only: Option<&str>, helm: Option<&str>) -> Result<()> {
     let mut names = profiles(&ctx.root);
     names.retain(|name| only.is_none_or(|only| name.contains(only)));
     if names.is_empty() {
@@ -59,7 +61,7 @@ pub fn run(ctx: &Context, keep: bool, only: Option<&str>) -> Result<()> {
     }
     // The contributor's own first: it is what the others build upon.
     names.sort_by_key(|name| name != DEV);
-    let ready = pipeline::set_up(ctx)?;
+    let mut ready = pipeline::set_up(ctx)?;
     pipeline::ensure_cluster(ctx, &ready)?;
     fs::create_dir_all(&ctx.folders.cache)?;
     let kubeconfig = ctx.folders.cache.join("foreign-kubeconfig");
@@ -68,6 +70,13 @@ pub fn run(ctx: &Context, keep: bool, only: Option<&str>) -> Result<()> {
     // The children set up their own environment: they get the user's, with a kubeconfig that would lead them astray.
     spawn.env = vec![("KUBECONFIG".to_string(), kubeconfig.display().to_string())];
     spawn.env.push(("HELM_KUBECONTEXT".to_string(), "production".to_string()));
+    if let Some(major) = helm {
+        ready.tools.helm = bootstrap::helm(ctx, major)?;
+        // What comes first on PATH and can do the work is what the children take.
+        let folder = Path::new(&ready.tools.helm.path).parent().context("helm lies in a folder")?;
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+        spawn.env.push(("PATH".to_string(), path));
+    }
 
     let (mut passed, mut all) = (0, 0);
     let mut failures = Vec::new();

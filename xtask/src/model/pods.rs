@@ -55,21 +55,42 @@ pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
     told.collect()
 }
 
-/// The pods that a rollout is about: those that stay, and of each service only those of the youngest template. An older
-/// one may well be broken: it is being replaced.
-pub fn current<'a>(pods: &[&'a Value]) -> Vec<&'a Value> {
+/// The pods that a rollout is about: those that stay and are of their workload's template. Where none is, those of each
+/// service that are of the youngest pod's template. Another one may well be broken: it is being replaced.
+pub fn current<'a>(pods: &[&'a Value], workloads: &[&Value]) -> Vec<&'a Value> {
     let staying = || pods.iter().copied().filter(|pod| !pod["metadata"]["deletionTimestamp"].is_string());
     let label = |pod: &Value, name: &str| pod["metadata"]["labels"][name].as_str().unwrap_or_default().to_string();
     let service = |pod: &Value| label(pod, "app.kubernetes.io/name");
     let template = |pod: &Value| (label(pod, "pod-template-hash"), label(pod, "controller-revision-hash"));
+    let is_wanted = |pod: &Value| workloads.iter().any(|workload| is_of_template(pod, &workload["spec"]["template"]));
     staying()
         .filter(|pod| {
-            let siblings = staying().filter(|other| service(other) == service(pod));
+            let siblings = || staying().filter(|other| service(other) == service(pod));
+            if siblings().any(is_wanted) {
+                return is_wanted(pod);
+            }
             let youngest =
-                siblings.max_by_key(|other| other["metadata"]["creationTimestamp"].as_str().unwrap_or_default());
+                siblings().max_by_key(|other| other["metadata"]["creationTimestamp"].as_str().unwrap_or_default());
             youngest.is_none_or(|youngest| template(youngest) == template(pod))
         })
         .collect()
+}
+
+/// Whether a pod was made from a template as it is now: what differs between one and the next is in its labels, its
+/// annotations or its containers.
+fn is_of_template(pod: &Value, template: &Value) -> bool {
+    let Some(containers) = template["spec"]["containers"].as_array() else { return false };
+    let holds = |key: &str| {
+        let mut entries = template["metadata"][key].as_object().into_iter().flatten();
+        entries.all(|(name, value)| pod["metadata"][key][name.as_str()] == *value)
+    };
+    let fields =
+        ["image", "command", "args", "env", "envFrom", "resources", "livenessProbe", "readinessProbe", "startupProbe"];
+    let same = |container: &Value| {
+        let own = spec_of(pod, container);
+        own.is_object() && fields.iter().all(|field| own[*field] == container[*field])
+    };
+    holds("labels") && holds("annotations") && containers.iter().all(same)
 }
 
 /// Whether a container of the pod is still on its way by its own rules: its startup probe has not failed as often as it
@@ -459,8 +480,29 @@ mod tests {
             pod("leaving", "c", "2026-01-03T00:00:00Z", true),
         ];
         let pods: Vec<&Value> = pods.iter().collect();
-        let names: Vec<_> = current(&pods).iter().map(|pod| pod["metadata"]["name"].clone()).collect();
+        let names: Vec<_> = current(&pods, &[]).iter().map(|pod| pod["metadata"]["name"].clone()).collect();
         assert_eq!(names, ["new"]);
+    }
+
+    #[test]
+    fn after_a_rollback_the_older_pods_are_those_of_the_template() {
+        let labels = json!({"app.kubernetes.io/name": "backend"});
+        let template = |image: &str| json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": image}]}});
+        let pod = |name: &str, image: &str, created: &str| {
+            let mut pod = template(image);
+            pod["metadata"]["name"] = name.into();
+            pod["metadata"]["creationTimestamp"] = created.into();
+            pod["metadata"]["labels"]["pod-template-hash"] = image.into();
+            pod
+        };
+        let pods = [pod("good", "a:1", "2026-01-01T00:00:00Z"), pod("broken", "a:2", "2026-01-02T00:00:00Z")];
+        let pods: Vec<&Value> = pods.iter().collect();
+        for (image, expected) in [("a:1", "good"), ("a:2", "broken"), ("a:3", "broken")] {
+            let workload = json!({"spec": {"template": template(image)}});
+            let names: Vec<_> =
+                current(&pods, &[&workload]).iter().map(|pod| pod["metadata"]["name"].clone()).collect();
+            assert_eq!(names, [expected], "{image}");
+        }
     }
 
     #[test]

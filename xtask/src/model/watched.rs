@@ -52,7 +52,7 @@ pub fn pods_of<'a>(seen: &'a [Value], release: &str) -> Vec<&'a Value> {
 /// What is wrong with a release: with its pods, with the claims that these use, and with workloads that get no pods.
 /// `wanted` is its manifest.
 pub fn troubles(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trouble> {
-    let pods = pods::current(&pods_of(seen, release));
+    let pods = current(seen, release, wanted);
     let mut found: Vec<Trouble> = live_workloads(seen, wanted).filter_map(|one| podless(one, seen)).collect();
     found.extend(claims(seen, &pods).filter_map(|claim| unbound(claim, seen)));
     found.extend(pods.iter().flat_map(|pod| pods::troubles(pod, seen)));
@@ -100,8 +100,8 @@ pub fn waited_for(seen: &[Value], hooks: &[Hook]) -> Option<Trouble> {
 }
 
 /// What is not ready of a release, for a wait that has run out.
-pub fn unready(seen: &[Value], release: &str) -> Vec<Trouble> {
-    pods::current(&pods_of(seen, release)).into_iter().flat_map(|pod| pods::unready(pod, seen)).collect()
+pub fn unready(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trouble> {
+    current(seen, release, wanted).into_iter().flat_map(|pod| pods::unready(pod, seen)).collect()
 }
 
 /// The Services of a manifest that lead nowhere, though there are pods to lead to.
@@ -151,7 +151,7 @@ pub fn endpointless(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trou
 /// Counts that only grow while a rollout goes on, and stay where it stands still. What crashes and starts again is no
 /// progress.
 pub fn progress(seen: &[Value], release: &str, wanted: &[Value]) -> [u64; COUNTS] {
-    let pods = pods::current(&pods_of(seen, release));
+    let pods = current(seen, release, wanted);
     let sum = |pointers: &[&str]| {
         let number = |object: &Value, pointer: &&str| object.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
         live_workloads(seen, wanted).map(|one| pointers.iter().map(|path| number(one, path)).sum::<u64>()).sum::<u64>()
@@ -200,8 +200,8 @@ pub fn states(
 }
 
 /// Whether something is on its way by its own rules, however long that is.
-pub fn is_starting(seen: &[Value], release: &str, now: i64) -> bool {
-    pods::current(&pods_of(seen, release)).into_iter().any(|pod| pods::is_starting(pod, seen, now))
+pub fn is_starting(seen: &[Value], release: &str, wanted: &[Value], now: i64) -> bool {
+    current(seen, release, wanted).into_iter().any(|pod| pods::is_starting(pod, seen, now))
 }
 
 /// The image of a pod's container.
@@ -210,6 +210,12 @@ pub fn image(seen: &[Value], log: &Log) -> String {
     let lists = ["initContainers", "containers"];
     let mut all = lists.iter().flat_map(|list| pod.and_then(|pod| pod["spec"][list].as_array()).into_iter().flatten());
     all.find(|one| one["name"] == log.container.as_str()).map_or(String::new(), |one| text(&one["image"]).to_string())
+}
+
+/// The pods of a release that a rollout is about.
+fn current<'a>(seen: &'a [Value], release: &str, wanted: &[Value]) -> Vec<&'a Value> {
+    let workloads: Vec<&Value> = live_workloads(seen, wanted).collect();
+    pods::current(&pods_of(seen, release), &workloads)
 }
 
 /// A workload for which no pods can be made.
@@ -272,9 +278,10 @@ fn is_off(wanted: &[Value], selector: &Texts) -> bool {
     selected.peek().is_some() && selected.all(|object| object["spec"]["replicas"] == 0)
 }
 
-fn live_workloads<'a>(seen: &'a [Value], wanted: &'a [Value]) -> impl Iterator<Item = &'a Value> {
-    let workloads = wanted.iter().filter(|object| rollout::is_workload(text(&object["kind"])));
-    workloads.filter_map(|object| seen.iter().find(|other| of(other) == of(object)))
+fn live_workloads<'a>(seen: &'a [Value], wanted: &[Value]) -> impl Iterator<Item = &'a Value> {
+    let names: Vec<Object> =
+        wanted.iter().filter(|object| rollout::is_workload(text(&object["kind"]))).map(of).collect();
+    seen.iter().filter(move |object| names.contains(&of(object)))
 }
 
 fn live_hook<'a>(seen: &'a [Value], hook: &Hook) -> Option<&'a Value> {

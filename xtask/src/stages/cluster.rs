@@ -17,6 +17,8 @@ use crate::stop::Stop;
 use crate::tools::{Paths, docker, kubectl, minikube};
 
 const SHORT: Duration = Duration::from_secs(20);
+/// The file of a node that says whose it is.
+const OWNER: &str = "/var/lib/xtask-owner";
 
 /// Sees to a cluster that serves. `node_image` is one of our own, where kicbase can't be had.
 pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {
@@ -31,9 +33,9 @@ pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<
         }
         State::Stopped => start(ctx, tools, node_image, "start the cluster")?,
         State::Unready(why) => {
-            // A node that docker restarted has kubelet stopped: starting it again is what minikube itself advises.
             ctx.ui.say(&format!("the cluster {name} does not serve: {why}"));
-            let mended = start(ctx, tools, node_image, "mend the cluster").and_then(|()| wait_ready(ctx, tools));
+            refuse_anothers(ctx, tools)?;
+            let mended = mend(ctx, tools, node_image);
             ctx.spawn.interrupt.check()?;
             let why = match mended {
                 Ok(None) => return Ok(()),
@@ -43,6 +45,7 @@ pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<
             remake(ctx, tools, node_image, &format!("the cluster {name} is broken: {why}"))?;
         }
         State::Orphaned => {
+            refuse_anothers(ctx, tools)?;
             remake(ctx, tools, node_image, &format!("there is a node named {name}, and its keys are gone"))?;
         }
     }
@@ -70,6 +73,10 @@ pub fn observe(ctx: &Context, tools: &Paths) -> Result<State> {
     if container.stdout.trim() != "running" {
         return Ok(State::Stopped);
     }
+    let kubeconfig = ctx.folders.kubeconfig();
+    if !kubeconfig.exists() {
+        return Ok(State::Unready(format!("{} is gone", kubeconfig.display())));
+    }
     // An API server that is just coming up deserves a moment before it is called unready.
     match wait(ctx, tools, Duration::from_secs(8))? {
         None => Ok(State::Running),
@@ -89,6 +96,7 @@ pub fn nodes(ctx: &Context, tools: &Paths) -> Result<Vec<String>> {
 
 /// Removes the cluster and everything in it.
 pub fn delete(ctx: &Context, tools: &Paths) -> Result<()> {
+    refuse_anothers(ctx, tools)?;
     let step = ctx.ui.step("remove the cluster");
     ctx.spawn
         .run(command(minikube::delete(&tools.minikube, &ctx.config.cluster.name), ctx.config.deadlines.cluster))?;
@@ -107,6 +115,44 @@ fn remake(ctx: &Context, tools: &Paths, node_image: Option<&str>, why: &str) -> 
     make(ctx, tools, node_image)
 }
 
+/// Writes the kubeconfig anew where it is gone; starts the node again where that does not help. A node that docker
+/// restarted has kubelet stopped: starting it is what minikube itself advises.
+fn mend(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<Option<String>> {
+    if !ctx.folders.kubeconfig().exists() {
+        let told = minikube::update_context(&tools.minikube, &ctx.config.cluster.name);
+        ctx.spawn.run(command(told, ctx.config.deadlines.cluster))?;
+        if wait(ctx, tools, Duration::from_secs(8))?.is_none() {
+            return Ok(None);
+        }
+    }
+    start(ctx, tools, node_image, "mend the cluster")?;
+    wait_ready(ctx, tools)
+}
+
+/// Minikube goes by a node's name, and somebody else on this machine may have given his the same.
+fn refuse_anothers(ctx: &Context, tools: &Paths) -> Result<()> {
+    let name = &ctx.config.cluster.name;
+    let copy = ctx.folders.state.join(format!("{name}.owner"));
+    let told = docker::copy_out(&tools.docker, name, OWNER, &copy.display().to_string());
+    // A node that says nothing is one whose making was interrupted, or none at all.
+    if !ctx.spawn.output(command(told, SHORT))?.success {
+        return Ok(());
+    }
+    let owner = fs::read_to_string(&copy)?;
+    fs::remove_file(&copy)?;
+    if owner.trim() == self::owner(ctx) {
+        return Ok(());
+    }
+    let told = format!("the node {name} belongs to {}, and this run to {}", owner.trim(), self::owner(ctx));
+    let next = "Next: another cluster.name and other cluster.node_ports in xtask.toml, or have its owner remove it";
+    Err(Stop::needs_setup(format!("{told}\n{next}")).into())
+}
+
+/// Whose a node is: the folder that has its keys.
+fn owner(ctx: &Context) -> String {
+    ctx.folders.minikube_home().display().to_string()
+}
+
 fn make(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {
     preflight(ctx, tools)?;
     // With a profile there, a volume with data may be there too, and this is no first making.
@@ -114,6 +160,8 @@ fn make(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {
         fs::write(unfinished(ctx), "")?;
     }
     start(ctx, tools, node_image, "make the cluster")?;
+    let told = docker::write_line(&tools.docker, &ctx.config.cluster.name, OWNER, &owner(ctx));
+    ctx.spawn.run(command(told, SHORT))?;
     forget_unfinished(ctx)
 }
 

@@ -14,14 +14,17 @@ use crate::model::states::DeploymentState;
 use crate::model::subset::differences;
 use crate::model::trouble::{Object, Trouble};
 use crate::model::{events, watched};
-use crate::process::command;
+use crate::poll;
+use crate::process::{self, Spawn, command, display};
 use crate::stages::render::{self, Known, Rendered, Staged};
 use crate::stop::Stop;
-use crate::tools::helm::Chart;
+use crate::tools::helm::{Chart, Revision};
 use crate::tools::{Paths, helm, kubectl};
 use crate::watch::{self, Failure, Found, Watch};
 
 const SHORT: Duration = Duration::from_secs(60);
+/// More revisions than any helm is told to keep.
+const ALL: u32 = 256;
 
 /// What is wanted of a release, and why it is not what is there.
 pub struct Plan {
@@ -68,10 +71,8 @@ pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Resul
 /// What this stage begins with: the release as it is, and as it is to be gone back to.
 pub fn begin(ctx: &Context, tools: &Paths, plan: &Plan) -> Result<Deployed> {
     let revision = plan.last.as_ref().map_or(0, |(revision, _)| *revision);
-    let served =
-        |all: Vec<(u64, String)>| all.iter().rev().find(|(_, status)| status == "deployed").map(|(one, _)| *one);
     let before = match plan.why {
-        Some(_) => served(live::revisions(ctx, tools, &plan.scope, 10)?),
+        Some(_) => helm::serving(&live::history(ctx, tools, &plan.scope, 10)?),
         None => None,
     };
     let manifest = plan.rendered.clone();
@@ -88,13 +89,23 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
     let state = if last.is_some() { DeploymentState::Upgrading } else { DeploymentState::Installing };
     ctx.config.releases[&scope.release].services.iter().for_each(|service| ctx.ui.state(service, state));
     if last.as_ref().is_some_and(|(_, status)| is_stuck(status)) {
-        mend_pending(ctx, tools, scope)?;
+        // Until it is mended, nothing of this run has to go back.
+        deployed.changed = false;
+        deployed.before = mend_pending(ctx, tools, scope)?;
+        deployed.changed = true;
     }
     let chart = Chart { release: &scope.release, folder: &staged.folder, values: &staged.values };
     if last.is_some() {
         make_room(ctx, tools, scope, rendered)?;
     }
-    if let Some(failure) = upgrade(ctx, tools, scope, &chart, rendered, hooks)? {
+    let upgraded = upgrade(ctx, tools, scope, &chart, rendered, hooks);
+    if !matches!(upgraded, Ok(None)) {
+        settle(ctx, tools, scope);
+    }
+    if let Some(failure) = upgraded? {
+        // Nor where another helm is at work.
+        let said = failure.said.as_deref().unwrap_or_default();
+        deployed.changed &= !said.contains("another operation (install/upgrade/rollback) is in progress");
         return Ok(Some(failure));
     }
     if last.is_some() {
@@ -264,7 +275,8 @@ fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendere
     let (target, deadline) = (&scope.target, ctx.config.deadlines.helm);
     ctx.ui.say(&format!("helm keeps what was added by hand to {}; made anew", names.join(", ")));
     ctx.spawn.run(command(kubectl::delete(&tools.kubectl, target, &names, deadline.as_secs()), deadline + SHORT))?;
-    ctx.spawn.run(command(helm::upgrade(&tools.helm, target, chart, deadline.as_secs()), deadline + SHORT))?;
+    let told = helm::upgrade(&tools.helm, target, chart, deadline.as_secs());
+    ctx.spawn.run(command(told, deadline + SHORT)).inspect_err(|_| settle(ctx, tools, scope))?;
     let left = drift(&wanted, &live::objects_of(ctx, tools, scope, rendered)?);
     match left.first() {
         None => Ok(()),
@@ -275,14 +287,54 @@ fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendere
     }
 }
 
-/// A release that an interrupted helm left pending or half uninstalled refuses every further upgrade.
-fn mend_pending(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
-    let Scope { target, release } = scope;
-    let deadline = ctx.config.deadlines.helm;
-    let rolled_back = ctx.spawn.output(command(helm::rollback(&tools.helm, target, release, None), deadline))?;
-    if !rolled_back.success {
-        ctx.spawn.run(command(helm::uninstall(&tools.helm, target, release, deadline.as_secs()), deadline + SHORT))?;
+/// Mends what an interruption has left pending, and leaves all else to the next run.
+fn settle(ctx: &Context, tools: &Paths, scope: &Scope) {
+    // Whoever interrupts the run wants out of it, and not to be left with a release that nothing can be done with.
+    if ctx.spawn.interrupt.check().is_ok() {
+        return;
     }
+    let mended = live::history_by(&ctx.spawn.uninterrupted(), tools, scope, ALL)
+        .and_then(|all| mend(ctx, &ctx.spawn.uninterrupted(), tools, scope, &all));
+    if let Err(error) = mended {
+        ctx.ui.say(&format!("{} may be left pending, which the next up mends: {error:#}", scope.release));
+    }
+}
+
+/// A release that a helm left pending or half uninstalled refuses every further upgrade. A helm that is still at work is
+/// waited for. Returns the revision that serves then.
+fn mend_pending(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Option<u64>> {
+    let at_work = || process::find(|argv| helm::works_on(argv, &scope.target, &scope.release)).pop();
+    if let Some((pid, argv)) = at_work() {
+        let deadline = ctx.config.deadlines.helm;
+        let told = format!("process {pid} works on release {}: {}", scope.release, display(&argv));
+        ctx.ui.say(&format!("{told}; waiting for it to end, {} s at the most", deadline.as_secs()));
+        let ended = poll::until(&ctx.spawn.interrupt, deadline, || Ok(at_work().is_none().then_some(())))?;
+        ended.ok_or_else(|| {
+            let next = format!("Next: wait for it, or kill -INT {pid}; then run the same command again");
+            Stop::deadline(format!("{told}; waited {} s for it\n{next}", deadline.as_secs()))
+        })?;
+    }
+    let all = live::history(ctx, tools, scope, ALL)?;
+    mend(ctx, &ctx.spawn, tools, scope, &all)?;
+    Ok(helm::serving(&all))
+}
+
+fn mend(ctx: &Context, spawn: &Spawn, tools: &Paths, scope: &Scope, all: &[Revision]) -> Result<()> {
+    let Scope { target, release } = scope;
+    let Some(last) = all.last().filter(|last| is_stuck(&last.status)) else { return Ok(()) };
+    let deadline = ctx.config.deadlines.helm;
+    let (told, argv) = match helm::serving(all) {
+        Some(revision) => (
+            format!("it goes back to revision {revision} first"),
+            helm::rollback(&tools.helm, target, release, revision, deadline.as_secs()),
+        ),
+        None => (
+            "no revision of it serves, and so it is removed first; its data stays".to_string(),
+            helm::uninstall(&tools.helm, target, release, deadline.as_secs()),
+        ),
+    };
+    ctx.ui.say(&format!("{release} was left {} in revision {}: {told}", last.status, last.number));
+    spawn.run_whole(command(argv, deadline + SHORT))?;
     Ok(())
 }
 

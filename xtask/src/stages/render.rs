@@ -78,12 +78,13 @@ pub fn render_one(ctx: &Context, helm: &str, release: &str, staged: &Staged) -> 
     Ok(Rendered { release: release.to_string(), namespace: scope.target.namespace, yaml, hooks })
 }
 
-/// Hooks and the rest of what helm rendered.
+/// Hooks and the rest of what helm rendered. Helm 4 ends a document with an empty line more than helm 3 does.
 pub fn split_hooks(yaml: &str) -> (String, String) {
     let documents = yaml.split("---\n").filter(|document| !document.trim().is_empty());
     let (hooks, rest): (Vec<&str>, Vec<&str>) =
         documents.partition(|document| document.contains("\n    helm.sh/hook: "));
-    let join = |documents: Vec<&str>| documents.iter().map(|document| format!("---\n{document}")).collect();
+    let join =
+        |documents: Vec<&str>| documents.iter().map(|document| format!("---\n{}\n", document.trim_end())).collect();
     (join(hooks), join(rest))
 }
 
@@ -202,6 +203,7 @@ mod tests {
         let pod = "kind: Pod\nmetadata:\n  annotations:\n    helm.sh/hook: test\n";
         let (hooks, rest) = split_hooks(&format!("---\nkind: Service\n---\n{pod}"));
         assert_eq!((hooks, rest), (format!("---\n{pod}"), "---\nkind: Service\n".to_string()));
+        assert_eq!(split_hooks("---\nkind: Service\n\n---\nkind: Job\n\n").1, "---\nkind: Service\n---\nkind: Job\n");
     }
 
     #[test]

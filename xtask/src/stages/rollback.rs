@@ -15,25 +15,27 @@ use crate::tools::helm::{self, Revision};
 const SHORT: Duration = Duration::from_secs(60);
 
 /// Undoes what a run has done to a release: back to the revision before, or away with a first install; its volumes and
-/// Secrets stay. Returns what was done, in words.
+/// Secrets stay. Returns what was done, in words. An interruption does not keep it from happening: half a release is
+/// nothing to be left with.
 pub fn undo(ctx: &Context, tools: &Paths, deployed: &Deployed) -> Result<String> {
     let Scope { release, target } = &deployed.scope;
-    // Whoever interrupts the run wants out of it, and not to be left with half a release.
-    let spawn = ctx.spawn.uninterrupted();
     let deadline = ctx.config.deadlines.helm;
-    match deployed.before {
-        Some(revision) => {
-            spawn.run(command(helm::rollback(&tools.helm, target, release, Some(revision)), deadline))?;
-            Ok(format!("{release} is back at revision {revision}; up --no-rollback leaves what failed for a look"))
-        }
-        None => {
-            let told = helm::uninstall(&tools.helm, target, release, deadline.as_secs());
-            spawn.run(command(told, deadline + SHORT))?;
-            Ok(format!(
+    let (argv, told) = match deployed.before {
+        Some(revision) => (
+            helm::rollback(&tools.helm, target, release, revision, deadline.as_secs()),
+            format!("{release} is back at revision {revision}; up --no-rollback leaves what failed for a look"),
+        ),
+        None => (
+            helm::uninstall(&tools.helm, target, release, deadline.as_secs()),
+            format!(
                 "{release} was installed for the first time and is removed, its data stays; up --no-rollback leaves it for a look"
-            ))
-        }
-    }
+            ),
+        ),
+    };
+    let step = ctx.ui.step(format!("take back {release}"));
+    ctx.spawn.uninterrupted().run(command(argv, deadline + SHORT))?;
+    step.done("");
+    Ok(told)
 }
 
 /// The revision that a release is to be taken to: `wanted`, or the last one before the present that worked.
@@ -42,11 +44,13 @@ pub fn choose(ctx: &Context, tools: &Paths, scope: &Scope, wanted: Option<u64>) 
     Ok(pick(&all, wanted).map_err(|told| Stop::failed(format!("{}: {told}", scope.release)))?)
 }
 
-/// Takes a release to a revision. Returns the manifest that it has then.
+/// Takes a release to a revision. Returns the manifest that it has then. Helm, which leaves a release pending where a
+/// signal ends this, is let finish.
 pub fn to(ctx: &Context, tools: &Paths, scope: &Scope, revision: u64) -> Result<String> {
     let step = ctx.ui.step(format!("roll back {}", scope.release));
-    let told = helm::rollback(&tools.helm, &scope.target, &scope.release, Some(revision));
-    ctx.spawn.run(command(told, ctx.config.deadlines.helm))?;
+    let deadline = ctx.config.deadlines.helm;
+    let told = helm::rollback(&tools.helm, &scope.target, &scope.release, revision, deadline.as_secs());
+    ctx.spawn.run_whole(command(told, deadline + SHORT))?;
     step.done(&format!("to revision {revision}"));
     live::manifest(ctx, tools, scope)
 }

@@ -56,7 +56,7 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
             return Ok(Some(Outcome::Failed(fail(
                 format!("{name} failed: {why}"),
                 &watch,
-                or_unready(troubles, &seen, release),
+                or_unready(troubles, &seen, release, &wanted),
             ))));
         }
         let open: Vec<String> =
@@ -85,8 +85,8 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
                 (*known, went_on) = (count, Instant::now());
             }
         }
-        let still = went_on.elapsed() >= deadline && !watched::is_starting(&seen, release, now());
-        last = (or_unready(troubles, &seen, release), open);
+        let still = went_on.elapsed() >= deadline && !watched::is_starting(&seen, release, &wanted, now());
+        last = (or_unready(troubles, &seen, release, &wanted), open);
         match still {
             true => Ok(Some(Outcome::Failed(overdue(&watch, &last, went_on.elapsed())))),
             false => Ok(None),
@@ -125,8 +125,8 @@ fn overdue(watch: &Watch, (troubles, open): &(Vec<Trouble>, Vec<String>), after:
 }
 
 /// The troubles, and where there are none, what is not ready.
-fn or_unready(troubles: Vec<Trouble>, seen: &[Value], release: &str) -> Vec<Trouble> {
-    if troubles.is_empty() { watched::unready(seen, release) } else { troubles }
+fn or_unready(troubles: Vec<Trouble>, seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trouble> {
+    if troubles.is_empty() { watched::unready(seen, release, wanted) } else { troubles }
 }
 
 fn failure(state: &Rollout) -> Option<&str> {

@@ -219,6 +219,36 @@ pub fn container_state(docker: &str, name: &str) -> Vec<String> {
     argv!("{docker} container inspect --format {format} {name}")
 }
 
+/// The addresses of a container and what it publishes, as JSON; fails where there is none of that name.
+pub fn container_network(docker: &str, name: &str) -> Vec<String> {
+    let format = "{{json .NetworkSettings}}";
+    argv!("{docker} container inspect --format {format} {name}")
+}
+
+/// Where the API server of a node is reached, by what `container_network` printed: at the node's own address, or at the
+/// port that it publishes where that can't be reached.
+pub fn parse_api_servers(stdout: &str) -> Vec<String> {
+    const PORT: &str = "8443";
+    let told: serde_json::Value = serde_json::from_str(stdout).unwrap_or_default();
+    let text = |value: &serde_json::Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_string);
+    let own = told["Networks"].as_object().into_iter().flatten().filter_map(|(_, network)| text(&network["IPAddress"]));
+    let published = told["Ports"][format!("{PORT}/tcp")].as_array().into_iter().flatten();
+    let published = published.filter_map(|one| Some((text(&one["HostIp"])?, text(&one["HostPort"])?)));
+    let all = own.map(|address| (address, PORT.to_string())).chain(published);
+    all.map(|(address, port)| format!("https://{address}:{port}")).collect()
+}
+
+/// Copies a file out of a container, whether it runs or not.
+pub fn copy_out(docker: &str, name: &str, file: &str, to: &str) -> Vec<String> {
+    argv!("{docker} cp {name}:{file} {to}")
+}
+
+/// Writes a line into a file of a container.
+pub fn write_line(docker: &str, name: &str, file: &str, line: &str) -> Vec<String> {
+    let script = r#"echo "$1" >"$0""#;
+    argv!("{docker} exec {name} sh -c {script} {file} {line}")
+}
+
 /// The image that a container was made from; fails where there is none of that name.
 pub fn container_image(docker: &str, name: &str) -> Vec<String> {
     let format = "{{.Config.Image}}";
@@ -331,6 +361,19 @@ fn short(reference: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_api_server_is_reached_at_the_node_or_at_the_port_that_it_publishes() {
+        let published = r#""Ports":{"22/tcp":[{"HostIp":"127.0.0.1","HostPort":"1"}],"8443/tcp":[{"HostIp":"127.0.0.1","HostPort":"32769"}]}"#;
+        let networks = r#""Networks":{"todo":{"IPAddress":"192.168.49.2"},"none":{"IPAddress":""}}"#;
+        assert_eq!(
+            parse_api_servers(&format!("{{{published},{networks}}}")),
+            ["https://192.168.49.2:8443", "https://127.0.0.1:32769"]
+        );
+        // One that is stopped has neither.
+        assert_eq!(parse_api_servers(r#"{"Ports":{},"Networks":{"todo":{"IPAddress":""}}}"#), [""; 0]);
+        assert_eq!(parse_api_servers(""), [""; 0]);
+    }
 
     #[test]
     fn a_build_names_everything_it_takes() {

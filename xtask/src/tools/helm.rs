@@ -1,9 +1,30 @@
-//! Helm. Every call names kubeconfig, context and namespace.
+//! Helm, 3 or 4. Every call names kubeconfig, context and namespace.
+
+use std::ops::Deref;
 
 use serde::Deserialize;
 
 use crate::argv;
 use crate::tools::kubectl::Target;
+
+/// A helm that was found. Where its path is all that counts, it is its path.
+#[derive(Clone, Debug)]
+pub struct Helm {
+    pub path: String,
+    /// What `upgrade` and `rollback` are given beside what they need.
+    pub merge: Vec<String>,
+}
+
+impl Deref for Helm {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.path
+    }
+}
+
+/// What helm is asked without anything being changed.
+pub const QUESTIONS: [&str; 7] = ["get", "history", "lint", "list", "status", "template", "version"];
 
 /// A chart with the values files over it, later ones winning.
 pub struct Chart<'a> {
@@ -32,6 +53,9 @@ impl Revision {
     }
 }
 
+/// Each state by its name: helm 4 lists all of them without being asked, and knows no --all.
+const STATES: [&str; 6] = ["--deployed", "--failed", "--pending", "--superseded", "--uninstalled", "--uninstalling"];
+
 pub fn upgrade_help(helm: &str) -> Vec<String> {
     argv!("{helm} upgrade --help")
 }
@@ -39,6 +63,12 @@ pub fn upgrade_help(helm: &str) -> Vec<String> {
 /// The flags of `upgrade` that are in use here.
 pub fn has_flags(help: &str) -> bool {
     ["--install", "--timeout", "--values", "--history-max"].iter().all(|flag| help.contains(flag))
+}
+
+/// How this helm is told to merge what is wanted into what is live, as helm 3 always does. Helm 4 would apply on the
+/// server, and give up on a field that somebody else has set: what was edited by hand could not be put right.
+pub fn merge_flags(help: &str) -> Vec<String> {
+    help.contains("--server-side").then(|| "--server-side=false".to_string()).into_iter().collect()
 }
 
 pub fn version(helm: &str) -> Vec<String> {
@@ -53,18 +83,20 @@ pub fn template(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
 }
 
 /// Has the API server try an upgrade and keep nothing of it. Secrets are left out of what it prints.
-pub fn try_upgrade(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
+pub fn try_upgrade(helm: &Helm, target: &Target, chart: &Chart) -> Vec<String> {
     let at = at(target);
+    let Helm { path, merge } = helm;
     let Chart { release, folder, .. } = chart;
     let values = values(chart);
-    argv!("{helm} upgrade {release} {folder} --dry-run=server --hide-secret {at...} {values...}")
+    argv!("{path} upgrade {release} {folder} --dry-run=server --hide-secret {merge...} {at...} {values...}")
 }
 
 /// Says whether a rollback could be done, and does not do it.
-pub fn try_rollback(helm: &str, target: &Target, release: &str, revision: u64) -> Vec<String> {
+pub fn try_rollback(helm: &Helm, target: &Target, release: &str, revision: u64) -> Vec<String> {
     let at = at(target);
+    let Helm { path, merge } = helm;
     let revision = revision.to_string();
-    argv!("{helm} rollback {release} {revision} --dry-run {at...}")
+    argv!("{path} rollback {release} {revision} --dry-run {merge...} {at...}")
 }
 
 /// Says whether an uninstallation could be done, and does not do it.
@@ -74,12 +106,15 @@ pub fn try_uninstall(helm: &str, target: &Target, release: &str) -> Vec<String> 
 }
 
 /// Installs or upgrades without waiting: whoever calls this watches the workloads.
-pub fn upgrade(helm: &str, target: &Target, chart: &Chart, timeout_s: u64) -> Vec<String> {
+pub fn upgrade(helm: &Helm, target: &Target, chart: &Chart, timeout_s: u64) -> Vec<String> {
     let at = at(target);
+    let Helm { path, merge } = helm;
     let Chart { release, folder, .. } = chart;
     let values = values(chart);
     let timeout = format!("{timeout_s}s");
-    argv!("{helm} upgrade {release} {folder} --install --history-max 10 --timeout {timeout} {at...} {values...}")
+    argv!(
+        "{path} upgrade {release} {folder} --install --history-max 10 --timeout {timeout} {merge...} {at...} {values...}"
+    )
 }
 
 /// Which hooks failed, by what `upgrade` printed: as in `pre-upgrade`. Helm says it in one way of a first installation, and
@@ -119,27 +154,54 @@ pub fn parse_history(stdout: &str) -> Option<Vec<Revision>> {
     serde_json::from_str(stdout).ok()
 }
 
+/// The revision that serves: the one that is deployed; or, as helm marks that one superseded before it calls the new one
+/// deployed, the last that was. None of what is being uninstalled, which is half gone, and of a first install.
+pub fn serving(all: &[Revision]) -> Option<u64> {
+    let with = |status| all.iter().rev().find(|one| one.status == status).map(|one| one.number);
+    match all.last()?.status.as_str() {
+        "uninstalling" => None,
+        _ => with("deployed").or_else(|| with("superseded")),
+    }
+}
+
 /// The releases of the namespace, whatever their state, one to a line.
 pub fn list(helm: &str, target: &Target) -> Vec<String> {
-    let at = at(target);
-    argv!("{helm} list --all --short {at...}")
+    let (at, states) = (at(target), STATES);
+    argv!("{helm} list {states...} --short {at...}")
 }
 
 /// The releases of the namespace, whatever their state, as JSON.
 pub fn list_all(helm: &str, target: &Target) -> Vec<String> {
-    let at = at(target);
-    argv!("{helm} list --all --output json {at...}")
+    let (at, states) = (at(target), STATES);
+    argv!("{helm} list {states...} --output json {at...}")
 }
 
 pub fn parse_list(stdout: &str) -> Vec<String> {
     stdout.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string).collect()
 }
 
-/// Goes back to a revision, or to the one before the last.
-pub fn rollback(helm: &str, target: &Target, release: &str, revision: Option<u64>) -> Vec<String> {
+/// Goes back to a revision. Without a number, helm would go to the one before the last, whether that worked or not.
+pub fn rollback(helm: &Helm, target: &Target, release: &str, revision: u64, timeout_s: u64) -> Vec<String> {
     let at = at(target);
-    let revision: Vec<String> = revision.map(|number| number.to_string()).into_iter().collect();
-    argv!("{helm} rollback {release} {revision...} --history-max 10 {at...}")
+    let Helm { path, merge } = helm;
+    let (revision, timeout) = (revision.to_string(), format!("{timeout_s}s"));
+    argv!("{path} rollback {release} {revision} --history-max 10 --timeout {timeout} {merge...} {at...}")
+}
+
+/// Whether a process is a helm that changes a release, by whoever it was started: ours name their kubeconfig.
+pub fn works_on(argv: &[String], target: &Target, release: &str) -> bool {
+    // A script has its interpreter before it.
+    let is_helm = argv[0] == "helm" || argv.iter().take(2).any(|word| word.ends_with("/helm"));
+    let changes = ["install", "upgrade", "rollback", "uninstall", "delete"];
+    let elsewhere = |flags: [&str; 2], ours: &str| {
+        let value = argv.iter().skip_while(|word| !flags.contains(&word.as_str())).nth(1);
+        value.is_some_and(|value| value != ours)
+    };
+    is_helm
+        && argv.iter().any(|word| changes.contains(&word.as_str()))
+        && argv.iter().any(|word| word == release)
+        && !elsewhere(["--kubeconfig", "--kubeconfig"], &target.kubeconfig)
+        && !elsewhere(["--namespace", "-n"], &target.namespace)
 }
 
 pub fn test(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<String> {
@@ -200,12 +262,34 @@ fn values(chart: &Chart) -> Vec<String> {
 mod tests {
     use super::*;
 
+    /// A helm whose `upgrade` has the flags of a help text.
+    fn helm(help: &str) -> Helm {
+        Helm { path: "helm".to_string(), merge: merge_flags(help) }
+    }
+
+    #[test]
+    fn helm_4_merges_as_helm_3_does() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let chart = Chart { release: "r", folder: "chart", values: &[] };
+        let (three, four) = (helm("--install"), helm("--install\n --server-side string   must be \"true\""));
+        let told = |helm: &Helm| {
+            [
+                upgrade(helm, &target, &chart, 90),
+                rollback(helm, &target, "r", 1, 90),
+                try_upgrade(helm, &target, &chart),
+                try_rollback(helm, &target, "r", 1),
+            ]
+        };
+        assert!(told(&four).iter().all(|argv| argv.iter().any(|word| word == "--server-side=false")));
+        assert!(told(&three).iter().flatten().all(|word| !word.contains("server-side")));
+    }
+
     #[test]
     fn an_upgrade_names_the_cluster_and_its_values() {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &["a.yaml".into(), "b.json".into()] };
         assert_eq!(
-            upgrade("helm", &target, &chart, 90).join(" "),
+            upgrade(&helm(""), &target, &chart, 90).join(" "),
             "helm upgrade r chart --install --history-max 10 --timeout 90s --kubeconfig /k --kube-context c --namespace n \
              --values a.yaml --values b.json"
         );
@@ -216,8 +300,8 @@ mod tests {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &[] };
         for told in [
-            try_upgrade("helm", &target, &chart),
-            try_rollback("helm", &target, "r", 1),
+            try_upgrade(&helm(""), &target, &chart),
+            try_rollback(&helm(""), &target, "r", 1),
             try_uninstall("helm", &target, "r"),
         ] {
             assert!(told.iter().any(|word| word.starts_with("--dry-run")), "{told:?}");
@@ -250,6 +334,46 @@ mod tests {
         let hung = "Error: INSTALLATION FAILED: failed post-install: 1 error occurred:\n\t* timed out waiting for the condition";
         assert_eq!((failed_hooks(hung), says_deadline(hung)), (Some("post-install"), true));
         assert_eq!(failed_hooks("Error: UPGRADE FAILED: release: no"), None);
+    }
+
+    #[test]
+    fn a_helm_at_work_is_known_by_its_argv() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let works = |text: &str| works_on(&text.split(' ').map(str::to_string).collect::<Vec<_>>(), &target, "r");
+        let chart = Chart { release: "r", folder: "x", values: &[] };
+        let own = Helm { path: "/opt/helm".to_string(), merge: Vec::new() };
+        assert!(works(&upgrade(&own, &target, &chart, 9).join(" ")));
+        assert!(works("/bin/sh /opt/helm rollback r 3"));
+        for other in [
+            "helm history r --kubeconfig /k",
+            "helm upgrade other r-chart",
+            "helm upgrade r x --kubeconfig /theirs",
+            "helm upgrade r x -n other",
+            "vi helm upgrade r",
+        ] {
+            assert!(!works(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_serves_is_what_is_deployed_and_not_what_failed() {
+        let serving = |statuses: &[&str]| {
+            let one = |(status, number): (&&str, u64)| Revision {
+                number,
+                status: status.to_string(),
+                updated: String::new(),
+                description: String::new(),
+            };
+            super::serving(&statuses.iter().zip(1..).map(one).collect::<Vec<_>>())
+        };
+        assert_eq!(serving(&["superseded", "deployed", "failed", "pending-upgrade"]), Some(2));
+        assert_eq!(serving(&["superseded", "deployed", "pending-rollback"]), Some(2));
+        // The moment in which nothing is called deployed.
+        assert_eq!(serving(&["superseded", "superseded", "failed", "pending-upgrade"]), Some(2));
+        assert_eq!(serving(&["pending-install"]), None);
+        assert_eq!(serving(&["failed", "pending-upgrade"]), None);
+        assert_eq!(serving(&["deployed", "uninstalling"]), None);
+        assert_eq!(serving(&[]), None);
     }
 
     #[test]

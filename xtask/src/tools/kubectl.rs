@@ -15,6 +15,9 @@ pub struct Target {
     pub namespace: String,
 }
 
+/// What kubectl is asked without anything being changed.
+pub const QUESTIONS: [&str; 3] = ["get", "logs", "version"];
+
 /// Proves without a cluster that a client works: it makes an object and prints it.
 pub fn client_check(kubectl: &str) -> Vec<String> {
     argv!("{kubectl} create configmap check --dry-run=client --output name")

@@ -47,6 +47,11 @@ pub fn enable_addon(minikube: &str, name: &str, addon: &str, image: Option<(&str
     argv!("{minikube} addons enable {addon} --profile {name} {more...}")
 }
 
+/// Writes where the cluster is reached into the kubeconfig, all of it where it is gone.
+pub fn update_context(minikube: &str, name: &str) -> Vec<String> {
+    argv!("{minikube} update-context --profile {name}")
+}
+
 pub fn delete(minikube: &str, name: &str) -> Vec<String> {
     argv!("{minikube} delete --profile {name}")
 }

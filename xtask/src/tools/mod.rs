@@ -2,6 +2,7 @@
 
 pub mod apt;
 pub mod cargo;
+pub mod curl;
 pub mod docker;
 pub mod git;
 pub mod go;
@@ -13,6 +14,7 @@ pub mod kubectl;
 pub mod minikube;
 pub mod pod_security;
 pub mod psql;
+pub mod tar;
 pub mod vegeta;
 
 /// Where the tools are, once `bootstrap` has found or made them; absolute paths.
@@ -20,6 +22,6 @@ pub mod vegeta;
 pub struct Paths {
     pub docker: String,
     pub minikube: String,
-    pub helm: String,
+    pub helm: helm::Helm,
     pub kubectl: String,
 }

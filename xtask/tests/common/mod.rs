@@ -34,7 +34,7 @@ const TOOLS: [&str; 12] = [
 ];
 
 /// Calls that change nothing, by their beginnings. What isn't here counts as a change.
-const QUESTIONS: [&str; 27] = [
+const QUESTIONS: [&str; 28] = [
     "docker --version",
     "docker context show",
     "docker build --help",
@@ -43,6 +43,7 @@ const QUESTIONS: [&str; 27] = [
     "docker image ls ",
     "docker image inspect ",
     "docker container inspect ",
+    "docker cp ",
     "docker ps ",
     "docker exec todo crictl images ",
     "docker exec todo ctr --namespace k8s.io images list",
@@ -113,7 +114,9 @@ impl Project {
         // Where the machine keeps its own bundle differs from one to the next.
         project.write("ca.crt", "");
         let logs = ["addons", "calls", "environments", "host-images", "node-images", "created"];
-        for file in logs.iter().chain(&["rules", "failing", "slow", "services", "load-balancers", "watched"]) {
+        for file in
+            logs.iter().chain(&["rules", "broken", "failing", "held", "slow", "services", "load-balancers", "watched"])
+        {
             project.write(&format!("standin/{file}"), "");
         }
         project.write("standin/node-port", &node_port.to_string());

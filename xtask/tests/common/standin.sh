@@ -65,6 +65,28 @@ bring() {
     done <"$2"
 }
 
+# Gives the last revision of a release another status.
+settle() {
+    revisions=$here/releases/$1/revisions
+    [ "$2" != deployed ] || { sed 's/deployed/superseded/' "$revisions" >"$revisions.new"; mv "$revisions.new" "$revisions"; }
+    sed "\$s/ .*/ $2/" "$revisions" >"$revisions.new"
+    mv "$revisions.new" "$revisions"
+}
+
+# Goes no further for as long as `held` has a line with these words.
+hold() {
+    ! grep -qx "$1" held || echo $$ >>pids
+    while grep -qsx "$1" held; do sleep 0.05; done
+}
+
+kubeconfig() {
+    cat >"$KUBECONFIG" <<END
+clusters: [{name: $1, cluster: {certificate-authority: $MINIKUBE_HOME/ca.crt, server: "https://192.168.49.2:8443"}}]
+contexts: [{name: $1, context: {cluster: $1, user: $1}}]
+current-context: $1
+END
+}
+
 forget() {
     for workload in $(grep -lx "$1" "$here"/workloads/*/release 2>/dev/null); do rm -r "${workload%/release}"; done
 }
@@ -97,7 +119,10 @@ live() {
     read -r n <"$here/workloads/$1/replicas"
     ready=$n condition=
     ! grep -qx "$1" slow || ready=0
-    ! grep -qx "$1" failing || condition=',"conditions":[{"type":"Progressing","status":"False","message":"timed out"}]'
+    read -r release <"$here/workloads/$1/release"
+    if grep -qx "$1" broken || { grep -qx "$1" failing && [ ! -e "$here/releases/$release/back" ]; }; then
+        condition=',"conditions":[{"type":"Progressing","status":"False","message":"timed out"}]'
+    fi
     read -r sum <"$here/workloads/$1/values"
     read -r ports <"$here/workloads/$1/ports"
     status="{\"observedGeneration\":1,\"updatedReplicas\":$n,\"replicas\":$n,\"availableReplicas\":$ready$condition}"
@@ -125,9 +150,13 @@ case $call in
 "docker image ls "*) cat host-images ;;
 "docker image inspect "*inputs*) cat "labels/$last" ;;
 "docker image inspect "*) echo 1000000 ;;
+"docker container inspect --format {{json .NetworkSettings}} "*)
+    [ -e cluster ] && echo '{"Networks":{"todo":{"IPAddress":"192.168.49.2"}},"Ports":{}}' ;;
 "docker container inspect "*) [ -e cluster ] && echo running ;;
 "docker ps "*) cat cluster ;;
 "docker save "*) echo "$2" ;;
+"docker exec "*" sh -c "*" /var/lib/xtask-owner "*) echo "$last" >owner ;;
+"docker cp "*:/var/lib/xtask-owner" "*) [ -e cluster ] && cat owner >"$last" 2>/dev/null ;;
 "docker exec --interactive "*) grep -F "$input " host-images >>node-images ;;
 "docker exec "*" crictl images "*)
     images=$(sed 's|\(.*\) \(.*\)|{"id":"\2","repoTags":["docker.io/library/\1"]}|' node-images | paste -sd, -)
@@ -139,6 +168,7 @@ case $call in
 "minikube start --profile "*)
     mkdir -p "$MINIKUBE_HOME/profiles/$3" namespaces/default
     echo "{}" >"$MINIKUBE_HOME/profiles/$3/config.json"
+    kubeconfig "$3"
     touch namespaces/default/labels
     echo "$3" >cluster ;;
 "minikube addons enable "*) echo "$3" >>addons ;;
@@ -159,14 +189,30 @@ case $call in
 "hadolint "*) echo "[]" ;;
 "helm lint "*) ;;
 
-"minikube delete --profile "*) rm -rf cluster namespaces secrets "$MINIKUBE_HOME/profiles/$3" ;;
+"minikube update-context --profile "*) kubeconfig "$3" ;;
+"minikube delete --profile "*) rm -rf cluster owner namespaces secrets "$MINIKUBE_HOME/profiles/$3" ;;
 
 "helm upgrade --help") echo "--install --timeout --values --history-max" ;;
 "helm version "*) echo v3.17.0+g0000000 ;;
 "helm template "*) manifest "$3" ;;
 "helm upgrade "*)
     [ -e "$here" ] || { echo "Error: namespaces \"$namespace\" not found" >&2; exit 1; }
-    manifest "$3" | record "$2" deployed ;;
+    pending=pending-install
+    case $(tail -n 1 "$here/releases/$2/revisions" 2>/dev/null) in
+    '') ;;
+    *pending*)
+        echo "Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress" >&2
+        exit 1 ;;
+    *uninstalling) echo "Error: UPGRADE FAILED: \"$2\" has no deployed releases" >&2; exit 1 ;;
+    *) pending=pending-upgrade ;;
+    esac
+    # A signal is the end of the upgrade, and helm says so in the release.
+    release=$2
+    trap 'settle "$release" failed; echo "Error: UPGRADE FAILED: context canceled" >&2; exit 1' INT TERM
+    manifest "$3" | record "$2" "$pending"
+    rm -f "$here/releases/$2/back"
+    hold "upgrade $2"
+    settle "$2" deployed ;;
 "helm get hooks "*) ;;
 "helm get manifest "*) cat "$here/releases/$3/$(tail -n 1 "$here/releases/$3/revisions" | cut -d ' ' -f 1)" ;;
 "helm history "*)
@@ -174,18 +220,25 @@ case $call in
     told=$(tail -n "$4" "$here/releases/$2/revisions" | sed 's/\(.*\) \(.*\)/{"revision":\1,"status":"\2"}/' | paste -sd, -)
     echo "[$told]" ;;
 "helm rollback "*)
-    revision=$3
-    case $3 in --*) revision=$(($(wc -l <"$here/releases/$2/revisions") - 1)) ;; esac
-    [ "$revision" -gt 0 ] || { echo "Error: release has no $revision version" >&2; exit 1; }
-    cp "$here/releases/$2/$revision" "$here/releases/$2/again"
-    record "$2" deployed <"$here/releases/$2/again" ;;
+    [ -e "$here/releases/$2/$3" ] || { echo "Error: release has no $3 version" >&2; exit 1; }
+    cp "$here/releases/$2/$3" "$here/releases/$2/again"
+    record "$2" pending-rollback <"$here/releases/$2/again"
+    touch "$here/releases/$2/back"
+    # Of signals it knows nothing.
+    hold "rollback $2"
+    settle "$2" deployed ;;
 "helm list "*) [ ! -e "$here/releases" ] || ls "$here/releases" ;;
-"helm uninstall "*) forget "$2"; rm -rf "$here/releases/$2" ;;
+"helm uninstall "*)
+    [ -e "$here/releases/$2" ] || exit 0
+    settle "$2" uninstalling
+    hold "uninstall $2"
+    forget "$2"
+    rm -rf "$here/releases/$2" ;;
 
 "kubectl create configmap check "*) echo configmap/check ;;
 "kubectl version "*) echo '{"clientVersion":{"gitVersion":"v1.33.1"}}' ;;
 "kubectl get nodes,storageclasses "*)
-    [ -e cluster ] || exit 1
+    [ -e cluster ] && [ -e "$KUBECONFIG" ] || exit 1
     node='{"kind":"Node","metadata":{"name":"todo"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}'
     class='{"kind":"StorageClass","metadata":{"annotations":{"storageclass.kubernetes.io/is-default-class":"true"}}}'
     echo "{\"items\":[$node,$class]}" ;;

@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::process::{Spawn, command};
 use crate::tools::Paths;
 use crate::tools::docker::Daemon;
+use crate::tools::helm::Helm;
 use crate::tools::{docker, helm, kubectl, minikube};
 
 const ASK: Duration = Duration::from_secs(20);
@@ -41,6 +42,8 @@ pub struct All {
     pub docker: Found,
     pub minikube: Found,
     pub helm: Found,
+    /// What helm is given where it merges.
+    pub helm_merge: Vec<String>,
     pub kubectl: Found,
     pub daemon: Option<Daemon>,
     /// The daemon's images, reference to ID.
@@ -53,9 +56,15 @@ impl All {
         Some(Paths {
             docker: self.docker.path()?,
             minikube: self.minikube.path()?,
-            helm: self.helm.path()?,
+            helm: Helm { path: self.helm.path()?, merge: self.helm_merge.clone() },
             kubectl: self.kubectl.path()?,
         })
+    }
+
+    /// Which of the tools that can be made are not there.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let all = [("minikube", &self.minikube), ("helm", &self.helm), ("kubectl", &self.kubectl)];
+        all.into_iter().filter(|(_, found)| found.path().is_none()).map(|(name, _)| name).collect()
     }
 
     /// Name to version; null of those that are not there.
@@ -77,25 +86,26 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
     let own = &ctx.folders.bin();
     std::thread::scope(|scope| {
         let docker = scope.spawn(|| {
-            let found = look(own, "docker", &tools.docker, None, |path| ask_docker(spawn, path));
+            let found = look(own, "docker", &tools.docker, None, |path| ask(spawn, "docker", path));
             let daemon = found.path().and_then(|path| ask_daemon(spawn, &path));
             let images =
                 found.path().filter(|_| daemon.is_some()).and_then(|path| read(spawn, docker::images(&path)).ok());
             (found, daemon, docker::parse_images(&images.unwrap_or_default()))
         });
-        let minikube = scope.spawn(|| {
-            look(own, "minikube", &tools.minikube, plan.built("minikube", "minikube"), |path| ask_minikube(spawn, path))
+        let look_for = |name, wanted| look(own, name, wanted, plan.made(name), |path| ask(spawn, name, path));
+        let minikube = scope.spawn(move || look_for("minikube", &tools.minikube));
+        let helm = scope.spawn(move || {
+            let found = look_for("helm", &tools.helm);
+            let help = found.path().and_then(|path| read(spawn, helm::upgrade_help(&path)).ok());
+            (found, helm::merge_flags(&help.unwrap_or_default()))
         });
-        let helm =
-            scope.spawn(|| look(own, "helm", &tools.helm, plan.built("helm", "helm"), |path| ask_helm(spawn, path)));
-        let kubectl = scope.spawn(|| {
-            look(own, "kubectl", &tools.kubectl, plan.built("kubernetes", "kubectl"), |path| ask_kubectl(spawn, path))
-        });
+        let kubectl = scope.spawn(move || look_for("kubectl", &tools.kubectl));
         let (docker, daemon, images) = docker.join().expect("looking for docker does not panic");
         let joined =
             |found: std::thread::ScopedJoinHandle<Found>| found.join().expect("looking for a tool does not panic");
-        let all =
-            All { docker, daemon, images, minikube: joined(minikube), helm: joined(helm), kubectl: joined(kubectl) };
+        let (helm, helm_merge) = helm.join().expect("looking for helm does not panic");
+        let (minikube, kubectl) = (joined(minikube), joined(kubectl));
+        let all = All { docker, daemon, images, minikube, helm, helm_merge, kubectl };
         // A tool that was interrupted did not answer, and is not missing.
         spawn.interrupt.check()?;
         ctx.ui.fact("tools", all.versions());
@@ -104,17 +114,27 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
 }
 
 pub fn helm(ctx: &Context, plan: &Plan) -> Found {
-    let built = plan.built("helm", "helm");
-    look(&ctx.folders.bin(), "helm", &ctx.config.tools.helm, built, |path| ask_helm(&ctx.spawn, path))
+    let ask = |path: &str| ask(&ctx.spawn, "helm", path);
+    look(&ctx.folders.bin(), "helm", &ctx.config.tools.helm, plan.made("helm"), ask)
 }
 
-/// Tries what is on PATH in its order; the first that does the work wins. What was built at the pinned version needs no
+/// Asks a tool whether it can do the work: its version, or why it can't.
+pub fn ask(spawn: &Spawn, name: &str, path: &str) -> Result<String, String> {
+    match name {
+        "docker" => ask_docker(spawn, path),
+        "minikube" => ask_minikube(spawn, path),
+        "helm" => ask_helm(spawn, path),
+        _ => ask_kubectl(spawn, path),
+    }
+}
+
+/// Tries what is on PATH in its order; the first that does the work wins. What was made at the pinned version needs no
 /// asking.
 fn look(
     own: &Path,
     name: &str,
     wanted: &Tool,
-    built: Option<String>,
+    made: Option<String>,
     ask: impl Fn(&str) -> Result<String, String>,
 ) -> Found {
     let on_path = which::which_all(name).into_iter().flatten().map(|path| path.display().to_string());
@@ -136,7 +156,7 @@ fn look(
             Err(reason) => refused.push(format!("{path} {reason}")),
         }
     }
-    match built {
+    match made {
         Some(path) => Found::Good { path, version: wanted.pinned.clone().unwrap_or_default() },
         None => Found::Missing { refused },
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::find::All;
-use super::recipes::{DOCKERFILES, Plan};
+use super::recipes::{CONTROL_PLANE, DOCKERFILES, Plan};
 use crate::config::module_folder;
 use crate::context::{Context, proxies};
 use crate::graph::{self, Task};
@@ -27,24 +27,18 @@ const LANES: usize = 2;
 pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()> {
     let docker = &found.docker.path().context("docker was found before")?;
     let absent = |image: &String| !found.images.contains_key(image);
-    let tools =
-        [("minikube", found.minikube.path()), ("helm", found.helm.path()), ("kubernetes", found.kubectl.path())];
-    let missing_tools = tools.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| *name);
+    let missing = found.missing();
+    let module = |name| plan.tools.get(name).map_or(name, |tool| tool.module.as_str());
     let modules: Vec<&str> = match public {
-        true => missing_tools.collect(),
+        true => missing.into_iter().map(module).collect(),
         false => ["kubernetes", "minikube", "crictl", "runc-shim", "pause", "helm", "coredns", "storage", "etcd"]
             .into_iter()
-            .filter(|name| {
-                !(matches!(*name, "minikube" | "helm")
-                    && tools.iter().any(|(tool, path)| tool == name && path.is_some()))
-            })
+            .filter(|name| !plan.tools.contains_key(name) || missing.contains(name))
             .filter(|name| *name != "runc-shim" || plan.shim)
+            .map(module)
             .chain(plan.addons.iter().filter(|(_, image)| absent(image)).map(|(name, _)| name.as_str()))
             .collect(),
     };
-    if !public {
-        ctx.ui.say("no image registry answers: images and tools are built from package mirrors");
-    }
     let names: Vec<String> = modules.iter().map(|name| name.to_string()).collect();
     let mut tasks: Vec<Task> = modules
         .into_iter()
@@ -208,8 +202,8 @@ fn make_cluster_cache(ctx: &Context, plan: &Plan, docker: &str, arch: &str) -> R
             link_or_copy(&plan.modules["kubernetes"].join(name), &binaries.join(name))?;
         }
         let context = fresh_folder(&ctx.folders.cache.join("control-plane"))?;
-        for folder in plan.modules.values().filter(|folder| folder.exists()) {
-            for entry in fs::read_dir(folder)? {
+        for name in CONTROL_PLANE {
+            for entry in fs::read_dir(&plan.modules[name])? {
                 let entry = entry?;
                 link_or_copy(&entry.path(), &context.join(entry.file_name()))?;
             }
@@ -272,7 +266,7 @@ fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync
 
 /// A folder to be filled and then renamed to `wanted`; what an interrupted run left there is gone.
 pub(super) fn fresh_folder(wanted: &Path) -> Result<PathBuf> {
-    let partial = wanted.with_extension("partial");
+    let partial = PathBuf::from(format!("{}.partial", wanted.display()));
     if partial.exists() {
         fs::remove_dir_all(&partial)?;
     }

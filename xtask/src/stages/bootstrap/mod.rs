@@ -1,6 +1,8 @@
 //! Makes sure that docker, minikube, helm, kubectl and the images that everything starts from are there: what is on PATH
-//! is used if it can do the work, what isn't is built from package mirrors into the cache folder.
+//! is used if it can do the work, what isn't is downloaded as a release, or built from package mirrors, into the cache
+//! folder.
 
+mod downloads;
 pub mod find;
 pub mod hadolint;
 mod machine;
@@ -17,7 +19,7 @@ use crate::lock;
 use crate::model::image::{Built, Images};
 use crate::process::command;
 use crate::stop::Stop;
-use crate::tools::{self, docker::Daemon};
+use crate::tools::{self, docker::Daemon, helm::Helm};
 use find::Found;
 
 const ASK: Duration = Duration::from_secs(8);
@@ -30,47 +32,95 @@ pub struct Ready {
     pub addons: BTreeMap<String, Built>,
 }
 
+/// How what is missing comes here; not chosen, each thing comes as it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Road {
+    /// Tools are downloaded and images come from registries; nothing is built
+    Release,
+    /// Tools and images are built; neither releases nor registries are asked
+    Mirrors,
+}
+
 /// Observes, and makes what is missing.
-pub fn ensure(ctx: &Context) -> Result<Ready> {
+pub fn ensure(ctx: &Context, road: Option<Road>) -> Result<Ready> {
     let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
     let plan = recipes::Plan::new(ctx)?;
     let found = find::all(ctx, &plan)?;
-    if let Some(ready) = settled(ctx, &found, &plan)? {
+    if let Some(ready) = settled(ctx, &found, &plan, road)? {
         return Ok(ready);
     }
     let public = match (found.docker.path(), &found.daemon) {
-        (Some(docker), Some(_)) => !plan.has_images(&found.images) && registry_answers(ctx, &docker),
+        (Some(docker), Some(_)) => are_images_public(ctx, &found, &plan, &docker, road),
         _ => false,
     };
     machine::ensure_docker(ctx, &found, &plan, public)?;
-    let found = find::all(ctx, &plan)?;
-    if let Some(ready) = settled(ctx, &found, &plan)? {
+    let mut found = find::all(ctx, &plan)?;
+    let tools = found.missing();
+    if !tools.is_empty() && road != Some(Road::Mirrors) {
+        downloads::make(ctx, &plan, &tools, road == Some(Road::Release))?;
+        found = find::all(ctx, &plan)?;
+    }
+    if let Some(ready) = settled(ctx, &found, &plan, road)? {
         return Ok(ready);
     }
     let docker = found.docker.path().ok_or_else(|| Stop::needs_setup(found.docker.explain("docker")))?;
     let daemon = found.daemon.as_ref().ok_or_else(|| Stop::needs_setup("the docker daemon does not answer"))?;
-    let public = !plan.has_images(&found.images) && registry_answers(ctx, &docker);
+    let public = are_images_public(ctx, &found, &plan, &docker, road);
+    if road == Some(Road::Release) {
+        let told = "no image registry answers, and without one images must be built";
+        return Err(Stop::needs_setup(format!("{told}\nNext: cargo xtask bootstrap without --from release")).into());
+    }
     if !public {
         check_runtime(&plan, daemon)?;
+        let why = if road.is_some() { "as asked" } else { "no image registry answers" };
+        ctx.ui.say(&format!("{why}: images are built from package mirrors"));
     }
     mirrors::make(ctx, &plan, &found, public)?;
     let found = find::all(ctx, &plan)?;
-    match settled(ctx, &found, &plan)? {
+    match settled(ctx, &found, &plan, road)? {
         Some(ready) => Ok(ready),
         None => Err(Stop::needs_setup(missing(&found).join("\n")).into()),
     }
 }
 
+/// Downloads the releases of all tools, and locks the checksums of what came.
+pub fn update_lock(ctx: &Context) -> Result<()> {
+    let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
+    downloads::update_lock(ctx, &recipes::Plan::new(ctx)?)
+}
+
 /// Programs that are each the only one of the module that is named as they are; what isn't there is built.
 pub fn programs<const N: usize>(ctx: &Context, names: [&str; N]) -> Result<[String; N]> {
-    let plan = recipes::Plan::new(ctx)?;
-    if names.iter().any(|name| plan.built(name, name).is_none()) {
-        let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
-        mirrors::build_modules(ctx, &plan, &names)?;
-    }
+    let plan = build(ctx, &names.map(|name| (name, name)))?;
     let built = |name| plan.built(name, name).ok_or_else(|| anyhow!("the module {name} builds no program {name}"));
     let paths: Vec<String> = names.into_iter().map(built).collect::<Result<_>>()?;
     Ok(paths.try_into().expect("as many paths as names"))
+}
+
+/// A helm of a version, or of a major version, built if there is none of our making.
+pub fn helm(ctx: &Context, version: &str) -> Result<Helm> {
+    let module = ctx.config.module_of("helm", version);
+    let plan = recipes::Plan::new(ctx)?;
+    let path = match plan.made("helm").filter(|_| plan.tools["helm"].module == module) {
+        Some(path) => path,
+        None => {
+            let built = build(ctx, &[(module.as_str(), "helm")])?.built(&module, "helm");
+            built.ok_or_else(|| anyhow!("the module {module} builds no program helm"))?
+        }
+    };
+    let help = ctx.spawn.run(command(tools::helm::upgrade_help(&path), ASK))?;
+    Ok(Helm { path, merge: tools::helm::merge_flags(&help) })
+}
+
+/// Builds modules of which a program is not there.
+fn build(ctx: &Context, programs: &[(&str, &str)]) -> Result<recipes::Plan> {
+    let plan = recipes::Plan::new(ctx)?;
+    if programs.iter().any(|(module, program)| plan.built(module, program).is_none()) {
+        let _lock = lock::hold(ctx, "bootstrap", ctx.config.deadlines.bootstrap)?;
+        let modules: Vec<&str> = programs.iter().map(|(module, _)| *module).collect();
+        mirrors::build_modules(ctx, &plan, &modules)?;
+    }
+    Ok(plan)
 }
 
 /// What there is of tools, and nothing asked of registries.
@@ -87,7 +137,7 @@ pub fn look_for_helm(ctx: &Context) -> Result<Found> {
 pub fn observe(ctx: &Context) -> Result<(find::All, Option<Ready>)> {
     let plan = recipes::Plan::new(ctx)?;
     let found = find::all(ctx, &plan)?;
-    let ready = settled(ctx, &found, &plan)?;
+    let ready = settled(ctx, &found, &plan, None)?;
     Ok((found, ready))
 }
 
@@ -104,7 +154,7 @@ pub fn missing(found: &find::All) -> Vec<String> {
 }
 
 /// Everything there already: the usual case, which must be quick.
-fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan) -> Result<Option<Ready>> {
+fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan, road: Option<Road>) -> Result<Option<Ready>> {
     let (Some(tools), Some(daemon)) = (found.tools(), &found.daemon) else { return Ok(None) };
     let docker = &tools.docker;
     let mut addons = BTreeMap::new();
@@ -113,7 +163,10 @@ fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan) -> Result<Opt
         addons =
             plan.addons.iter().filter_map(|(name, image)| Some((name.clone(), built(image, &found.images)?))).collect();
         plan.images()
-    } else if !plan.has_images(&found.images) && (has_public_node(ctx, docker)? || registry_answers(ctx, docker)) {
+    } else if !plan.has_images(&found.images)
+        && road != Some(Road::Mirrors)
+        && (has_public_node(ctx, docker)? || registry_answers(ctx, docker))
+    {
         Images::Public
     } else {
         return Ok(None);
@@ -138,6 +191,11 @@ fn check_runtime(plan: &recipes::Plan, daemon: &Daemon) -> Result<()> {
         daemon.default_runtime
     );
     Err(Stop::needs_setup(told).into())
+}
+
+/// Whether images come from registries: none was made here, and a registry may be asked and answers.
+fn are_images_public(ctx: &Context, found: &find::All, plan: &recipes::Plan, docker: &str, road: Option<Road>) -> bool {
+    road != Some(Road::Mirrors) && !plan.has_images(&found.images) && registry_answers(ctx, docker)
 }
 
 /// Whether a registry can be reached, asked with a short deadline.

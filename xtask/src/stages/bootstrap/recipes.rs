@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::downloads::TOOLS;
 use crate::config::module_folder;
 use crate::content::Content;
 use crate::context::Context;
@@ -15,8 +16,13 @@ use crate::tools::apt;
 /// Where the recipes lie, relative to the root.
 pub const DOCKERFILES: &str = "k8s/node";
 
+/// The modules whose programs are in the control plane.
+pub const CONTROL_PLANE: [&str; 5] = ["kubernetes", "coredns", "etcd", "storage", "pause"];
+
 /// The names of all that can be made, each a digest of its recipe.
 pub struct Plan {
+    /// By the tool's name.
+    pub tools: BTreeMap<&'static str, Tool>,
     pub modules: BTreeMap<String, PathBuf>,
     pub debian: String,
     pub node: String,
@@ -26,6 +32,14 @@ pub struct Plan {
     pub cluster_cache: PathBuf,
     pub minikube_cache: PathBuf,
     pub shim: bool,
+}
+
+/// Where a tool comes from that is not on PATH.
+pub struct Tool {
+    /// The folder of its release, once it is downloaded; it holds the program alone.
+    pub release: PathBuf,
+    /// The module that it is built from.
+    pub module: String,
 }
 
 impl Plan {
@@ -63,13 +77,20 @@ impl Plan {
         for name in ctx.config.mirrors.addons.keys().filter(|name| asked.contains(name)) {
             addons.insert(name.clone(), local(name, recipe("addons.Dockerfile")?.word(key(name)).short()));
         }
-        let control_plane = ["kubernetes", "coredns", "etcd", "storage", "pause"];
         let mut cluster = recipe("control-plane.Dockerfile")?.word(&node).word(&ctx.config.cluster.kubernetes);
         for word in ctx.config.mirrors.images.iter().flat_map(|(public, target)| [public, target]) {
             cluster = cluster.word(word);
         }
-        let cluster = control_plane.iter().fold(cluster, |content, name| content.word(key(name)));
+        let cluster = CONTROL_PLANE.iter().fold(cluster, |content, name| content.word(key(name)));
+        let pinned = |name: &str| ctx.config.tools.get(name).and_then(|tool| tool.pinned.clone()).unwrap_or_default();
+        let module = |name: &str| match name {
+            "kubectl" => "kubernetes".to_string(),
+            name => ctx.config.module_of(name, &pinned(name)),
+        };
+        let release = |name: &str| ctx.folders.cache.join("tools").join(format!("{name}-{}", pinned(name)));
+        let tools = TOOLS.map(|name| (name, Tool { release: release(name), module: module(name) })).into();
         Ok(Plan {
+            tools,
             modules,
             debian: local("debian", debian),
             node: local("node", node),
@@ -79,6 +100,16 @@ impl Plan {
             minikube_cache: ctx.folders.minikube_home().join("cache"),
             shim,
         })
+    }
+
+    /// A tool that was downloaded or built at its pinned version, if it was.
+    pub fn made(&self, tool: &str) -> Option<String> {
+        let about = self.tools.get(tool)?;
+        let downloaded = about.release.join(tool);
+        match downloaded.exists() {
+            true => Some(downloaded.display().to_string()),
+            false => self.built(&about.module, tool),
+        }
     }
 
     /// A binary that was built from a module, if it was.
