@@ -45,7 +45,7 @@ pub struct Options {
     /// Plain lines even on a terminal
     #[arg(long, global = true)]
     pub no_progress: bool,
-    /// A deadline for the rollout and for the smoke checks, instead of those of xtask.toml
+    /// How long a rollout may stand still, and smoke checks may fail, instead of what xtask.toml says
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
 }

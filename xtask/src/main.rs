@@ -34,6 +34,7 @@ mod tunnel;
 mod ui;
 mod uninstall;
 mod validate;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -156,7 +156,7 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
         for (scope, revision) in chosen {
             gone.push((scope.clone(), revision, live::history(ctx, &tools, &scope, 10)?));
             let manifest = rollback::to(ctx, &tools, &scope, revision)?;
-            let waited = verify::wait(ctx, &tools, &scope, &manifest)?;
+            let waited = verify::wait(ctx, &tools, &scope, &manifest, true)?;
             if let Some(report) = failure(ctx, &tools, &scope, waited) {
                 return Err(report.into());
             }
@@ -373,7 +373,13 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
         Err(error) => return (None, Err(error)),
     };
     let applied = deploy::apply(ctx, tools, plan, &mut deployed);
-    let waited = applied.and_then(|()| verify::wait(ctx, tools, &deployed.scope, &deployed.manifest));
+    let waited = applied.and_then(|failed| match failed {
+        Some(failure) => Ok(Outcome::Failed(failure)),
+        None => {
+            let upgrading = deployed.changed && deployed.before.is_some();
+            verify::wait(ctx, tools, &deployed.scope, &deployed.manifest, upgrading)
+        }
+    });
     let ended = waited.and_then(|outcome| match failure(ctx, tools, &deployed.scope, outcome) {
         Some(report) => Err(report.into()),
         None => Ok(()),
@@ -408,7 +414,7 @@ fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Err
 /// Waits until what a release went back to is rolled out.
 fn serves_again(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
     let manifest = live::manifest(ctx, tools, scope)?;
-    let waited = verify::wait(ctx, tools, scope, &manifest)?;
+    let waited = verify::wait(ctx, tools, scope, &manifest, true)?;
     failure(ctx, tools, scope, waited).map_or(Ok(()), |report| Err(report.into()))
 }
 
@@ -416,10 +422,7 @@ fn serves_again(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
 fn failure(ctx: &Context, tools: &Paths, scope: &Scope, outcome: Outcome) -> Option<Stop> {
     match outcome {
         Outcome::Done(_) => None,
-        Outcome::Failed { what, troubles, deadline } => {
-            let report = diagnose::report(ctx, tools, scope, &what, &troubles);
-            Some(if deadline { Stop::deadline(report) } else { Stop::failed(report) })
-        }
+        Outcome::Failed(failure) => Some(diagnose::report(ctx, tools, scope, &failure)),
     }
 }
 

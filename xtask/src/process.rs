@@ -36,6 +36,11 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// What a signal does.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     pub fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) { Err(Stop::interrupted().into()) } else { Ok(()) }
     }

@@ -121,6 +121,13 @@ pub fn logs(kubectl: &str, target: &Target, pod: &str, container: &str, previous
     argv!("{kubectl} logs {pod} --container {container} --tail {lines} {previous...} {at...}")
 }
 
+/// All about an object and its events, for a person; without a name, about all of the kind. Of a Secret, no values.
+pub fn describe(kubectl: &str, target: &Target, kind: &str, name: &str) -> Vec<String> {
+    let at = at(target);
+    let name: &[&str] = if name.is_empty() { &[] } else { &[name] };
+    argv!("{kubectl} describe {kind} {name...} {at...}")
+}
+
 /// Which part of a log is wanted; all of it by default.
 #[derive(Clone, Debug, Default)]
 pub struct LogPart<'a> {
@@ -267,6 +274,8 @@ mod tests {
             get_live("kubectl", &target),
             create("kubectl", &target),
             logs("kubectl", &target, "p", "c", true, 12),
+            describe("kubectl", &target, "pod", "p"),
+            describe("kubectl", &target, "nodes", ""),
             port_forward("kubectl", &target, "mcp", 8001),
             all_logs("kubectl", &target, "pod/x", 12),
             timed_logs("kubectl", &target, "p", "c", &LogPart { follow: true, tail: Some(5), ..LogPart::default() }),

@@ -119,7 +119,9 @@ impl Project {
         // Where the machine keeps its own bundle differs from one to the next.
         project.write("ca.crt", "");
         let logs = ["addons", "calls", "environments", "host-images", "node-images", "created"];
-        for file in logs.iter().chain(&["rules", "broken", "failing", "held", "slow", "services", "load-balancers"]) {
+        for file in
+            logs.iter().chain(&["rules", "broken", "failing", "held", "slow", "services", "load-balancers", "watched"])
+        {
             project.write(&format!("standin/{file}"), "");
         }
         project.write("standin/node-port", &node_port.to_string());

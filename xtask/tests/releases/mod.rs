@@ -63,10 +63,15 @@ fn created(project: &Project, kind: &str) -> BTreeMap<String, Value> {
     of_kind.map(|object| (object["metadata"]["name"].as_str().unwrap().to_string(), object)).collect()
 }
 
-/// Waits until a rollout has been asked after twice: it is under way, and not done.
-fn wait_for_rollout(project: &Project) {
-    let asked = || project.read("standin/calls").matches("kubectl get pods ").count();
-    assert!(eventually(|| asked() >= 2), "no rollout is waited for:\n{}", project.read("standin/calls"));
+/// Waits until a release's rollout has been looked at again: it is under way, and not done. What is beside it is done at
+/// the first look.
+fn wait_for_rollout(project: &Project, release: &str) {
+    let upgrade = format!("helm upgrade {release} ");
+    let asked = || {
+        let calls = project.read("standin/calls");
+        calls.split_once(&upgrade).map_or(0, |(_, after)| after.matches("kubectl get pods,").count())
+    };
+    assert!(eventually(|| asked() >= 3), "no rollout is waited for:\n{}", project.read("standin/calls"));
 }
 
 /// Nowhere but in what was handed over on stdin, in the stand-in's cluster and in the person's own file.
@@ -90,13 +95,13 @@ fn a_release_is_begun_when_what_it_needs_is_rolled_out() {
     let project = Project::new();
     project.write("standin/slow", "store\n");
     let run = project.run_while(&MANY, |_| {
-        wait_for_rollout(&project);
+        wait_for_rollout(&project, "database");
         let calls = project.read("standin/calls");
         assert!(!calls.contains("helm upgrade api") && !calls.contains("helm upgrade tools"), "{calls}");
         project.write("standin/slow", "backend\n");
         assert!(eventually(|| project.read("standin/calls").contains("helm get manifest api ")));
-        let asked = project.read("standin/calls").matches("kubectl get pods ").count();
-        assert!(eventually(|| project.read("standin/calls").matches("kubectl get pods ").count() >= asked + 2));
+        let asked = project.read("standin/calls").matches("kubectl get pods,").count();
+        assert!(eventually(|| project.read("standin/calls").matches("kubectl get pods,").count() >= asked + 2));
         assert!(!project.read("standin/calls").contains("helm upgrade web"));
         project.write("standin/slow", "");
     });
@@ -259,7 +264,7 @@ fn an_interrupt_while_a_release_rolls_out_leaves_it_as_it_is() {
     project.write("k8s/profiles/many.api.values.yaml", "of: second\n");
     project.write("standin/slow", "backend\n");
     let run = project.run_while(&MANY, |xtask| {
-        wait_for_rollout(&project);
+        wait_for_rollout(&project, "api");
         kill_process(xtask, Signal::INT).unwrap();
     });
     run.assert_ended(130);
@@ -800,10 +805,15 @@ fn rollback_goes_to_the_last_revision_that_worked_and_checks_it() {
     assert!(run.stdout.contains("todo runs as before"), "{}", run.stdout);
     let back = |revision: u64| format!("helm rollback todo {revision} --history-max 10 --timeout 60s {}", helm("todo"));
     assert_eq!(run.changes(), [back(1)]);
-    let order = run.calls_of(&["helm rollback", "helm get manifest", "kubectl get --filename", "kubectl port-forward"]);
+    let order = run.calls_of(&["helm rollback", "helm get manifest", "kubectl get pods,", "kubectl port-forward"]);
     assert_eq!(
         beginnings(&order),
-        ["helm rollback todo", "helm get manifest", "kubectl get --filename", "kubectl port-forward --address"]
+        [
+            "helm rollback todo",
+            "helm get manifest",
+            "kubectl get pods,events,deployments,statefulsets,daemonsets,jobs,endpointslices,persistentvolumeclaims",
+            "kubectl port-forward --address"
+        ]
     );
 
     let named = project.run(&["rollback", "2"]);

@@ -21,7 +21,7 @@ const STAGES: [&str; 9] = [
     "kubectl create --filename",
     "helm template ",
     "helm upgrade todo ",
-    "kubectl get pods ",
+    "kubectl get pods,",
     "kubectl port-forward ",
 ];
 /// Lets the first call hang, as one process that a signal ends.
@@ -33,7 +33,7 @@ fn hanging(stage: &str) -> Project {
     match stage {
         "helm upgrade todo " => project.write("standin/held", "upgrade todo\n"),
         // Nothing but a rollout that is not done asks for pods.
-        "kubectl get pods " => project.write("standin/slow", "backend\n"),
+        "kubectl get pods," => project.write("standin/slow", "backend\n"),
         _ => {}
     }
     if stage != "helm upgrade todo " {
