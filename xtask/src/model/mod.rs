@@ -5,6 +5,7 @@ pub mod chart;
 pub mod cluster;
 pub mod config_map;
 pub mod container;
+pub mod database;
 pub mod deployment;
 pub mod docker_image;
 pub mod dockerfile;
