@@ -34,7 +34,7 @@ const TOOLS: [&str; 12] = [
 ];
 
 /// Calls that change nothing, by their beginnings. What isn't here counts as a change.
-const QUESTIONS: [&str; 28] = [
+const QUESTIONS: [&str; 29] = [
     "docker --version",
     "docker context show",
     "docker build --help",
@@ -55,6 +55,7 @@ const QUESTIONS: [&str; 28] = [
     "helm history ",
     "helm get manifest ",
     "helm get hooks ",
+    "helm get values ",
     "helm list ",
     "helm test ",
     "kubectl version ",
@@ -114,7 +115,8 @@ impl Project {
         // Where the machine keeps its own bundle differs from one to the next.
         project.write("ca.crt", "");
         let logs = ["addons", "calls", "environments", "host-images", "node-images", "created"];
-        for file in logs.iter().chain(&["rules", "broken", "failing", "held", "slow", "services", "load-balancers"]) {
+        let states = ["rules", "broken", "failing", "held", "slow", "services", "load-balancers", "statements"];
+        for file in logs.iter().chain(&states) {
             project.write(&format!("standin/{file}"), "");
         }
         project.write("standin/node-port", &node_port.to_string());
