@@ -3,6 +3,7 @@
 mod contributor;
 mod fourth;
 mod published;
+mod secrets;
 
 use std::fs;
 use std::path::{Path, PathBuf};
