@@ -294,23 +294,7 @@ fn install(
         deploy::observe(ctx, tools, name, &known)
     });
     let plans = plans.into_iter().collect::<Result<Vec<Plan>>>()?;
-    let mut deployed = Vec::new();
-    let ended = apply_all(ctx, tools, &plans, &mut deployed);
-    let ended = ended.and_then(|()| {
-        let changed = deployed.iter().any(|one| one.changed);
-        let occasion = if changed { Occasion::Changed } else { Occasion::Unchanged };
-        // The application as a whole does not do what it should: all that is new in it goes back.
-        smoke::run(ctx, tools, occasion)
-            .map_err(|error| (error, releases.iter().map(|name| name.to_string()).collect()))
-    });
-    if let Err((error, concerned)) = ended {
-        let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
-        // An interruption leaves things as they are: the next run goes on from there.
-        if !no_rollback && ctx.spawn.interrupt.check().is_ok() {
-            return Err(undo(ctx, tools, &undone, error));
-        }
-        return Err(error);
-    }
+    let deployed = carry_out(ctx, tools, &plans, no_rollback)?;
     let endpoints = live::endpoints(ctx, tools)?;
     for (name, endpoint) in endpoints.iter().filter(|(_, one)| one.load_balancer && one.address.is_none()) {
         let told = format!(
@@ -328,6 +312,28 @@ fn install(
         ctx.ui.say(&format!("nothing to deploy: {} is what is wanted and what runs", revisions.join(", ")));
     }
     Ok(live::open_url(ctx, &endpoints))
+}
+
+/// Applies the plans and checks what the application does then. When something fails, what was changed goes back.
+pub fn carry_out(ctx: &Context, tools: &Paths, plans: &[Plan], no_rollback: bool) -> Result<Vec<Deployed>> {
+    let mut deployed = Vec::new();
+    let ended = apply_all(ctx, tools, plans, &mut deployed);
+    let ended = ended.and_then(|()| {
+        let changed = deployed.iter().any(|one| one.changed);
+        let occasion = if changed { Occasion::Changed } else { Occasion::Unchanged };
+        // The application as a whole does not do what it should: all that is new in it goes back.
+        smoke::run(ctx, tools, occasion)
+            .map_err(|error| (error, plans.iter().map(|plan| plan.scope.release.clone()).collect()))
+    });
+    if let Err((error, concerned)) = ended {
+        let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
+        // An interruption leaves things as they are: the next run goes on from there.
+        if !no_rollback && ctx.spawn.interrupt.check().is_ok() {
+            return Err(undo(ctx, tools, &undone, error));
+        }
+        return Err(error);
+    }
+    Ok(deployed)
 }
 
 /// Applies the plans in waves, side by side within one, and sees each rolled out before what needs it. What was applied

@@ -6,6 +6,7 @@ mod common;
 mod downloads;
 mod logs;
 mod releases;
+mod secrets;
 mod smoke;
 mod tooling;
 mod trust;

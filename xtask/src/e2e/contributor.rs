@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth, leftovers};
+use super::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth, leftovers, secrets};
 use crate::process::command;
 use crate::stages::{cluster, load};
 use crate::tools::{docker, helm, kubectl};
@@ -15,7 +15,7 @@ const RELEASE: &str = "todo-chatbot";
 const SECRET: &str = "todo-chatbot-secrets";
 
 /// Each starts from an application that runs, and leaves one.
-pub const SCENARIOS: [Scenario; 14] = [
+pub const SCENARIOS: [Scenario; 16] = [
     ("a fresh namespace comes up and answers", comes_up),
     ("a second up changes nothing", changes_nothing),
     ("what was scaled by hand is put right", scaled_by_hand),
@@ -26,6 +26,8 @@ pub const SCENARIOS: [Scenario; 14] = [
     ("a broken Secret is told with pod and log, and mended", broken_secret),
     ("an upgrade that fails goes back, and what served serves on", failed_upgrade),
     ("a service more is data, a Dockerfile and a chart of three lines", fourth::is_data),
+    ("a rotation leaves all as it was but the Secrets' values", secrets::rotate),
+    ("what a Secret holds gets nowhere", secrets::stay_secret),
     ("tasks survive the node being killed", node_killed),
     ("down keeps the tasks, up finds them", down_keeps_data),
     ("up, smoke and down leave nothing behind", leftovers::nothing_behind),

@@ -4,6 +4,7 @@ mod contributor;
 mod fourth;
 mod leftovers;
 mod published;
+mod secrets;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ pub mod cleaning;
 pub mod cluster;
 pub mod config_map;
 pub mod container;
+pub mod database;
 pub mod deployment;
 pub mod docker_image;
 pub mod dockerfile;

@@ -137,6 +137,18 @@ pub fn hooks(helm: &str, target: &Target, release: &str) -> Vec<String> {
     argv!("{helm} get hooks {release} {at...}")
 }
 
+/// The values that were given to the release's last revision, as JSON; the chart's own are not among them.
+pub fn values_of(helm: &str, target: &Target, release: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} get values {release} --output json {at...}")
+}
+
+/// All that helm tells of the release's last revision: values, manifest, hooks and notes.
+pub fn get_all(helm: &str, target: &Target, release: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} get all {release} {at...}")
+}
+
 pub fn manifest(helm: &str, target: &Target, release: &str) -> Vec<String> {
     let at = at(target);
     argv!("{helm} get manifest {release} {at...}")

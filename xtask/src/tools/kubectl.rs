@@ -181,6 +181,12 @@ pub fn exec(kubectl: &str, target: &Target, pod: &str, container: &str, command:
     argv!("{kubectl} exec {pod} --container {container} {at...} -- {command...}")
 }
 
+/// The same, and what stands on stdin goes to the command's.
+pub fn exec_with_input(kubectl: &str, target: &Target, pod: &str, container: &str, command: &[String]) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} exec {pod} --container {container} --stdin {at...} -- {command...}")
+}
+
 /// Runs a command in the first pod of an object such as `service/postgres`, with stdin handed on.
 pub fn exec_with_stdin(kubectl: &str, target: &Target, object: &str, command: &[String]) -> Vec<String> {
     let at = at(target);
@@ -235,6 +241,12 @@ pub fn parse_forward(line: &str) -> Option<u16> {
     rest.split(' ').next()?.parse().ok()
 }
 
+/// The kinds whose objects can be listed in a namespace, one to a line.
+pub fn list_kinds(kubectl: &str, target: &Target) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} api-resources --verbs=list --namespaced --output name {at...}")
+}
+
 /// Deletes what is named as `kind/name` and waits until it is gone.
 pub fn delete(kubectl: &str, target: &Target, names: &[String], timeout_s: u64) -> Vec<String> {
     let at = at(target);
@@ -277,6 +289,7 @@ mod tests {
             describe("kubectl", &target, "pod", "p"),
             describe("kubectl", &target, "nodes", ""),
             port_forward("kubectl", &target, "mcp", 8001),
+            patch("kubectl", &target, "secret/x", "merge"),
             all_logs("kubectl", &target, "pod/x", 12),
             timed_logs("kubectl", &target, "p", "c", &LogPart { follow: true, tail: Some(5), ..LogPart::default() }),
             delete("kubectl", &target, &["pod/x".to_string()], 5),
