@@ -43,7 +43,7 @@ pub fn run(ctx: &Context, with_e2e: bool) -> Result<()> {
     lint::run(ctx, None, false)?;
     database_tests(ctx, &ready)?;
     if with_e2e {
-        e2e::run(ctx, false, None, None)?;
+        e2e::run(ctx, &e2e::Wanted::default())?;
     }
     ctx.ui.summary("All tests passed");
     Ok(())

@@ -166,14 +166,20 @@ pub enum Command {
         #[arg(long)]
         no_e2e: bool,
     },
-    /// The end-to-end test of every profile, `dev` in a namespace of its own
+    /// The end-to-end test: scenarios by name, of every profile, and faults that are made for real
     TestE2e {
-        /// Leave the namespaces as they are at the end
+        /// Leave the namespaces as they are at the end, and write down what passed too
         #[arg(long)]
         keep: bool,
-        /// The profiles whose name holds this
+        /// The scenarios whose «GROUP: NAME» holds this
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
+        /// Name the scenarios and run none
+        #[arg(long, conflicts_with_all = ["keep", "junit"])]
+        list: bool,
+        /// Where the report goes as JUnit XML, in place of the state folder's logs/e2e.xml
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
         /// With a helm of this major version, built if it is not there [default: the one that `up` would take]
         #[arg(long, value_name = "MAJOR", value_parser = ["3", "4"])]
         helm: Option<String>,

@@ -93,7 +93,11 @@ fn main() -> ExitCode {
         Command::Uninstall => uninstall::run(&ctx, cli.options.yes),
         Command::Doctor => doctor::show(&ctx),
         Command::Test { no_e2e } => checks::run(&ctx, !no_e2e),
-        Command::TestE2e { keep, only, helm } => e2e::run(&ctx, *keep, only.as_deref(), helm.as_deref()),
+        Command::TestE2e { list: true, only, .. } => e2e::list(&ctx, only.as_deref()),
+        Command::TestE2e { keep, only, junit, helm, .. } => {
+            let (only, junit, helm) = (only.as_deref(), junit.as_deref(), helm.as_deref());
+            e2e::run(&ctx, &e2e::Wanted { keep: *keep, only, junit, helm })
+        }
     };
     let code = match ended {
         Ok(()) => 0,

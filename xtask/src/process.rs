@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -73,6 +74,8 @@ pub struct Command<'a> {
 
 pub struct Output {
     pub success: bool,
+    /// None where a signal ended it.
+    pub code: Option<i32>,
     pub stdout: String,
     /// The last lines of both streams, as they came.
     pub tail: String,
@@ -222,16 +225,16 @@ impl Spawn {
             ended
         });
         let tail = Vec::from(tail.into_inner().unwrap()).join("\n");
-        let success = ended.map_err(|error| add_tail(error, &tail))?;
+        let status = ended.map_err(|error| add_tail(error, &tail))?;
         let stdout = String::from_utf8_lossy(&stdout.into_inner().unwrap()).into_owned();
-        Ok(Output { success, stdout, tail })
+        Ok(Output { success: status.success(), code: status.code(), stdout, tail })
     }
 
-    fn wait(&self, handle: &Handle, told: &str, deadline: Duration) -> Result<bool> {
+    fn wait(&self, handle: &Handle, told: &str, deadline: Duration) -> Result<ExitStatus> {
         let started = Instant::now();
         loop {
             if let Some(output) = handle.wait_timeout(Duration::from_millis(50))? {
-                return Ok(output.status.success());
+                return Ok(output.status);
             }
             if let Err(interrupted) = self.interrupt.check() {
                 end(handle, Signal::INT);
@@ -255,6 +258,19 @@ pub struct Background {
 impl Background {
     pub fn has_ended(&self) -> bool {
         !matches!(self.handle.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal to it and its group, and waits for nothing.
+    pub fn signal(&self, signal: Signal) {
+        for group in self.handle.pids().into_iter().filter_map(|pid| Pid::from_raw(pid as i32)) {
+            // A group that has gone by itself gets none.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Its exit code once it has ended, which is None where a signal ended it.
+    pub fn code(&self) -> Option<Option<i32>> {
+        self.handle.try_wait().ok().flatten().map(|output| output.status.code())
     }
 
     /// Ends it as Ctrl-C would, which some take as the end of their work and not as its failure.

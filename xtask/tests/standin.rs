@@ -4,6 +4,7 @@
 mod cleaning;
 mod common;
 mod downloads;
+mod e2e;
 mod logs;
 mod releases;
 mod secrets;

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth, leftovers, secrets};
+use super::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth, leftovers, secrets, tells};
 use crate::process::command;
 use crate::stages::{cluster, load};
 use crate::tools::{docker, helm, kubectl};
@@ -14,9 +14,10 @@ pub const NAMESPACE: &str = "todo-chatbot-e2e";
 const RELEASE: &str = "todo-chatbot";
 const SECRET: &str = "todo-chatbot-secrets";
 
-/// Each starts from an application that runs, and leaves one.
-pub const SCENARIOS: [Scenario; 16] = [
-    ("a fresh namespace comes up and answers", comes_up),
+pub const COMES_UP: Scenario = ("a fresh namespace comes up and answers", comes_up);
+
+/// Each begins with an application that runs, and is followed by an `up` that must find it well or make it so.
+pub const SCENARIOS: &[Scenario] = &[
     ("a second up changes nothing", changes_nothing),
     ("what was scaled by hand is put right", scaled_by_hand),
     ("what was deleted by hand is put back", deleted_by_hand),
@@ -33,10 +34,6 @@ pub const SCENARIOS: [Scenario; 16] = [
     ("up, smoke and down leave nothing behind", leftovers::nothing_behind),
     ("the user's kubeconfig is as it was", kubeconfig_untouched),
 ];
-
-pub fn options() -> Vec<String> {
-    ["--namespace", NAMESPACE].map(str::to_string).to_vec()
-}
 
 fn comes_up(world: &World) -> Result<()> {
     let output = world.xtask(&["up", "--yes"])?;
@@ -125,10 +122,8 @@ fn broken_secret(world: &World) -> Result<()> {
     let output = world.xtask(&["up"])?;
     world.patch(&name, "merge", &json!({"data": {"DATABASE_URL": good}}))?;
     ensure!(!output.success, "up called a backend well that cannot start");
-    for word in ["pod backend-", "crashed", "its last log lines:", "DATABASE_URL", "Next: kubectl"] {
-        ensure!(output.tail.contains(word), "the failure does not tell «{word}»\n{}", output.tail);
-    }
-    world.up().map(drop)
+    tells(&output, &["pod backend-", "crashed", "its last log lines:", "DATABASE_URL", "Next: kubectl"])?;
+    Ok(())
 }
 
 fn failed_upgrade(world: &World) -> Result<()> {
@@ -137,13 +132,11 @@ fn failed_upgrade(world: &World) -> Result<()> {
     let broken = "services:\n  backend:\n    env:\n      DATABASE_MAX_CONNECTIONS: many\n";
     let output = world.up_with(broken, &[])?;
     ensure!(!output.success, "up called a backend well that cannot start");
-    for word in ["crashed", "DATABASE_MAX_CONNECTIONS", "is back at revision"] {
-        ensure!(output.tail.contains(word), "the failure does not tell «{word}»\n{}", output.tail);
-    }
+    tells(&output, &["crashed", "DATABASE_MAX_CONNECTIONS", "is back at revision"])?;
     let after = world.objects("deployment/backend")?[0]["spec"]["template"]["spec"].clone();
     ensure!(before == after, "the backend's pods are not described as before:\n{before}\n{after}");
     world.get(&format!("{}/api/tasks", world.url()?))?;
-    world.up().map(drop)
+    Ok(())
 }
 
 fn node_killed(world: &World) -> Result<()> {
@@ -163,6 +156,7 @@ fn down_keeps_data(world: &World) -> Result<()> {
 }
 
 fn kubeconfig_untouched(world: &World) -> Result<()> {
+    world.up()?;
     let text = fs::read_to_string(&world.kubeconfig)?;
     ensure!(text == FOREIGN_KUBECONFIG, "the user's kubeconfig was changed:\n{text}");
     Ok(())

@@ -6,9 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::{COMMAND, World};
-use crate::content::list_files;
-use crate::process::{Output, command};
+use super::World;
 
 /// What a contributor would add to xtask.toml for both: the image, and a check of each.
 const SERVICES: &str = r#"
@@ -75,17 +73,7 @@ const TEMPLATE: &str = "{{- include \"library.workloads\" (dict \"root\" .) }}\n
 const VALUES: &str = "image:\n  repository: todo-chatbot-again\n  pullPolicy: Never\nport: 8003\n";
 
 pub fn is_data(world: &World) -> Result<()> {
-    let root = world.ctx.staging("fourth");
-    if root.exists() {
-        fs::remove_dir_all(&root)?;
-    }
-    for folder in ["xtask.toml", "k8s", "docker", "helm", "services"] {
-        for file in list_files(&world.ctx.root, &[folder.into()])? {
-            let to = root.join(&file);
-            fs::create_dir_all(to.parent().unwrap_or(&root))?;
-            fs::copy(world.ctx.root.join(&file), to)?;
-        }
-    }
+    let root = world.project("fourth")?;
     append(&root.join("xtask.toml"), SERVICES)?;
     let profile = root.join("k8s/profiles/dev.toml");
     append(&profile, RELEASE)?;
@@ -99,9 +87,9 @@ pub fn is_data(world: &World) -> Result<()> {
     write(&root.join("helm/again/values.yaml"), VALUES.as_bytes())?;
     write(&root.join("helm/again/templates/all.yaml"), TEMPLATE.as_bytes())?;
 
-    let output = run(world, &root, &["up"])?;
+    let output = world.xtask_in(&root, &["up"])?;
     ensure!(output.success, "up failed with two services more\n{}", output.tail);
-    let output = run(world, &root, &["up"])?;
+    let output = world.xtask_in(&root, &["up"])?;
     ensure!(
         output.success && output.tail.contains("nothing to deploy"),
         "a second up changed something\n{}",
@@ -112,18 +100,10 @@ pub fn is_data(world: &World) -> Result<()> {
     {
         ensure!(world.objects(&format!("{kind}/{name}"))?.len() == 1, "there is no {kind} {name}");
     }
-    let output = run(world, &root, &["down"])?;
+    let output = world.xtask_in(&root, &["down"])?;
     ensure!(output.success, "down failed with two services more\n{}", output.tail);
     ensure!(world.objects("deployment/again")?.is_empty(), "the release of the service more is still there");
-    world.up().map(drop)
-}
-
-fn run(world: &World, root: &Path, arguments: &[&str]) -> Result<Output> {
-    let program = std::env::current_exe()?.display().to_string();
-    let all = world.options.iter().map(String::as_str).chain(arguments.iter().copied()).map(str::to_string);
-    let mut spawn = world.spawn.clone();
-    spawn.env.push(("CARGO_MANIFEST_DIR".to_string(), root.join("xtask").display().to_string()));
-    spawn.output(command(std::iter::once(program).chain(all).collect(), COMMAND))
+    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -425,6 +425,12 @@ pub fn node_remove_image(docker: &str, node: &str, image: &str) -> Vec<String> {
     argv!("{docker} exec {node} crictl rmi {image}")
 }
 
+/// Gives a node's image `from` the name `to` as well, and takes it from whichever had it.
+pub fn node_tag(docker: &str, node: &str, from: &str, to: &str) -> Vec<String> {
+    let (from, to) = (format!("docker.io/library/{from}"), format!("docker.io/library/{to}"));
+    argv!("{docker} exec {node} ctr --namespace k8s.io images tag --force {from} {to}")
+}
+
 /// A PostgreSQL for tests, published on a free port of 127.0.0.1; its password comes through the environment by name.
 pub fn run_database(docker: &str, name: &str, label: &str, image: &str) -> Vec<String> {
     argv!(

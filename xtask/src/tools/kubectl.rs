@@ -221,6 +221,17 @@ pub fn refusal_of_pod(told: &str) -> &str {
     if told.contains("timed out waiting for the condition") { "no pod of it runs" } else { told }
 }
 
+/// Serves the cluster's API at a free port of 127.0.0.1; the address is in the line it prints.
+pub fn proxy(kubectl: &str, target: &Target) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} proxy --port 0 {at...}")
+}
+
+/// The address in `Starting to serve on 127.0.0.1:41235`.
+pub fn parse_proxy(line: &str) -> Option<&str> {
+    line.strip_prefix("Starting to serve on ")
+}
+
 /// The version and the keys in what `get_secret_keys` printed; None where there is no such Secret.
 pub fn parse_secret_keys(stdout: &str) -> Option<(String, Vec<String>)> {
     let mut words = stdout.split_whitespace().map(str::to_string);
@@ -321,6 +332,7 @@ mod tests {
     fn the_forwarded_port_is_read() {
         assert_eq!(parse_forward("Forwarding from 127.0.0.1:41235 -> 8001"), Some(41235));
         assert_eq!(parse_forward("Handling connection for 41235"), None);
+        assert_eq!(parse_proxy("Starting to serve on 127.0.0.1:41235"), Some("127.0.0.1:41235"));
     }
 
     #[test]

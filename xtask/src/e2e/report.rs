@@ -1,0 +1,251 @@
+//! What came of each scenario: as text for a person, and as JUnit XML for what reads that.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// How many lines of a failure the text shows; the XML has all of them.
+const SHOWN: usize = 8;
+
+/// What came of a group.
+pub struct Suite {
+    pub name: String,
+    pub cases: Vec<Case>,
+}
+
+/// What came of a scenario.
+pub struct Case {
+    pub name: String,
+    pub took: Duration,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Passed,
+    Failed {
+        told: String,
+        evidence: Option<PathBuf>,
+    },
+    /// And why not.
+    NotRun(String),
+}
+
+/// How many scenarios passed, failed, and were not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counts {
+    pub passed: usize,
+    pub failed: usize,
+    pub not_run: usize,
+}
+
+pub fn count<'a>(suites: impl IntoIterator<Item = &'a Suite>) -> Counts {
+    let mut counts = Counts::default();
+    for case in suites.into_iter().flat_map(|suite| &suite.cases) {
+        match case.outcome {
+            Outcome::Passed => counts.passed += 1,
+            Outcome::Failed { .. } => counts.failed += 1,
+            Outcome::NotRun(_) => counts.not_run += 1,
+        }
+    }
+    counts
+}
+
+/// A line a scenario, and under one that failed the first lines of why, and where the evidence is.
+pub fn text(suites: &[Suite]) -> String {
+    let names = || suites.iter().flat_map(|suite| suite.cases.iter().map(move |case| label(suite, case)));
+    let width = names().map(|name| name.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (name, case) in names().zip(suites.iter().flat_map(|suite| &suite.cases)) {
+        let (word, why) = match &case.outcome {
+            Outcome::Passed => ("passed", ""),
+            Outcome::Failed { .. } => ("FAILED", ""),
+            Outcome::NotRun(why) => ("not run", why.as_str()),
+        };
+        let padding = " ".repeat(width - name.chars().count());
+        let told = format!("  {name}{padding}  {word:<7}  {:>7.1} s  {why}", case.took.as_secs_f64());
+        line(&mut text, told.trim_end());
+        if let Outcome::Failed { told, evidence } = &case.outcome {
+            first_lines(told).iter().for_each(|first| line(&mut text, &format!("      {first}")));
+            if let Some(folder) = evidence {
+                line(&mut text, &format!("      evidence: {}", folder.display()));
+            }
+        }
+    }
+    text
+}
+
+/// The same for a program.
+pub fn value(suites: &[Suite]) -> Value {
+    let case = |case: &Case| {
+        let mut value = json!({ "name": case.name, "took_ms": case.took.as_millis() as u64 });
+        match &case.outcome {
+            Outcome::Passed => value["outcome"] = "passed".into(),
+            Outcome::Failed { told, evidence } => {
+                value["outcome"] = "failed".into();
+                value["told"] = told.as_str().into();
+                value["evidence"] = json!(evidence);
+            }
+            Outcome::NotRun(why) => {
+                value["outcome"] = "not run".into();
+                value["told"] = why.as_str().into();
+            }
+        }
+        value
+    };
+    let suite =
+        |suite: &Suite| json!({ "name": suite.name, "cases": suite.cases.iter().map(case).collect::<Vec<_>>() });
+    json!({ "suites": suites.iter().map(suite).collect::<Vec<_>>() })
+}
+
+/// One test suite for each group.
+pub fn junit(suites: &[Suite]) -> String {
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let all = suites.iter().flat_map(|suite| &suite.cases);
+    line(&mut xml, &format!("<testsuites name=\"test-e2e\" {}>", totals(count(suites), all)));
+    for suite in suites {
+        let about = totals(count([suite]), &suite.cases);
+        line(&mut xml, &format!("  <testsuite name=\"{}\" {about}>", escape(&suite.name)));
+        for case in &suite.cases {
+            let (name, class) = (escape(&case.name), escape(&suite.name));
+            let opened = format!("    <testcase classname=\"{class}\" name=\"{name}\" time=\"{}\"", seconds(case.took));
+            match &case.outcome {
+                Outcome::Passed => line(&mut xml, &format!("{opened}/>")),
+                Outcome::Failed { told, evidence } => {
+                    line(&mut xml, &format!("{opened}>"));
+                    let first = escape(told.lines().next().unwrap_or_default());
+                    line(&mut xml, &format!("      <failure message=\"{first}\">{}</failure>", escape(told)));
+                    if let Some(folder) = evidence {
+                        let told = escape(&format!("evidence: {}", folder.display()));
+                        line(&mut xml, &format!("      <system-out>{told}</system-out>"));
+                    }
+                    line(&mut xml, "    </testcase>");
+                }
+                Outcome::NotRun(why) => {
+                    let first = escape(why.lines().next().unwrap_or_default());
+                    line(&mut xml, &format!("{opened}>\n      <skipped message=\"{first}\"/>\n    </testcase>"));
+                }
+            }
+        }
+        line(&mut xml, "  </testsuite>");
+    }
+    xml.push_str("</testsuites>\n");
+    xml
+}
+
+pub fn label(suite: &Suite, case: &Case) -> String {
+    format!("{}: {}", suite.name, case.name)
+}
+
+fn totals<'a>(counts: Counts, cases: impl IntoIterator<Item = &'a Case>) -> String {
+    let Counts { passed, failed, not_run } = counts;
+    let took = seconds(cases.into_iter().map(|case| case.took).sum());
+    let tests = passed + failed + not_run;
+    format!("tests=\"{tests}\" failures=\"{failed}\" errors=\"0\" skipped=\"{not_run}\" time=\"{took}\"")
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.3}", took.as_secs_f64())
+}
+
+/// The first line, and what a command of ours said last: its error, where it told one.
+fn first_lines(told: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = told.lines().collect();
+    let error = lines.iter().skip(1).position(|line| line.starts_with('✗'));
+    if let Some(before) = error {
+        lines.drain(1..=before);
+    }
+    lines.truncate(SHOWN);
+    lines
+}
+
+/// For text and attributes alike. What XML can't hold, such as a terminal's colours, is shown as what can't be shown.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\n' | '\t' => escaped.push(character),
+            '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+fn line(text: &mut String, line: &str) {
+    writeln!(text, "{line}").expect("a string takes what is written to it");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(name: &str, took_ms: u64, outcome: Outcome) -> Case {
+        Case { name: name.to_string(), took: Duration::from_millis(took_ms), outcome }
+    }
+
+    fn suites() -> Vec<Suite> {
+        let told = "up failed\n[0.1 s] build …\n✗ pod a: <crashed> & \"gone\"\x1b[0m\nNext: b".to_string();
+        let failed = Outcome::Failed { told, evidence: Some("/e/two".into()) };
+        vec![
+            Suite {
+                name: "dev".into(),
+                cases: vec![case("one", 1500, Outcome::Passed), case("two & three", 250, failed)],
+            },
+            Suite { name: "faults".into(), cases: vec![case("four", 0, Outcome::NotRun("interrupted".into()))] },
+        ]
+    }
+
+    #[test]
+    fn the_xml_has_a_suite_for_each_group_and_all_of_a_failure() {
+        let wanted = r#"<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="test-e2e" tests="3" failures="1" errors="0" skipped="1" time="1.750">
+  <testsuite name="dev" tests="2" failures="1" errors="0" skipped="0" time="1.750">
+    <testcase classname="dev" name="one" time="1.500"/>
+    <testcase classname="dev" name="two &amp; three" time="0.250">
+      <failure message="up failed">up failed
+[0.1 s] build …
+✗ pod a: &lt;crashed&gt; &amp; &quot;gone&quot;�[0m
+Next: b</failure>
+      <system-out>evidence: /e/two</system-out>
+    </testcase>
+  </testsuite>
+  <testsuite name="faults" tests="1" failures="0" errors="0" skipped="1" time="0.000">
+    <testcase classname="faults" name="four" time="0.000">
+      <skipped message="interrupted"/>
+    </testcase>
+  </testsuite>
+</testsuites>
+"#;
+        assert_eq!(junit(&suites()), wanted);
+    }
+
+    #[test]
+    fn the_text_has_a_line_for_each_scenario_and_what_a_failure_told() {
+        let wanted = "  dev: one          passed       1.5 s
+  dev: two & three  FAILED       0.2 s
+      up failed
+      ✗ pod a: <crashed> & \"gone\"\u{1b}[0m
+      Next: b
+      evidence: /e/two
+  faults: four      not run      0.0 s  interrupted
+";
+        assert_eq!(text(&suites()), wanted);
+        assert_eq!(count(&suites()), Counts { passed: 1, failed: 1, not_run: 1 });
+    }
+
+    #[test]
+    fn a_program_reads_the_same() {
+        let value = value(&suites());
+        assert_eq!(value["suites"][0]["cases"][1]["outcome"], "failed");
+        assert_eq!(value["suites"][0]["cases"][1]["evidence"], "/e/two");
+        assert_eq!(value["suites"][1]["cases"][0]["told"], "interrupted");
+        assert_eq!(value["suites"][0]["cases"][0], json!({"name": "one", "took_ms": 1500, "outcome": "passed"}));
+    }
+}
