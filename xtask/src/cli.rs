@@ -45,7 +45,7 @@ pub struct Options {
     /// Plain lines even on a terminal
     #[arg(long, global = true)]
     pub no_progress: bool,
-    /// A deadline for the rollout and for the smoke checks, instead of those of xtask.toml
+    /// How long a rollout may stand still, and smoke checks may fail, instead of what xtask.toml says
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
 }
@@ -87,6 +87,11 @@ pub enum Command {
     Status,
     /// The releases' revisions with the reasons for them, and the last runs
     History,
+    /// The Secrets of the profile: look at them, change them, keep a copy of them; no value of them is ever shown
+    Secrets {
+        #[command(subcommand)]
+        command: Secrets,
+    },
     /// Print the manifests that helm makes of the profile, with the plain version as tag
     Render,
     /// Print the configuration as it is for the profile
@@ -188,6 +193,7 @@ impl Command {
             Command::Up { .. } => Some("up"),
             Command::Down { .. } => Some("down"),
             Command::Rollback { .. } => Some("rollback"),
+            Command::Secrets { command: Secrets::Rotate { .. } } => Some("secrets rotate"),
             Command::Tunnel => Some("tunnel"),
             Command::Smoke => Some("smoke"),
             Command::Bootstrap { .. } => Some("bootstrap"),
@@ -198,6 +204,7 @@ impl Command {
             Command::Uninstall
             | Command::Status
             | Command::History
+            | Command::Secrets { .. }
             | Command::Plan
             | Command::Render
             | Command::Config { .. }
@@ -207,6 +214,23 @@ impl Command {
             | Command::Doctor => None,
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Secrets {
+    /// Each key of each Secret: there, empty, a placeholder, malformed; and whether the password opens the database
+    Check,
+    /// Give random keys other values, the database and the addresses with its password too, and replace the pods that take them
+    Rotate {
+        /// These alone, in place of all that are random
+        keys: Vec<String>,
+    },
+    /// Write the values into a new file that only you can read, in the form that --override takes
+    Export {
+        /// The file: a new one, and within a repository one that git ignores
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
 }
 
 /// A number and its unit, as kubectl takes it.

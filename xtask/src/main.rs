@@ -26,6 +26,7 @@ mod poll;
 mod process;
 mod record;
 mod rules;
+mod secrets;
 mod stages;
 mod status;
 mod stop;
@@ -34,6 +35,7 @@ mod tunnel;
 mod ui;
 mod uninstall;
 mod validate;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,7 +45,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 
-use cli::{Cli, Command, Options};
+use cli::{Cli, Command, Options, Secrets};
 use context::{Context, Folders};
 use process::{Interrupt, Spawn};
 use stop::Stop;
@@ -69,6 +71,9 @@ fn main() -> ExitCode {
         Command::Plan => plan::show(&ctx),
         Command::Down { purge, cluster } => pipeline::down(&ctx, *purge, *cluster),
         Command::Rollback { revision, release } => pipeline::roll_back(&ctx, *revision, release.as_deref()),
+        Command::Secrets { command: Secrets::Check } => secrets::check(&ctx),
+        Command::Secrets { command: Secrets::Rotate { keys } } => secrets::rotate(&ctx, keys),
+        Command::Secrets { command: Secrets::Export { to } } => secrets::export(&ctx, to),
         Command::Render => explain::render(&ctx),
         Command::Config { explain } => explain::config(&ctx, *explain),
         Command::Validate { live, rules } => validate::run(&ctx, *live, *rules),

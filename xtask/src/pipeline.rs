@@ -87,8 +87,9 @@ pub fn down(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
     }
     // What others need goes last.
     for release in order(ctx).iter().rev().flatten() {
-        let step = ctx.ui.step(format!("uninstall {release}"));
         let scope = ctx.scope(release);
+        deploy::await_others(ctx, &scope)?;
+        let step = ctx.ui.step(format!("uninstall {release}"));
         let deadline = ctx.config.deadlines.helm;
         let told = helm::uninstall(&tools.helm, &scope.target, release, deadline.as_secs());
         // A signal would leave the release half uninstalled: helm is let finish.
@@ -145,6 +146,7 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
         return Err(Stop::usage(format!("which of {}? Next: --release NAME", releases.join(", "))).into());
     }
     namespace::refuse_others(ctx, &tools)?;
+    releases.iter().try_for_each(|name| deploy::await_others(ctx, &ctx.scope(name)))?;
     let choose = |name: &&str| Ok((ctx.scope(name), rollback::choose(ctx, &tools, &ctx.scope(name), revision)?));
     // All of them first: one that has nothing to go back to must not leave the others changed.
     let chosen = releases.iter().map(choose).collect::<Result<Vec<_>>>()?;
@@ -154,7 +156,7 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
         for (scope, revision) in chosen {
             gone.push((scope.clone(), revision, live::history(ctx, &tools, &scope, 10)?));
             let manifest = rollback::to(ctx, &tools, &scope, revision)?;
-            let waited = verify::wait(ctx, &tools, &scope, &manifest)?;
+            let waited = verify::wait(ctx, &tools, &scope, &manifest, true)?;
             if let Some(report) = failure(ctx, &tools, &scope, waited) {
                 return Err(report.into());
             }
@@ -292,23 +294,7 @@ fn install(
         deploy::observe(ctx, tools, name, &known)
     });
     let plans = plans.into_iter().collect::<Result<Vec<Plan>>>()?;
-    let mut deployed = Vec::new();
-    let ended = apply_all(ctx, tools, &plans, &mut deployed);
-    let ended = ended.and_then(|()| {
-        let changed = deployed.iter().any(|one| one.changed);
-        let occasion = if changed { Occasion::Changed } else { Occasion::Unchanged };
-        // The application as a whole does not do what it should: all that is new in it goes back.
-        smoke::run(ctx, tools, occasion)
-            .map_err(|error| (error, releases.iter().map(|name| name.to_string()).collect()))
-    });
-    if let Err((error, concerned)) = ended {
-        let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
-        // An interruption leaves things as they are: the next run goes on from there.
-        if !no_rollback && ctx.spawn.interrupt.check().is_ok() {
-            return Err(undo(ctx, tools, &undone, error));
-        }
-        return Err(error);
-    }
+    let deployed = carry_out(ctx, tools, &plans, no_rollback)?;
     let endpoints = live::endpoints(ctx, tools)?;
     for (name, endpoint) in endpoints.iter().filter(|(_, one)| one.load_balancer && one.address.is_none()) {
         let told = format!(
@@ -326,6 +312,28 @@ fn install(
         ctx.ui.say(&format!("nothing to deploy: {} is what is wanted and what runs", revisions.join(", ")));
     }
     Ok(live::open_url(ctx, &endpoints))
+}
+
+/// Applies the plans and checks what the application does then. When something fails, what was changed goes back.
+pub fn carry_out(ctx: &Context, tools: &Paths, plans: &[Plan], no_rollback: bool) -> Result<Vec<Deployed>> {
+    let mut deployed = Vec::new();
+    let ended = apply_all(ctx, tools, plans, &mut deployed);
+    let ended = ended.and_then(|()| {
+        let changed = deployed.iter().any(|one| one.changed);
+        let occasion = if changed { Occasion::Changed } else { Occasion::Unchanged };
+        // The application as a whole does not do what it should: all that is new in it goes back.
+        smoke::run(ctx, tools, occasion)
+            .map_err(|error| (error, plans.iter().map(|plan| plan.scope.release.clone()).collect()))
+    });
+    if let Err((error, concerned)) = ended {
+        let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
+        // An interruption leaves things as they are: the next run goes on from there.
+        if !no_rollback && ctx.spawn.interrupt.check().is_ok() {
+            return Err(undo(ctx, tools, &undone, error));
+        }
+        return Err(error);
+    }
+    Ok(deployed)
 }
 
 /// Applies the plans in waves, side by side within one, and sees each rolled out before what needs it. What was applied
@@ -371,7 +379,13 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
         Err(error) => return (None, Err(error)),
     };
     let applied = deploy::apply(ctx, tools, plan, &mut deployed);
-    let waited = applied.and_then(|()| verify::wait(ctx, tools, &deployed.scope, &deployed.manifest));
+    let waited = applied.and_then(|failed| match failed {
+        Some(failure) => Ok(Outcome::Failed(failure)),
+        None => {
+            let upgrading = deployed.changed && deployed.before.is_some();
+            verify::wait(ctx, tools, &deployed.scope, &deployed.manifest, upgrading)
+        }
+    });
     let ended = waited.and_then(|outcome| match failure(ctx, tools, &deployed.scope, outcome) {
         Some(report) => Err(report.into()),
         None => Ok(()),
@@ -406,7 +420,7 @@ fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Err
 /// Waits until what a release went back to is rolled out.
 fn serves_again(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
     let manifest = live::manifest(ctx, tools, scope)?;
-    let waited = verify::wait(ctx, tools, scope, &manifest)?;
+    let waited = verify::wait(ctx, tools, scope, &manifest, true)?;
     failure(ctx, tools, scope, waited).map_or(Ok(()), |report| Err(report.into()))
 }
 
@@ -414,10 +428,7 @@ fn serves_again(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
 fn failure(ctx: &Context, tools: &Paths, scope: &Scope, outcome: Outcome) -> Option<Stop> {
     match outcome {
         Outcome::Done(_) => None,
-        Outcome::Failed { what, troubles, deadline } => {
-            let report = diagnose::report(ctx, tools, scope, &what, &troubles);
-            Some(if deadline { Stop::deadline(report) } else { Stop::failed(report) })
-        }
+        Outcome::Failed(failure) => Some(diagnose::report(ctx, tools, scope, &failure)),
     }
 }
 

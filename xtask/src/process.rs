@@ -37,6 +37,11 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// What a signal does.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     pub fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) { Err(Stop::interrupted().into()) } else { Ok(()) }
     }
@@ -63,6 +68,8 @@ pub struct Command<'a> {
     pub stdin: Option<Vec<u8>>,
     pub folder: Option<PathBuf>,
     pub on_line: Option<&'a (dyn Fn(&str) + Sync)>,
+    /// What it prints may hold values of Secrets: no line of it is shown, or kept for an error.
+    pub is_confidential: bool,
 }
 
 pub struct Output {
@@ -76,7 +83,7 @@ pub struct Output {
 
 /// Shorthand for a command without input, in the current folder.
 pub fn command<'a>(argv: Vec<String>, deadline: Duration) -> Command<'a> {
-    Command { argv, deadline, stdin: None, folder: None, on_line: None }
+    Command { argv, deadline, stdin: None, folder: None, on_line: None, is_confidential: false }
 }
 
 impl<'a> Command<'a> {
@@ -90,6 +97,10 @@ impl<'a> Command<'a> {
 
     pub fn on_line(self, on_line: &'a (dyn Fn(&str) + Sync)) -> Self {
         Command { on_line: Some(on_line), ..self }
+    }
+
+    pub fn confidential(self) -> Self {
+        Command { is_confidential: true, ..self }
     }
 }
 
@@ -116,7 +127,7 @@ impl Spawn {
             Some(bytes) => expression.stdin_bytes(bytes.clone()),
             None => expression.stdin_null(),
         };
-        self.drive(expression, &display(&command.argv), command.deadline, command.on_line)
+        self.drive(expression, &display(&command.argv), command.deadline, command.on_line, !command.is_confidential)
     }
 
     /// Runs to the end; a non-zero exit is an error that repeats the command and its last lines.
@@ -133,7 +144,7 @@ impl Spawn {
     pub fn pipe(&self, left: Vec<String>, right: Vec<String>, deadline: Duration) -> Result<String> {
         let told = format!("{} | {}", display(&left), display(&right));
         let expression = self.expression(&left)?.stdin_null().pipe(self.expression(&right)?);
-        let output = self.drive(expression, &told, deadline, None)?;
+        let output = self.drive(expression, &told, deadline, None, true)?;
         if output.success {
             return Ok(output.stdout);
         }
@@ -178,6 +189,7 @@ impl Spawn {
         told: &str,
         deadline: Duration,
         on_line: Option<&(dyn Fn(&str) + Sync)>,
+        may_be_told: bool,
     ) -> Result<Output> {
         self.interrupt.check()?;
         let (stdout_reader, stdout_writer) = std::io::pipe()?;
@@ -191,6 +203,9 @@ impl Spawn {
         let tail = Mutex::new(VecDeque::new());
         let stdout = Mutex::new(Vec::new());
         let note = |line: &str| {
+            if !may_be_told {
+                return;
+            }
             let mut tail = tail.lock().unwrap();
             if tail.len() == TAIL_LINES {
                 tail.pop_front();

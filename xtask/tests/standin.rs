@@ -7,9 +7,11 @@ mod downloads;
 mod e2e;
 mod logs;
 mod releases;
+mod secrets;
 mod smoke;
 mod tooling;
 mod trust;
+mod watching;
 
 use std::path::Path;
 use std::process::Command;
@@ -345,27 +347,6 @@ fn an_image_id_that_is_the_digest_of_its_manifest_is_believed() {
     let again = project.run(&["up"]);
     again.assert_ended(0);
     assert_eq!(again.changes(), [""; 0]);
-}
-
-#[test]
-fn a_crash_loop_is_told_with_pod_container_and_last_log_lines() {
-    let project = Project::new();
-    let deployment = r#"{"kind":"Deployment","metadata":{"name":"backend"},"spec":{"replicas":1}}"#;
-    project.answer("kubectl get --filename - ", &format!("echo '{deployment}'"));
-    let state = r#""state":{"waiting":{"reason":"CrashLoopBackOff"}},"lastState":{"terminated":{"exitCode":2}}"#;
-    let status = format!(r#"{{"containerStatuses":[{{"name":"server","restartCount":3,{state}}}]}}"#);
-    project.answer("kubectl get pods ", &format!(r#"echo '{{"metadata":{{"name":"backend-0"}},"status":{status}}}'"#));
-    project.answer("kubectl logs ", "echo 'no database at postgres:5432'");
-    let run = project.run(&["up"]);
-    run.assert_ended(1);
-    run.assert_says(&[
-        "pod backend-0, container server: crashed 3 times, last with exit code 2",
-        "no database at postgres:5432",
-        "Next: kubectl logs backend-0 --container server --previous",
-    ]);
-    let logs = format!("kubectl logs backend-0 --container server --tail 12 --previous {KUBECTL}");
-    assert_eq!(run.calls_of(&["kubectl logs"]), [logs]);
-    assert!(!run.stdout.contains("http://"), "{}", run.stdout);
 }
 
 #[test]

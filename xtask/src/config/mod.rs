@@ -3,6 +3,7 @@
 pub mod locked;
 mod reader;
 mod seed;
+mod template;
 mod tree;
 pub mod yaml;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use reader::Reader;
 pub use seed::{Seed, SeedChart, SeedCluster, SeedService};
+pub use template::{fill, follows, placeholders};
 use tree::parse;
 pub use tree::{Node, Place, Problem, Value, merge, to_json};
 
@@ -924,11 +926,6 @@ pub fn parse_version(text: &str) -> Option<Vec<u64>> {
     numbers.split('.').map(|part| part.parse().ok()).collect()
 }
 
-/// The names in braces of a template: `a{B}c{D}` has B and D.
-pub fn placeholders(template: &str) -> Vec<&str> {
-    template.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name)).collect()
-}
-
 fn name(r: &Reader, key: &'static str) -> String {
     let text: String = r.required(key);
     if r.has(key) && !is_name(&text) {
@@ -1219,10 +1216,5 @@ steps = [{ tcp = true }]
         let read = read("dev", base, Source { file: "dev.toml", text: &over }, &|_| true);
         let told = read.unwrap_err().to_string();
         assert!(told.contains("the smoke check «the MCP server's tools reach the tasks» asks mcp, which no release of the profile runs"), "{told}");
-    }
-
-    #[test]
-    fn placeholders_are_found() {
-        assert_eq!(placeholders("postgres://todo:{A}@db/{B}"), ["A", "B"]);
     }
 }

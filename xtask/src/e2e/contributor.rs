@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth, leftovers, tells};
+use super::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth, leftovers, secrets, tells};
 use crate::process::command;
 use crate::stages::{cluster, load};
 use crate::tools::{docker, helm, kubectl};
@@ -27,6 +27,8 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a broken Secret is told with pod and log, and mended", broken_secret),
     ("an upgrade that fails goes back, and what served serves on", failed_upgrade),
     ("a service more is data, a Dockerfile and a chart of three lines", fourth::is_data),
+    ("a rotation leaves all as it was but the Secrets' values", secrets::rotate),
+    ("what a Secret holds gets nowhere", secrets::stay_secret),
     ("tasks survive the node being killed", node_killed),
     ("down keeps the tasks, up finds them", down_keeps_data),
     ("up, smoke and down leave nothing behind", leftovers::nothing_behind),

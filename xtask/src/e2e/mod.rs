@@ -6,6 +6,7 @@ mod fourth;
 mod leftovers;
 mod published;
 mod report;
+mod secrets;
 mod world;
 
 use std::fs;

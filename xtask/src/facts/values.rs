@@ -25,6 +25,10 @@ pub fn judge_secret(key: &str, value: &str, may_be_empty: bool) -> Result<(), St
         _ if key.ends_with("_URL") => judge_url(value, &["http", "https"]),
         _ if key.ends_with("_SECRET") || key.ends_with("PASSWORD") => match value.chars().count() {
             count if count < SECRET_MIN_CHARS => Err(format!("has fewer than {SECRET_MIN_CHARS} characters")),
+            // Of a file that was read with its last line's end, for instance.
+            _ if value != value.trim() || value.contains(char::is_control) => {
+                Err("has blanks around it, or more than one line".to_string())
+            }
             _ => Ok(()),
         },
         _ if value.contains(char::is_whitespace) => Err("has blanks in it".to_string()),
@@ -110,6 +114,7 @@ mod tests {
             ("DATABASE_URL", "postgres://u:sentinel@host:0/x"),
             ("JWT_SECRET", "sentinel"),
             ("JWT_SECRET", "CHANGE_ME_sentinel"),
+            ("JWT_SECRET", "sentinel-0123456789abcdef0123456789abcdef\n"),
             ("GROQ_API_KEY", "sentinel sentinel"),
             ("JWT_SECRET", ""),
         ] {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::model::cluster::State;
 use crate::model::image::Built;
+use crate::model::secret::NEXT;
 use crate::model::subset::{Difference, differences};
 
 /// One thing to do.
@@ -117,7 +118,8 @@ pub fn secret(name: &str, wanted: &[&str], there: Option<&[String]>, given: &[&s
         return Some(Step::new(Verb::Write, &format!("Secret {name}"), "there is none"));
     };
     let missing: Vec<&str> = wanted.iter().filter(|key| !there.iter().any(|one| one == **key)).copied().collect();
-    let parts = [("it lacks", &missing[..]), ("you give another", given)];
+    let begun: Vec<&str> = there.iter().filter_map(|key| key.strip_suffix(NEXT)).collect();
+    let parts = [("it lacks", &missing[..]), ("you give another", given), ("a rotation has begun with", &begun)];
     let parts: Vec<String> = parts
         .iter()
         .filter(|(_, keys)| !keys.is_empty())
@@ -296,6 +298,8 @@ mod tests {
         assert_eq!(secret("s", &["A"], None, &[]), step("there is none"));
         assert_eq!(secret("s", &["A", "C", "D"], Some(&there), &[]), step("it lacks C, D"));
         assert_eq!(secret("s", &["A", "C"], Some(&there), &["B"]), step("it lacks C; you give another B"));
+        let begun = ["A", "A.next"].map(str::to_string);
+        assert_eq!(secret("s", &["A"], Some(&begun), &[]), step("a rotation has begun with A"));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::model::labels::{data_key, object_name};
 use crate::model::object::{Fields, read};
 use crate::model::service::namespace;
 
+/// The ending of the key under which a rotation keeps a value that is to come.
+pub const NEXT: &str = ".next";
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Secret {
     name: String,

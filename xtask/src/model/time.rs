@@ -10,6 +10,12 @@ pub fn seconds(text: &str) -> Option<i64> {
     sound.then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
+/// The time of day in it, `10:54:25`.
+pub fn clock(text: &str) -> Option<&str> {
+    seconds(text)?;
+    text.split_once('T')?.1.get(..8)
+}
+
 /// Seconds since 1970 as the API would write them.
 pub fn text(seconds: i64) -> String {
     let (of_day, day) = (seconds.rem_euclid(86_400), seconds.div_euclid(86_400));
@@ -60,6 +66,8 @@ mod tests {
         for text in ["", "2026-11-21", "2026-11-21T10:54:25+01:00", "2026-13-21T10:54:25Z", "2026-11-21T24:00:00Z"] {
             assert_eq!(seconds(text), None, "{text}");
         }
+        assert_eq!(clock("2026-11-21T10:54:25.190642Z"), Some("10:54:25"));
+        assert_eq!(clock("yesterday"), None);
     }
 
     #[test]

@@ -177,9 +177,9 @@ fn starts(facts: &Facts, checks: &mut Checks) {
     }
     for service in facts.services() {
         for pod in facts.pods(service) {
-            let why = troubles(pod)
+            let why = troubles(pod, &[])
                 .first()
-                .map(|trouble| format!("{}: see kubectl logs, with --previous after a crash", trouble.why));
+                .map(|trouble| format!("{}: see kubectl logs, with --previous after a crash", trouble.why()));
             checks.none(Live, &told(pod), why);
         }
     }

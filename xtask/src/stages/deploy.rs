@@ -12,12 +12,15 @@ use crate::live;
 use crate::model::plan::{Release, drift, is_stuck, told, why_deploy, why_deploy_by_status};
 use crate::model::states::DeploymentState;
 use crate::model::subset::differences;
+use crate::model::trouble::{Object, Trouble};
+use crate::model::{events, watched};
 use crate::poll;
-use crate::process::{self, Spawn, command, display};
+use crate::process::{self, Spawn, command};
 use crate::stages::render::{self, Known, Rendered, Staged};
 use crate::stop::Stop;
 use crate::tools::helm::{Chart, Revision};
 use crate::tools::{Paths, helm, kubectl};
+use crate::watch::{self, Failure, Found, Watch};
 
 const SHORT: Duration = Duration::from_secs(60);
 /// More revisions than any helm is told to keep.
@@ -29,6 +32,8 @@ pub struct Plan {
     staged: Staged,
     /// The manifest as helm would apply it, as YAML.
     pub rendered: String,
+    /// What helm runs before or after it.
+    hooks: String,
     /// The last revision and its status.
     last: Option<(u64, String)>,
     /// None where nothing is to be done.
@@ -60,7 +65,7 @@ pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Resul
         Some(why) => Some(why),
         None => reason(ctx, tools, &scope, &rendered)?,
     };
-    Ok(Plan { scope, staged, rendered: rendered.yaml, last, why })
+    Ok(Plan { scope, staged, rendered: rendered.yaml, hooks: rendered.hooks, last, why })
 }
 
 /// What this stage begins with: the release as it is, and as it is to be gone back to.
@@ -74,10 +79,11 @@ pub fn begin(ctx: &Context, tools: &Paths, plan: &Plan) -> Result<Deployed> {
     Ok(Deployed { scope: plan.scope.clone(), revision, manifest, changed: plan.why.is_some(), before })
 }
 
-/// Installs or upgrades, if the plan says why, and completes what `begin` has returned.
-pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed) -> Result<()> {
-    let Plan { scope, staged, rendered, last, why } = plan;
-    let Some(why) = why else { return Ok(()) };
+/// Installs or upgrades, if the plan says why, and completes what `begin` has returned. What a hook or the cluster
+/// refuses comes back as a failure.
+pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed) -> Result<Option<Failure>> {
+    let Plan { scope, staged, rendered, hooks, last, why } = plan;
+    let Some(why) = why else { return Ok(None) };
     let step = ctx.ui.step(format!("deploy {}", scope.release));
     step.update(why);
     let state = if last.is_some() { DeploymentState::Upgrading } else { DeploymentState::Installing };
@@ -89,18 +95,19 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
         deployed.changed = true;
     }
     let chart = Chart { release: &scope.release, folder: &staged.folder, values: &staged.values };
-    let deadline = ctx.config.deadlines.helm;
     if last.is_some() {
         make_room(ctx, tools, scope, rendered)?;
     }
-    let told = helm::upgrade(&tools.helm, &scope.target, &chart, deadline.as_secs());
-    let upgraded = ctx.spawn.run(command(told, deadline + SHORT));
-    if let Err(error) = &upgraded {
+    let upgraded = upgrade(ctx, tools, scope, &chart, rendered, hooks);
+    if !matches!(upgraded, Ok(None)) {
         settle(ctx, tools, scope);
-        // Nor where another helm is at work.
-        deployed.changed &= !error.to_string().contains("another operation (install/upgrade/rollback) is in progress");
     }
-    upgraded?;
+    if let Some(failure) = upgraded? {
+        // Nor where another helm is at work.
+        let said = failure.said.as_deref().unwrap_or_default();
+        deployed.changed &= !said.contains("another operation (install/upgrade/rollback) is in progress");
+        return Ok(Some(failure));
+    }
     if last.is_some() {
         put_right(ctx, tools, scope, &chart, rendered)?;
     }
@@ -109,6 +116,71 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
     step.done(&format!("revision {} in namespace {} ({why})", deployed.revision, scope.target.namespace));
     ctx.ui.fact("deployed", json!({ "release": scope.release, "revision": deployed.revision, "why": why }));
     deployed.manifest = live::manifest(ctx, tools, scope)?;
+    Ok(None)
+}
+
+/// Has helm install or upgrade, and watches beside it what helm waits for: its hooks.
+fn upgrade(
+    ctx: &Context,
+    tools: &Paths,
+    scope: &Scope,
+    chart: &Chart,
+    rendered: &str,
+    hooks: &str,
+) -> Result<Option<Failure>> {
+    let (wanted, hooks) = (live::objects_in(rendered)?, watched::hooks(&live::objects_in(hooks)?));
+    let deadline = ctx.config.deadlines.helm;
+    let told = helm::upgrade(&tools.helm, &scope.target, chart, deadline.as_secs());
+    let mut watch = Watch::new(ctx, tools, scope);
+    let (output, ended) =
+        watch::beside(&mut watch, &hooks, &wanted, |spawn| spawn.output(command(told, deadline + SHORT)));
+    ctx.spawn.interrupt.check()?;
+    let release = &scope.release;
+    if let Some(trouble) = ended.by {
+        let what = format!("{release} cannot be deployed, because of {}", trouble.subject());
+        return Ok(Some(Failure { what, found: watch.all(), said: None, deadline: false }));
+    }
+    let output = output?;
+    if output.success {
+        return Ok(None);
+    }
+    let said = Some(output.tail.clone());
+    let deadline_passed = helm::says_deadline(&output.tail);
+    if let Some(when) = helm::failed_hooks(&output.tail) {
+        let hook = hooks.iter().find(|hook| output.tail.contains(&format!(" {} ", hook.object.name)));
+        let hook = hook.map(|hook| hook.object.to_string()).or(ended.hook.map(|hook| hook.object.to_string()));
+        let hook = hook.map_or(format!("a {when} hook"), |hook| format!("{hook} ({when})"));
+        let how = match deadline_passed {
+            true => format!("did not end within {} s", deadline.as_secs()),
+            false => "failed".to_string(),
+        };
+        let what = format!("{release} cannot be deployed: hook {} {how}", hook.trim_start_matches("hook "));
+        return Ok(Some(Failure { what, found: watch.all(), said, deadline: deadline_passed }));
+    }
+    let refused = events::refusal(&output.tail).map(|cause| {
+        let object = Object { kind: "release".to_string(), name: release.clone() };
+        let trouble = Trouble { object, container: None, cause, since: None, log: None, patience: None };
+        Found { trouble, log: None }
+    });
+    let what = format!("{release} cannot be deployed");
+    let found = refused.into_iter().chain(watch.all()).collect();
+    Ok(Some(Failure { what, found, said, deadline: deadline_passed }))
+}
+
+/// Waits for a helm that works on the release, by whoever it was started, and says so.
+pub fn await_others(ctx: &Context, scope: &Scope) -> Result<()> {
+    let at_work = || process::find(|argv| helm::works_on(argv, &scope.target, &scope.release)).pop();
+    // Its argv may hold values that are nobody's business.
+    if let Some((pid, _)) = at_work() {
+        let deadline = ctx.config.deadlines.helm;
+        let told = format!("process {pid} is a helm that works on release {}", scope.release);
+        ctx.ui.say(&format!("{told}; waiting for it to end, {} s at the most", deadline.as_secs()));
+        let ended = poll::until(&ctx.spawn.interrupt, deadline, || Ok(at_work().is_none().then_some(())))?;
+        ended.ok_or_else(|| {
+            let next = format!("Next: wait for it, or kill -INT {pid}; then run the same command again");
+            Stop::deadline(format!("{told}; waited {} s for it\n{next}", deadline.as_secs()))
+        })?;
+    }
     Ok(())
 }
 
@@ -248,17 +320,7 @@ fn settle(ctx: &Context, tools: &Paths, scope: &Scope) {
 /// A release that a helm left pending or half uninstalled refuses every further upgrade. A helm that is still at work is
 /// waited for. Returns the revision that serves then.
 fn mend_pending(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Option<u64>> {
-    let at_work = || process::find(|argv| helm::works_on(argv, &scope.target, &scope.release)).pop();
-    if let Some((pid, argv)) = at_work() {
-        let deadline = ctx.config.deadlines.helm;
-        let told = format!("process {pid} works on release {}: {}", scope.release, display(&argv));
-        ctx.ui.say(&format!("{told}; waiting for it to end, {} s at the most", deadline.as_secs()));
-        let ended = poll::until(&ctx.spawn.interrupt, deadline, || Ok(at_work().is_none().then_some(())))?;
-        ended.ok_or_else(|| {
-            let next = format!("Next: wait for it, or kill -INT {pid}; then run the same command again");
-            Stop::deadline(format!("{told}; waited {} s for it\n{next}", deadline.as_secs()))
-        })?;
-    }
+    await_others(ctx, scope)?;
     let all = live::history(ctx, tools, scope, ALL)?;
     mend(ctx, &ctx.spawn, tools, scope, &all)?;
     Ok(helm::serving(&all))

@@ -1,44 +1,57 @@
 //! Tells a failure so that a person knows which pod, why, what it said last, and what to type next.
 
-use std::time::Duration;
-
 use crate::context::{Context, Scope};
-use crate::model::pods::Trouble;
-use crate::process::{command, display};
-use crate::stop::indent;
-use crate::tools::{Paths, kubectl};
+use crate::model::trouble::{Cause, Trouble};
+use crate::process::display;
+use crate::stop::{Stop, indent};
+use crate::tools::{Paths, docker, kubectl};
+use crate::watch::{Failure, read_log, told};
 
-const LOG_LINES: u32 = 12;
-const SHORT: Duration = Duration::from_secs(20);
-
-/// One text for all troubles; a log that can't be had is said, not hidden.
-pub fn report(ctx: &Context, tools: &Paths, scope: &Scope, what: &str, troubles: &[Trouble]) -> String {
-    let mut lines = vec![what.to_string()];
-    let mut next = "cargo xtask status".to_string();
-    for trouble in troubles {
-        let container = trouble.container.as_deref();
-        lines.push(match container {
-            Some(name) => format!("  pod {}, container {name}: {}", trouble.pod, trouble.why),
-            None => format!("  pod {}: {}", trouble.pod, trouble.why),
-        });
-        let Some(container) = container.filter(|_| has_log(trouble)) else { continue };
-        let logs =
-            kubectl::logs(&tools.kubectl, &scope.target, &trouble.pod, container, trouble.previous_log, LOG_LINES);
-        match ctx.spawn.output(command(logs.clone(), SHORT)) {
-            Ok(output) if output.success && !output.stdout.trim().is_empty() => {
+/// One text for all troubles; a log that can't be had is said, not hidden. The command at its end is for the first one.
+pub fn report(ctx: &Context, tools: &Paths, scope: &Scope, failure: &Failure) -> Stop {
+    let mut lines = vec![failure.what.clone()];
+    for found in &failure.found {
+        lines.push(format!("  {}", told(&found.trouble)));
+        let Some(log) = &found.trouble.log else { continue };
+        let text = found.log.clone().or_else(|| read_log(ctx, tools, scope, log));
+        match text.as_deref().map(str::trim_end) {
+            Some("") => lines.push("  it logged nothing".to_string()),
+            Some(text) => {
                 lines.push("  its last log lines:".to_string());
-                lines.push(indent(output.stdout.trim_end()));
+                lines.push(indent(text));
             }
-            Ok(output) if output.success => lines.push("  it logged nothing".to_string()),
-            _ => lines.push("  its log cannot be had any more".to_string()),
+            None => lines.push("  its log cannot be had any more".to_string()),
         }
-        next = display(&logs).replace(&format!("--tail {LOG_LINES} "), "");
     }
-    lines.push(format!("Next: {next}"));
-    lines.join("\n")
+    if let Some(said) = &failure.said {
+        lines.push("  helm said last:".to_string());
+        lines.push(indent(said));
+    }
+    let next = failure.found.first().map(|found| next(ctx, tools, scope, &found.trouble));
+    lines.push(format!("Next: {}", next.unwrap_or("cargo xtask status".to_string())));
+    let report = lines.join("\n");
+    if failure.deadline { Stop::deadline(report) } else { Stop::failed(report) }
 }
 
-/// A container that never started has no log.
-fn has_log(trouble: &Trouble) -> bool {
-    !["image", "configuration", "cannot be started"].iter().any(|word| trouble.why.contains(word))
+/// The command that shows more of it.
+fn next(ctx: &Context, tools: &Paths, scope: &Scope, trouble: &Trouble) -> String {
+    let (target, kubectl) = (&scope.target, tools.kubectl.as_str());
+    if let Cause::WrongProcessor { image } = &trouble.cause {
+        return display(&docker::platform(&tools.docker, image));
+    }
+    if let Some(log) = &trouble.log {
+        let logs = kubectl::logs(kubectl, target, &log.pod, &log.container, log.previous, 0);
+        return display(&logs).replace("--tail 0 ", "");
+    }
+    let describe = |kind: &str, name: &str| display(&kubectl::describe(kubectl, target, kind, name));
+    match &trouble.cause {
+        Cause::ImageAbsent { .. } => {
+            display(&docker::node_images(&tools.docker, &ctx.config.cluster.name)).replace(" --output json", "")
+        }
+        Cause::Unschedulable { .. } | Cause::NodePressure { .. } | Cause::Evicted { .. } => describe("nodes", ""),
+        Cause::Quota { quota, .. } => describe("resourcequota", quota),
+        Cause::Claim { .. } => describe("persistentvolumeclaim", &trouble.object.name),
+        _ if trouble.object.kind == "release" => format!("cargo xtask render --profile {}", ctx.config.profile),
+        _ => describe(trouble.object.kind.trim_start_matches("hook ").to_lowercase().as_str(), &trouble.object.name),
+    }
 }

@@ -23,7 +23,7 @@ pub fn undo(ctx: &Context, tools: &Paths, deployed: &Deployed) -> Result<String>
     let (argv, told) = match deployed.before {
         Some(revision) => (
             helm::rollback(&tools.helm, target, release, revision, deadline.as_secs()),
-            format!("{release} is back at revision {revision}"),
+            format!("{release} is back at revision {revision}; up --no-rollback leaves what failed for a look"),
         ),
         None => (
             helm::uninstall(&tools.helm, target, release, deadline.as_secs()),

@@ -7,63 +7,97 @@ use serde_json::Value;
 
 use crate::context::{Context, Scope};
 use crate::live;
-use crate::model::pods::{Trouble, current, troubles, unready};
 use crate::model::rollout::{Rollout, is_workload, judge};
+use crate::model::trouble::Trouble;
+use crate::model::watched;
 use crate::poll;
 use crate::stop::Stop;
 use crate::tools::Paths;
+use crate::watch::{Failure, Watch, now};
 
-/// How long a pod may be in a state that looks hopeless before it is believed: image loads and config maps settle.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A rollout that still goes on may take so many times its deadline in all.
+const AT_MOST: u32 = 3;
+/// How long the cluster may take to lead Services to pods that are ready.
+const ENDPOINTS: Duration = Duration::from_secs(15);
 
 /// How a wait ended.
 pub enum Outcome {
     /// All workloads are rolled out, and how many there are.
     Done(usize),
     /// Waiting longer would not help, or the deadline has passed.
-    Failed { what: String, troubles: Vec<Trouble>, deadline: bool },
+    Failed(Failure),
 }
 
-/// Waits until every workload of a release's manifest is rolled out. A pod that can't start ends the wait at once.
-pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str) -> Result<Outcome> {
+/// Waits until every workload of a release's manifest is rolled out and its Services lead to pods. What goes wrong
+/// meanwhile is told at once; what won't pass ends the wait. The deadline counts from the last time that something went
+/// on, and what starts within its own rules is waited for beyond it, up to three times the deadline in all. `upgrading`:
+/// other pods served before.
+pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgrading: bool) -> Result<Outcome> {
     let step = ctx.ui.step(format!("roll out {}", scope.release));
     let deadline = ctx.config.deadlines.rollout;
     let wanted = live::objects_in(manifest)?;
-    let mut hopeless_since = None;
-    let mut open = Vec::new();
-    let ended = poll::until(&ctx.spawn.interrupt, deadline, || {
-        let states = states(&wanted, &live::objects_of(ctx, tools, scope, manifest)?)?;
-        if let Some((name, why)) = states.iter().find_map(|(name, state)| Some((name, failure(state)?))) {
-            return failed(ctx, tools, scope, format!("{name} failed: {why}"), false).map(Some);
+    let release = scope.release.as_str();
+    let mut watch = Watch::new(ctx, tools, scope);
+    let (mut went_on, mut counts) = (Instant::now(), [0; watched::COUNTS]);
+    let mut rolled_out = None;
+    let mut last = (Vec::new(), Vec::new());
+    let ended = poll::until(&ctx.spawn.interrupt, deadline * AT_MOST, || {
+        let seen = watch.look()?;
+        let services = &ctx.config.releases[release].services;
+        for (service, state) in watched::states(&seen, release, &wanted, services, upgrading) {
+            ctx.ui.state(&service, state);
         }
-        open = states.iter().filter_map(|(name, state)| Some(format!("{name}: {}", progress(state)?))).collect();
+        let states = states(&wanted, &seen)?;
+        let troubles = watched::troubles(&seen, release, &wanted);
+        let fail =
+            |what, watch: &Watch, troubles| Failure { what, found: watch.found(troubles), said: None, deadline: false };
+        if let Some((name, why)) = states.iter().find_map(|(name, state)| Some((name, failure(state)?))) {
+            watch.note(troubles.clone(), &seen);
+            return Ok(Some(Outcome::Failed(fail(
+                format!("{name} failed: {why}"),
+                &watch,
+                or_unready(troubles, &seen, release, &wanted),
+            ))));
+        }
+        let open: Vec<String> =
+            states.iter().filter_map(|(name, state)| Some(format!("{name}: {}", progress(state)?))).collect();
         if open.is_empty() {
-            return Ok(Some(Outcome::Done(states.len())));
+            let endpointless = watched::endpointless(&seen, release, &wanted);
+            if endpointless.is_empty() {
+                return Ok(Some(Outcome::Done(states.len())));
+            }
+            step.update("its Services lead nowhere yet");
+            if rolled_out.get_or_insert_with(Instant::now).elapsed() < ENDPOINTS.min(deadline) {
+                return Ok(None);
+            }
+            let names: Vec<String> = endpointless.iter().map(|one| one.object.to_string()).collect();
+            let what = format!("{release} is rolled out, and nobody is reached through {}", names.join(" and "));
+            return Ok(Some(Outcome::Failed(fail(what, &watch, endpointless))));
         }
         step.update(&open.join(" · "));
-        match current(&live::pods(ctx, tools, scope)?).into_iter().flat_map(troubles).find(|trouble| trouble.fatal) {
-            None => hopeless_since = None,
-            Some(trouble) => {
-                if hopeless_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                    return failed(ctx, tools, scope, format!("pod {} cannot start", trouble.pod), false).map(Some);
-                }
+        if let Some(trouble) = watch.note(troubles.clone(), &seen) {
+            let what = format!("{release} cannot be rolled out, because of {}", trouble.subject());
+            return Ok(Some(Outcome::Failed(fail(what, &watch, troubles))));
+        }
+        let counted = watched::progress(&seen, release, &wanted);
+        for (known, count) in counts.iter_mut().zip(counted) {
+            if count > *known {
+                (*known, went_on) = (count, Instant::now());
             }
         }
-        Ok(None)
+        let still = went_on.elapsed() >= deadline && !watched::is_starting(&seen, release, &wanted, now());
+        last = (or_unready(troubles, &seen, release, &wanted), open);
+        match still {
+            true => Ok(Some(Outcome::Failed(overdue(&watch, &last, went_on.elapsed())))),
+            false => Ok(None),
+        }
     })?;
-    match ended {
-        Some(Outcome::Done(count)) => {
+    match ended.unwrap_or_else(|| Outcome::Failed(overdue(&watch, &last, deadline * AT_MOST))) {
+        Outcome::Done(count) => {
             step.done(&format!("{count} workloads"));
             Ok(Outcome::Done(count))
         }
-        Some(outcome) => Ok(outcome),
-        None => failed(
-            ctx,
-            tools,
-            scope,
-            format!("not rolled out after {} s: {}", deadline.as_secs(), open.join(" · ")),
-            true,
-        ),
+        failed => Ok(failed),
     }
 }
 
@@ -85,12 +119,14 @@ pub fn states(wanted: &[Value], live: &[Value]) -> Result<Vec<(String, Rollout)>
     }
 }
 
-fn failed(ctx: &Context, tools: &Paths, scope: &Scope, what: String, deadline: bool) -> Result<Outcome> {
-    let pods = live::pods(ctx, tools, scope)?;
-    let pods = current(&pods);
-    let found: Vec<Trouble> = pods.iter().copied().flat_map(troubles).collect();
-    let troubles = if found.is_empty() { pods.into_iter().flat_map(unready).collect() } else { found };
-    Ok(Outcome::Failed { what, troubles, deadline })
+fn overdue(watch: &Watch, (troubles, open): &(Vec<Trouble>, Vec<String>), after: Duration) -> Failure {
+    let what = format!("not rolled out after {} s: {}", after.as_secs(), open.join(" · "));
+    Failure { what, found: watch.found(troubles.clone()), said: None, deadline: true }
+}
+
+/// The troubles, and where there are none, what is not ready.
+fn or_unready(troubles: Vec<Trouble>, seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trouble> {
+    if troubles.is_empty() { watched::unready(seen, release, wanted) } else { troubles }
 }
 
 fn failure(state: &Rollout) -> Option<&str> {

@@ -121,6 +121,12 @@ pub fn size(docker: &str, image: &str) -> Vec<String> {
     argv!("{docker} image inspect --format {format} {image}")
 }
 
+/// The system and the processor that an image is made for.
+pub fn platform(docker: &str, image: &str) -> Vec<String> {
+    let format = "{{.Os}}/{{.Architecture}}";
+    argv!("{docker} image inspect --format {format} {image}")
+}
+
 /// All that docker knows of an image, as a JSON list of one.
 pub fn inspect(docker: &str, image: &str) -> Vec<String> {
     argv!("{docker} image inspect {image}")

@@ -16,6 +16,11 @@ pub fn check_ignore(root: &str, path: &str) -> Vec<String> {
     argv!("git -C {root} check-ignore --quiet --no-index {path}")
 }
 
+/// Exits with 0 where the path is ignored and not tracked, with 1 where it is not, with another code outside a repository.
+pub fn check_untracked(folder: &str, path: &str) -> Vec<String> {
+    argv!("git -C {folder} check-ignore --quiet {path}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

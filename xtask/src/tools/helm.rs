@@ -117,10 +117,36 @@ pub fn upgrade(helm: &Helm, target: &Target, chart: &Chart, timeout_s: u64) -> V
     )
 }
 
+/// Which hooks failed, by what `upgrade` printed: as in `pre-upgrade`. Helm says it in one way of a first installation, and
+/// in another of an upgrade.
+pub fn failed_hooks(tail: &str) -> Option<&'static str> {
+    let known = ["pre-install", "post-install", "pre-upgrade", "post-upgrade"];
+    let says =
+        |when: &&str| tail.contains(&format!("{when} hooks failed")) || tail.contains(&format!("failed {when}:"));
+    known.into_iter().find(says)
+}
+
+/// Whether helm gave up at its own deadline.
+pub fn says_deadline(tail: &str) -> bool {
+    ["timed out waiting for the condition", "context deadline exceeded"].iter().any(|words| tail.contains(words))
+}
+
 /// The hooks of the release: what isn't part of its manifest.
 pub fn hooks(helm: &str, target: &Target, release: &str) -> Vec<String> {
     let at = at(target);
     argv!("{helm} get hooks {release} {at...}")
+}
+
+/// The values that were given to the release's last revision, as JSON; the chart's own are not among them.
+pub fn values_of(helm: &str, target: &Target, release: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} get values {release} --output json {at...}")
+}
+
+/// All that helm tells of the release's last revision: values, manifest, hooks and notes.
+pub fn get_all(helm: &str, target: &Target, release: &str) -> Vec<String> {
+    let at = at(target);
+    argv!("{helm} get all {release} {at...}")
 }
 
 pub fn manifest(helm: &str, target: &Target, release: &str) -> Vec<String> {
@@ -336,6 +362,15 @@ mod tests {
         let told = |argv: Vec<String>| argv.join(" ");
         let lint = "helm lint --strict --quiet chart --namespace n --values a.yaml";
         assert_eq!(told(lint_release("helm", &target, &chart)), lint);
+    }
+
+    #[test]
+    fn hooks_that_failed_are_read_from_helms_words() {
+        let failed = "Error: UPGRADE FAILED: pre-upgrade hooks failed: 1 error occurred:\n\t* job migrate failed: BackoffLimitExceeded";
+        assert_eq!((failed_hooks(failed), says_deadline(failed)), (Some("pre-upgrade"), false));
+        let hung = "Error: INSTALLATION FAILED: failed post-install: 1 error occurred:\n\t* timed out waiting for the condition";
+        assert_eq!((failed_hooks(hung), says_deadline(hung)), (Some("post-install"), true));
+        assert_eq!(failed_hooks("Error: UPGRADE FAILED: release: no"), None);
     }
 
     #[test]

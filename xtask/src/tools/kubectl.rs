@@ -121,6 +121,13 @@ pub fn logs(kubectl: &str, target: &Target, pod: &str, container: &str, previous
     argv!("{kubectl} logs {pod} --container {container} --tail {lines} {previous...} {at...}")
 }
 
+/// All about an object and its events, for a person; without a name, about all of the kind. Of a Secret, no values.
+pub fn describe(kubectl: &str, target: &Target, kind: &str, name: &str) -> Vec<String> {
+    let at = at(target);
+    let name: &[&str] = if name.is_empty() { &[] } else { &[name] };
+    argv!("{kubectl} describe {kind} {name...} {at...}")
+}
+
 /// Which part of a log is wanted; all of it by default.
 #[derive(Clone, Debug, Default)]
 pub struct LogPart<'a> {
@@ -172,6 +179,12 @@ pub fn exec(kubectl: &str, target: &Target, pod: &str, container: &str, command:
     let at = at(target);
     // Options end at the dashes.
     argv!("{kubectl} exec {pod} --container {container} {at...} -- {command...}")
+}
+
+/// The same, and what stands on stdin goes to the command's.
+pub fn exec_with_input(kubectl: &str, target: &Target, pod: &str, container: &str, command: &[String]) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} exec {pod} --container {container} --stdin {at...} -- {command...}")
 }
 
 /// Runs a command in the first pod of an object such as `service/postgres`, with stdin handed on.
@@ -239,6 +252,12 @@ pub fn parse_forward(line: &str) -> Option<u16> {
     rest.split(' ').next()?.parse().ok()
 }
 
+/// The kinds whose objects can be listed in a namespace, one to a line.
+pub fn list_kinds(kubectl: &str, target: &Target) -> Vec<String> {
+    let at = at(target);
+    argv!("{kubectl} api-resources --verbs=list --namespaced --output name {at...}")
+}
+
 /// Deletes what is named as `kind/name` and waits until it is gone.
 pub fn delete(kubectl: &str, target: &Target, names: &[String], timeout_s: u64) -> Vec<String> {
     let at = at(target);
@@ -278,7 +297,10 @@ mod tests {
             get_live("kubectl", &target),
             create("kubectl", &target),
             logs("kubectl", &target, "p", "c", true, 12),
+            describe("kubectl", &target, "pod", "p"),
+            describe("kubectl", &target, "nodes", ""),
             port_forward("kubectl", &target, "mcp", 8001),
+            patch("kubectl", &target, "secret/x", "merge"),
             all_logs("kubectl", &target, "pod/x", 12),
             timed_logs("kubectl", &target, "p", "c", &LogPart { follow: true, tail: Some(5), ..LogPart::default() }),
             delete("kubectl", &target, &["pod/x".to_string()], 5),

@@ -6,6 +6,7 @@ pub mod curl;
 pub mod docker;
 pub mod git;
 pub mod go;
+pub mod grep;
 pub mod hadolint;
 pub mod helm;
 pub mod kube_score;

@@ -15,6 +15,25 @@ pub fn refusal(told: &str) -> Option<&str> {
     told.lines().find_map(|line| line.find("ERROR:").map(|start| &line[start..]))
 }
 
+/// Runs the statements on stdin as a role that comes by the pod's own socket, and so needs no password.
+pub fn run(role: &str, database: &str) -> Vec<String> {
+    let options = ["--no-psqlrc", "--quiet", "--no-password", "--set", "ON_ERROR_STOP=1"];
+    let all = std::iter::once("psql").chain(options).chain(["--username", role, "--dbname", database, "--file", "-"]);
+    all.map(str::to_string).collect()
+}
+
+/// Comes by address, as everybody else does, with the password that is the line on stdin.
+pub fn sign_in(role: &str, database: &str) -> Vec<String> {
+    let script = "IFS= read -r PGPASSWORD; export PGPASSWORD; exec psql --no-psqlrc --quiet --no-password --tuples-only \
+                  --host 127.0.0.1 --username \"$0\" --dbname \"$1\" --command \"SELECT 1\"";
+    ["sh", "-c", script, role, database].map(str::to_string).to_vec()
+}
+
+/// Whether the server has answered that the password is wrong, and not something else.
+pub fn is_refused(said: &str) -> bool {
+    said.contains("password authentication failed")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -60,6 +60,7 @@ const QUESTIONS: &[&str] = &[
     "helm history ",
     "helm get manifest ",
     "helm get hooks ",
+    "helm get values ",
     "helm list ",
     "helm test ",
     "kubectl version ",
@@ -119,7 +120,9 @@ impl Project {
         // Where the machine keeps its own bundle differs from one to the next.
         project.write("ca.crt", "");
         let logs = ["addons", "calls", "environments", "host-images", "node-images", "created"];
-        for file in logs.iter().chain(&["rules", "broken", "failing", "held", "slow", "services", "load-balancers"]) {
+        let states =
+            ["rules", "broken", "failing", "held", "slow", "services", "load-balancers", "watched", "statements"];
+        for file in logs.iter().chain(&states) {
             project.write(&format!("standin/{file}"), "");
         }
         project.write("standin/node-port", &node_port.to_string());

@@ -9,7 +9,9 @@ call="$tool $*"
 
 # A call that reads stdin is noted once it has read all of it, so that `save | import` always stands in this order.
 input=
-case $call in *"--filename -"* | *"--patch-file /dev/stdin"* | *" import -" | "kubectl exec --stdin "*) input=$(cat) ;; esac
+case $call in
+*"--filename -"* | *"--patch-file /dev/stdin"* | *" import -" | "kubectl exec --stdin "* | "kubectl exec "*" --stdin "*) input=$(cat) ;;
+esac
 case $tool in kube-score | kubeconform | pod-security) input=$(cat) ;; esac
 
 newline='
@@ -215,7 +217,9 @@ case $call in
     manifest "$3" | record "$2" "$pending"
     rm -f "$here/releases/$2/back"
     hold "upgrade $2"
-    settle "$2" deployed ;;
+    settle "$2" deployed
+    cp "${values##* }" "$here/releases/$2/values" ;;
+"helm get values "*) cat "$here/releases/$3/values" ;;
 "helm get hooks "*) ;;
 "helm get manifest "*) cat "$here/releases/$3/$(tail -n 1 "$here/releases/$3/revisions" | cut -d ' ' -f 1)" ;;
 "helm history "*)
@@ -291,6 +295,17 @@ case $call in
     items=$(ls namespaces | sed 's/.*/{"metadata":{"name":"&"}}/' | paste -sd, -)
     echo "{\"items\":[$items]}" ;;
 "kubectl get pods "*) echo '{"items":[]}' ;;
+"kubectl get pods,"*)
+    found=
+    for workload in "$here"/workloads/*; do
+        [ -s "$workload/replicas" ] || continue
+        one=$(live "${workload##*/}" 2>/dev/null)
+        # Another release's may be coming or going at this moment.
+        case $one in *:,* | *:[}]* | *:\"\"*) continue ;; esac
+        found="$found,$one"
+    done
+    while read -r other; do found="$found,$other"; done <watched
+    echo "{\"items\":[${found#,}]}" ;;
 "kubectl get --filename - "*)
     for name in $(printf '%s\n' "$input" | sed -n 's/^  name: //p'); do
         [ ! -e "$here/workloads/$name" ] || live "$name"
@@ -313,10 +328,16 @@ case $call in
     printf '%s\n' "$input" >>created
     secret=secrets/$namespace/${2#secret/}
     { printf '%s\n' "$input" | pairs stringData; cat "$secret"; } | sort -s -u -k 1,1 >"$secret.new"
+    case $input in
+    *'"data":'*) for key in $(printf '%s\n' "$input" | pairs data | cut -d ' ' -f 1); do sed -i "/^$key /d" "$secret.new"; done ;;
+    esac
     mv "$secret.new" "$secret"
     echo $(($(cat "$secret.version") + 1)) >"$secret.version" ;;
 "kubectl delete namespace/"*) rm -rf "namespaces/${2#namespace/}" "secrets/${2#namespace/}" ;;
 "kubectl delete secrets,"*) rm -rf "secrets/$namespace" ;;
+# Whoever has the password, and whoever comes by the pod's own socket, gets in.
+"kubectl exec "*" -- psql "*) printf '%s\n' "$input" >>statements ;;
+"kubectl exec "*" --container "*" -- sh -c "*psql*) ;;
 "kubectl logs "*) echo "a log line" ;;
 "kubectl exec --stdin "*) echo t ;;
 "helm test "*) printf 'NAME: %s\nTEST SUITE:     %s-test\nPhase:          Succeeded\n' "$2" "$2" ;;

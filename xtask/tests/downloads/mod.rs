@@ -204,7 +204,8 @@ fn what_is_on_path_is_not_asked_for() {
 
 #[test]
 fn what_is_not_as_published_or_not_whole_is_told_and_not_installed() {
-    let wrong: [(&str, fn(&Releases), i32, &[&str]); 7] = [
+    type Spoil = fn(&Releases);
+    let wrong: [(&str, Spoil, i32, &[&str]); 7] = [
         (
             "another checksum",
             |releases| releases.serve("/helm", Answer::Whole(archive(b"something else"))),

@@ -21,7 +21,7 @@ const STAGES: [&str; 9] = [
     "kubectl create --filename",
     "helm template ",
     "helm upgrade todo ",
-    "kubectl get pods ",
+    "kubectl get pods,",
     "kubectl port-forward ",
 ];
 /// Lets the first call hang, as one process that a signal ends.
@@ -33,7 +33,7 @@ fn hanging(stage: &str) -> Project {
     match stage {
         "helm upgrade todo " => project.write("standin/held", "upgrade todo\n"),
         // Nothing but a rollout that is not done asks for pods.
-        "kubectl get pods " => project.write("standin/slow", "backend\n"),
+        "kubectl get pods," => project.write("standin/slow", "backend\n"),
         _ => {}
     }
     if stage != "helm upgrade todo " {
@@ -186,7 +186,7 @@ fn foreign_helm(project: &Project) -> std::process::Child {
 fn a_helm_that_is_at_work_is_waited_for_and_not_mended_under_its_feet() {
     let project = Project::up();
     let mut helm = foreign_helm(&project);
-    let told = format!("process {} works on release todo: sh ", helm.id());
+    let told = format!("process {} is a helm that works on release todo", helm.id());
     let run = project.run_while(&["up"], |_| {
         let waits = || project.texts("state").iter().any(|text| text.contains(&told));
         assert!(eventually(waits), "nobody waits for {told}");
@@ -203,12 +203,14 @@ fn a_helm_that_does_not_end_is_told_and_left_alone() {
     let project = Project::up();
     project.edit("xtask.toml", "helm_s = 60", "helm_s = 1");
     let mut helm = foreign_helm(&project);
-    let run = project.run(&["up"]);
+    for command in ["up", "rollback", "down"] {
+        let run = project.run(&[command]);
+        run.assert_ended(4);
+        run.assert_says(&[&format!("process {} is a helm that works on release todo", helm.id()), "kill -INT"]);
+        assert_eq!(run.changes(), [""; 0]);
+    }
     project.write("standin/held", "");
     helm.wait().unwrap();
-    run.assert_ended(4);
-    run.assert_says(&[&format!("process {} works on release todo", helm.id()), "kill -INT"]);
-    assert_eq!(run.changes(), [""; 0]);
 }
 
 #[test]
