@@ -233,7 +233,7 @@ mod tests {
             for behind in ["", "z", "zz", "\"}"] {
                 let text = BASE64_STANDARD.encode(format!("{before}{value}{behind}"));
                 assert!(forms(value).iter().any(|form| text.contains(form)), "{before} {behind}");
-                let other = BASE64_STANDARD.encode(format!("{before}sentinel-0123456780{behind}"));
+                let other = BASE64_STANDARD.encode(format!("{before}sentinel-9123456789{behind}"));
                 assert!(!forms(value).iter().any(|form| other.contains(form)), "{before} {behind}");
             }
         }

@@ -156,7 +156,7 @@ pub fn progress(seen: &[Value], release: &str, wanted: &[Value]) -> [u64; COUNTS
         let number = |object: &Value, pointer: &&str| object.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
         live_workloads(seen, wanted).map(|one| pointers.iter().map(|path| number(one, path)).sum::<u64>()).sum::<u64>()
     };
-    let containers = || pods.iter().flat_map(|pod| statuses(pod));
+    let containers = || pods.iter().flat_map(statuses);
     let first = |status: &&Value| status["restartCount"].as_u64().unwrap_or(0) == 0;
     let pulled = |pod: &&Value| events::about(seen, pod, &["Pulled"]).len() as u64;
     [
