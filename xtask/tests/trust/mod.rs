@@ -280,7 +280,7 @@ fn what_went_back_and_does_not_serve_is_not_called_well() {
     project.write("standin/broken", "backend\n");
     let run = project.run(&["up"]);
     run.assert_ended(1);
-    run.assert_says(&["todo is back at revision 1, and is not known to serve: backend failed: timed out"]);
+    run.assert_says(&["todo is back at revision 1", "it is not known to serve: backend failed: timed out"]);
 }
 
 #[test]
