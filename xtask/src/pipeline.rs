@@ -404,7 +404,7 @@ fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Err
         };
         ctx.ui.say(&match (undone, served) {
             (Ok(told), Ok(())) => told,
-            (Ok(told), Err(error)) => format!("{told}, and is not known to serve: {error:#}"),
+            (Ok(told), Err(error)) => format!("{told}; it is not known to serve: {error:#}"),
             (Err(error), _) => format!("{} could not be taken back: {error:#}", one.scope.release),
         });
     }

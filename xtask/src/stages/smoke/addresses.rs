@@ -49,14 +49,14 @@ impl<'a> Addresses<'a> {
         {
             return Ok(*port);
         }
-        let forward = self.forward(endpoint, until).map_err(|came| {
-            let asked = format!("kubectl port-forward service/{}", endpoint.object);
-            Refusal::NotYet(Cause::new(asked, "a forwarded port", came))
-        })?;
+        let forward = self.forward(endpoint, until)?;
         Ok(open.insert(forward).port)
     }
 
-    fn forward(&self, endpoint: &Endpoint, until: Instant) -> Result<Forward, String> {
+    fn forward(&self, endpoint: &Endpoint, until: Instant) -> Result<Forward, Refusal> {
+        let cause = |came: String| {
+            Cause::new(format!("kubectl port-forward service/{}", endpoint.object), "a forwarded port", came)
+        };
         let target = self.ctx.target_in(&endpoint.namespace);
         let (sender, receiver) = mpsc::channel();
         let argv = kubectl::port_forward(&self.tools.kubectl, &target, &endpoint.object, endpoint.port);
@@ -64,7 +64,8 @@ impl<'a> Addresses<'a> {
             // The receiver is gone once the port is known; later lines are nobody's business.
             let _ = sender.send(line.to_string());
         });
-        let process = process.map_err(|error| format!("{error:#}"))?;
+        // What was not even begun, as the cluster is another's, would not be the next time either.
+        let process = process.map_err(|error| Refusal::Wrong(cause(format!("{error:#}"))))?;
         let mut said = Vec::new();
         while Instant::now() < until && self.ctx.spawn.interrupt.check().is_ok() {
             match receiver.recv_timeout(TURN) {
@@ -77,7 +78,7 @@ impl<'a> Addresses<'a> {
             }
         }
         let said = if said.is_empty() { "nothing".to_string() } else { said.join(" · ") };
-        Err(kubectl::refusal_of_pod(&said).to_string())
+        Err(Refusal::NotYet(cause(kubectl::refusal_of_pod(&said).to_string())))
     }
 }
 
