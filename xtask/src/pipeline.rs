@@ -8,10 +8,11 @@ use anyhow::Result;
 
 use crate::config::waves;
 use crate::context::{Context, Scope};
-use crate::live;
+use crate::live::{self, Endpoint};
 use crate::lock;
 use crate::model::cluster::State;
 use crate::model::image::Built;
+use crate::model::states::DeploymentState;
 use crate::process::command;
 use crate::stages::bootstrap::{self, Ready, Road};
 use crate::stages::deploy::{Deployed, Plan};
@@ -161,7 +162,7 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
                 return Err(report.into());
             }
         }
-        smoke::run(ctx, &tools, Occasion::Changed)
+        smoke::run(ctx, &tools, Occasion::Changed).map(drop)
     })();
     if let Err(error) = went {
         if ctx.spawn.interrupt.check().is_err() && !gone.is_empty() {
@@ -284,9 +285,21 @@ fn install(
     });
     loaded?;
     let node_ports = node_ports?;
-    let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, tools, name));
-    ensured.into_iter().collect::<Result<()>>()?;
-    let versions = secret::ensure(ctx, tools, &namespaces, &overrides.secret)?;
+    // Where all is as it should be, one look at both is enough.
+    let (settled, secrets) = std::thread::scope(|scope| {
+        let secrets = scope.spawn(|| secret::observe(ctx, tools, &namespaces, &overrides.secret));
+        let settled = in_parallel(&namespaces, |name| namespace::is_settled(ctx, tools, name));
+        (settled, secrets.join().expect("looking at Secrets does not panic"))
+    });
+    let is_settled = settled.into_iter().collect::<Result<Vec<bool>>>()?.into_iter().all(|settled| settled);
+    let versions = match secrets {
+        Ok(secrets) if is_settled && secrets.steps.is_empty() => secrets.versions,
+        _ => {
+            let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, tools, name));
+            ensured.into_iter().collect::<Result<()>>()?;
+            secret::ensure(ctx, tools, &namespaces, &overrides.secret)?
+        }
+    };
     let tags = built.iter().map(|(name, image)| (name.clone(), image.tag.clone())).collect();
     let plans = in_parallel(releases, |name| {
         let version = versions.get(&ctx.config.releases[*name].secret).map_or("", String::as_str);
@@ -294,8 +307,7 @@ fn install(
         deploy::observe(ctx, tools, name, &known)
     });
     let plans = plans.into_iter().collect::<Result<Vec<Plan>>>()?;
-    let deployed = carry_out(ctx, tools, &plans, no_rollback)?;
-    let endpoints = live::endpoints(ctx, tools)?;
+    let (deployed, endpoints) = carry_out(ctx, tools, &plans, no_rollback)?;
     for (name, endpoint) in endpoints.iter().filter(|(_, one)| one.load_balancer && one.address.is_none()) {
         let told = format!(
             "{name} is a LoadBalancer and waits for an address: cargo xtask tunnel --profile {}",
@@ -314,8 +326,14 @@ fn install(
     Ok(live::open_url(ctx, &endpoints))
 }
 
-/// Applies the plans and checks what the application does then. When something fails, what was changed goes back.
-pub fn carry_out(ctx: &Context, tools: &Paths, plans: &[Plan], no_rollback: bool) -> Result<Vec<Deployed>> {
+/// Applies the plans and checks what the application does then. When something fails, what was changed goes back. Returns
+/// the Services as the checks found them, too.
+pub fn carry_out(
+    ctx: &Context,
+    tools: &Paths,
+    plans: &[Plan],
+    no_rollback: bool,
+) -> Result<(Vec<Deployed>, BTreeMap<String, Endpoint>)> {
     let mut deployed = Vec::new();
     let ended = apply_all(ctx, tools, plans, &mut deployed);
     let ended = ended.and_then(|()| {
@@ -325,15 +343,16 @@ pub fn carry_out(ctx: &Context, tools: &Paths, plans: &[Plan], no_rollback: bool
         smoke::run(ctx, tools, occasion)
             .map_err(|error| (error, plans.iter().map(|plan| plan.scope.release.clone()).collect()))
     });
-    if let Err((error, concerned)) = ended {
-        let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
-        // An interruption leaves things as they are: the next run goes on from there.
-        if !no_rollback && ctx.spawn.interrupt.check().is_ok() {
-            return Err(undo(ctx, tools, &undone, error));
-        }
-        return Err(error);
+    let (error, concerned) = match ended {
+        Ok(endpoints) => return Ok((deployed, endpoints)),
+        Err(failed) => failed,
+    };
+    let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
+    // An interruption leaves things as they are: the next run goes on from there.
+    match !no_rollback && ctx.spawn.interrupt.check().is_ok() {
+        true => Err(undo(ctx, tools, &undone, error)),
+        false => Err(error),
     }
-    Ok(deployed)
 }
 
 /// Applies the plans in waves, side by side within one, and sees each rolled out before what needs it. What was applied
@@ -381,6 +400,11 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
     let applied = deploy::apply(ctx, tools, plan, &mut deployed);
     let waited = applied.and_then(|failed| match failed {
         Some(failure) => Ok(Outcome::Failed(failure)),
+        None if plan.is_rolled_out => {
+            let services = &ctx.config.releases[&plan.scope.release].services;
+            services.iter().for_each(|service| ctx.ui.state(service, DeploymentState::Ready));
+            Ok(Outcome::Done(services.len()))
+        }
         None => {
             let upgrading = deployed.changed && deployed.before.is_some();
             verify::wait(ctx, tools, &deployed.scope, &deployed.manifest, upgrading)

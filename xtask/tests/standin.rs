@@ -104,6 +104,10 @@ fn the_release_follows_the_secret_which_follows_the_namespace() {
     let make = ["kubectl create --filename", "helm upgrade todo"];
     let helm = ["helm template", "helm history", "helm get"];
     let mut asked = run.calls_of(&[&get[..], &make, &helm].concat());
+    // First comes a look at both.
+    let mut looked: Vec<&str> = asked.drain(..2).collect();
+    looked.sort();
+    assert_eq!(beginnings(&looked), ["kubectl get namespace/todo", "kubectl get secret"]);
     // Rendered and asked after at the same time.
     if asked[6].starts_with("helm history ") {
         asked.swap(6, 7);
@@ -430,6 +434,14 @@ fn a_record_holds_the_events_of_a_run_whatever_it_shows() {
         states.map(|event| event["state"].as_str().unwrap().to_string()).collect()
     };
     assert_eq!(told("backend")[..3], ["Building", "Loading", "Installing"]);
+    let held = |subject: &str| -> Vec<String> {
+        let held = of_kind("validated").into_iter().filter(|event| event["subject"] == subject);
+        held.map(|event| event["state"].as_str().unwrap().to_string()).collect()
+    };
+    assert_eq!(
+        (held("backend"), held("todo")),
+        (vec!["Building".into(), "Loading".into()], vec!["Installing".into(), "Ready".into()])
+    );
 
     // What shows nothing is recorded all the same, and what only reads is not.
     project.run(&["up", "--quiet"]).assert_ended(0);
@@ -437,6 +449,16 @@ fn a_record_holds_the_events_of_a_run_whatever_it_shows() {
     let all = records();
     assert_eq!(all.len(), 2);
     assert!(all.iter().all(|text| events(text).last().unwrap()["code"] == 0));
+}
+
+#[test]
+fn a_release_that_helm_does_not_call_deployed_is_not_believed() {
+    let project = Project::new();
+    let failed = r#"[ -e "$here/releases/todo" ] && { echo '[{"revision":1,"status":"failed"}]'; exit; }"#;
+    project.before("helm history todo --max 1 ", failed);
+    let run = project.run(&["up"]);
+    run.assert_ended(1);
+    run.assert_says(&["helm ended well, and calls revision 1 of todo failed"]);
 }
 
 #[test]

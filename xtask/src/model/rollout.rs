@@ -15,6 +15,25 @@ pub fn is_workload(kind: &str) -> bool {
     matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet" | "Job")
 }
 
+/// Each wanted workload with the state of its live object.
+pub fn states(wanted: &[Value], live: &[Value]) -> Vec<(String, Rollout)> {
+    let identity = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
+    let workloads = wanted.iter().filter(|object| is_workload(object["kind"].as_str().unwrap_or_default()));
+    workloads
+        .map(|object| {
+            let found = live.iter().find(|other| identity(other) == identity(object));
+            let state = found.map_or(Rollout::Failed("it is absent".to_string()), judge);
+            (object["metadata"]["name"].as_str().unwrap_or_default().to_string(), state)
+        })
+        .collect()
+}
+
+/// Whether there are workloads, and all of them are rolled out.
+pub fn are_done(wanted: &[Value], live: &[Value]) -> bool {
+    let states = states(wanted, live);
+    !states.is_empty() && states.iter().all(|(_, state)| *state == Rollout::Done)
+}
+
 /// Judges one workload. An observed generation behind the wanted one is never done: its status is of an older spec.
 pub fn judge(object: &Value) -> Rollout {
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
@@ -85,6 +104,19 @@ mod tests {
         assert!(matches!(judge(&deployment(4, 3, 2, 2, 2)), Rollout::Progressing(_)), "an old status proves nothing");
         assert!(matches!(judge(&deployment(3, 3, 2, 3, 3)), Rollout::Progressing(_)), "an old pod still serves");
         assert!(matches!(judge(&deployment(3, 3, 2, 2, 1)), Rollout::Progressing(_)));
+    }
+
+    #[test]
+    fn all_are_done_only_where_there_are_workloads_and_each_is() {
+        let named = |name: &str, mut object: Value| {
+            object["metadata"]["name"] = name.into();
+            object
+        };
+        let (done, open) = (named("a", deployment(3, 3, 2, 2, 2)), named("b", deployment(3, 3, 1, 2, 2)));
+        assert!(are_done(std::slice::from_ref(&done), std::slice::from_ref(&done)));
+        assert!(!are_done(&[done.clone(), open.clone()], &[done.clone(), open]));
+        assert!(!are_done(&[done], &[]), "what is absent is not rolled out");
+        assert!(!are_done(&[json!({"kind": "Service"})], &[]), "nothing was proven");
     }
 
     #[test]

@@ -49,8 +49,9 @@ pub fn ensure(ctx: &Context, tools: &Paths, images: &Images, services: &[&str]) 
     }
     let mut built = BTreeMap::new();
     for (name, reference) in &wanted {
-        let image = find(reference, &host);
-        built.insert(name.clone(), image.with_context(|| format!("docker built {reference} and does not list it"))?);
+        let image = find(reference, &host).with_context(|| format!("docker built {reference} and does not list it"))?;
+        ctx.ui.validated(name, DeploymentState::Building, &format!("docker has {reference} as {}", image.id));
+        built.insert(name.clone(), image);
     }
     Ok(built)
 }

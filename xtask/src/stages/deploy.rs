@@ -10,6 +10,7 @@ use crate::config::NodePort;
 use crate::context::{Context, Scope};
 use crate::live;
 use crate::model::plan::{Release, drift, is_stuck, told, why_deploy, why_deploy_by_status};
+use crate::model::rollout;
 use crate::model::states::DeploymentState;
 use crate::model::subset::differences;
 use crate::model::trouble::{Object, Trouble};
@@ -38,6 +39,8 @@ pub struct Plan {
     last: Option<(u64, String)>,
     /// None where nothing is to be done.
     pub why: Option<String>,
+    /// All that is wanted is live, and rolled out: there is nothing to wait for.
+    pub is_rolled_out: bool,
 }
 
 /// A release as it is after this stage.
@@ -61,11 +64,11 @@ pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Resul
         (rendered.join().expect("rendering does not panic"), last)
     });
     let (rendered, last) = (rendered?, last?);
-    let why = match why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str())) {
-        Some(why) => Some(why),
+    let (why, is_rolled_out) = match why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str())) {
+        Some(why) => (Some(why), false),
         None => reason(ctx, tools, &scope, &rendered)?,
     };
-    Ok(Plan { scope, staged, rendered: rendered.yaml, hooks: rendered.hooks, last, why })
+    Ok(Plan { scope, staged, rendered: rendered.yaml, hooks: rendered.hooks, last, why, is_rolled_out })
 }
 
 /// What this stage begins with: the release as it is, and as it is to be gone back to.
@@ -82,7 +85,7 @@ pub fn begin(ctx: &Context, tools: &Paths, plan: &Plan) -> Result<Deployed> {
 /// Installs or upgrades, if the plan says why, and completes what `begin` has returned. What a hook or the cluster
 /// refuses comes back as a failure.
 pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed) -> Result<Option<Failure>> {
-    let Plan { scope, staged, rendered, hooks, last, why } = plan;
+    let Plan { scope, staged, rendered, hooks, last, why, .. } = plan;
     let Some(why) = why else { return Ok(None) };
     let step = ctx.ui.step(format!("deploy {}", scope.release));
     step.update(why);
@@ -111,8 +114,14 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
     if last.is_some() {
         put_right(ctx, tools, scope, &chart, rendered)?;
     }
-    let revision = live::last_revision(ctx, tools, scope)?;
-    (deployed.revision, _) = revision.context("helm installed the release and does not list it")?;
+    let (revision, status) =
+        live::last_revision(ctx, tools, scope)?.context("helm installed the release and does not list it")?;
+    deployed.revision = revision;
+    if status != "deployed" {
+        let told = format!("helm ended well, and calls revision {revision} of {} {status}", scope.release);
+        return Err(Stop::failed(format!("{told}\nNext: cargo xtask history")).into());
+    }
+    ctx.ui.validated(&scope.release, state, &format!("helm calls revision {revision} deployed"));
     step.done(&format!("revision {} in namespace {} ({why})", deployed.revision, scope.target.namespace));
     ctx.ui.fact("deployed", json!({ "release": scope.release, "revision": deployed.revision, "why": why }));
     deployed.manifest = live::manifest(ctx, tools, scope)?;
@@ -233,8 +242,8 @@ fn choose_port(
         .or_else(|| range.find(|port| !taken.contains_key(port)))
 }
 
-/// Why a release that is deployed needs another upgrade; None if it doesn't.
-fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &Rendered) -> Result<Option<String>> {
+/// Why a release that is deployed needs another upgrade; None if it doesn't, and then whether it is rolled out.
+fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &Rendered) -> Result<(Option<String>, bool)> {
     let wanted = live::objects_in(&rendered.yaml)?;
     let (applied, hooks, found) = std::thread::scope(|threads| {
         // Processes that know nothing of each other: asking them one by one would take three times as long.
@@ -247,7 +256,9 @@ fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &Rendered) -> R
     let Rendered { yaml, hooks: own, .. } = rendered;
     let release =
         Release { wanted: &wanted, rendered: yaml, hooks: own, live: &live, applied: &applied, applied_hooks: &hooks };
-    Ok(why_deploy(&release))
+    let why = why_deploy(&release);
+    let is_rolled_out = why.is_none() && rollout::are_done(&wanted, &live);
+    Ok((why, is_rolled_out))
 }
 
 /// Some fields of a workload can't be changed in place: it is removed, for helm to make it anew. Volumes stay, and so do

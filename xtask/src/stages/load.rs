@@ -29,11 +29,15 @@ pub fn ensure(ctx: &Context, tools: &Paths, nodes: &[String], built: &BTreeMap<S
         ctx.spawn.pipe(save, docker::node_import(&tools.docker, node), ctx.config.deadlines.load)?;
         step.done(&format!("{} ({why})", image.reference()));
     }
-    if steps.is_empty() {
-        return Ok(());
+    if !steps.is_empty() {
+        let there = observe(ctx, tools, nodes, built)?;
+        steps.iter().try_for_each(|(node, step)| verify(node, &built[&step.subject], &there[*node]))?;
     }
-    let there = observe(ctx, tools, nodes, built)?;
-    steps.iter().try_for_each(|(node, step)| verify(node, &built[&step.subject], &there[*node]))
+    for (service, image) in built {
+        let told = format!("{} has {} as {}", nodes.join(" and "), image.reference(), image.id);
+        ctx.ui.validated(service, DeploymentState::Loading, &told);
+    }
+    Ok(())
 }
 
 /// The images of each node, reference to ID.

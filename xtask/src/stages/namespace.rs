@@ -20,6 +20,13 @@ const PROFILE: &str = "todo-chatbot.local/profile";
 const POD_SECURITY: &str = "restricted";
 const LEVELS: [&str; 2] = ["pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/warn"];
 
+/// Whether a namespace is there and this profile's, so that `ensure` would have nothing to do.
+pub fn is_settled(ctx: &Context, tools: &Paths, name: &str) -> Result<bool> {
+    let found = live::objects(ctx, tools, &ctx.target_in(name), &format!("namespace/{name}"))?;
+    let ours = |one: &Value| label(one, PROFILE) == Some(&ctx.config.profile);
+    Ok(found.first().is_some_and(|one| ours(one) && one["status"]["phase"] != "Terminating"))
+}
+
 /// Sees to a namespace, and refuses one that another profile's release is in.
 pub fn ensure(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
     let target = ctx.target_in(name);

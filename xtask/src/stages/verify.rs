@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::context::{Context, Scope};
 use crate::live;
-use crate::model::rollout::{Rollout, is_workload, judge};
+use crate::model::rollout::{self, Rollout};
+use crate::model::states::DeploymentState;
 use crate::model::trouble::Trouble;
 use crate::model::watched;
 use crate::poll;
@@ -64,6 +65,8 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
         if open.is_empty() {
             let endpointless = watched::endpointless(&seen, release, &wanted);
             if endpointless.is_empty() {
+                let told = format!("{} workloads are rolled out, and their Services lead to pods", states.len());
+                ctx.ui.validated(release, DeploymentState::Ready, &told);
                 return Ok(Some(Outcome::Done(states.len())));
             }
             step.update("its Services lead nowhere yet");
@@ -104,15 +107,7 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
 /// Each wanted workload with the state of its live object; none wanted at all is an error, as then nothing would have
 /// been proven.
 pub fn states(wanted: &[Value], live: &[Value]) -> Result<Vec<(String, Rollout)>> {
-    let identity = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
-    let workloads = wanted.iter().filter(|object| is_workload(object["kind"].as_str().unwrap_or_default()));
-    let states: Vec<(String, Rollout)> = workloads
-        .map(|object| {
-            let found = live.iter().find(|other| identity(other) == identity(object));
-            let state = found.map_or(Rollout::Failed("it is absent".to_string()), judge);
-            (object["metadata"]["name"].as_str().unwrap_or_default().to_string(), state)
-        })
-        .collect();
+    let states = rollout::states(wanted, live);
     match states.is_empty() {
         false => Ok(states),
         true => Err(Stop::failed("the release has no workload\nNext: cargo xtask up").into()),

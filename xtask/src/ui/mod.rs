@@ -134,6 +134,11 @@ impl Ui {
         }
     }
 
+    /// What was checked after a service, or a release, had been brought into a state, and held.
+    pub fn validated(&self, subject: &str, state: DeploymentState, told: &str) {
+        self.event("validated", json!({ "subject": subject, "state": format!("{state:?}"), "told": told }));
+    }
+
     /// A result that a program may read: in JSON mode the value, else the text.
     pub fn answer(&self, text: &str, value: serde_json::Value) {
         self.event("answer", value);

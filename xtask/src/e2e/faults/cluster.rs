@@ -155,7 +155,7 @@ pub fn password_lost(world: &World) -> Result<()> {
     world.delete(&name)?;
     let refused = while_serving(world, || world.xtask(&["up"])).and_then(|output| {
         let tells = ["the volume data-postgres-0 is there", SECRET];
-        failed(&output, &Failure { code: 1, tells: &tells, next: "restore the Secret" })?;
+        failed(&output, &Failure { code: 1, tells: &tells, next: "give it again with --override" })?;
         ensure!(world.objects(&name)?.is_empty(), "a Secret was made anew\n{}", output.tail);
         Ok(())
     });

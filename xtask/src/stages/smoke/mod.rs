@@ -85,8 +85,8 @@ struct Attempt<'a> {
     saved: BTreeMap<String, String>,
 }
 
-/// Runs the checks of an occasion, and reports all that fail.
-pub fn run(ctx: &Context, tools: &Paths, occasion: Occasion) -> Result<()> {
+/// Runs the checks of an occasion, and reports all that fail. Returns the Services that there are.
+pub fn run(ctx: &Context, tools: &Paths, occasion: Occasion) -> Result<BTreeMap<String, Endpoint>> {
     let step = ctx.ui.step("smoke checks");
     let until = Instant::now() + ctx.config.deadlines.smoke;
     let live = live::endpoints(ctx, tools)?;
@@ -128,7 +128,7 @@ pub fn run(ctx: &Context, tools: &Paths, occasion: Occasion) -> Result<()> {
         let rest = [(later, "for changes only"), (outside, "of what is outside the cluster")];
         let rest: String = rest.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
         step.done(&format!("{passed} of {} passed{rest}", ctx.config.smoke.len()));
-        return Ok(());
+        return Ok(world.live);
     }
     Err(Stop::failed(report(&ctx.config.profile, checks.len(), &failed)).into())
 }
