@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth, leftovers, secrets, tells};
 use crate::process::command;
@@ -22,6 +22,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("what was scaled by hand is put right", scaled_by_hand),
     ("what was deleted by hand is put back", deleted_by_hand),
     ("what was added by hand is taken out", added_by_hand),
+    ("a port that was renumbered by hand is put right", renumbered_by_hand),
     ("an image gone from the node is loaded again", image_gone),
     ("helm's own test passes, and fails for each fault", helm_test),
     ("a broken Secret is told with pod and log, and mended", broken_secret),
@@ -77,6 +78,16 @@ fn added_by_hand(world: &World) -> Result<()> {
     let frontend = world.objects("deployment/frontend")?[0].to_string();
     ensure!(!frontend.contains("by hand"), "the variable that was added by hand is still there");
     changes_nothing(world)
+}
+
+fn renumbered_by_hand(world: &World) -> Result<()> {
+    let port = || -> Result<Value> { Ok(world.objects("service/mcp")?[0]["spec"]["ports"][0]["port"].clone()) };
+    let wanted = port()?;
+    world.patch("service/mcp", "json", &json!([{"op": "replace", "path": "/spec/ports/0/port", "value": 9999}]))?;
+    let output = world.up()?;
+    ensure!(output.tail.contains("service/mcp"), "up did not say why it deployed\n{}", output.tail);
+    ensure!(port()? == wanted, "the Service has port {} instead of {wanted}", port()?);
+    Ok(())
 }
 
 fn image_gone(world: &World) -> Result<()> {

@@ -23,6 +23,8 @@ pub struct Machine {
     pub build_cache: Option<String>,
     /// The daemon that bootstrap started, if it still runs.
     pub daemon: Option<u32>,
+    /// The daemon that answers runs containers with a shim that lies in the cache folder.
+    pub runs_on_shim: bool,
     /// The packages that bootstrap installed, if they are still there.
     pub packages: Vec<String>,
     /// What others installed and a removal of these would take along.
@@ -76,6 +78,9 @@ pub fn plan(seen: &Machine) -> (Vec<Part>, Vec<String>) {
     match (seen.daemon, &running) {
         (Some(pid), None) => parts.push(Part::Daemon(pid)),
         (Some(_), Some(why)) => left.push(format!("the docker daemon: {why}")),
+        (None, _) if seen.runs_on_shim => {
+            left.push("the docker daemon: nothing says that bootstrap started it; end it, then again".to_string());
+        }
         (None, _) => {}
     }
     let before = left.len();
@@ -92,7 +97,7 @@ pub fn plan(seen: &Machine) -> (Vec<Part>, Vec<String>) {
     }
     let packages_stay = left.len() > before;
     // A shim in the cache is what a daemon that goes on runs containers with.
-    let shim = seen.daemon.is_some() && running.is_some();
+    let shim = seen.runs_on_shim && !parts.iter().any(|part| matches!(part, Part::Daemon(_)));
     match seen.cache {
         Some(_) if shim => left.push("the cache folder: the docker daemon uses what is in it".to_string()),
         Some(size) => parts.push(Part::Cache(size)),
@@ -130,6 +135,7 @@ mod tests {
             images: vec![image()],
             build_cache: Some("2GB".into()),
             daemon: Some(42),
+            runs_on_shim: true,
             packages: vec!["docker.io".into(), "mmdebstrap".into()],
             cache: Some(1),
             state: Some(2),
@@ -162,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_was_there_before_stays() {
-        let before = Machine { daemon: None, packages: Vec::new(), ..own() };
+        let before = Machine { daemon: None, runs_on_shim: false, packages: Vec::new(), ..own() };
         let (parts, left) = plan(&before);
         assert_eq!(parts, without(&[3, 4, 5]));
         assert_eq!(left.len(), 1, "{left:?}");
@@ -195,13 +201,20 @@ mod tests {
 
     #[test]
     fn a_cluster_that_cannot_be_reached_keeps_its_keys() {
-        let seen = Machine { docker_answers: false, daemon: None, build_cache: None, ..own() };
+        let seen = Machine { docker_answers: false, daemon: None, runs_on_shim: false, build_cache: None, ..own() };
         let (parts, left) = plan(&seen);
         assert_eq!(parts, without(&[0, 1, 2, 3, 4, 7]));
         assert!(left[0].contains("docker does not answer"), "{left:?}");
         // Where there is no sign of a cluster, nothing is lost with the folders.
         let (parts, _) = plan(&Machine { cluster: None, ..seen });
         assert_eq!(parts, without(&[0, 1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn a_daemon_that_nobody_noted_keeps_the_shim_that_it_runs_on() {
+        let (parts, left) = plan(&Machine { daemon: None, packages: Vec::new(), ..own() });
+        assert_eq!(parts, without(&[3, 4, 5, 6, 7]));
+        assert!(left.iter().any(|line| line.contains("nothing says that bootstrap started it")), "{left:?}");
     }
 
     #[test]

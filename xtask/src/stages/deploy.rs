@@ -261,12 +261,18 @@ fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &Rendered) -> R
     Ok((why, is_rolled_out))
 }
 
-/// Some fields of a workload can't be changed in place: it is removed, for helm to make it anew. Volumes stay, and so do
-/// the pods of a StatefulSet, which the new one takes over.
+/// What can't be changed in place is removed, for helm to make it anew: some fields of a workload, and ports that somebody
+/// has given other numbers. Volumes stay, and so do the pods of a StatefulSet, which the new one takes over.
 fn make_room(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Result<()> {
     let wanted = live::objects_in(rendered)?;
     let live = live::objects_of(ctx, tools, scope, rendered)?;
-    let names: Vec<String> = wanted.iter().filter(|object| is_in_the_way(object, &live)).map(told).collect();
+    let mut names: Vec<String> = wanted.iter().filter(|object| is_in_the_way(object, &live)).map(told).collect();
+    if wanted.iter().any(|object| object["kind"] == "Service" && !drift(std::slice::from_ref(object), &live).is_empty())
+    {
+        let applied = live::objects_in(&live::manifest(ctx, tools, scope)?)?;
+        let edited = wanted.iter().filter(|object| has_renumbered_port(object, &applied, &live));
+        names.extend(edited.map(told));
+    }
     if names.is_empty() {
         return Ok(());
     }
@@ -275,6 +281,18 @@ fn make_room(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Res
     let told = kubectl::delete_orphaning(&tools.kubectl, &scope.target, &names, deadline.as_secs());
     ctx.spawn.run(command(told, deadline + SHORT))?;
     Ok(())
+}
+
+/// Whether a live Service has a port under another number than helm gave it. Helm pairs ports by their numbers: it would
+/// add the wanted one beside that, under a name that is taken.
+fn has_renumbered_port(wanted: &Value, applied: &[Value], live: &[Value]) -> bool {
+    let same =
+        |other: &&Value| other["kind"] == wanted["kind"] && other["metadata"]["name"] == wanted["metadata"]["name"];
+    let (Some(applied), Some(live)) = (applied.iter().find(same), live.iter().find(same)) else { return false };
+    let ports = |service: &Value| service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let given = ports(applied);
+    let renumbered = |port: &Value| given.iter().any(|one| one["name"] == port["name"] && one["port"] != port["port"]);
+    wanted["kind"] == "Service" && ports(live).iter().any(renumbered)
 }
 
 fn is_in_the_way(wanted: &Value, live: &[Value]) -> bool {
@@ -372,6 +390,19 @@ mod tests {
         assert_eq!(choose_port(&theirs, "b", "frontend", Fixed(30080), 30080..=30081), Some(30081));
         assert_eq!(choose_port(&theirs, "a", "frontend", Fixed(30080), 30080..=30081), Some(30080));
         assert_eq!(choose_port(&theirs, "b", "frontend", Auto, 30080..=30080), None);
+    }
+
+    #[test]
+    fn a_port_that_somebody_renumbered_is_in_the_way_and_one_that_the_chart_changes_is_not() {
+        let service = |port: u16| {
+            let ports = json!([{"name": "http", "port": port}]);
+            json!({"kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": ports}})
+        };
+        assert!(has_renumbered_port(&service(80), &[service(80)], &[service(81)]));
+        assert!(has_renumbered_port(&service(82), &[service(80)], &[service(81)]));
+        assert!(!has_renumbered_port(&service(82), &[service(80)], &[service(80)]));
+        assert!(!has_renumbered_port(&service(80), &[], &[service(81)]));
+        assert!(!has_renumbered_port(&service(80), &[service(80)], &[]));
     }
 
     #[test]
