@@ -52,9 +52,19 @@ pub fn pods(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Vec<Value>> {
     parse_objects(&ctx.spawn.run(command(kubectl::get(&tools.kubectl, &scope.target, "pods", Some(&selector)), SHORT))?)
 }
 
+/// The Services of all namespaces.
+pub fn services(ctx: &Context, tools: &Paths) -> Result<Vec<Value>> {
+    let told = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "services"), SHORT))?;
+    parse_objects(&told)
+}
+
 /// The Services of all releases of the profile, by the service's name.
 pub fn endpoints(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, Endpoint>> {
-    let told = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "services"), SHORT))?;
+    Ok(endpoints_in(ctx, services(ctx, tools)?))
+}
+
+/// Those among the Services of all namespaces.
+pub fn endpoints_in(ctx: &Context, services: Vec<Value>) -> BTreeMap<String, Endpoint> {
     let releases = &ctx.config.releases;
     let ours = |service: &&Value| {
         let release =
@@ -62,15 +72,23 @@ pub fn endpoints(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, Endpoi
         release.is_some_and(|release| service["metadata"]["namespace"] == release.namespace)
     };
     let (headless, others): (Vec<Value>, Vec<Value>) =
-        parse_objects(&told)?.into_iter().filter(|service| ours(&service)).partition(is_headless);
+        services.into_iter().filter(|service| ours(&service)).partition(is_headless);
     // A StatefulSet's service has one of each: callers use the one that has an address.
-    Ok(headless.iter().chain(&others).filter_map(endpoint).collect())
+    headless.iter().chain(&others).filter_map(endpoint).collect()
 }
 
-/// Every node port of the cluster, with the namespace and the service that hold it.
-pub fn taken_node_ports(ctx: &Context, tools: &Paths) -> Result<BTreeMap<u16, (String, String)>> {
-    let told = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "services"), SHORT))?;
-    Ok(taken(&parse_objects(&told)?))
+/// Every node port of these Services, with the namespace and the service that hold it.
+pub fn taken_node_ports(services: &[Value]) -> BTreeMap<u16, (String, String)> {
+    let mut taken = BTreeMap::new();
+    for service in services {
+        let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_string();
+        for port in service["spec"]["ports"].as_array().into_iter().flatten() {
+            if let Some(number) = port["nodePort"].as_u64() {
+                taken.insert(number as u16, (text("/metadata/namespace"), text(SERVICE_LABEL)));
+            }
+        }
+    }
+    taken
 }
 
 /// A release's last revision and its status; None where it is not installed.
@@ -147,19 +165,6 @@ fn endpoint(service: &Value) -> Option<(String, Endpoint)> {
     Some((name, endpoint))
 }
 
-fn taken(services: &[Value]) -> BTreeMap<u16, (String, String)> {
-    let mut taken = BTreeMap::new();
-    for service in services {
-        let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_string();
-        for port in service["spec"]["ports"].as_array().into_iter().flatten() {
-            if let Some(number) = port["nodePort"].as_u64() {
-                taken.insert(number as u16, (text("/metadata/namespace"), text(SERVICE_LABEL)));
-            }
-        }
-    }
-    taken
-}
-
 /// The objects in what kubectl printed: one, several in a row, or a list.
 pub fn parse_objects(text: &str) -> Result<Vec<Value>> {
     let mut found = Vec::new();
@@ -192,7 +197,7 @@ mod tests {
         let url = |first, last| published_url(&endpoint, NodePorts { first, last });
         assert_eq!(url(30080, 30089).as_deref(), Some("http://127.0.0.1:30081"));
         assert_eq!(url(30000, 30079), None);
-        assert_eq!(taken(&[service()])[&30081], ("n".to_string(), "frontend".to_string()));
+        assert_eq!(taken_node_ports(&[service()])[&30081], ("n".to_string(), "frontend".to_string()));
     }
 
     #[test]

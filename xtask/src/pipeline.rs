@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::config::waves;
 use crate::context::{Context, Scope};
@@ -162,7 +163,7 @@ pub fn roll_back(ctx: &Context, revision: Option<u64>, release: Option<&str>) ->
                 return Err(report.into());
             }
         }
-        smoke::run(ctx, &tools, Occasion::Changed).map(drop)
+        smoke::run(ctx, &tools, Occasion::Changed, live::endpoints(ctx, &tools)?).map(drop)
     })();
     if let Err(error) = went {
         if ctx.spawn.interrupt.check().is_err() && !gone.is_empty() {
@@ -194,7 +195,7 @@ pub fn smoke(ctx: &Context) -> Result<()> {
     need_running(ctx, cluster::observe(ctx, &tools)?)?;
     // A run that deploys meanwhile would be checked half-way, and helm keeps what a test ended with in the release.
     let _lock = lock::hold(ctx, &ctx.config.namespace, LOCK)?;
-    smoke::run(ctx, &tools, Occasion::Asked)?;
+    smoke::run(ctx, &tools, Occasion::Asked, live::endpoints(ctx, &tools)?)?;
     ctx.ui.summary("The application does what it should");
     Ok(())
 }
@@ -278,13 +279,14 @@ fn install(
     no_rollback: bool,
 ) -> Result<Option<String>> {
     let namespaces = namespaces_of(ctx, releases);
-    let (loaded, node_ports) = std::thread::scope(|scope| {
-        let node_ports = scope.spawn(|| deploy::node_ports(ctx, tools));
+    let (loaded, services) = std::thread::scope(|scope| {
+        let services = scope.spawn(|| live::services(ctx, tools));
         let loaded = cluster::nodes(ctx, tools).and_then(|nodes| load::ensure(ctx, tools, &nodes, built));
-        (loaded, node_ports.join().expect("choosing ports does not panic"))
+        (loaded, services.join().expect("looking at Services does not panic"))
     });
     loaded?;
-    let node_ports = node_ports?;
+    let services = services?;
+    let node_ports = deploy::node_ports(ctx, &services)?;
     // Where all is as it should be, one look at both is enough.
     let (settled, secrets) = std::thread::scope(|scope| {
         let secrets = scope.spawn(|| secret::observe(ctx, tools, &namespaces, &overrides.secret));
@@ -307,7 +309,7 @@ fn install(
         deploy::observe(ctx, tools, name, &known)
     });
     let plans = plans.into_iter().collect::<Result<Vec<Plan>>>()?;
-    let (deployed, endpoints) = carry_out(ctx, tools, &plans, no_rollback)?;
+    let (deployed, endpoints) = carry_out(ctx, tools, &plans, Some(services), no_rollback)?;
     for (name, endpoint) in endpoints.iter().filter(|(_, one)| one.load_balancer && one.address.is_none()) {
         let told = format!(
             "{name} is a LoadBalancer and waits for an address: cargo xtask tunnel --profile {}",
@@ -326,12 +328,13 @@ fn install(
     Ok(live::open_url(ctx, &endpoints))
 }
 
-/// Applies the plans and checks what the application does then. When something fails, what was changed goes back. Returns
-/// the Services as the checks found them, too.
+/// Applies the plans and checks what the application does then. When something fails, what was changed goes back.
+/// `services` are those of all namespaces, which still are where nothing is changed. Returns the profile's own, too.
 pub fn carry_out(
     ctx: &Context,
     tools: &Paths,
     plans: &[Plan],
+    services: Option<Vec<Value>>,
     no_rollback: bool,
 ) -> Result<(Vec<Deployed>, BTreeMap<String, Endpoint>)> {
     let mut deployed = Vec::new();
@@ -339,8 +342,13 @@ pub fn carry_out(
     let ended = ended.and_then(|()| {
         let changed = deployed.iter().any(|one| one.changed);
         let occasion = if changed { Occasion::Changed } else { Occasion::Unchanged };
+        let endpoints = match services.filter(|_| !changed) {
+            Some(services) => Ok(live::endpoints_in(ctx, services)),
+            None => live::endpoints(ctx, tools),
+        };
         // The application as a whole does not do what it should: all that is new in it goes back.
-        smoke::run(ctx, tools, occasion)
+        endpoints
+            .and_then(|endpoints| smoke::run(ctx, tools, occasion, endpoints))
             .map_err(|error| (error, plans.iter().map(|plan| plan.scope.release.clone()).collect()))
     });
     let (error, concerned) = match ended {

@@ -85,7 +85,7 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
     namespace::refuse_others(ctx, tools)?;
     let secrets = secret::observe(ctx, tools, &namespaces, &overrides.secret)?;
     steps.extend(secrets.steps.iter().cloned());
-    let node_ports = deploy::node_ports(ctx, tools)?;
+    let node_ports = deploy::node_ports(ctx, &live::services(ctx, tools)?)?;
     let tag = |reference: &String| reference.rsplit(':').next().unwrap_or_default().to_string();
     let tags = images.wanted.iter().map(|(name, reference)| (name.clone(), tag(reference))).collect();
     for release in order(ctx).into_iter().flatten().filter(|name| releases.contains(name)) {

@@ -307,7 +307,7 @@ fn choose<'a>(config: &'a Config, live: &Live, given: &Values, keys: &[String]) 
 /// connections that are open outlive a change of password, and not a restart.
 fn replace_pods(ctx: &Context, tools: &Paths) -> Result<()> {
     let versions = secret::versions(ctx, tools, ctx.config.secrets.keys())?;
-    let node_ports = deploy::node_ports(ctx, tools)?;
+    let node_ports = deploy::node_ports(ctx, &live::services(ctx, tools)?)?;
     let owners: Vec<String> = logins(&ctx.config.secrets).into_iter().map(|login| login.secret).collect();
     let (last, first): (Vec<Scope>, Vec<Scope>) =
         ctx.scopes().into_iter().partition(|scope| owners.contains(&ctx.config.releases[&scope.release].secret));
@@ -338,7 +338,7 @@ fn replace_pods(ctx: &Context, tools: &Paths) -> Result<()> {
         }
         if !plans.is_empty() {
             // What served before has values that open nothing any more: going back would be no help.
-            pipeline::carry_out(ctx, tools, &plans, true)?;
+            pipeline::carry_out(ctx, tools, &plans, None, true)?;
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("what was scaled by hand is put right", scaled_by_hand),
     ("what was deleted by hand is put back", deleted_by_hand),
     ("what was added by hand is taken out", added_by_hand),
-    ("a port that was renumbered by hand is put right", renumbered_by_hand),
+    ("a port that was renumbered by hand is set back", renumbered_by_hand),
     ("an image gone from the node is loaded again", image_gone),
     ("helm's own test passes, and fails for each fault", helm_test),
     ("a broken Secret is told with pod and log, and mended", broken_secret),

@@ -97,7 +97,8 @@ pub fn plan(seen: &Machine) -> (Vec<Part>, Vec<String>) {
     }
     let packages_stay = left.len() > before;
     // A shim in the cache is what a daemon that goes on runs containers with.
-    let shim = seen.runs_on_shim && !parts.iter().any(|part| matches!(part, Part::Daemon(_)));
+    let shim =
+        (seen.daemon.is_some() || seen.runs_on_shim) && !parts.iter().any(|part| matches!(part, Part::Daemon(_)));
     match seen.cache {
         Some(_) if shim => left.push("the cache folder: the docker daemon uses what is in it".to_string()),
         Some(size) => parts.push(Part::Cache(size)),

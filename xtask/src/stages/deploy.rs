@@ -194,9 +194,9 @@ pub fn await_others(ctx: &Context, scope: &Scope) -> Result<()> {
 }
 
 /// A node port for each service that has one: the one it has already, else the configured one, else a free one of the
-/// published range.
-pub fn node_ports(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, u16>> {
-    let mut taken = live::taken_node_ports(ctx, tools)?;
+/// published range. `services` are those of all namespaces.
+pub fn node_ports(ctx: &Context, services: &[Value]) -> Result<BTreeMap<String, u16>> {
+    let mut taken = live::taken_node_ports(services);
     let range = ctx.config.cluster.node_ports;
     let mut chosen = BTreeMap::new();
     // Those with a number of their own choose first.

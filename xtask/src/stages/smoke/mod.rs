@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::config::{Call, Check, Step, When};
 use crate::context::Context;
 use crate::http::agent;
-use crate::live::{self, Endpoint};
+use crate::live::Endpoint;
 use crate::poll;
 use crate::stop::{Stop, indent};
 use crate::tools::Paths;
@@ -85,11 +85,15 @@ struct Attempt<'a> {
     saved: BTreeMap<String, String>,
 }
 
-/// Runs the checks of an occasion, and reports all that fail. Returns the Services that there are.
-pub fn run(ctx: &Context, tools: &Paths, occasion: Occasion) -> Result<BTreeMap<String, Endpoint>> {
+/// Runs the checks of an occasion against the Services that there are, and reports all that fail. Returns the Services.
+pub fn run(
+    ctx: &Context,
+    tools: &Paths,
+    occasion: Occasion,
+    live: BTreeMap<String, Endpoint>,
+) -> Result<BTreeMap<String, Endpoint>> {
     let step = ctx.ui.step("smoke checks");
     let until = Instant::now() + ctx.config.deadlines.smoke;
-    let live = live::endpoints(ctx, tools)?;
     if !ctx.config.running().any(|(service, _)| live.contains_key(service)) {
         let profile = &ctx.config.profile;
         let told = format!("nothing of profile {profile} is installed\nNext: cargo xtask up --profile {profile}");
