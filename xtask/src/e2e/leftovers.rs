@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -38,7 +38,8 @@ pub fn nothing_behind(world: &World) -> Result<()> {
     let after = count(world, &temporary)?;
     fs::remove_dir_all(&temporary)?;
     // A count that sees nothing of a release that runs would see nothing that it leaves.
-    ensure!(between["cache files"].len() > before["cache files"].len(), "up stages nothing that could be counted");
+    let staged = between["cache files"].difference(&before["cache files"]).count();
+    ensure!(staged > 0, "up stages nothing that could be counted");
     let left = leftovers(&before, &after);
     ensure!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
     world.up().map(drop)
@@ -60,7 +61,11 @@ fn count(world: &World, temporary: &Path) -> Result<Counted> {
     // Other namespaces have runs of their own, and records and what was learnt of the cluster's API are kept.
     let staging = folders.cache.join("staging");
     let foreign = |file: &Path| file.starts_with(&staging) && !file.starts_with(&own) || file.starts_with(temporary);
-    let cache = files(&folders.cache, &|file| foreign(file) || file.starts_with(folders.discovery()));
+    // Where cargo compiles to is cargo's own, and it clears up there when it likes.
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let cargos = |file: &Path| target.as_ref().is_some_and(|target| file.starts_with(target));
+    let passed_over = |file: &Path| foreign(file) || cargos(file) || file.starts_with(folders.discovery());
+    let cache = files(&folders.cache, &passed_over);
     let records = ["records", "logs", "evidence"].map(|name| folders.state.join(name));
     let namespace = &world.ctx.config.namespace;
     let other_lock = |file: &Path| {

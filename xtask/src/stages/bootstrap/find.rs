@@ -87,9 +87,10 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
     std::thread::scope(|scope| {
         let docker = scope.spawn(|| {
             let found = look(own, "docker", &tools.docker, None, |path| ask(spawn, "docker", path));
-            let daemon = found.path().and_then(|path| ask_daemon(spawn, &path));
-            let images =
-                found.path().filter(|_| daemon.is_some()).and_then(|path| read(spawn, docker::images(&path)).ok());
+            let Some(path) = found.path() else { return (found, None, BTreeMap::new()) };
+            let (daemon, images) = both(spawn, docker::info(&path), docker::images(&path));
+            let daemon = daemon.ok().and_then(|told| docker::parse_info(&told));
+            let images = images.ok().filter(|_| daemon.is_some());
             (found, daemon, docker::parse_images(&images.unwrap_or_default()))
         });
         let look_for = |name, wanted| look(own, name, wanted, plan.made(name), |path| ask(spawn, name, path));
@@ -170,41 +171,42 @@ fn recent_enough(wanted: &Tool, version: String) -> Result<String, String> {
 }
 
 fn ask_docker(spawn: &Spawn, path: &str) -> Result<String, String> {
-    let help = read(spawn, docker::build_help(path))?;
-    if !docker::has_buildkit(&help) {
+    let (help, version) = both(spawn, docker::build_help(path), docker::client_version(path));
+    if !docker::has_buildkit(&help?) {
         return Err("builds without BuildKit (its buildx plugin is missing)".to_string());
     }
-    let version = read(spawn, docker::client_version(path))?;
-    docker::parse_client_version(&version).ok_or_else(|| "does not tell its version".to_string())
-}
-
-fn ask_daemon(spawn: &Spawn, path: &str) -> Option<Daemon> {
-    docker::parse_info(&read(spawn, docker::info(path)).ok()?)
+    docker::parse_client_version(&version?).ok_or_else(|| "does not tell its version".to_string())
 }
 
 fn ask_minikube(spawn: &Spawn, path: &str) -> Result<String, String> {
-    match minikube::has_flags(&read(spawn, minikube::start_help(path))?) {
-        true => read(spawn, minikube::version(path)).map(|version| version.trim().to_string()),
+    let (help, version) = both(spawn, minikube::start_help(path), minikube::version(path));
+    match minikube::has_flags(&help?) {
+        true => version.map(|version| version.trim().to_string()),
         false => Err("lacks flags of `start` that are needed".to_string()),
     }
 }
 
 fn ask_helm(spawn: &Spawn, path: &str) -> Result<String, String> {
-    match helm::has_flags(&read(spawn, helm::upgrade_help(path))?) {
-        true => read(spawn, helm::version(path)).map(|version| version.trim().to_string()),
+    let (help, version) = both(spawn, helm::upgrade_help(path), helm::version(path));
+    match helm::has_flags(&help?) {
+        true => version.map(|version| version.trim().to_string()),
         false => Err("lacks flags of `upgrade` that are needed".to_string()),
     }
 }
 
 fn ask_kubectl(spawn: &Spawn, path: &str) -> Result<String, String> {
-    // Some clients are wrappers that take their time: both questions at once.
-    let (works, version) = std::thread::scope(|scope| {
-        let works = scope.spawn(|| read(spawn, kubectl::client_check(path)));
-        let version = read(spawn, kubectl::version(path));
-        (works.join().expect("asking does not panic"), version)
-    });
+    let (works, version) = both(spawn, kubectl::client_check(path), kubectl::version(path));
     let version = works.and(version)?;
     kubectl::parse_version(&version).ok_or_else(|| "does not tell its version".to_string())
+}
+
+/// Two questions at once: some clients are wrappers that take their time.
+fn both(spawn: &Spawn, one: Vec<String>, other: Vec<String>) -> (Result<String, String>, Result<String, String>) {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(|| read(spawn, one));
+        let other = read(spawn, other);
+        (one.join().expect("asking does not panic"), other)
+    })
 }
 
 fn read(spawn: &Spawn, argv: Vec<String>) -> Result<String, String> {
