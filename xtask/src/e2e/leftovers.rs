@@ -60,7 +60,8 @@ fn count(world: &World, temporary: &Path) -> Result<Counted> {
     let own = world.ctx.staging("");
     // Other namespaces have runs of their own, and records and what was learnt of the cluster's API are kept.
     let staging = folders.cache.join("staging");
-    let foreign = |file: &Path| file.starts_with(&staging) && !file.starts_with(&own) || file.starts_with(temporary);
+    let others = |file: &Path| file != staging && file.starts_with(&staging) && !file.starts_with(&own);
+    let foreign = |file: &Path| others(file) || file.starts_with(temporary);
     // Where cargo compiles to is cargo's own, and it clears up there when it likes.
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let cargos = |file: &Path| target.as_ref().is_some_and(|target| file.starts_with(target));
