@@ -30,11 +30,31 @@ pub fn shortages(pod: &Value, nodes: &[Value], pods: &[Value]) -> Vec<Shortage> 
     lacking.min_by_key(|found| (found.len(), found.iter().map(|one| one.asked - one.free).max())).unwrap_or_default()
 }
 
-/// Whether a node has room for a pod once those that are leaving have gone.
+/// Whether a node has room for a pod once those that are leaving have gone, and those in whose place others are already
+/// on a node.
 pub fn has_room_soon(pod: &Value, nodes: &[Value], pods: &[Value]) -> bool {
     let leaving = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_string();
-    let staying: Vec<Value> = pods.iter().filter(|pod| !leaving(pod)).cloned().collect();
+    let staying: Vec<Value> = pods.iter().filter(|pod| !leaving(pod) && !is_replaced(pod, pods)).cloned().collect();
     staying.len() < pods.len() && shortages(pod, nodes, &staying).is_empty()
+}
+
+/// Whether a younger pod of another template of the same service has its place on a node already: this one goes once that
+/// is ready.
+fn is_replaced(pod: &Value, pods: &[Value]) -> bool {
+    let label = |pod: &Value, name: &str| pod["metadata"]["labels"][name].as_str().unwrap_or_default().to_string();
+    let hash = |pod: &Value| label(pod, "pod-template-hash");
+    let place = |pod: &Value| {
+        let labels = ["app.kubernetes.io/instance", "app.kubernetes.io/name"].map(|name| label(pod, name));
+        (pod["metadata"]["namespace"].clone(), labels)
+    };
+    let created = |pod: &Value| pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_string();
+    !hash(pod).is_empty()
+        && pods.iter().any(|other| {
+            place(other) == place(pod)
+                && hash(other) != hash(pod)
+                && created(other) > created(pod)
+                && other["spec"]["nodeName"].is_string()
+        })
 }
 
 fn lacking(pod: &Value, node: &Value, pods: &[Value]) -> Vec<Shortage> {
@@ -201,6 +221,28 @@ mod tests {
         assert!(has_room_soon(&new, &nodes, std::slice::from_ref(&leaving)));
         let pods = [leaving, pod("stays", Some("n"), "1500m", "0")];
         assert!(!has_room_soon(&new, &nodes, &pods));
+    }
+
+    #[test]
+    fn a_pod_in_whose_place_another_is_starting_will_hold_nothing() {
+        let of = |name: &str, service: &str, hash: &str, created: &str, node: Option<&str>| {
+            let mut pod = pod(name, node, "900m", "0");
+            let labels = json!({"app.kubernetes.io/instance": "r", "app.kubernetes.io/name": service, "pod-template-hash": hash});
+            pod["metadata"] = json!({"name": name, "labels": labels, "creationTimestamp": created});
+            pod
+        };
+        let nodes = [node("n", "2", "1Gi")];
+        let (old, new) = (of("mcp-1", "mcp", "a", "1", Some("n")), of("mcp-2", "mcp", "b", "2", Some("n")));
+        let own = of("page-2", "page", "b", "2", None);
+        assert!(has_room_soon(&own, &nodes, &[old.clone(), new.clone()]));
+        // Not yet on a node, and of the same template: no room will come of these.
+        let waiting = of("mcp-2", "mcp", "b", "2", None);
+        let filler = pod("filler", Some("n"), "900m", "0");
+        assert!(!has_room_soon(&own, &nodes, &[old.clone(), waiting, filler]));
+        assert!(!has_room_soon(&own, &nodes, &[old, of("mcp-2", "mcp", "a", "2", Some("n"))]));
+        // What it is to replace itself goes only once it is there.
+        let before = of("page-1", "page", "a", "1", Some("n"));
+        assert!(!has_room_soon(&own, &nodes, &[before, own.clone(), pod("filler", Some("n"), "900m", "0")]));
     }
 
     #[test]

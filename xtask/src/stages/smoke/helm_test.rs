@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use super::{Attempt, Cause, Refusal, World};
 use crate::context::Scope;
+use crate::poll;
 use crate::process::command;
 use crate::tools::{helm, kubectl};
 
 const LOG_LINES: u32 = 12;
 const SHORT: Duration = Duration::from_secs(20);
+/// How often a test is run that goes on failing, and how far apart.
+const ATTEMPTS: u32 = 3;
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Tests one release, or each that is installed. Returns what was asked, and what helm said.
 pub fn ask(attempt: &Attempt, release: Option<&str>) -> Result<(String, String), Refusal> {
@@ -18,7 +22,7 @@ pub fn ask(attempt: &Attempt, release: Option<&str>) -> Result<(String, String),
         Some(name) => scope.release == name,
         None => is_installed(world, &scope.release),
     }) {
-        said.push(test(attempt, scope)?);
+        said.push(test_again(attempt, scope)?);
     }
     let asked = format!("helm test {}", release.unwrap_or("of each release"));
     Ok((asked, said.join("\n")))
@@ -28,6 +32,19 @@ pub fn ask(attempt: &Attempt, release: Option<&str>) -> Result<(String, String),
 fn is_installed(world: &World, release: &str) -> bool {
     let about = &world.ctx.config.releases[release];
     about.unless.is_none() || about.services.iter().any(|service| world.live.contains_key(service))
+}
+
+/// A pod that was just replaced may say for a few seconds that it is not ready any more: a test that fails is run again.
+fn test_again(attempt: &Attempt, scope: &Scope) -> Result<String, Refusal> {
+    for _ in 1..ATTEMPTS {
+        let ended = test(attempt, scope);
+        let nothing_comes = || Ok(None::<()>);
+        let pause = || poll::until(&attempt.world.ctx.spawn.interrupt, AGAIN, nothing_comes);
+        if ended.is_ok() || attempt.left() <= AGAIN || pause().is_err() {
+            return ended;
+        }
+    }
+    test(attempt, scope)
 }
 
 fn test(attempt: &Attempt, scope: &Scope) -> Result<String, Refusal> {
