@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::stages::bootstrap::Road;
+use crate::stages::setup::Road;
 
 /// Brings the Todo Chatbot up on a minikube of its own, from a bare machine to a checked application.
 #[derive(Debug, Parser)]

@@ -1,15 +1,14 @@
 //! The binary against stand-ins of docker, minikube, helm and kubectl: which commands it gives, in which order, and what
 //! it says and returns when they fail.
 
+mod addons;
 mod cleaning;
 mod common;
 mod downloads;
-mod e2e;
 mod logs;
 mod releases;
 mod secrets;
 mod smoke;
-mod tooling;
 mod trust;
 mod watching;
 

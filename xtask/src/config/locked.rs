@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::tree::{Node, Place, Problem, Value, parse};
-use super::{Problems, parse_version};
+use crate::config::tree::{Node, Place, Problem, Value, parse};
+use crate::config::{Problems, parse_version};
 
 /// Relative to the root. Absent, nothing is locked yet.
 pub const FILE: &str = "tools.lock";

@@ -366,6 +366,30 @@ impl Config {
             .flat_map(|(release, about)| about.services.iter().map(|service| (service.as_str(), release.as_str())))
     }
 
+    /// The releases that a run installs: all but those that a key of `given`, the Secret's values in the override file,
+    /// replaces.
+    pub fn wanted_releases<V>(&self, given: &BTreeMap<String, V>) -> Vec<&str> {
+        let is_replaced = |release: &Release| release.unless.as_ref().is_some_and(|key| given.contains_key(key));
+        self.releases.iter().filter(|(_, release)| !is_replaced(release)).map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The services that these releases run.
+    pub fn services_of(&self, releases: &[&str]) -> Vec<&str> {
+        self.running().filter(|(_, release)| releases.contains(release)).map(|(service, _)| service).collect()
+    }
+
+    /// The namespaces that these releases are in, the profile's own first.
+    pub fn namespaces_of(&self, releases: &[&str]) -> Vec<String> {
+        let used = |namespace: &String| releases.iter().any(|name| self.releases[*name].namespace == *namespace);
+        self.namespaces().into_iter().filter(used).collect()
+    }
+
+    /// All releases in waves: each needs only what is in earlier ones.
+    pub fn release_waves(&self) -> Vec<Vec<&str>> {
+        let edges = self.releases.iter().map(|(name, release)| (name.as_str(), release.needs.as_slice()));
+        waves(edges).expect("the configuration has no circle of releases")
+    }
+
     /// Where a value stands, as `FILE:LINE:COLUMN`; `path` as in `services.backend.port`. Of a path that isn't there, the
     /// nearest table is told.
     pub fn place_of(&self, path: &str) -> Option<String> {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::tree::{Node, Place, Problem, Value, to_json};
+use crate::config::tree::{Node, Place, Problem, Value, to_json};
 
 /// A table being read. What is asked for is remembered, so that `finish` can report the keys that nobody knows.
 pub struct Reader<'a> {

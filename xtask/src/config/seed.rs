@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::Reader;
+use crate::config::reader::Reader;
 
 #[derive(Debug, Default)]
 pub struct Seed {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
-use super::tree::{Node, Place, Problem, Value, to_json};
+use crate::config::tree::{Node, Place, Problem, Value, to_json};
 
 /// The documents of a file. A syntax error is told with its place.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Problem> {

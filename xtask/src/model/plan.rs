@@ -6,8 +6,10 @@ use serde_json::Value;
 
 use crate::model::cluster::State;
 use crate::model::image::Built;
-use crate::model::secret::NEXT;
 use crate::model::subset::{Difference, differences};
+
+/// The ending of the key under which a rotation keeps a value that is to come.
+pub const NEXT: &str = ".next";
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]

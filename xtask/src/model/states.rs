@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::model::labels::{Selector, is_subset};
 use crate::model::object::{Texts, read};
-use crate::model::rollout::{self, Rollout};
+use crate::model::rollout;
+use crate::model::rollout::Rollout;
 
 /// One machine: its states, and which may follow which.
 pub trait State: Copy + Ord + Debug + 'static {

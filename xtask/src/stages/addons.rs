@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::context::Context;
 use crate::live;
 use crate::model::image::Built;
 use crate::model::rollout::{Rollout, judge};
-use crate::poll;
-use crate::process::command;
-use crate::stop::Stop;
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::run::poll;
+use crate::run::process::command;
 use crate::tools::kubectl::ADDON_LABEL;
 use crate::tools::{Paths, kubectl, minikube};
 

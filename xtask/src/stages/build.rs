@@ -8,15 +8,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::config::{Base, Service};
-use crate::content::{Content, list_files};
-use crate::context::{Context, proxies};
 use crate::model::image::{Built, Images};
-use crate::model::plan::{self, Inputs};
+use crate::model::plan;
+use crate::model::plan::Inputs;
 use crate::model::states::DeploymentState;
-use crate::process::command;
-use crate::stop::Stop;
+use crate::run::context::{Context, proxies};
+use crate::run::digest::{Content, list_files};
+use crate::run::exit::Stop;
+use crate::run::process::command;
 use crate::tools::Paths;
-use crate::tools::docker::{self, Build};
+use crate::tools::docker;
+use crate::tools::docker::Build;
 
 const SHORT: Duration = Duration::from_secs(60);
 

@@ -8,17 +8,45 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::config::NodePorts;
-use crate::context::Context;
 use crate::live;
 use crate::model::cluster::{State, trouble};
-use crate::poll;
-use crate::process::{command, display};
-use crate::stop::Stop;
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::run::process::{command, display};
+use crate::run::{lock, poll};
+use crate::stages::setup::Ready;
+use crate::stages::{addons, load};
 use crate::tools::{Paths, docker, kubectl, minikube};
 
 const SHORT: Duration = Duration::from_secs(20);
 /// The file of a node that says whose it is.
 const OWNER: &str = "/var/lib/xtask-owner";
+
+/// Sees to the cluster, one run at a time: the namespaces of several share it.
+pub fn bring_up(ctx: &Context, ready: &Ready) -> Result<()> {
+    let _lock = lock::hold(ctx, lock::CLUSTER)?;
+    let tools = &ready.tools;
+    ensure(ctx, tools, ready.images.node())?;
+    let absent = addons::absent(ctx, tools, &ready.addons)?;
+    if absent.is_empty() {
+        return Ok(());
+    }
+    load::ensure(ctx, tools, &nodes(ctx, tools)?, &ready.addons)?;
+    addons::enable(ctx, tools, &absent, &ready.addons)
+}
+
+pub fn need_running(ctx: &Context, state: State) -> Result<()> {
+    let name = &ctx.config.cluster.name;
+    let told = match state {
+        State::Running => return Ok(()),
+        State::Absent => format!("there is no cluster {name}"),
+        State::Stopped => format!("the cluster {name} is stopped"),
+        State::Unfinished => format!("the making of the cluster {name} was interrupted"),
+        State::Unready(why) => format!("the cluster {name} runs and does not serve: {why}"),
+        State::Orphaned => format!("there is a node named {name}, and its keys are gone"),
+    };
+    Err(Stop::needs_setup(format!("{told}\nNext: cargo xtask up")).into())
+}
 
 /// Sees to a cluster that serves. `node_image` is one of our own, where kicbase can't be had.
 pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {

@@ -7,21 +7,24 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::config::NodePort;
-use crate::context::{Context, Scope};
+use crate::diagnosis::cause::{Object, Trouble};
+use crate::diagnosis::watch;
+use crate::diagnosis::watch::{Failure, Found, Watch};
+use crate::diagnosis::{events, release};
 use crate::live;
 use crate::model::plan::{Release, drift, is_stuck, told, why_deploy, why_deploy_by_status};
 use crate::model::rollout;
 use crate::model::states::DeploymentState;
 use crate::model::subset::differences;
-use crate::model::trouble::{Object, Trouble};
-use crate::model::{events, watched};
-use crate::poll;
-use crate::process::{self, Spawn, command};
-use crate::stages::render::{self, Known, Rendered, Staged};
-use crate::stop::Stop;
+use crate::run::context::{Context, Scope};
+use crate::run::exit::Stop;
+use crate::run::poll;
+use crate::run::process;
+use crate::run::process::{Spawn, command};
+use crate::stages::render;
+use crate::stages::render::{Known, Rendered, Staged};
 use crate::tools::helm::{Chart, Revision};
 use crate::tools::{Paths, helm, kubectl};
-use crate::watch::{self, Failure, Found, Watch};
 
 const SHORT: Duration = Duration::from_secs(60);
 /// More revisions than any helm is told to keep.
@@ -137,7 +140,7 @@ fn upgrade(
     rendered: &str,
     hooks: &str,
 ) -> Result<Option<Failure>> {
-    let (wanted, hooks) = (live::objects_in(rendered)?, watched::hooks(&live::objects_in(hooks)?));
+    let (wanted, hooks) = (live::objects_in(rendered)?, release::hooks(&live::objects_in(hooks)?));
     let deadline = ctx.config.deadlines.helm;
     let told = helm::upgrade(&tools.helm, &scope.target, chart, deadline.as_secs());
     let mut watch = Watch::new(ctx, tools, scope);

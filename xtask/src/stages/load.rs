@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::context::Context;
 use crate::model::image::Built;
-use crate::model::plan::{self, Step};
+use crate::model::plan;
+use crate::model::plan::Step;
 use crate::model::states::DeploymentState;
-use crate::process::command;
-use crate::stop::Stop;
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::run::process::command;
 use crate::tools::Paths;
 use crate::tools::docker;
 

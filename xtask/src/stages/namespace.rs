@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::context::Context;
 use crate::live;
-use crate::process::command;
-use crate::stop::Stop;
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::run::process::command;
 use crate::tools::{Paths, helm, kubectl};
 
 const SHORT: Duration = Duration::from_secs(60);

@@ -9,12 +9,13 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::config::{Config, NodePort, to_json, yaml};
-use crate::content::list_files;
-use crate::context::Context;
-use crate::process::command;
-use crate::stages::overrides::Overrides;
-use crate::stop::Stop;
-use crate::tools::helm::{self, Chart};
+use crate::run::context::Context;
+use crate::run::digest::list_files;
+use crate::run::exit::Stop;
+use crate::run::process::command;
+use crate::secrets::overrides::Overrides;
+use crate::tools::helm;
+use crate::tools::helm::Chart;
 
 const SHORT: Duration = Duration::from_secs(60);
 /// The chart that all others include; it lies beside them.

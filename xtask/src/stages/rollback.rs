@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::context::{Context, Scope};
 use crate::live;
-use crate::process::command;
+use crate::run::context::{Context, Scope};
+use crate::run::exit::Stop;
+use crate::run::process::command;
 use crate::stages::deploy::Deployed;
-use crate::stop::Stop;
 use crate::tools::Paths;
-use crate::tools::helm::{self, Revision};
+use crate::tools::helm;
+use crate::tools::helm::Revision;
 
 const SHORT: Duration = Duration::from_secs(60);
 

@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::context::{Context, Scope};
+use crate::diagnosis::cause::Trouble;
+use crate::diagnosis::release;
+use crate::diagnosis::watch::{Failure, Watch, now};
 use crate::live;
-use crate::model::rollout::{self, Rollout};
+use crate::model::rollout;
+use crate::model::rollout::Rollout;
 use crate::model::states::DeploymentState;
-use crate::model::trouble::Trouble;
-use crate::model::watched;
-use crate::poll;
-use crate::stop::Stop;
+use crate::run::context::{Context, Scope};
+use crate::run::exit::Stop;
+use crate::run::poll;
 use crate::tools::Paths;
-use crate::watch::{Failure, Watch, now};
 
 /// A rollout that still goes on may take so many times its deadline in all.
 const AT_MOST: u32 = 3;
@@ -39,17 +40,17 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
     let wanted = live::objects_in(manifest)?;
     let release = scope.release.as_str();
     let mut watch = Watch::new(ctx, tools, scope);
-    let (mut went_on, mut counts) = (Instant::now(), [0; watched::COUNTS]);
+    let (mut went_on, mut counts) = (Instant::now(), [0; release::COUNTS]);
     let mut rolled_out = None;
     let mut last = (Vec::new(), Vec::new());
     let ended = poll::until(&ctx.spawn.interrupt, deadline * AT_MOST, || {
         let seen = watch.look()?;
         let services = &ctx.config.releases[release].services;
-        for (service, state) in watched::states(&seen, release, &wanted, services, upgrading) {
+        for (service, state) in release::states(&seen, release, &wanted, services, upgrading) {
             ctx.ui.state(&service, state);
         }
         let states = states(&wanted, &seen)?;
-        let troubles = watched::troubles(&seen, release, &wanted);
+        let troubles = release::troubles(&seen, release, &wanted);
         let fail =
             |what, watch: &Watch, troubles| Failure { what, found: watch.found(troubles), said: None, deadline: false };
         if let Some((name, why)) = states.iter().find_map(|(name, state)| Some((name, failure(state)?))) {
@@ -63,7 +64,7 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
         let open: Vec<String> =
             states.iter().filter_map(|(name, state)| Some(format!("{name}: {}", progress(state)?))).collect();
         if open.is_empty() {
-            let endpointless = watched::endpointless(&seen, release, &wanted);
+            let endpointless = release::endpointless(&seen, release, &wanted);
             if endpointless.is_empty() {
                 let told = format!("{} workloads are rolled out, and their Services lead to pods", states.len());
                 ctx.ui.validated(release, DeploymentState::Ready, &told);
@@ -82,13 +83,13 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
             let what = format!("{release} cannot be rolled out, because of {}", trouble.subject());
             return Ok(Some(Outcome::Failed(fail(what, &watch, troubles))));
         }
-        let counted = watched::progress(&seen, release, &wanted);
+        let counted = release::progress(&seen, release, &wanted);
         for (known, count) in counts.iter_mut().zip(counted) {
             if count > *known {
                 (*known, went_on) = (count, Instant::now());
             }
         }
-        let still = went_on.elapsed() >= deadline && !watched::is_starting(&seen, release, &wanted, now());
+        let still = went_on.elapsed() >= deadline && !release::is_starting(&seen, release, &wanted, now());
         last = (or_unready(troubles, &seen, release, &wanted), open);
         match still {
             true => Ok(Some(Outcome::Failed(overdue(&watch, &last, went_on.elapsed())))),
@@ -121,7 +122,7 @@ fn overdue(watch: &Watch, (troubles, open): &(Vec<Trouble>, Vec<String>), after:
 
 /// The troubles, and where there are none, what is not ready.
 fn or_unready(troubles: Vec<Trouble>, seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trouble> {
-    if troubles.is_empty() { watched::unready(seen, release, wanted) } else { troubles }
+    if troubles.is_empty() { release::unready(seen, release, wanted) } else { troubles }
 }
 
 fn failure(state: &Rollout) -> Option<&str> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::argv;
-use crate::process::with_prefix;
+use crate::run::process::with_prefix;
 
 pub fn update(sudo: &[&str]) -> Vec<String> {
     with_prefix(sudo, argv!("apt-get update --quiet"))

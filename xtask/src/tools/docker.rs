@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::argv;
-use crate::model::cleaning::Image;
-use crate::process::with_prefix;
+use crate::cleanup::decide::Image;
+use crate::run::process::with_prefix;
 
 /// A build of one image from a context folder and a Dockerfile outside it.
 pub struct Build<'a> {

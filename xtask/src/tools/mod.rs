@@ -6,17 +6,12 @@ pub mod curl;
 pub mod docker;
 pub mod git;
 pub mod go;
-pub mod grep;
 pub mod hadolint;
 pub mod helm;
-pub mod kube_score;
-pub mod kubeconform;
 pub mod kubectl;
 pub mod minikube;
-pub mod pod_security;
 pub mod psql;
 pub mod tar;
-pub mod vegeta;
 
 /// Where the tools are, once `bootstrap` has found or made them; absolute paths.
 #[derive(Clone, Debug)]

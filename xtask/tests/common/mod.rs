@@ -16,7 +16,11 @@ use serde_json::Value;
 const CONFIG: &str = include_str!("xtask.toml");
 const DEV: &str = include_str!("dev.toml");
 const MANY: &str = include_str!("many.toml");
-const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/standin.sh");
+/// The binary of the package under test: each package has tests for the commands of its own.
+const BINARY: &str = match (option_env!("CARGO_BIN_EXE_xtask"), option_env!("CARGO_BIN_EXE_xtask-verify")) {
+    (Some(path), _) | (None, Some(path)) => path,
+    (None, None) => panic!("cargo names the binary of the package under test"),
+};
 /// All that the binary may call; a call of anything else fails, as nothing else is on its PATH.
 const TOOLS: &[&str] = &[
     "docker",
@@ -88,6 +92,12 @@ pub struct Run {
     pub calls: Vec<String>,
 }
 
+fn stand_in() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = package.ancestors().map(|folder| folder.join("tests/common/standin.sh"));
+    files.find(|file| file.exists()).expect("the stand-in lies beside this file")
+}
+
 impl Project {
     /// A project whose stand-ins know no image, no cluster and no release.
     pub fn new() -> Project {
@@ -129,7 +139,7 @@ impl Project {
         project.write("standin/forwarded-port", &serve(0, "ready").to_string());
         fs::create_dir(project.path("bin")).unwrap();
         for tool in TOOLS {
-            symlink(STAND_IN, project.path("bin").join(tool)).unwrap();
+            symlink(stand_in(), project.path("bin").join(tool)).unwrap();
         }
         project
     }
@@ -193,7 +203,7 @@ impl Project {
     /// Runs the binary, and `meanwhile` beside it with its process ID.
     pub fn run_while(&self, arguments: &[&str], meanwhile: impl FnOnce(Pid)) -> Run {
         self.write("standin/calls", "");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = Command::new(BINARY);
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.env("CARGO_MANIFEST_DIR", self.path("xtask")).env("STANDIN", self.path("standin"));
         command.env("HOME", self.path("home")).env("PATH", self.path("bin")).env("SSL_CERT_FILE", self.path("ca.crt"));

@@ -5,10 +5,11 @@ use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::{Cause, Refusal};
-use crate::context::Context;
-use crate::live::{self, Endpoint};
-use crate::process::Background;
+use crate::live;
+use crate::live::Endpoint;
+use crate::run::context::Context;
+use crate::run::process::Background;
+use crate::stages::smoke::{Cause, Refusal};
 use crate::tools::{Paths, kubectl};
 
 /// How often an interruption is looked for.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Attempt, Cause, Refusal, World};
-use crate::context::Scope;
-use crate::poll;
-use crate::process::command;
+use crate::run::context::Scope;
+use crate::run::poll;
+use crate::run::process::command;
+use crate::stages::smoke::{Attempt, Cause, Refusal, World};
 use crate::tools::{helm, kubectl};
 
 const LOG_LINES: u32 = 12;

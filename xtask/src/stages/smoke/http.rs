@@ -6,7 +6,7 @@ use serde_json::Value;
 use ureq::http::request::Builder;
 use ureq::http::{Request as HttpRequest, Response};
 
-use super::{Attempt, Cause, Refusal, beginning, fill_json};
+use crate::stages::smoke::{Attempt, Cause, Refusal, beginning, fill_json};
 
 pub struct Request<'a> {
     pub method: &'a str,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Attempt, Cause, Refusal, beginning, fill_json, http};
+use crate::stages::smoke::{Attempt, Cause, Refusal, beginning, fill_json, http};
 
 /// A client that speaks MCP says which of the protocol's versions it means.
 const VERSION: &str = "2025-06-18";

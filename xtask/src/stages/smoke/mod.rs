@@ -16,11 +16,11 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::config::{Call, Check, Step, When};
-use crate::context::Context;
-use crate::http::agent;
 use crate::live::Endpoint;
-use crate::poll;
-use crate::stop::{Stop, indent};
+use crate::run::context::Context;
+use crate::run::exit::{Stop, indent};
+use crate::run::http::agent;
+use crate::run::poll;
 use crate::tools::Paths;
 use addresses::Addresses;
 

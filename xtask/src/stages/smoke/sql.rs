@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Attempt, Cause, Refusal, beginning, fill};
-use crate::process::command;
+use crate::run::process::command;
+use crate::stages::smoke::{Attempt, Cause, Refusal, beginning, fill};
 use crate::tools::{kubectl, psql};
 
 /// Returns what was asked, and the rows.

@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::{Attempt, Cause, Refusal};
 use crate::config::Step;
+use crate::stages::smoke::{Attempt, Cause, Refusal};
 
 /// A connection that nobody closes for so long is taken for one that was accepted.
 const HELD: Duration = Duration::from_millis(500);

@@ -1,0 +1,260 @@
+//! `clean`: removes old images and folders of the project's own, on the host, on the nodes and in its folders. What is in
+//! use, what the present files want and the newest of each image stay; what is foreign is counted and left alone.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::cleanup::decide::{Folders, Judged, Names, Removal, judge_cache, judge_host, judge_node, judge_state, mb};
+use crate::cleanup::observe;
+use crate::model::cluster::State;
+use crate::model::image::Images;
+use crate::run::context::{Context, profiles};
+use crate::run::exit::Stop;
+use crate::run::lock;
+use crate::stages::setup::find::All;
+use crate::stages::{build, cluster, setup};
+
+/// Logs, evidence and records older than this go.
+const DAYS_MAX: u64 = 30;
+
+/// A place with what is to be removed from it.
+struct Place {
+    name: String,
+    /// What is counted here, in the plural.
+    things: &'static str,
+    kind: Kind,
+    judged: Judged,
+}
+
+enum Kind {
+    Host,
+    Node(String),
+    Containers,
+    Folder(std::path::PathBuf),
+}
+
+/// Says what goes, what it frees and what is left alone; unless `dry_run`, removes it. What can't be removed is told, and
+/// the rest goes all the same.
+pub fn run(ctx: &Context, keep: usize, dry_run: bool) -> Result<()> {
+    // Nothing may be removed under a run that has just made it.
+    let _locks = if dry_run { Vec::new() } else { lock::hold_all(ctx)? };
+    let step = ctx.ui.step("look at images and folders");
+    let found = setup::look(ctx)?;
+    let (places, notes) = look(ctx, &found, keep)?;
+    step.done("");
+    let mut failures = Vec::new();
+    if !dry_run {
+        failures = remove(ctx, &found, &places)?;
+    }
+    let (lines, total) = (tell(&places, &notes), total(&places));
+    let count: usize = places.iter().map(|place| place.judged.removals.len()).sum();
+    let headline = match (count, dry_run) {
+        (0, _) => "Nothing is old: there is nothing to remove".to_string(),
+        (_, true) => format!("{count} would go, up to {}; nothing was removed", mb(total)),
+        (_, false) => format!("{} went, up to {}", count - failures.len(), mb(total)),
+    };
+    let value = json!({
+        "dry_run": dry_run, "places": places.iter().map(value).collect::<Vec<_>>(), "notes": notes, "frees_bytes": total,
+        "failures": failures,
+    });
+    ctx.ui.answer(&lines.join("\n"), value);
+    if failures.is_empty() {
+        ctx.ui.summary(&headline);
+        return Ok(());
+    }
+    let told = format!("{headline}; {} could not be removed\n  {}", failures.len(), failures.join("\n  "));
+    Err(Stop::failed(format!("{told}\nNext: cargo xtask clean, once what holds them is gone")).into())
+}
+
+/// How images of all profiles are named, and what their files want.
+pub struct Known {
+    pub names: Names,
+    pub references: BTreeSet<String>,
+    pub folders: BTreeSet<String>,
+    pub profiles: Vec<String>,
+}
+
+pub fn known(ctx: &Context) -> Result<Known> {
+    let mut known = Known {
+        names: Names { local: format!("{}.local", ctx.config.project), ..Names::default() },
+        references: BTreeSet::new(),
+        folders: BTreeSet::new(),
+        profiles: profiles(&ctx.root),
+    };
+    for profile in known.profiles.clone() {
+        let of_profile = ctx.of_profile(&profile)?;
+        for (name, service) in &of_profile.config.services {
+            known.names.services.entry(service.image.clone()).or_default().insert(name.clone());
+        }
+        let wanted = setup::wanted(&of_profile)?;
+        // Which bases a build would start from is asked of registries, and they may answer otherwise tomorrow.
+        known.references.extend(build::references(&of_profile, &Images::Public)?);
+        known.references.extend(build::references(&of_profile, &wanted.images)?);
+        known.references.extend(wanted.references);
+        known.names.bases.extend(wanted.parts);
+        known.folders.extend(wanted.folders.iter().filter_map(|folder| relative(ctx, folder)));
+    }
+    Ok(known)
+}
+
+fn look(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Place>, Vec<String>)> {
+    let mut known = known(ctx)?;
+    let (mut places, mut notes) = (Vec::new(), Vec::new());
+    let (mut used, mut namespaces) = (None, None);
+    let tools = found.tools().filter(|_| found.daemon.is_some());
+    let mut nodes = Vec::new();
+    if let Some(tools) = &tools {
+        match cluster::observe(ctx, tools)? {
+            State::Running => {
+                used = Some(observe::used_in_cluster(ctx, tools)?);
+                namespaces = Some(observe::namespaces(ctx, tools)?);
+                nodes = cluster::nodes(ctx, tools)?;
+            }
+            State::Absent => namespaces = Some(BTreeSet::new()),
+            _ => notes.push(format!(
+                "the cluster {} does not serve, and so nobody can tell what it uses: its images are left alone",
+                ctx.config.cluster.name
+            )),
+        }
+    }
+    match found.docker.path().filter(|_| found.daemon.is_some()) {
+        Some(docker) => {
+            let host = observe::look_at_host(ctx, &docker)?;
+            let runtimes = observe::runtimes(ctx, &docker)?;
+            known.folders.extend(runtimes.iter().filter_map(|program| relative(ctx, program.parent()?)));
+            let mut on_host = host.used();
+            on_host.references = known.references.clone();
+            on_host.references.extend(used.clone().unwrap_or_default());
+            let judged = judge_host(&host.images, &known.names, &on_host, keep);
+            let mut in_cluster = on_host.clone();
+            in_cluster.ids.clear();
+            let orphans = observe::orphans(ctx, &host.containers).into_iter();
+            let why = "the check that it was started for was killed";
+            let orphans =
+                orphans.map(|name| Removal { what: name.to_string(), why: why.to_string(), size_bytes: 0 }).collect();
+            let orphans = Judged { removals: orphans, ..Judged::default() };
+            places.push(Place {
+                name: "containers".into(),
+                things: "containers",
+                kind: Kind::Containers,
+                judged: orphans,
+            });
+            let kept = judged.kept.clone();
+            places.push(Place { name: "host".into(), things: "images", kind: Kind::Host, judged });
+            for node in &nodes {
+                let Some(tools) = &tools else { break };
+                let images = observe::look_at_node(ctx, tools, node)?;
+                let judged = judge_node(&images, &known.names, &in_cluster, &kept);
+                let (name, kind) = (format!("node {node}"), Kind::Node(node.clone()));
+                places.push(Place { name, things: "images", kind, judged });
+            }
+            if let Some(size) = observe::build_cache(ctx, &docker)? {
+                notes.push(format!(
+                    "docker's build cache holds {size}; it names no owner and is left alone: docker builder prune"
+                ));
+            }
+        }
+        None => notes.push("docker does not answer: images are left alone".to_string()),
+    }
+    let links = observe::link_targets(&ctx.folders.bin())
+        .into_iter()
+        .chain(observe::link_targets(&ctx.folders.minikube_home()));
+    for target in links {
+        // A program's folder, or the folder itself.
+        known
+            .folders
+            .extend(target.parent().into_iter().chain([target.as_path()]).filter_map(|path| relative(ctx, path)));
+    }
+    let folders = Folders { wanted: known.folders, profiles: known.profiles, namespaces };
+    let entries = observe::list(
+        &ctx.folders.cache,
+        &["", "bin", "cluster", "go", "lint/staging", "python", "render/staging", "staging", "tools"],
+    );
+    let folder = |name: &str, path: &Path, judged| Place {
+        name: format!("{name} folder"),
+        things: "entries",
+        kind: Kind::Folder(path.to_path_buf()),
+        judged,
+    };
+    places.push(folder("cache", &ctx.folders.cache, judge_cache(&entries, &folders)));
+    let mut entries = observe::list_by_age(&ctx.folders.state, &["evidence", "logs"]);
+    // A daemon may be silent for long.
+    entries.retain(|(path, ..)| found.daemon.is_none() || !path.ends_with("dockerd.log"));
+    places.push(folder("state", &ctx.folders.state, judge_state(&entries, DAYS_MAX)));
+    for place in &mut places {
+        if let Kind::Folder(root) = &place.kind {
+            place.judged.removals.iter_mut().for_each(|one| one.size_bytes = observe::size(&root.join(&one.what)));
+        }
+    }
+    Ok((places, notes))
+}
+
+/// Removes everything, each thing by itself; returns what failed.
+fn remove(ctx: &Context, found: &All, places: &[Place]) -> Result<Vec<String>> {
+    let docker = found.docker.path().unwrap_or_default();
+    let mut failures = Vec::new();
+    for place in places.iter().filter(|place| !place.judged.removals.is_empty()) {
+        let step = ctx.ui.step(format!("clean {}", place.name));
+        for Removal { what, .. } in &place.judged.removals {
+            ctx.spawn.interrupt.check()?;
+            step.update(what);
+            let removed = match &place.kind {
+                Kind::Host => observe::remove_image(ctx, &docker, what),
+                Kind::Node(node) => observe::remove_from_node(ctx, &docker, node, what),
+                Kind::Containers => observe::remove_container(ctx, &docker, what),
+                Kind::Folder(root) => observe::remove_path(&root.join(what)),
+            };
+            if let Err(error) = removed {
+                ctx.spawn.interrupt.check()?;
+                failures.push(format!("{}: {what}: {error:#}", place.name));
+            }
+        }
+        step.done(&format!("{} {}", place.judged.removals.len(), place.things));
+    }
+    Ok(failures)
+}
+
+fn total(places: &[Place]) -> u64 {
+    places.iter().flat_map(|place| &place.judged.removals).map(|removal| removal.size_bytes).sum()
+}
+
+fn tell(places: &[Place], notes: &[String]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for place in places {
+        let Judged { removals, kept, foreign } = &place.judged;
+        if removals.is_empty() && kept.is_empty() && *foreign == 0 {
+            continue;
+        }
+        let others = if *foreign > 0 { format!(", left alone {foreign} of others") } else { String::new() };
+        lines.push(format!(
+            "{}: {} {} to remove, {} stay{others}",
+            place.name,
+            removals.len(),
+            place.things,
+            kept.len()
+        ));
+        let width = removals.iter().map(|removal| removal.what.chars().count()).max().unwrap_or(0);
+        for Removal { what, why, size_bytes } in removals {
+            lines.push(format!("  {what:<width$}  {:>10}  {why}", mb(*size_bytes)));
+        }
+    }
+    lines.extend(notes.iter().cloned());
+    lines
+}
+
+fn value(place: &Place) -> Value {
+    let removals = place.judged.removals.iter();
+    let removals = removals.map(|one| json!({ "what": one.what, "why": one.why, "frees_bytes": one.size_bytes }));
+    json!({
+        "place": place.name, "removals": removals.collect::<Vec<_>>(), "kept": place.judged.kept,
+        "foreign": place.judged.foreign,
+    })
+}
+
+/// A path of the cache folder as it is listed.
+fn relative(ctx: &Context, path: &Path) -> Option<String> {
+    Some(path.strip_prefix(&ctx.folders.cache).ok()?.display().to_string())
+}

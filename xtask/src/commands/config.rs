@@ -1,0 +1,142 @@
+//! `config`: the configuration of a profile, and which file and line sets each value.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::config::{Config, Node, Place, Value, merge, to_json, yaml};
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::secrets::overrides;
+use crate::stages::render;
+use crate::stages::render::{Known, LIBRARY};
+
+/// Prints the configuration, as JSON or, with `explain`, each value with its place.
+pub fn run(ctx: &Context, explain: bool) -> Result<()> {
+    let tree = &ctx.config.tree;
+    if !explain {
+        let value = to_json(tree);
+        ctx.ui.answer(&serde_json::to_string_pretty(&value)?, value);
+        return Ok(());
+    }
+    let mut found = leaves("", tree);
+    let overrides = overrides::read(ctx)?;
+    let (tags, node_ports) = render::known_beforehand(&ctx.config);
+    let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
+    for (name, release) in &ctx.config.releases {
+        let said = chart_values(ctx, &release.chart, &release.values)?;
+        let given =
+            overrides.values.get(name).map(|values| of_json(values, &ctx.config.overrides.display().to_string()));
+        let said = given.into_iter().fold(said, merge);
+        let is_umbrella = render::is_umbrella(&ctx.root.join(&release.chart))?;
+        let made = render::values_of(&ctx.config, name, is_umbrella, &known);
+        let all = leaves(&format!("values.{name}"), &merge(said, of_json(&made, MADE)));
+        found.extend(all.into_iter().map(|(path, text, place)| match place.starts_with(MADE) {
+            true => {
+                let place = origin(&ctx.config, name, is_umbrella, &path).unwrap_or_else(|| MADE.to_string());
+                (path, text, place)
+            }
+            false => (path, text, place),
+        }));
+    }
+    let width = found.iter().map(|(path, text, _)| path.len() + 3 + text.len()).filter(|width| *width <= 70).max();
+    let line = |(path, text, place): &(String, String, String)| {
+        format!("{:<width$}  # {place}", format!("{path} = {text}"), width = width.unwrap_or(0))
+    };
+    let text = found.iter().map(line).collect::<Vec<_>>().join("\n");
+    let told = |(path, text, place): &(String, String, String)| json!({ "key": path, "value": text, "from": place });
+    ctx.ui
+        .answer(&text, json!({ "profile": ctx.config.profile, "values": found.iter().map(told).collect::<Vec<_>>() }));
+    Ok(())
+}
+
+/// What stands as the place of a value that is only known once something was built or observed.
+const MADE: &str = "cargo xtask up";
+
+/// The line of the configuration from which a value follows that helm is given over all files.
+fn origin(config: &Config, release: &str, is_umbrella: bool, path: &str) -> Option<String> {
+    let path = path.strip_prefix(&format!("values.{release}."))?;
+    let (service, key) = match path.strip_prefix("services.") {
+        Some(rest) => rest.split_once('.')?,
+        None if !is_umbrella && !path.starts_with("secret.") => {
+            (config.releases[release].services.first()?.as_str(), path)
+        }
+        None => (release, path),
+    };
+    let from = match key {
+        "secret.name" => format!("releases.{release}.secret"),
+        "enabled" | "name" => format!("releases.{release}.services"),
+        "image.repository" => format!("services.{service}.image"),
+        "runAsUser" => format!("services.{service}.user.id"),
+        "service.nodePort" => format!("services.{service}.node_port"),
+        "port" => format!("services.{service}.port"),
+        "probes.liveness.path" => format!("services.{service}.probes.liveness"),
+        "probes.readiness.path" => format!("services.{service}.probes.readiness"),
+        _ => return None,
+    };
+    config.place_of(&from)
+}
+
+/// JSON as a tree whose every value has the file as its place.
+fn of_json(value: &serde_json::Value, file: &str) -> Node {
+    use serde_json::Value as Json;
+    let place = Place { file: file.into(), line: 1, column: 1 };
+    let value = match value {
+        Json::Object(entries) => {
+            Value::Table(entries.iter().map(|(key, value)| (key.clone(), of_json(value, file))).collect())
+        }
+        Json::Array(items) => Value::Array(items.iter().map(|item| of_json(item, file)).collect()),
+        Json::String(text) => Value::String(text.clone()),
+        Json::Bool(flag) => Value::Bool(*flag),
+        Json::Null => Value::Null,
+        Json::Number(number) => {
+            number.as_i64().map_or_else(|| Value::Float(number.as_f64().unwrap_or_default()), Value::Integer)
+        }
+    };
+    Node { place, value }
+}
+
+/// A chart's values as helm sees them: the library's under `library`, the chart's own over them, the profile's over both.
+fn chart_values(ctx: &Context, chart: &Path, files: &[std::path::PathBuf]) -> Result<Node> {
+    let read = |file: &Path| -> Result<Node> {
+        let text = std::fs::read_to_string(ctx.root.join(file)).unwrap_or_default();
+        Ok(yaml::parse_one(&file.display().to_string(), &text).map_err(|problem| Stop::usage(problem.to_string()))?)
+    };
+    let library = read(&chart.with_file_name(LIBRARY).join("values.yaml"))?;
+    let place = library.place.clone();
+    let mut all = Node { place, value: Value::Table([(LIBRARY.to_string(), library)].into()) };
+    for file in std::iter::once(&chart.join("values.yaml")).chain(files) {
+        all = merge(all, read(file)?);
+    }
+    Ok(all)
+}
+
+/// Every value under a node: its path, itself as JSON, and its place.
+fn leaves(path: &str, node: &Node) -> Vec<(String, String, String)> {
+    match &node.value {
+        Value::Table(entries) if !entries.is_empty() => entries
+            .iter()
+            .flat_map(|(key, inner)| {
+                leaves(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, inner)
+            })
+            .collect(),
+        _ => vec![(path.to_string(), to_json(node).to_string(), node.place.to_string())],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_wins_is_told() {
+        let base = yaml::parse_one("a.yaml", "x: 1\ny:\n  z: [1]\n").unwrap();
+        let over = yaml::parse_one("b.yaml", "y:\n  w: true\nx: 2\n").unwrap();
+        let told: Vec<String> = leaves("", &merge(base, over))
+            .into_iter()
+            .map(|(path, text, place)| format!("{path}={text} {place}"))
+            .collect();
+        assert_eq!(told, ["x=2 b.yaml:3:1", "y.w=true b.yaml:2:3", "y.z=[1] a.yaml:3:3"]);
+    }
+}

@@ -1,0 +1,82 @@
+//! `doctor`: each need, found or not, and the command that mends it. Changes nothing.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::model::cluster::State;
+use crate::model::image::Images;
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::stages::cluster;
+use crate::stages::setup;
+use crate::stages::setup::find::Found;
+
+const MEND: &str = "cargo xtask bootstrap --yes";
+
+struct Need {
+    name: &'static str,
+    found: bool,
+    told: String,
+    mend: &'static str,
+}
+
+/// Prints all needs; exit 3 when one is not met.
+pub fn run(ctx: &Context) -> Result<()> {
+    let (found, ready) = setup::observe(ctx)?;
+    let mut needs = vec![
+        tool("docker", &found.docker),
+        match &found.daemon {
+            Some(daemon) => need(
+                "docker daemon",
+                true,
+                format!("{}, runtime {}, cgroup v{}", daemon.version, daemon.default_runtime, daemon.cgroup_version),
+                MEND,
+            ),
+            None => need("docker daemon", false, "does not answer".to_string(), MEND),
+        },
+        tool("minikube", &found.minikube),
+        tool("helm", &found.helm),
+        tool("kubectl", &found.kubectl),
+    ];
+    let images = match &ready {
+        Some(ready) => (
+            true,
+            match &ready.images {
+                Images::Public => "from registries".to_string(),
+                Images::Local { node, .. } => format!("made here, {node}"),
+            },
+        ),
+        None => (false, "not complete".to_string()),
+    };
+    needs.push(need("base images", images.0, images.1, MEND));
+    if let Some(ready) = &ready {
+        let state = cluster::observe(ctx, &ready.tools)?;
+        let told = format!("{} {}", ctx.config.cluster.name, format!("{state:?}").to_lowercase());
+        needs.push(need("cluster", state == State::Running, told, "cargo xtask up"));
+    }
+    let width = needs.iter().map(|need| need.name.len()).max().unwrap_or(0);
+    let lines: Vec<String> = needs.iter().map(|need| line(need, width)).collect();
+    let value = needs
+        .iter()
+        .map(|need| json!({"need": need.name, "found": need.found, "told": need.told, "mend": need.mend}))
+        .collect::<Vec<_>>();
+    ctx.ui.answer(&lines.join("\n"), json!({ "needs": value }));
+    match needs.iter().find(|need| !need.found) {
+        None => Ok(()),
+        Some(need) => Err(Stop::needs_setup(format!("{} is missing\nNext: {}", need.name, need.mend)).into()),
+    }
+}
+
+fn tool(name: &'static str, found: &Found) -> Need {
+    need(name, found.path().is_some(), found.explain(name).trim_start_matches(&format!("{name}: ")).to_string(), MEND)
+}
+
+fn need(name: &'static str, found: bool, told: String, mend: &'static str) -> Need {
+    Need { name, found, told, mend }
+}
+
+fn line(need: &Need, width: usize) -> String {
+    let mark = if need.found { "✓" } else { "✗" };
+    let mend = if need.found { String::new() } else { format!("\n  {:width$}  → {}", "", need.mend) };
+    format!("{mark} {:width$}  {}{mend}", need.name, need.told)
+}

@@ -1,0 +1,66 @@
+//! `down`: uninstalls the releases, and with them on request the data or the cluster.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::run::context::Context;
+use crate::run::lock;
+use crate::run::process::command;
+use crate::stages::{build, cluster, deploy, namespace, setup};
+use crate::tools::helm;
+
+/// Uninstalls; the volumes and the Secret that opens them stay, unless `purge`.
+pub fn run(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
+    let tools = setup::need_tools(ctx)?;
+    if whole_cluster {
+        let _locks = lock::hold_all(ctx)?;
+        cluster::delete(ctx, &tools)?;
+        ctx.ui.summary(&format!("The cluster {} is gone", ctx.config.cluster.name));
+        return Ok(());
+    }
+    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
+    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
+    let namespaces = ctx.config.namespaces();
+    namespace::refuse_others(ctx, &tools)?;
+    if purge {
+        namespaces.iter().try_for_each(|name| namespace::refuse_foreign(ctx, &tools, name))?;
+    }
+    // What others need goes last.
+    for release in ctx.config.release_waves().iter().rev().flatten() {
+        let scope = ctx.scope(release);
+        deploy::await_others(ctx, &scope)?;
+        let step = ctx.ui.step(format!("uninstall {release}"));
+        let deadline = ctx.config.deadlines.helm;
+        let told = helm::uninstall(&tools.helm, &scope.target, release, deadline.as_secs());
+        // A signal would leave the release half uninstalled: helm is let finish.
+        ctx.spawn.run_whole(command(told, deadline + Duration::from_secs(30)))?;
+        step.done(&format!("namespace {}", scope.target.namespace));
+    }
+    let told = namespaces.join(" and ");
+    if purge {
+        let step = ctx.ui.step("remove the data");
+        namespaces.iter().try_for_each(|name| namespace::remove(ctx, &tools, name))?;
+        step.done(&format!("volumes and Secrets in namespace {told}"));
+    }
+    namespaces.iter().try_for_each(|name| namespace::release(ctx, &tools, name))?;
+    forget_staging(ctx)?;
+    ctx.ui.summary(&match purge {
+        true => "The release and its data are gone".to_string(),
+        false => format!("The release is gone; its data stays in namespace {told} (--purge removes it)"),
+    });
+    Ok(())
+}
+
+/// Removes what charts and builds were put together in, which each run makes anew.
+fn forget_staging(ctx: &Context) -> Result<()> {
+    let contexts = ctx.config.services.keys().map(|service| build::context(ctx, service));
+    let charts = ctx.config.releases.keys().map(|release| ctx.staging(release));
+    for folder in contexts.chain(charts).filter(|folder| folder.exists()) {
+        fs::remove_dir_all(folder)?;
+    }
+    // What others have put there stays, and the folder with it.
+    let _ = fs::remove_dir(ctx.staging(""));
+    Ok(())
+}

@@ -1,0 +1,332 @@
+//! `logs`: what the containers of services say, one after another or as it comes, over restarts and replaced pods.
+
+pub mod lines;
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::commands::logs::lines::{Cursor, Readable, Source, sources, split};
+use crate::live;
+use crate::model::time;
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::run::process::{Background, command};
+use crate::stages::cluster;
+use crate::stages::setup;
+use crate::tools::Paths;
+use crate::tools::kubectl;
+use crate::tools::kubectl::timed_logs;
+use crate::tools::kubectl::{LogPart, Target};
+
+const SHORT: Duration = Duration::from_secs(60);
+/// How many lines of each container are told where nobody says how many, nor since when.
+const TAIL: u32 = 100;
+/// How often the pods are looked at while their logs are followed; a log that ends is looked after sooner.
+const LOOK: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_millis(300);
+/// How often an interruption is looked for.
+const TURN: Duration = Duration::from_millis(100);
+
+/// What a person asks for.
+pub struct Wanted<'a> {
+    /// None are all that the profile runs.
+    pub services: &'a [String],
+    pub follow: bool,
+    pub previous: bool,
+    pub tail: Option<u32>,
+    pub since: Option<&'a str>,
+}
+
+/// A container whose log is told, and who it belongs to.
+#[derive(Clone, Debug)]
+struct Told {
+    service: String,
+    target: Target,
+    source: Source,
+}
+
+/// A container by what stays the same of it over restarts: its pod and its name.
+type Key = (String, String);
+
+/// A log that is followed.
+struct Followed {
+    about: Told,
+    cursor: Cursor,
+    /// From when on to read where nothing has been told yet; None from its beginning.
+    since: Option<String>,
+    stream: Option<Background>,
+    /// The number of restarts when the log was opened last, and whether it was whole by then.
+    opened: Option<(u64, bool)>,
+}
+
+enum Message {
+    Line(Key, String),
+    Ended(Key),
+}
+
+/// Tells that a stream has brought all that it brings.
+struct Ending(Sender<Message>, Key);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Whoever doesn't listen any more has no use for it.
+        let _ = self.0.send(Message::Ended(self.1.clone()));
+    }
+}
+
+/// Prints the logs; followed ones until it is interrupted, which is how it ends well.
+pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
+    let services = choose(ctx, wanted.services)?;
+    let tools = setup::need_tools(ctx)?;
+    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
+    let teller = Teller { ctx, services: &services };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
+    let found = look(ctx, &tools, &services)?;
+    if found.is_empty() && !wanted.follow {
+        let profile = &ctx.config.profile;
+        let told = format!("no pod of {} is there\nNext: cargo xtask up --profile {profile}", services.join(", "));
+        return Err(Stop::needs_setup(told).into());
+    }
+    let readable = |told: &&Told| match wanted.previous {
+        true => told.source.restarts > 0,
+        false => told.source.state != Readable::Not,
+    };
+    let chosen: Vec<&Told> = found.iter().filter(readable).collect();
+    if chosen.is_empty() && wanted.previous {
+        ctx.ui.say(&format!("no container of {} ran before the present one", services.join(", ")));
+    }
+    let mut logs = BTreeMap::new();
+    let mut lines = Vec::new();
+    let mut failed = Vec::new();
+    for (about, read) in chosen.iter().zip(read_all(ctx, &tools, &chosen, wanted)) {
+        let mut cursor = Cursor::default();
+        match read {
+            Ok(text) => lines.extend(text.lines().filter_map(split).map(|(time, text)| {
+                cursor.is_new(time);
+                (time.to_string(), *about, text.to_string())
+            })),
+            Err(error) => failed.push(format!("{}: {error:#}", about.source.label(&about.service))),
+        }
+        let since = Some(time::text(now));
+        logs.insert(
+            key(&about.source),
+            Followed { about: (*about).clone(), cursor, since, stream: None, opened: None },
+        );
+    }
+    lines.sort_by(|a, b| a.0.cmp(&b.0));
+    let read_by_somebody = lines.iter().all(|(time, about, text)| teller.tell(about, time, text));
+    if wanted.follow && read_by_somebody {
+        return follow(ctx, &tools, &teller, found, logs);
+    }
+    match failed.is_empty() || wanted.follow {
+        true => Ok(()),
+        false => Err(Stop::failed(format!(
+            "{} of {} logs cannot be had\n  {}\nNext: cargo xtask status",
+            failed.len(),
+            chosen.len(),
+            failed.join("\n  ")
+        ))
+        .into()),
+    }
+}
+
+/// The services that are asked for, each of which the profile must run.
+fn choose(ctx: &Context, asked: &[String]) -> Result<Vec<String>> {
+    let mut known: Vec<String> = ctx.config.running().map(|(service, _)| service.to_string()).collect();
+    known.sort();
+    let unknown: Vec<&str> =
+        asked.iter().map(String::as_str).filter(|name| !known.iter().any(|one| one == name)).collect();
+    match (unknown.is_empty(), asked.is_empty()) {
+        (true, true) => Ok(known),
+        (true, false) => Ok(known.into_iter().filter(|name| asked.contains(name)).collect()),
+        (false, _) => {
+            let (profile, unknown) = (&ctx.config.profile, unknown.join(", "));
+            let next = format!("Next: cargo xtask logs, with some of {}", known.join(", "));
+            Err(Stop::usage(format!("profile {profile} runs no service {unknown}\n{next}")).into())
+        }
+    }
+}
+
+/// The containers of the services' pods; those that helm's tests run in are none.
+fn look(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Told>> {
+    let mut releases: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (_, release) in ctx.config.running().filter(|(service, _)| services.iter().any(|name| name == service)) {
+        let of_namespace = releases.entry(&ctx.config.releases[release].namespace).or_default();
+        if !of_namespace.contains(&release) {
+            of_namespace.push(release);
+        }
+    }
+    let mut found = Vec::new();
+    for (namespace, releases) in releases {
+        let target = ctx.target_in(namespace);
+        let selector =
+            format!("app.kubernetes.io/instance in ({}),app.kubernetes.io/component!=test", releases.join(","));
+        let told = ctx.spawn.run(command(kubectl::get(&tools.kubectl, &target, "pods", Some(&selector)), SHORT))?;
+        for pod in live::parse_objects(&told)? {
+            let name = pod["metadata"]["labels"]["app.kubernetes.io/name"].as_str().unwrap_or_default();
+            if let Some(service) = services.iter().find(|service| *service == name) {
+                let told = |source| Told { service: service.clone(), target: target.clone(), source };
+                found.extend(sources(&pod).into_iter().map(told));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What each container has said so far, side by side.
+fn read_all(ctx: &Context, tools: &Paths, chosen: &[&Told], wanted: &Wanted) -> Vec<Result<String>> {
+    let tail = wanted.tail.or(wanted.since.is_none().then_some(TAIL));
+    let part = LogPart { previous: wanted.previous, tail, since: wanted.since, ..LogPart::default() };
+    std::thread::scope(|scope| {
+        let reading: Vec<_> = chosen.iter().map(|about| scope.spawn(|| read(ctx, tools, about, &part))).collect();
+        reading.into_iter().map(|thread| thread.join().expect("reading does not panic")).collect()
+    })
+}
+
+fn read(ctx: &Context, tools: &Paths, about: &Told, part: &LogPart) -> Result<String> {
+    let Told { target, source, .. } = about;
+    ctx.spawn.run(command(timed_logs(&tools.kubectl, target, &source.pod, &source.container, part), SHORT))
+}
+
+/// Tells what comes, until it is interrupted or nobody reads any more.
+fn follow(
+    ctx: &Context,
+    tools: &Paths,
+    teller: &Teller,
+    mut found: Vec<Told>,
+    mut logs: BTreeMap<Key, Followed>,
+) -> Result<()> {
+    let (sender, receiver) = mpsc::channel();
+    if found.is_empty() {
+        ctx.ui.say(&format!("no pod of {} is there yet; waiting for one", teller.services.join(", ")));
+    }
+    loop {
+        if !update(ctx, tools, teller, &found, &mut logs, &sender)? {
+            return Ok(());
+        }
+        if !listen(ctx, teller, &mut logs, &receiver) {
+            return Ok(());
+        }
+        found = match look(ctx, tools, teller.services) {
+            Ok(found) => found,
+            Err(_) if ctx.spawn.interrupt.check().is_err() => return Ok(()),
+            Err(error) => {
+                ctx.ui.say(&format!("the pods cannot be looked at, and will be again: {error:#}"));
+                continue;
+            }
+        };
+    }
+}
+
+/// Opens the logs of new containers and of those that began anew, and forgets those whose pod is gone. False where nobody
+/// reads any more.
+fn update(
+    ctx: &Context,
+    tools: &Paths,
+    teller: &Teller,
+    found: &[Told],
+    logs: &mut BTreeMap<Key, Followed>,
+    sender: &Sender<Message>,
+) -> Result<bool> {
+    logs.retain(|key, log| log.stream.is_some() || found.iter().any(|about| self::key(&about.source) == *key));
+    for about in found {
+        let new =
+            || Followed { about: about.clone(), cursor: Cursor::default(), since: None, stream: None, opened: None };
+        let log = logs.entry(key(&about.source)).or_insert_with(new);
+        let Told { source, target, .. } = about;
+        if log.stream.is_some() || source.state == Readable::Not {
+            continue;
+        }
+        match log.opened {
+            Some((restarts, whole)) if restarts == source.restarts && whole => continue,
+            // What the one before said at its end, had the stream broken off earlier.
+            Some((restarts, _)) if restarts < source.restarts => {
+                let count = source.restarts;
+                ctx.ui.say(&format!("{} was started anew, restart {count}", source.label(&about.service)));
+                let since_time = log.cursor.time().map(str::to_string);
+                let part = LogPart { previous: true, since_time: since_time.as_deref(), ..LogPart::default() };
+                // Where it cannot be had any more, there is nothing to be told of it.
+                if let Ok(text) = read(ctx, tools, about, &part) {
+                    log.cursor.begin();
+                    if !tell_all(teller, about, &mut log.cursor, &text) {
+                        return Ok(false);
+                    }
+                }
+            }
+            _ => {}
+        }
+        log.cursor.begin();
+        let since_time = log.cursor.time().map(str::to_string).or(log.since.clone());
+        let part = LogPart { follow: true, since_time: since_time.as_deref(), ..LogPart::default() };
+        let argv = timed_logs(&tools.kubectl, target, &source.pod, &source.container, &part);
+        let (lines, ending) = (sender.clone(), Ending(sender.clone(), key(source)));
+        log.stream = Some(ctx.spawn.background(argv, move |line| {
+            let _ = lines.send(Message::Line(ending.1.clone(), line.to_string()));
+        })?);
+        log.opened = Some((source.restarts, source.state == Readable::Whole));
+        log.about = about.clone();
+    }
+    Ok(true)
+}
+
+/// Tells what the streams bring until the pods are to be looked at again. False when it is to end.
+fn listen(ctx: &Context, teller: &Teller, logs: &mut BTreeMap<Key, Followed>, receiver: &Receiver<Message>) -> bool {
+    let mut until = Instant::now() + LOOK;
+    while Instant::now() < until {
+        if ctx.spawn.interrupt.check().is_err() {
+            return false;
+        }
+        let message = receiver.recv_timeout(TURN.min(until.saturating_duration_since(Instant::now())));
+        match message {
+            Ok(Message::Line(key, line)) => {
+                let Some(log) = logs.get_mut(&key) else { continue };
+                if !tell_all(teller, &log.about, &mut log.cursor, &line) {
+                    return false;
+                }
+            }
+            Ok(Message::Ended(key)) => {
+                if let Some(log) = logs.get_mut(&key) {
+                    log.stream = None;
+                }
+                until = until.min(Instant::now() + SOON);
+            }
+            // This function's caller has a sender too: it is a turn without a message.
+            Err(_) => {}
+        }
+    }
+    true
+}
+
+fn tell_all(teller: &Teller, about: &Told, cursor: &mut Cursor, text: &str) -> bool {
+    text.lines().filter_map(split).all(|(time, line)| !cursor.is_new(time) || teller.tell(about, time, line))
+}
+
+fn key(source: &Source) -> Key {
+    (source.uid.clone(), source.container.clone())
+}
+
+/// Prints lines, each with its service and pod.
+struct Teller<'a> {
+    ctx: &'a Context,
+    services: &'a [String],
+}
+
+impl Teller<'_> {
+    /// False where nobody reads any more.
+    fn tell(&self, about: &Told, time: &str, text: &str) -> bool {
+        let Told { service, source, .. } = about;
+        // Wide enough for the part of a pod's name that a ReplicaSet gives it.
+        let width = self.services.iter().map(|name| name.len()).max().unwrap_or(0) + " x2xq9".len();
+        let label = format!("{:width$} |", source.label(service));
+        let nth = self.services.iter().position(|name| name == service).unwrap_or(0);
+        let fields = json!({
+            "service": service, "pod": source.pod, "container": source.container, "restarts": source.restarts,
+            "time": time, "text": text,
+        });
+        self.ctx.ui.row(&format!("{} {text}", self.ctx.ui.tint(&label, nth)), "log", fields)
+    }
+}

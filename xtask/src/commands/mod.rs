@@ -1,0 +1,19 @@
+//! One file per command, named as the command.
+
+pub mod bootstrap;
+pub mod clean;
+pub mod config;
+pub mod doctor;
+pub mod down;
+pub mod history;
+pub mod logs;
+pub mod plan;
+pub mod render;
+pub mod rollback;
+pub mod secrets;
+pub mod smoke;
+pub mod status;
+pub mod tunnel;
+pub mod uninstall;
+pub mod up;
+pub mod verify;

@@ -1,0 +1,108 @@
+//! `plan`: what `up` would do now, each step with its reason. Changes nothing.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::live;
+use crate::model::cluster::State;
+use crate::model::image::Built;
+use crate::model::plan;
+use crate::model::plan::{AFTER_BUILD, AFTER_CLUSTER, AFTER_SECRET, Step, Verb, why_deploy_by_status};
+use crate::run::context::Context;
+use crate::run::lock;
+use crate::secrets::overrides;
+use crate::secrets::overrides::Overrides;
+use crate::secrets::store;
+use crate::stages::render::Known;
+use crate::stages::setup;
+use crate::stages::setup::Ready;
+use crate::stages::{addons, build, cluster, deploy, load, namespace};
+
+/// Prints the steps in the order in which `up` takes them. What only an earlier step can tell is said to be known after
+/// it: `up` observes anew before each stage.
+pub fn run(ctx: &Context) -> Result<()> {
+    let overrides = overrides::read(ctx)?;
+    let (found, ready) = setup::observe(ctx)?;
+    let Some(ready) = ready else {
+        let mut missing = setup::missing(&found);
+        missing.push("the images that all others start from are not there".to_string());
+        return Err(setup::not_set_up(&missing).into());
+    };
+    // Charts are put together in the same folder by every run of the profile.
+    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
+    let steps = observe(ctx, &ready, &overrides)?;
+    let width = |part: fn(&Step) -> &str| steps.iter().map(|step| part(step).chars().count()).max().unwrap_or(0);
+    let (verbs, subjects) = (width(|step| step.verb.word()), width(|step| &step.subject));
+    let mut lines: Vec<String> = steps
+        .iter()
+        .map(|step| format!("  {:verbs$}  {:subjects$}  {}", step.verb.word(), step.subject, step.why))
+        .collect();
+    lines.push(match steps.len() {
+        0 => "nothing to do: what is wanted is what runs".to_string(),
+        1 => "1 step, then the smoke checks; nothing was changed".to_string(),
+        count => format!("{count} steps, then the smoke checks; nothing was changed"),
+    });
+    let told = |step: &Step| json!({ "verb": step.verb.word(), "subject": step.subject, "why": step.why });
+    ctx.ui.answer(&lines.join("\n"), json!({ "steps": steps.iter().map(told).collect::<Vec<_>>() }));
+    Ok(())
+}
+
+fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<Step>> {
+    let tools = &ready.tools;
+    let releases = ctx.config.wanted_releases(&overrides.secret);
+    let services = ctx.config.services_of(&releases);
+    let state = cluster::observe(ctx, tools)?;
+    let mut steps: Vec<Step> = plan::cluster(&ctx.config.cluster.name, &state).into_iter().collect();
+    let images = build::observe(ctx, tools, &ready.images, &services)?;
+    for service in plan::builds(&images.wanted, &images.host) {
+        steps.push(Step::new(Verb::Build, service, build::why(ctx, tools, &ready.images, service)?));
+    }
+    if state != State::Running {
+        let then = if state == State::Absent { "there is no node yet" } else { AFTER_CLUSTER };
+        steps.extend(services.iter().map(|service| Step::new(Verb::Load, service, then)));
+        let then = if state == State::Absent { "not installed yet" } else { AFTER_CLUSTER };
+        let releases = ctx.config.release_waves().into_iter().flatten().filter(|name| releases.contains(name));
+        steps.extend(releases.map(|release| Step::new(Verb::Deploy, release, then)));
+        return Ok(steps);
+    }
+    let absent = addons::absent(ctx, tools, &ready.addons)?;
+    steps.extend(absent.iter().map(|addon| Step::new(Verb::Make, &format!("addon {addon}"), "it does not serve")));
+    let built: BTreeMap<String, Built> = images
+        .wanted
+        .iter()
+        .filter_map(|(name, image)| Some((name.clone(), build::find(image, &images.host)?)))
+        .collect();
+    let nodes = load::observe(ctx, tools, &cluster::nodes(ctx, tools)?, &built)?;
+    steps.extend(plan::loads(&built, &nodes).into_iter().map(|(_, step)| step));
+    let unbuilt = services.iter().filter(|service| !built.contains_key(**service));
+    steps.extend(unbuilt.map(|service| Step::new(Verb::Load, service, AFTER_BUILD)));
+
+    let namespaces = ctx.config.namespaces_of(&releases);
+    for name in &namespaces {
+        if live::objects(ctx, tools, &ctx.target_in(name), &format!("namespace/{name}"))?.is_empty() {
+            steps.push(Step::new(Verb::Make, &format!("namespace {name}"), "there is none"));
+        }
+    }
+    namespace::refuse_others(ctx, tools)?;
+    let secrets = store::observe(ctx, tools, &namespaces, &overrides.secret)?;
+    steps.extend(secrets.steps.iter().cloned());
+    let node_ports = deploy::node_ports(ctx, &live::services(ctx, tools)?)?;
+    let tag = |reference: &String| reference.rsplit(':').next().unwrap_or_default().to_string();
+    let tags = images.wanted.iter().map(|(name, reference)| (name.clone(), tag(reference))).collect();
+    for release in ctx.config.release_waves().into_iter().flatten().filter(|name| releases.contains(name)) {
+        let secret = &ctx.config.releases[release].secret;
+        let version = secrets.versions.get(secret).map_or("", String::as_str);
+        if version.is_empty() {
+            let last = live::last_revision(ctx, tools, &ctx.scope(release))?;
+            let why = why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str()));
+            steps.push(Step::new(Verb::Deploy, release, why.unwrap_or_else(|| AFTER_SECRET.to_string())));
+            continue;
+        }
+        let known = Known { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
+        let why = deploy::observe(ctx, tools, release, &known)?.why;
+        steps.extend(why.map(|why| Step::new(Verb::Deploy, release, why)));
+    }
+    Ok(steps)
+}

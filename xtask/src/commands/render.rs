@@ -1,0 +1,25 @@
+//! `render`: the manifests that helm makes of a profile.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::stages::{render, setup};
+
+/// Prints what helm would apply, with the plain version as tag.
+pub fn run(ctx: &Context) -> Result<()> {
+    let helm = setup::look_for_helm(ctx)?;
+    let helm = helm
+        .path()
+        .ok_or_else(|| Stop::needs_setup(format!("{}\nNext: cargo xtask bootstrap", helm.explain("helm"))))?;
+    // In a folder of its own: `up` may be at work.
+    let mut apart = ctx.of_profile(&ctx.config.profile)?;
+    apart.folders.cache = apart.folders.cache.join("render");
+    let rendered = render::render(&apart, &helm)?;
+    let text: Vec<&str> = rendered.iter().map(|one| one.yaml.trim_end()).collect();
+    let told =
+        rendered.iter().map(|one| json!({ "release": one.release, "namespace": one.namespace, "manifest": one.yaml }));
+    ctx.ui.answer(&text.join("\n"), json!({ "releases": told.collect::<Vec<_>>() }));
+    Ok(())
+}

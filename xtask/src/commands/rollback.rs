@@ -1,0 +1,76 @@
+//! `rollback`: takes releases to a revision before, and checks what runs then.
+
+use anyhow::Result;
+
+use crate::live;
+use crate::run::context::{Context, Scope};
+use crate::run::exit::Stop;
+use crate::run::lock;
+use crate::stages::smoke::Occasion;
+use crate::stages::{apply, cluster, deploy, namespace, rollback, setup, smoke, verify};
+use crate::tools::helm;
+use crate::tools::helm::Revision;
+
+/// Takes every release of the profile, or the one named, to the revision before, and checks what runs then.
+pub fn run(ctx: &Context, revision: Option<u64>, release: Option<&str>) -> Result<()> {
+    let tools = setup::need_tools(ctx)?;
+    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
+    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
+    let own = |name: &&str| ctx.config.releases[*name].namespace == ctx.config.namespace;
+    let releases: Vec<&str> = match release {
+        Some(name) if ctx.config.releases.contains_key(name) => vec![name],
+        Some(name) => {
+            let known = ctx.config.releases.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(Stop::usage(format!(
+                "profile {} has no release {name}: known are {known}",
+                ctx.config.profile
+            ))
+            .into());
+        }
+        // The database has a life of its own.
+        None => ctx.config.release_waves().into_iter().flatten().filter(own).collect(),
+    };
+    if revision.is_some() && releases.len() > 1 {
+        return Err(Stop::usage(format!("which of {}? Next: --release NAME", releases.join(", "))).into());
+    }
+    namespace::refuse_others(ctx, &tools)?;
+    releases.iter().try_for_each(|name| deploy::await_others(ctx, &ctx.scope(name)))?;
+    let choose = |name: &&str| Ok((ctx.scope(name), rollback::choose(ctx, &tools, &ctx.scope(name), revision)?));
+    // All of them first: one that has nothing to go back to must not leave the others changed.
+    let chosen = releases.iter().map(choose).collect::<Result<Vec<_>>>()?;
+    // Where each goes, and its revisions until then.
+    let mut gone: Vec<(Scope, u64, Vec<Revision>)> = Vec::new();
+    let went = (|| {
+        for (scope, revision) in chosen {
+            gone.push((scope.clone(), revision, live::history(ctx, &tools, &scope, 10)?));
+            let manifest = rollback::to(ctx, &tools, &scope, revision)?;
+            let waited = verify::wait(ctx, &tools, &scope, &manifest, true)?;
+            if let Some(report) = apply::failure(ctx, &tools, &scope, waited) {
+                return Err(report.into());
+            }
+        }
+        smoke::run(ctx, &tools, Occasion::Changed, live::endpoints(ctx, &tools)?).map(drop)
+    })();
+    if let Err(error) = went {
+        if ctx.spawn.interrupt.check().is_err() && !gone.is_empty() {
+            // The same command again would go one revision further.
+            let told = gone.iter().map(|(scope, to, _)| format!("{} to revision {to}", scope.release));
+            let told = format!("interrupted, with {} on the way", told.collect::<Vec<_>>().join(", "));
+            let next = "Next: cargo xtask status, which tells what runs; cargo xtask up brings what is wanted";
+            return Err(Stop::interrupted_after(format!("{told}\n{next}")).into());
+        }
+        // What served until now serves again.
+        for (scope, to, revisions) in gone.iter().rev() {
+            let last = live::last_revision(ctx, &tools, scope).ok().flatten().map(|(number, _)| number);
+            let begun = last != revisions.last().map(|one| one.number);
+            if let Some(was) = helm::serving(revisions).filter(|was| begun && was != to)
+                && let Err(failed) = rollback::to(ctx, &tools, scope, was)
+            {
+                ctx.ui.say(&format!("{} could not be taken to revision {was} again: {failed:#}", scope.release));
+            }
+        }
+        return Err(error);
+    }
+    ctx.ui.summary(&format!("{} runs as before", releases.join(", ")));
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! `status`: what runs, read from the cluster.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::diagnosis::pod::troubles;
+use crate::live;
+use crate::model::release::Status;
+use crate::model::rollout;
+use crate::model::rollout::Rollout;
+use crate::model::states::{DeploymentState, Observed, PodState, ReleaseState, State, Vocabulary};
+use crate::model::time;
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::run::record;
+use crate::stages::setup;
+use crate::stages::{cluster, verify};
+
+/// Prints release, workloads and URL. Exit 1 when something of it is not well.
+pub fn run(ctx: &Context) -> Result<()> {
+    let tools = setup::need_tools(ctx)?;
+    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
+    let of_deployments: Vocabulary<DeploymentState> = words(ctx, "deployment")?;
+    let of_pods: Vocabulary<PodState> = words(ctx, "pod")?;
+    let of_releases: Vocabulary<ReleaseState> = words(ctx, "release")?;
+    let mut lines = Vec::new();
+    let mut releases = Vec::new();
+    let mut well = true;
+    for scope in ctx.scopes() {
+        let (release, namespace) = (&scope.release, &scope.target.namespace);
+        let Some((revision, status)) = live::last_revision(ctx, &tools, &scope)? else {
+            if ctx.config.releases[release].unless.is_some() {
+                continue;
+            }
+            return Err(Stop::needs_setup(format!(
+                "{release} is not installed in namespace {namespace}\nNext: cargo xtask up --profile {}",
+                ctx.config.profile
+            ))
+            .into());
+        };
+        let manifest = live::manifest(ctx, &tools, &scope)?;
+        let wanted = live::objects_in(&manifest)?;
+        let objects = live::objects_of(ctx, &tools, &scope, &manifest)?;
+        let workloads = verify::states(&wanted, &objects)?;
+        let pods = live::pods(ctx, &tools, &scope)?;
+        let found: Vec<_> = pods.iter().flat_map(|pod| troubles(pod, &[])).collect();
+        let of_release = Status::parse(&status).map(Status::state).map_err(Stop::failed)?;
+        let running: Vec<Value> = objects.into_iter().filter(|one| is_workload(&one["kind"])).collect();
+        let state = Observed::of(of_release, &running, &pods).state();
+        lines.push(format!(
+            "release   {release} revision {revision}, {}, namespace {namespace}, profile {}: {}",
+            of_releases.word(of_release),
+            ctx.config.profile,
+            of_deployments.word(state)
+        ));
+        lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", told(state))));
+        lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod, &of_pods))));
+        lines.extend(found.iter().map(|trouble| format!("trouble   {}: {}", trouble.object.name, trouble.why())));
+        well &= status == "deployed" && found.is_empty() && workloads.iter().all(|(_, state)| *state == Rollout::Done);
+        releases.push(json!({
+            "release": release, "namespace": namespace, "revision": revision, "status": status,
+            "state": of_deployments.word(state),
+            "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": told(state)})).collect::<Vec<_>>(),
+            "troubles": found.iter().map(|trouble| json!({"pod": trouble.object.name, "why": trouble.why()})).collect::<Vec<_>>(),
+        }));
+    }
+    let url = live::open_url(ctx, &live::endpoints(ctx, &tools)?);
+    lines.push(format!("url       {}", url.as_deref().unwrap_or("none: no published node port")));
+    let last = record::last(ctx, 1).pop();
+    if let Some((run, file)) = &last {
+        let ago = time::ago(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64 - run.started);
+        lines.push(format!("last run  {}, {ago} ago, {}; record {}", run.command, run.ending(), file.display()));
+    }
+    let last = last.map(|(run, file)| json!({ "command": run.command, "code": run.code, "record": file }));
+    ctx.ui.answer(
+        &lines.join("\n"),
+        json!({ "profile": ctx.config.profile, "url": url, "releases": releases, "last_run": last }),
+    );
+    match well {
+        true => Ok(()),
+        false => Err(Stop::failed("not everything is well\nNext: cargo xtask up").into()),
+    }
+}
+
+fn told(state: &Rollout) -> String {
+    match state {
+        Rollout::Done => "ready".to_string(),
+        Rollout::Progressing(how_far) => how_far.clone(),
+        Rollout::Failed(why) => format!("failed: {why}"),
+    }
+}
+
+/// The profile's words for the states of a machine; its own names where the profile has none.
+fn words<S: State>(ctx: &Context, machine: &str) -> Result<Vocabulary<S>> {
+    let words = ctx.config.seed.as_ref().and_then(|seed| seed.states.get(machine)).cloned().unwrap_or_default();
+    Ok(Vocabulary::new(&words)
+        .map_err(|unknown| Stop::usage(format!("seed.states.{machine}: {}", unknown.join("; "))))?)
+}
+
+fn is_workload(kind: &Value) -> bool {
+    kind.as_str().is_some_and(rollout::is_workload)
+}
+
+fn pod_line(pod: &Value, words: &Vocabulary<PodState>) -> String {
+    let containers = || pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    let ready = containers().filter(|status| status["ready"] == true).count();
+    let restarts: u64 = containers().filter_map(|status| status["restartCount"].as_u64()).sum();
+    let image = containers().filter_map(|status| status["image"].as_str()).next().unwrap_or_default();
+    format!(
+        "{}  {}  {ready}/{} ready  {restarts} restarts  {}",
+        pod["metadata"]["name"].as_str().unwrap_or_default(),
+        words.word(PodState::of(pod)),
+        containers().count(),
+        image.strip_prefix("docker.io/library/").unwrap_or(image)
+    )
+}

@@ -1,0 +1,297 @@
+//! Looks at a release again and again while something of it is waited for: what goes wrong is told once, as soon as it is
+//! seen, and its log is kept, for the pod may be gone when the failure is told.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::diagnosis::capacity::{has_room_soon, shortages};
+use crate::diagnosis::cause::{Cause, Log, Trouble};
+use crate::diagnosis::pod::refine;
+use crate::diagnosis::release;
+use crate::diagnosis::release::Hook;
+use crate::live;
+use crate::model::time;
+use crate::run::context::{Context, Scope};
+use crate::run::process::{Interrupt, Spawn, command};
+use crate::tools::{Paths, kubectl};
+
+const SHORT: Duration = Duration::from_secs(20);
+const LOG_LINES: u32 = 12;
+/// How far apart looks are while helm works.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long helm may wait for a hook before that is told.
+const HOOK_QUIET: Duration = Duration::from_secs(10);
+/// How long after a closer look what is behind a trouble is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// A trouble with what its log says last; None where that is not known yet, or there is none.
+#[derive(Clone)]
+pub struct Found {
+    pub trouble: Trouble,
+    pub log: Option<String>,
+}
+
+/// Why nothing more is waited for.
+pub struct Failure {
+    pub what: String,
+    pub found: Vec<Found>,
+    /// A tool's own last words.
+    pub said: Option<String>,
+    pub deadline: bool,
+}
+
+pub struct Watch<'a> {
+    ctx: &'a Context,
+    tools: &'a Paths,
+    scope: &'a Scope,
+    known: Vec<Known>,
+}
+
+/// A trouble that was seen.
+struct Known {
+    /// As the last look showed it, by which it is known again.
+    seen: Trouble,
+    /// With what is behind it, where that could be found out.
+    found: Found,
+    since: Instant,
+    looked_closer: Option<Instant>,
+    told: bool,
+    /// It was there at the last look.
+    present: bool,
+}
+
+impl<'a> Watch<'a> {
+    pub fn new(ctx: &'a Context, tools: &'a Paths, scope: &'a Scope) -> Watch<'a> {
+        Watch { ctx, tools, scope, known: Vec::new() }
+    }
+
+    /// All that one look shows; one process, whatever there is.
+    pub fn look(&self) -> Result<Vec<Value>> {
+        live::objects(self.ctx, self.tools, &self.scope.target, release::KINDS)
+    }
+
+    /// Notes the troubles of a look, and tells those that are new. Returns the one that ends the wait.
+    pub fn note(&mut self, troubles: Vec<Trouble>, objects: &[Value]) -> Option<Trouble> {
+        self.known.iter_mut().for_each(|known| known.present = false);
+        for trouble in troubles {
+            let index = self.known.iter().position(|known| known.seen.is_same(&trouble)).unwrap_or_else(|| {
+                self.known.push(Known::new(trouble.clone()));
+                self.known.len() - 1
+            });
+            self.known[index].meet(trouble);
+            self.look_closer(index, objects);
+            self.tell(index);
+        }
+        // Should one come again, its patience begins anew.
+        self.known.iter_mut().filter(|known| !known.present).for_each(|known| known.since = Instant::now());
+        let ends = |known: &&Known| {
+            let patience = known.found.trouble.patience;
+            known.present && patience.is_some_and(|patience| known.since.elapsed() >= patience)
+        };
+        self.known.iter().find(ends).map(|known| known.found.trouble.clone())
+    }
+
+    /// What is known of these troubles, the gravest first.
+    pub fn found(&self, troubles: Vec<Trouble>) -> Vec<Found> {
+        let known = |trouble: Trouble| {
+            let known = self.known.iter().find(|known| known.seen.is_same(&trouble));
+            known.map_or(Found { trouble, log: None }, |known| known.found.clone())
+        };
+        gravest_first(troubles.into_iter().map(known).collect())
+    }
+
+    /// All that was noted since the beginning, there or not, the gravest first; of what was counted, the last. That a hook
+    /// is waited for says nothing more where it is known why.
+    pub fn all(&self) -> Vec<Found> {
+        let again = |one: &Known, other: &Known| {
+            let (one, other) = (&one.seen, &other.seen);
+            (&one.object, &one.container) == (&other.object, &other.container)
+                && one.cause.times() < other.cause.times()
+        };
+        let waits = |known: &&Known| matches!(known.seen.cause, Cause::HookRuns { .. });
+        let only_waits = self.known.iter().all(|known| waits(&known));
+        let last = self.known.iter().filter(|one| !self.known.iter().any(|other| again(one, other)));
+        let last = last.filter(|known| only_waits || !waits(known));
+        gravest_first(last.map(|known| known.found.clone()).collect())
+    }
+
+    fn tell(&mut self, index: usize) {
+        let known = &mut self.known[index];
+        let quiet = matches!(known.seen.cause, Cause::HookRuns { .. }) && known.since.elapsed() < HOOK_QUIET;
+        if known.told || quiet {
+            return;
+        }
+        known.told = true;
+        let Found { trouble, log } = &known.found;
+        // What was taken from the log need not be told twice.
+        let plain = known.found.trouble.is_same(&known.seen);
+        let last = log.as_ref().filter(|_| plain).and_then(|log| log.lines().rfind(|line| !line.trim().is_empty()));
+        let last = last.map(|line| format!("; its log ends with «{}»", line.trim())).unwrap_or_default();
+        self.ctx.ui.say(&format!("{}{last}", told(trouble)));
+    }
+
+    /// Reads what the objects alone don't tell: the log, and who holds what a pod lacks.
+    fn look_closer(&mut self, index: usize, objects: &[Value]) {
+        let known = &mut self.known[index];
+        let again = known.looked_closer.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN);
+        let due = match known.seen.cause {
+            // What is behind these may show later.
+            Cause::Unschedulable { .. } | Cause::ProbeFails { .. } | Cause::HookRuns { .. } => again,
+            _ => known.looked_closer.is_none(),
+        };
+        if !due {
+            return;
+        }
+        known.looked_closer = Some(Instant::now());
+        if matches!(known.seen.cause, Cause::Unschedulable { .. }) {
+            return self.measure(index, objects);
+        }
+        let Some(log) = known.seen.log.clone() else { return };
+        if let Some(text) = read_log(self.ctx, self.tools, self.scope, &log) {
+            let refined = refine(known.seen.clone(), &text, &release::image(objects, &log));
+            known.found.log = Some(text);
+            known.understand(refined);
+        }
+    }
+
+    /// What a pod lacks, from all pods of all nodes. While others that leave will make room, it is waited for.
+    fn measure(&mut self, index: usize, objects: &[Value]) {
+        let known = &mut self.known[index];
+        let name = known.seen.object.name.as_str();
+        let pod = objects.iter().find(|one| one["kind"] == "Pod" && one["metadata"]["name"] == name);
+        let told = kubectl::get_everywhere(&self.tools.kubectl, &self.scope.target, "nodes,pods");
+        let asked = self.ctx.spawn.run(command(told, SHORT)).and_then(|text| live::parse_objects(&text));
+        // What can't be had now is told in the scheduler's own words.
+        let (Some(pod), Ok(all)) = (pod, asked) else { return };
+        let (nodes, pods): (Vec<Value>, Vec<Value>) = all.into_iter().partition(|one| one["kind"] == "Node");
+        if has_room_soon(pod, &nodes, &pods) {
+            known.since = Instant::now();
+        }
+        if let Cause::Unschedulable { message, .. } = known.seen.cause.clone() {
+            let cause = Cause::Unschedulable { message, shortages: shortages(pod, &nodes, &pods) };
+            known.understand(Trouble { cause, ..known.seen.clone() });
+        }
+    }
+}
+
+impl Known {
+    fn new(trouble: Trouble) -> Known {
+        let found = Found { trouble: trouble.clone(), log: None };
+        Known { seen: trouble, found, since: Instant::now(), looked_closer: None, told: false, present: false }
+    }
+
+    /// The same trouble at another look: what was found out of it holds, but for its words.
+    fn meet(&mut self, trouble: Trouble) {
+        if self.found.trouble == self.seen {
+            self.found.trouble = trouble.clone();
+        }
+        self.seen = trouble;
+        self.present = true;
+    }
+
+    /// Notes what is behind it; another cause than was seen is told, and has a patience of its own.
+    fn understand(&mut self, trouble: Trouble) {
+        if !self.found.trouble.is_same(&trouble) {
+            self.told = false;
+            self.since = Instant::now();
+        }
+        self.found.trouble = trouble;
+    }
+}
+
+/// Watches a release while `work`, which gets a way to spawn, is at it: an interruption or a trouble that won't pass ends
+/// what it spawns. Returns what `work` did, and how the watch ended.
+pub fn beside<T: Send>(
+    watch: &mut Watch,
+    hooks: &[Hook],
+    wanted: &[Value],
+    work: impl FnOnce(&Spawn) -> T + Send,
+) -> (T, Ended) {
+    // Helm waits for nothing but hooks.
+    if hooks.is_empty() {
+        return (work(&watch.ctx.spawn), Ended::default());
+    }
+    // What is there already is not this work's doing; where that can't be known, nothing is judged.
+    let Ok(there) = watch.look() else { return (work(&watch.ctx.spawn), Ended::default()) };
+    let before: BTreeSet<String> = there.iter().filter_map(uid).collect();
+    let stop = Interrupt::default();
+    let spawn = Spawn { interrupt: stop.clone(), ..watch.ctx.spawn.clone() };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let working = threads.spawn(|| {
+            let worked = work(&spawn);
+            done.store(true, Ordering::Relaxed);
+            worked
+        });
+        let mut ended = Ended::default();
+        while !wait(&done, PAUSE) {
+            if ended.by.is_some() || watch.ctx.spawn.interrupt.check().is_err() {
+                stop.set();
+                continue;
+            }
+            // A look that fails is no reason to end what is under way.
+            let Ok(objects) = watch.look() else { continue };
+            let is_fresh = |one: &Value| uid(one).is_none_or(|uid| !before.contains(&uid));
+            let fresh: Vec<Value> = objects.into_iter().filter(is_fresh).collect();
+            let mut troubles = release::hook_troubles(&fresh, hooks);
+            troubles.extend(release::troubles(&fresh, &watch.scope.release, wanted));
+            let hook = release::waited_for(&fresh, hooks);
+            troubles.extend(hook.clone());
+            ended.hook = hook.or(ended.hook);
+            ended.by = watch.note(troubles, &fresh);
+        }
+        (working.join().expect("the work does not panic"), ended)
+    })
+}
+
+/// How work that was watched ended.
+#[derive(Default)]
+pub struct Ended {
+    /// What made waiting longer useless.
+    pub by: Option<Trouble>,
+    /// The hook that was waited for last.
+    pub hook: Option<Trouble>,
+}
+
+/// `pod a, container b: why, since 12:00:00 UTC, 4 s ago`.
+pub fn told(trouble: &Trouble) -> String {
+    let since = trouble.since.as_deref().and_then(|since| {
+        let clock = time::clock(since)?;
+        Some(format!(", since {clock} UTC, {} ago", time::ago(now() - time::seconds(since)?)))
+    });
+    format!("{}: {}{}", trouble.subject(), trouble.why(), since.unwrap_or_default())
+}
+
+/// The last lines of a log; None where it can't be had.
+pub fn read_log(ctx: &Context, tools: &Paths, scope: &Scope, log: &Log) -> Option<String> {
+    let told = kubectl::logs(&tools.kubectl, &scope.target, &log.pod, &log.container, log.previous, LOG_LINES);
+    let output = ctx.spawn.output(command(told, SHORT)).ok()?;
+    output.success.then(|| output.stdout.trim_end().to_string())
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+/// Waits for a while, or until it is done, which it returns.
+fn wait(done: &AtomicBool, pause: Duration) -> bool {
+    let started = Instant::now();
+    while !done.load(Ordering::Relaxed) && started.elapsed() < pause {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    done.load(Ordering::Relaxed)
+}
+
+fn gravest_first(mut found: Vec<Found>) -> Vec<Found> {
+    found.sort_by_key(|found| found.trouble.patience.unwrap_or(Duration::MAX));
+    found
+}
+
+fn uid(object: &Value) -> Option<String> {
+    object["metadata"]["uid"].as_str().map(str::to_string)
+}

@@ -1,0 +1,106 @@
+//! Arguments → one match → exit code.
+
+pub mod cleanup;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod diagnosis;
+pub mod live;
+pub mod model;
+pub mod run;
+pub mod secrets;
+pub mod stages;
+mod start;
+pub mod tools;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Error, Result};
+use clap::Parser;
+
+use cli::{Cli, Command, Secrets};
+use commands::{
+    bootstrap, clean, doctor, down, history, logs, plan, render, rollback, smoke, status, tunnel, uninstall, up, verify,
+};
+use run::context::Context;
+use run::ui::Ui;
+use run::{exit, record, ui};
+
+/// `cargo xtask`: a repository's own main calls it.
+pub fn main() -> ExitCode {
+    run_with(dispatch)
+}
+
+/// Parses the arguments, hands a command of them to `dispatch`, and tells how it ended; the only exit.
+pub fn run_with(dispatch: fn(&Context, &Cli) -> Result<()>) -> ExitCode {
+    let cli = Cli::parse();
+    let mode = ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress);
+    let ctx = match start::context(&cli.options, Ui::new(mode, cli.options.verbose)) {
+        Ok(ctx) => ctx,
+        Err((ui, error)) => return ExitCode::from(fail(&ui, &error)),
+    };
+    announce_interruption(&ctx);
+    let recorded = cli.command.recorded();
+    if let Some(name) = recorded
+        && let Err(error) = record::begin(&ctx, name)
+    {
+        return ExitCode::from(fail(&ctx.ui, &error));
+    }
+    let code = match dispatch(&ctx, &cli) {
+        Ok(()) => 0,
+        Err(error) => fail(&ctx.ui, &error),
+    };
+    if recorded.is_some() {
+        record::end(&ctx, code);
+    }
+    ExitCode::from(code)
+}
+
+/// Runs a command that this package has.
+pub fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
+    match &cli.command {
+        Command::Up { no_rollback } => up::run(ctx, *no_rollback),
+        Command::Plan => plan::run(ctx),
+        Command::Down { purge, cluster } => down::run(ctx, *purge, *cluster),
+        Command::Rollback { revision, release } => rollback::run(ctx, *revision, release.as_deref()),
+        Command::Secrets { command: Secrets::Check } => commands::secrets::check(ctx),
+        Command::Secrets { command: Secrets::Rotate { keys } } => commands::secrets::rotate(ctx, keys),
+        Command::Secrets { command: Secrets::Export { to } } => commands::secrets::export(ctx, to),
+        Command::Render => render::run(ctx),
+        Command::Config { explain } => commands::config::run(ctx, *explain),
+        Command::Tunnel => tunnel::run(ctx),
+        Command::Status => status::run(ctx),
+        Command::History => history::run(ctx),
+        Command::Smoke => smoke::run(ctx),
+        Command::Logs { services, follow, previous, tail, since } => {
+            let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
+            logs::run(ctx, &logs::Wanted { services, follow, previous, tail, since })
+        }
+        Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(ctx),
+        Command::Bootstrap { from, .. } => bootstrap::run(ctx, *from),
+        Command::Clean { keep, dry_run } => clean::run(ctx, *keep, *dry_run),
+        // Not what CI=true agrees to: nothing is lost without a word of somebody's.
+        Command::Uninstall => uninstall::run(ctx, cli.options.yes),
+        Command::Doctor => doctor::run(ctx),
+        Command::Validate { .. } | Command::Lint { .. } | Command::Test { .. } | Command::TestE2e { .. } => {
+            verify::run(ctx)
+        }
+    }
+}
+
+/// Says at once that a signal was heard: what runs may take a while to end well.
+fn announce_interruption(ctx: &Context) {
+    let (interrupt, ui) = (ctx.spawn.interrupt.clone(), ctx.ui.clone());
+    std::thread::spawn(move || {
+        while interrupt.check().is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        ui.say("told to end: what runs is given the time for it; being told again changes nothing");
+    });
+}
+
+fn fail(ui: &Ui, error: &Error) -> u8 {
+    ui.error(&format!("{error:#}"));
+    exit::exit_code(error)
+}

@@ -1,0 +1,212 @@
+//! What is live in the cluster, read back with kubectl and helm.
+
+pub mod guard;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::config::{NodePorts, yaml};
+use crate::run::context::{Context, Scope};
+use crate::run::exit::Stop;
+use crate::run::process::{Spawn, command};
+use crate::tools::helm::Revision;
+use crate::tools::kubectl::Target;
+use crate::tools::{Paths, helm, kubectl};
+
+const SHORT: Duration = Duration::from_secs(60);
+/// The label by which the charts name the service that an object belongs to.
+const SERVICE_LABEL: &str = "/metadata/labels/app.kubernetes.io~1name";
+
+/// A Service of a release.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    pub namespace: String,
+    /// The object's name, which is also its host name in the cluster.
+    pub object: String,
+    pub port: u16,
+    pub node_port: Option<u16>,
+    pub load_balancer: bool,
+    /// What a LoadBalancer was given.
+    pub address: Option<String>,
+}
+
+/// The live objects that a release's manifest names.
+pub fn objects_of(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str) -> Result<Vec<Value>> {
+    parse_objects(&ctx.spawn.run(command(kubectl::get_live(&tools.kubectl, &scope.target), SHORT).stdin(manifest))?)
+}
+
+/// A manifest's objects as they are written, without asking what is live.
+pub fn objects_in(manifest: &str) -> Result<Vec<Value>> {
+    Ok(yaml::objects(manifest).map_err(|problem| Stop::failed(problem.to_string()))?)
+}
+
+/// Objects of a namespace: `kinds` as in `pods,services`, or one as in `secret/NAME`.
+pub fn objects(ctx: &Context, tools: &Paths, target: &Target, kinds: &str) -> Result<Vec<Value>> {
+    parse_objects(&ctx.spawn.run(command(kubectl::get(&tools.kubectl, target, kinds, None), SHORT))?)
+}
+
+/// The pods of a release.
+pub fn pods(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Vec<Value>> {
+    let selector = format!("app.kubernetes.io/instance={}", scope.release);
+    parse_objects(&ctx.spawn.run(command(kubectl::get(&tools.kubectl, &scope.target, "pods", Some(&selector)), SHORT))?)
+}
+
+/// The Services of all namespaces.
+pub fn services(ctx: &Context, tools: &Paths) -> Result<Vec<Value>> {
+    let told = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "services"), SHORT))?;
+    parse_objects(&told)
+}
+
+/// The Services of all releases of the profile, by the service's name.
+pub fn endpoints(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, Endpoint>> {
+    Ok(endpoints_in(ctx, services(ctx, tools)?))
+}
+
+/// Those among the Services of all namespaces.
+pub fn endpoints_in(ctx: &Context, services: Vec<Value>) -> BTreeMap<String, Endpoint> {
+    let releases = &ctx.config.releases;
+    let ours = |service: &&Value| {
+        let release =
+            service["metadata"]["labels"]["app.kubernetes.io/instance"].as_str().and_then(|name| releases.get(name));
+        release.is_some_and(|release| service["metadata"]["namespace"] == release.namespace)
+    };
+    let (headless, others): (Vec<Value>, Vec<Value>) =
+        services.into_iter().filter(|service| ours(&service)).partition(is_headless);
+    // A StatefulSet's service has one of each: callers use the one that has an address.
+    headless.iter().chain(&others).filter_map(endpoint).collect()
+}
+
+/// Every node port of these Services, with the namespace and the service that hold it.
+pub fn taken_node_ports(services: &[Value]) -> BTreeMap<u16, (String, String)> {
+    let mut taken = BTreeMap::new();
+    for service in services {
+        let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_string();
+        for port in service["spec"]["ports"].as_array().into_iter().flatten() {
+            if let Some(number) = port["nodePort"].as_u64() {
+                taken.insert(number as u16, (text("/metadata/namespace"), text(SERVICE_LABEL)));
+            }
+        }
+    }
+    taken
+}
+
+/// A release's last revision and its status; None where it is not installed.
+pub fn last_revision(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Option<(u64, String)>> {
+    Ok(revisions(ctx, tools, scope, 1)?.pop())
+}
+
+/// The last `count` revisions of a release with their status, the newest at the end; none where it is not installed.
+pub fn revisions(ctx: &Context, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<(u64, String)>> {
+    let told = history(ctx, tools, scope, count)?;
+    Ok(told.into_iter().map(|one| (one.number, one.status)).collect())
+}
+
+/// The same with all that helm keeps of each.
+pub fn history(ctx: &Context, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<Revision>> {
+    history_by(&ctx.spawn, tools, scope, count)
+}
+
+/// The same for whoever must know in spite of an interruption.
+pub fn history_by(spawn: &Spawn, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<Revision>> {
+    let told = helm::history(&tools.helm, &scope.target, &scope.release, count);
+    let output = spawn.output(command(told, SHORT))?;
+    if !output.success && !output.tail.contains("release: not found") {
+        return Err(Stop::failed("helm cannot tell the release's history").with_detail(&output.tail).into());
+    }
+    match helm::parse_history(&output.stdout) {
+        None if output.success => {
+            Err(Stop::failed("helm told a history that cannot be read").with_detail(&output.tail).into())
+        }
+        history => Ok(history.unwrap_or_default()),
+    }
+}
+
+/// The manifest that helm applied last.
+pub fn manifest(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<String> {
+    ctx.spawn.run(command(helm::manifest(&tools.helm, &scope.target, &scope.release), SHORT))
+}
+
+/// The hooks of the revision that helm applied last.
+pub fn hooks(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<String> {
+    ctx.spawn.run(command(helm::hooks(&tools.helm, &scope.target, &scope.release), SHORT))
+}
+
+/// The URL that keeps answering after a command has ended, if the service to open has a published node port.
+pub fn open_url(ctx: &Context, endpoints: &BTreeMap<String, Endpoint>) -> Option<String> {
+    published_url(endpoints.get(&ctx.config.open)?, ctx.config.cluster.node_ports)
+}
+
+/// The URL of a Service on 127.0.0.1, if its node port is one of those that were published.
+pub fn published_url(endpoint: &Endpoint, range: NodePorts) -> Option<String> {
+    Some(format!("http://127.0.0.1:{}", published_port(endpoint, range)?))
+}
+
+/// The node port of a Service, if it is one of those that were published on 127.0.0.1.
+pub fn published_port(endpoint: &Endpoint, range: NodePorts) -> Option<u16> {
+    endpoint.node_port.filter(|port| (range.first..=range.last).contains(port))
+}
+
+fn is_headless(service: &Value) -> bool {
+    service["spec"]["clusterIP"] == "None"
+}
+
+fn endpoint(service: &Value) -> Option<(String, Endpoint)> {
+    let name = service.pointer(SERVICE_LABEL)?.as_str()?.to_string();
+    let port = service.pointer("/spec/ports/0")?;
+    let endpoint = Endpoint {
+        namespace: service.pointer("/metadata/namespace")?.as_str()?.to_string(),
+        object: service.pointer("/metadata/name")?.as_str()?.to_string(),
+        port: port["port"].as_u64()? as u16,
+        node_port: port["nodePort"].as_u64().map(|port| port as u16),
+        load_balancer: service.pointer("/spec/type").is_some_and(|kind| kind == "LoadBalancer"),
+        address: service.pointer("/status/loadBalancer/ingress/0/ip").and_then(Value::as_str).map(str::to_string),
+    };
+    Some((name, endpoint))
+}
+
+/// The objects in what kubectl printed: one, several in a row, or a list.
+pub fn parse_objects(text: &str) -> Result<Vec<Value>> {
+    let mut found = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        let mut value = value.context("kubectl printed something that is not JSON")?;
+        match value.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => found.extend(items),
+            _ => found.push(value),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn service() -> Value {
+        json!({
+            "metadata": {"namespace": "n", "name": "todo-frontend", "labels": {"app.kubernetes.io/name": "frontend"}},
+            "spec": {"ports": [{"port": 80, "nodePort": 30081}]},
+        })
+    }
+
+    #[test]
+    fn services_are_known_by_label_not_by_object_name() {
+        let (name, endpoint) = endpoint(&service()).unwrap();
+        assert_eq!((name.as_str(), endpoint.object.as_str(), endpoint.port), ("frontend", "todo-frontend", 80));
+        let url = |first, last| published_url(&endpoint, NodePorts { first, last });
+        assert_eq!(url(30080, 30089).as_deref(), Some("http://127.0.0.1:30081"));
+        assert_eq!(url(30000, 30079), None);
+        assert_eq!(taken_node_ports(&[service()])[&30081], ("n".to_string(), "frontend".to_string()));
+    }
+
+    #[test]
+    fn objects_are_read_from_rows_and_lists() {
+        assert_eq!(parse_objects("{\"a\":1}\n{\"a\":2}\n").unwrap().len(), 2);
+        assert_eq!(parse_objects("{\"kind\":\"List\",\"items\":[{},{},{}]}").unwrap().len(), 3);
+        assert_eq!(parse_objects("").unwrap().len(), 0);
+        assert!(parse_objects("no JSON").is_err());
+    }
+}

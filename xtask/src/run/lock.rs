@@ -1,0 +1,119 @@
+//! One run at a time for what two would spoil for each other. Who holds a lock stands in its file.
+
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::model::time;
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::run::poll;
+
+/// Held while tools and base images are made, which is what each run begins with.
+pub const BOOTSTRAP: &str = "bootstrap";
+/// The lock of whoever makes, starts or removes the cluster, which the namespaces of several runs share.
+pub const CLUSTER: &str = "the cluster";
+/// How long a run waits for another one that works on the same.
+const TIMEOUT: Duration = Duration::from_secs(1800);
+
+/// Holds every lock there is, for what no run may be beside. A run that begins meanwhile waits for the first one.
+pub fn hold_all(ctx: &Context) -> Result<Vec<File>> {
+    let entries = fs::read_dir(&ctx.folders.state).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".lock")?.to_string())).collect();
+    names.retain(|name| name != BOOTSTRAP && name != CLUSTER);
+    names.sort();
+    // In the order in which a run takes them, or two could wait for each other.
+    names.insert(0, BOOTSTRAP.to_string());
+    names.push(CLUSTER.to_string());
+    names.iter().map(|name| hold(ctx, name)).collect()
+}
+
+/// Holds the lock `name` for as long as the returned file lives. A second run waits, and says for whom.
+pub fn hold(ctx: &Context, name: &str) -> Result<File> {
+    hold_within(ctx, name, TIMEOUT)
+}
+
+/// The same with a deadline other than the usual one.
+pub fn hold_within(ctx: &Context, name: &str, deadline: Duration) -> Result<File> {
+    fs::create_dir_all(&ctx.folders.state)?;
+    let path = ctx.folders.state.join(format!("{name}.lock"));
+    // What stands in it is the holder's until the lock is ours.
+    let mut file = File::options().write(true).create(true).truncate(false).open(&path)?;
+    let free = || match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    };
+    if !free()? {
+        let told = format!("another run works on {name}: {}", told(read(&path), now()));
+        ctx.ui.say(&format!("{told}; waiting for it to end, {} s at the most", deadline.as_secs()));
+        let locked = poll::until(&ctx.spawn.interrupt, deadline, || Ok(free()?.then_some(())))?;
+        if locked.is_none() {
+            let holder = read(&path);
+            let end = holder.as_ref().map_or("end it".to_string(), |holder| format!("kill -INT {}", holder.pid));
+            let told = format!("another run still works on {name}: {}", self::told(holder, now()));
+            let told = format!("{told}; waited {} s for it", deadline.as_secs());
+            return Err(Stop::deadline(format!("{told}\nNext: {end}, then run the same command again")).into());
+        }
+    }
+    let command = std::iter::once("cargo xtask".to_string()).chain(std::env::args().skip(1));
+    let holder =
+        Holder { pid: std::process::id(), command: command.collect::<Vec<_>>().join(" "), since: time::text(now()) };
+    file.set_len(0)?;
+    file.write_all(serde_json::to_string(&holder)?.as_bytes())?;
+    Ok(file)
+}
+
+/// The run that has a lock.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Holder {
+    pid: u32,
+    command: String,
+    since: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`, process {}, since {}", self.command, self.pid, self.since)
+    }
+}
+
+/// None where the holder has not written yet.
+fn read(path: &Path) -> Option<Holder> {
+    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+}
+
+fn told(holder: Option<Holder>, now: i64) -> String {
+    let Some(holder) = holder else { return "it has just begun".to_string() };
+    match time::seconds(&holder.since) {
+        Some(since) => format!("{holder}, {} ago", time::ago(now - since)),
+        None => holder.to_string(),
+    }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_told_with_its_command_and_its_age() {
+        let text = r#"{"pid":42,"command":"cargo xtask up","since":"2026-01-31T12:00:00Z"}"#;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lock");
+        fs::write(&path, text).unwrap();
+        let now = time::seconds("2026-01-31T12:00:35Z").unwrap();
+        assert_eq!(told(read(&path), now), "`cargo xtask up`, process 42, since 2026-01-31T12:00:00Z, 35 s ago");
+        fs::write(&path, "").unwrap();
+        assert_eq!(told(read(&path), now), "it has just begun");
+    }
+}

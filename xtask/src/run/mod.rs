@@ -1,0 +1,13 @@
+//! What every command runs on: processes, waits, locks, tasks, the terminal, exit codes, and the context that is handed
+//! down.
+
+pub mod context;
+pub mod digest;
+pub mod exit;
+pub mod graph;
+pub mod http;
+pub mod lock;
+pub mod poll;
+pub mod process;
+pub mod record;
+pub mod ui;

@@ -1,0 +1,435 @@
+//! The only place that spawns processes. Each has a deadline, a process group of its own, its output streamed to whoever
+//! watches, and a tail of what it said kept for the error.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, PipeReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use duct::{Expression, Handle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+use crate::run::exit::{Stop, indent};
+
+/// How long a child may take to leave after each harder signal.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long the rest of its group may take once it has left itself.
+const GRACE_OF_GROUP: Duration = Duration::from_secs(2);
+const TAIL_LINES: usize = 25;
+
+/// Set by SIGINT and SIGTERM; every wait looks at it.
+#[derive(Clone, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Takes over SIGINT and SIGTERM of this process.
+    pub fn install() -> Result<Interrupt> {
+        let interrupt = Interrupt::default();
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, interrupt.0.clone())?;
+        }
+        Ok(interrupt)
+    }
+
+    /// What a signal does.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) { Err(Stop::interrupted().into()) } else { Ok(()) }
+    }
+}
+
+/// Looks at an argv before it is run, and says why it must not be.
+pub type Guard = dyn Fn(&Spawn, &[String]) -> Result<()> + Send + Sync;
+
+/// What a child is given. The environment is the caller's, with `env` over it.
+#[derive(Clone)]
+pub struct Spawn {
+    pub interrupt: Interrupt,
+    pub env: Vec<(String, String)>,
+    /// Variables of the caller's that children don't get.
+    pub hidden: &'static [&'static str],
+    /// Asked before each command.
+    pub guard: Arc<Guard>,
+}
+
+/// One command to be run; argv[0] is the program.
+pub struct Command<'a> {
+    pub argv: Vec<String>,
+    pub deadline: Duration,
+    pub stdin: Option<Vec<u8>>,
+    pub folder: Option<PathBuf>,
+    pub on_line: Option<&'a (dyn Fn(&str) + Sync)>,
+    /// What it prints may hold values of Secrets: no line of it is shown, or kept for an error.
+    pub is_confidential: bool,
+}
+
+pub struct Output {
+    pub success: bool,
+    /// None where a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    /// The last lines of both streams, as they came.
+    pub tail: String,
+}
+
+/// Shorthand for a command without input, in the current folder.
+pub fn command<'a>(argv: Vec<String>, deadline: Duration) -> Command<'a> {
+    Command { argv, deadline, stdin: None, folder: None, on_line: None, is_confidential: false }
+}
+
+impl<'a> Command<'a> {
+    pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> Self {
+        Command { stdin: Some(bytes.into()), ..self }
+    }
+
+    pub fn folder(self, folder: impl Into<PathBuf>) -> Self {
+        Command { folder: Some(folder.into()), ..self }
+    }
+
+    pub fn on_line(self, on_line: &'a (dyn Fn(&str) + Sync)) -> Self {
+        Command { on_line: Some(on_line), ..self }
+    }
+
+    pub fn confidential(self) -> Self {
+        Command { is_confidential: true, ..self }
+    }
+}
+
+impl Spawn {
+    /// For clean-up, which an interruption must not keep from happening; its deadlines hold.
+    pub fn uninterrupted(&self) -> Spawn {
+        Spawn { interrupt: Interrupt::default(), ..self.clone() }
+    }
+
+    /// Runs to the end what must not be left half done: an interruption keeps it from beginning, and no more.
+    pub fn run_whole(&self, command: Command) -> Result<String> {
+        self.interrupt.check()?;
+        self.uninterrupted().run(command)
+    }
+
+    /// Runs to the end and tells how it went; only a spawn, a deadline or an interruption is an error.
+    pub fn output(&self, command: Command) -> Result<Output> {
+        let expression = self.expression(&command.argv)?;
+        let expression = match &command.folder {
+            Some(folder) => expression.dir(folder),
+            None => expression,
+        };
+        let expression = match &command.stdin {
+            Some(bytes) => expression.stdin_bytes(bytes.clone()),
+            None => expression.stdin_null(),
+        };
+        self.drive(expression, &display(&command.argv), command.deadline, command.on_line, !command.is_confidential)
+    }
+
+    /// Runs to the end; a non-zero exit is an error that repeats the command and its last lines.
+    pub fn run(&self, command: Command) -> Result<String> {
+        let told = display(&command.argv);
+        let output = self.output(command)?;
+        if output.success {
+            return Ok(output.stdout);
+        }
+        Err(Stop::failed(format!("`{told}` failed\n{}", indent(&output.tail))).into())
+    }
+
+    /// Feeds the output of one command to another: `left | right`. Both must succeed.
+    pub fn pipe(&self, left: Vec<String>, right: Vec<String>, deadline: Duration) -> Result<String> {
+        let told = format!("{} | {}", display(&left), display(&right));
+        let expression = self.expression(&left)?.stdin_null().pipe(self.expression(&right)?);
+        let output = self.drive(expression, &told, deadline, None, true)?;
+        if output.success {
+            return Ok(output.stdout);
+        }
+        Err(Stop::failed(format!("`{told}` failed\n{}", indent(&output.tail))).into())
+    }
+
+    /// Starts something that lives as long as the returned owner, such as a port-forward.
+    pub fn background(&self, argv: Vec<String>, on_line: impl Fn(&str) + Send + 'static) -> Result<Background> {
+        let (reader, writer) = std::io::pipe()?;
+        let expression = self.expression(&argv)?.stdin_null().stdout_file(writer.try_clone()?).stderr_file(writer);
+        let handle = expression.start().with_context(|| format!("cannot start `{}`", display(&argv)))?;
+        std::thread::spawn(move || {
+            // What isn't text is no reason to hear nothing more.
+            for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
+                on_line(String::from_utf8_lossy(&line).trim_end_matches('\r'));
+            }
+        });
+        Ok(Background { handle })
+    }
+
+    fn expression(&self, argv: &[String]) -> Result<Expression> {
+        (self.guard)(self, argv)?;
+        let mut expression = duct::cmd(&argv[0], &argv[1..]).unchecked().before_spawn(|child| {
+            // Duct kills direct children only: a group of its own lets a signal reach their children too, and keeps
+            // the terminal's Ctrl-C from reaching them before us.
+            child.process_group(0);
+            end_with_parent(child);
+            Ok(())
+        });
+        for name in self.hidden {
+            expression = expression.env_remove(name);
+        }
+        for (name, value) in &self.env {
+            expression = expression.env(name, value);
+        }
+        Ok(expression)
+    }
+
+    fn drive(
+        &self,
+        expression: Expression,
+        told: &str,
+        deadline: Duration,
+        on_line: Option<&(dyn Fn(&str) + Sync)>,
+        may_be_told: bool,
+    ) -> Result<Output> {
+        self.interrupt.check()?;
+        let (stdout_reader, stdout_writer) = std::io::pipe()?;
+        let (stderr_reader, stderr_writer) = std::io::pipe()?;
+        let handle = expression
+            .stdout_file(stdout_writer)
+            .stderr_file(stderr_writer)
+            .start()
+            .with_context(|| format!("cannot start `{told}`"))?;
+        // The expression keeps the writing ends open; they must go, or the readers would never see the end.
+        let tail = Mutex::new(VecDeque::new());
+        let stdout = Mutex::new(Vec::new());
+        let note = |line: &str| {
+            if !may_be_told {
+                return;
+            }
+            let mut tail = tail.lock().unwrap();
+            if tail.len() == TAIL_LINES {
+                tail.pop_front();
+            }
+            tail.push_back(line.to_string());
+            drop(tail);
+            if let Some(on_line) = on_line {
+                on_line(line);
+            }
+        };
+        let done = AtomicBool::new(false);
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| read_lines(stderr_reader, &note, None, &done));
+            scope.spawn(|| read_lines(stdout_reader, &note, Some(&stdout), &done));
+            let ended = self.wait(&handle, told, deadline);
+            done.store(true, Ordering::Relaxed);
+            ended
+        });
+        let tail = Vec::from(tail.into_inner().unwrap()).join("\n");
+        let status = ended.map_err(|error| add_tail(error, &tail))?;
+        let stdout = String::from_utf8_lossy(&stdout.into_inner().unwrap()).into_owned();
+        Ok(Output { success: status.success(), code: status.code(), stdout, tail })
+    }
+
+    fn wait(&self, handle: &Handle, told: &str, deadline: Duration) -> Result<ExitStatus> {
+        let started = Instant::now();
+        loop {
+            if let Some(output) = handle.wait_timeout(Duration::from_millis(50))? {
+                return Ok(output.status);
+            }
+            if let Err(interrupted) = self.interrupt.check() {
+                end(handle, Signal::INT);
+                return Err(interrupted);
+            }
+            if started.elapsed() > deadline {
+                end(handle, Signal::TERM);
+                return Err(
+                    Stop::deadline(format!("`{told}` was ended after {} s, its deadline", deadline.as_secs())).into()
+                );
+            }
+        }
+    }
+}
+
+/// A child that is ended when its owner goes.
+pub struct Background {
+    handle: Handle,
+}
+
+impl Background {
+    pub fn has_ended(&self) -> bool {
+        !matches!(self.handle.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal to it and its group, and waits for nothing.
+    pub fn signal(&self, signal: Signal) {
+        for group in self.handle.pids().into_iter().filter_map(|pid| Pid::from_raw(pid as i32)) {
+            // A group that has gone by itself gets none.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Its exit code once it has ended, which is None where a signal ended it.
+    pub fn code(&self) -> Option<Option<i32>> {
+        self.handle.try_wait().ok().flatten().map(|output| output.status.code())
+    }
+
+    /// Ends it as Ctrl-C would, which some take as the end of their work and not as its failure.
+    pub fn interrupt(self) {
+        end(&self.handle, Signal::INT);
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        end(&self.handle, Signal::TERM);
+    }
+}
+
+/// The processes of this machine whose argv is of a kind, where the system tells of them in files.
+pub fn find(wanted: impl Fn(&[String]) -> bool) -> Vec<(u32, Vec<String>)> {
+    let argv = |pid: u32| {
+        let text = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Some(text.trim_end_matches('\0').split('\0').map(str::to_string).collect::<Vec<_>>())
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter_map(|pid| Some((pid, argv(pid)?))).filter(|(_, argv)| wanted(argv)).collect()
+}
+
+/// Has the kernel end a child whose parent is killed without a chance to do it.
+fn end_with_parent(child: &mut std::process::Command) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{getpid, getppid, set_parent_process_death_signal};
+        let parent = getpid();
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed; these are two, and allocate nothing.
+        unsafe {
+            child.pre_exec(move || {
+                set_parent_process_death_signal(Some(Signal::TERM))?;
+                // A parent that was killed before that sends nothing any more.
+                match getppid() == Some(parent) {
+                    true => Ok(()),
+                    false => Err(std::io::ErrorKind::BrokenPipe.into()),
+                }
+            });
+        }
+    }
+}
+
+/// The command as one would type it; arguments with spaces in quotes.
+pub fn display(argv: &[String]) -> String {
+    let program = argv[0].rsplit('/').next().unwrap_or_default().to_string();
+    std::iter::once(program)
+        .chain(argv[1..].iter().map(|argument| match argument.contains([' ', '{', '\n', '"']) || argument.is_empty() {
+            true => format!("'{argument}'"),
+            false => argument.clone(),
+        }))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Writes an argv as one would type it: `argv!("{docker} image inspect {images...}")`.
+#[macro_export]
+macro_rules! argv {
+    ($text:literal) => {{
+        let sh = xshell::Shell::new().expect("the current folder exists");
+        $crate::run::process::argv(xshell::cmd!(sh, $text))
+    }};
+}
+
+/// The argv of an xshell command, which is how `argv!` reads one.
+pub fn argv(cmd: xshell::Cmd) -> Vec<String> {
+    let command = std::process::Command::from(cmd);
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// The argv behind a prefix such as `sudo --non-interactive`, which may be empty.
+pub fn with_prefix(prefix: &[&str], argv: Vec<String>) -> Vec<String> {
+    prefix.iter().map(|word| word.to_string()).chain(argv).collect()
+}
+
+fn read_lines(mut reader: PipeReader, note: &dyn Fn(&str), keep: Option<&Mutex<Vec<u8>>>, done: &AtomicBool) {
+    let mut line = Vec::new();
+    let mut chunk = [0; 8192];
+    let mut done_since = None;
+    loop {
+        // A grandchild may hold the pipe long after the child has gone, or even write to it: what is there is read, and
+        // no more waited for.
+        let was_done = done.load(Ordering::Relaxed);
+        if was_done && done_since.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(1) {
+            break;
+        }
+        if !readable(&reader) {
+            match was_done {
+                true => break,
+                false => continue,
+            }
+        }
+        let count = match reader.read(&mut chunk) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => count,
+        };
+        if let Some(keep) = keep {
+            keep.lock().unwrap().extend_from_slice(&chunk[..count]);
+        }
+        // A carriage return ends a line as well: that is how tools draw their own progress.
+        for byte in &chunk[..count] {
+            if matches!(byte, b'\n' | b'\r') {
+                flush(&mut line, note);
+            } else if line.len() < 4096 {
+                line.push(*byte);
+            }
+        }
+    }
+    flush(&mut line, note);
+}
+
+fn readable(reader: &PipeReader) -> bool {
+    let mut polled = [PollFd::new(reader, PollFlags::IN)];
+    let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    matches!(poll(&mut polled, Some(&timeout)), Ok(count) if count > 0)
+}
+
+fn flush(line: &mut Vec<u8>, note: &dyn Fn(&str)) {
+    let text = String::from_utf8_lossy(line);
+    if !text.trim().is_empty() {
+        note(text.trim_end());
+    }
+    line.clear();
+}
+
+/// Ends a child and all of its group, harder each time. Those of the group that outlive the child get time as well, and
+/// then a last signal: they may have ignored the others.
+fn end(handle: &Handle, first: Signal) {
+    let groups: Vec<Pid> = handle.pids().into_iter().filter_map(|pid| Pid::from_raw(pid as i32)).collect();
+    let send = |signal| {
+        for group in &groups {
+            // A group that has gone by itself is what was wanted.
+            let _ = kill_process_group(*group, signal);
+        }
+    };
+    for signal in [first, Signal::TERM] {
+        send(signal);
+        if matches!(handle.wait_timeout(GRACE), Ok(Some(_))) {
+            break;
+        }
+    }
+    let since = Instant::now();
+    while since.elapsed() < GRACE_OF_GROUP && groups.iter().any(|group| test_kill_process_group(*group).is_ok()) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    send(Signal::KILL);
+    let _ = handle.wait_timeout(GRACE);
+}
+
+fn add_tail(error: anyhow::Error, tail: &str) -> anyhow::Error {
+    match error.downcast::<Stop>() {
+        Ok(stop) if !tail.is_empty() => stop.with_detail(tail).into(),
+        Ok(stop) => stop.into(),
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,143 @@
+//! The file of a person's own, outside git: helm values whose `secret.values` go into the Secret and nowhere else.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::config::{Node, Problem, Problems, Value as Tree, to_json, yaml};
+use crate::run::context::Context;
+use crate::secrets::placeholder::is_placeholder;
+
+#[derive(Default)]
+pub struct Overrides {
+    /// Key of a Secret to its value.
+    pub secret: BTreeMap<String, String>,
+    /// Release to the values that are laid over its chart's.
+    pub values: BTreeMap<String, Value>,
+}
+
+/// Reads the file, where there is one. A placeholder in it, or a key that no Secret has, is a mistake with its place.
+pub fn read(ctx: &Context) -> Result<Overrides> {
+    let path = ctx.root.join(&ctx.config.overrides);
+    if !path.exists() {
+        return Ok(Overrides::default());
+    }
+    let file = ctx.config.overrides.display().to_string();
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
+    let node = yaml::parse_one(&file, &text).map_err(|problem| Problems(vec![problem]))?;
+    let keys: Vec<&str> = ctx.config.secrets.values().flat_map(|secret| secret.keys()).collect();
+    let own = ctx.config.releases.iter().filter(|(_, release)| release.namespace == ctx.config.namespace);
+    let own: Vec<&str> = own.map(|(name, _)| name.as_str()).collect();
+    let mut problems = Vec::new();
+    let secret = secret_values(&node, &keys, &mut problems);
+    let values = release_values(&node, &own, &mut problems);
+    if problems.is_empty() { Ok(Overrides { secret, values }) } else { Err(Problems(problems).into()) }
+}
+
+/// All but `secret.values`: the values of the one release, or under the names of several.
+fn release_values(root: &Node, releases: &[&str], problems: &mut Vec<Problem>) -> BTreeMap<String, Value> {
+    let mut rest = to_json(root);
+    let Some(table) = rest.as_object_mut() else { return BTreeMap::new() };
+    if let Some(secret) = table.get_mut("secret").and_then(Value::as_object_mut) {
+        secret.remove("values");
+        if secret.is_empty() {
+            table.remove("secret");
+        }
+    }
+    if table.is_empty() {
+        return BTreeMap::new();
+    }
+    if let [only] = releases {
+        return BTreeMap::from([(only.to_string(), rest)]);
+    }
+    let mut values = BTreeMap::new();
+    for (name, value) in std::mem::take(table) {
+        if releases.contains(&name.as_str()) {
+            values.insert(name, value);
+            continue;
+        }
+        let place = match &root.value {
+            Tree::Table(entries) => entries.get(&name).map_or(&root.place, |node| &node.place).clone(),
+            _ => root.place.clone(),
+        };
+        let message =
+            format!("{name} is no release of the profile: known are {}, and secret.values", releases.join(", "));
+        problems.push(Problem { place, message });
+    }
+    values
+}
+
+/// `secret.values` of the file.
+fn secret_values(root: &Node, known: &[&str], problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+    let table = |node: &Node, key: &str| match &node.value {
+        Tree::Table(entries) => entries.get(key).cloned(),
+        _ => None,
+    };
+    let Some(values) = table(root, "secret").and_then(|secret| table(&secret, "values")) else {
+        return BTreeMap::new();
+    };
+    let Tree::Table(entries) = values.value else {
+        problems.push(Problem { place: values.place, message: "secret.values must be a table of strings".to_string() });
+        return BTreeMap::new();
+    };
+    let mut found = BTreeMap::new();
+    for (key, node) in entries {
+        let mut refuse = |message: String| problems.push(Problem { place: node.place.clone(), message });
+        match node.value {
+            _ if !known.contains(&key.as_str()) => {
+                refuse(format!("secret.values.{key} is no key of a Secret: known are {}", known.join(", ")));
+            }
+            Tree::String(text) if is_placeholder(&text) => {
+                refuse(format!(
+                    "secret.values.{key} is still a placeholder: write the real value, or leave the line out"
+                ));
+            }
+            // Empty is what nobody has given.
+            Tree::String(text) if text.is_empty() => {}
+            Tree::String(text) => {
+                found.insert(key, text);
+            }
+            _ => refuse(format!("secret.values.{key} must be a string: put it in quotes")),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_belong_to_the_one_release_or_to_those_that_are_named() {
+        let mut problems = Vec::new();
+        let read = |text: &str| yaml::parse_one("o.yaml", text).unwrap();
+        let one = release_values(&read("secret:\n  values:\n    A: sentinel\na: 1\n"), &["x"], &mut problems);
+        assert_eq!(one, BTreeMap::from([("x".to_string(), serde_json::json!({"a": 1}))]));
+        assert!(release_values(&read("secret:\n  values:\n    A: sentinel\n"), &["x"], &mut problems).is_empty());
+        let several = release_values(&read("x:\n  a: 1\n"), &["x", "y"], &mut problems);
+        assert_eq!(several["x"], serde_json::json!({"a": 1}));
+        assert!(problems.is_empty());
+        release_values(&read("x: {}\na: 1\n"), &["x", "y"], &mut problems);
+        assert_eq!(
+            problems[0].to_string(),
+            "o.yaml:2:1: a is no release of the profile: known are x, y, and secret.values"
+        );
+    }
+
+    #[test]
+    fn placeholders_and_unknown_keys_are_refused_with_their_places_and_without_values() {
+        let text =
+            "secret:\n  values:\n    URL: postgres://sentinel\n    KEY: CHANGE_ME\n    KYE: sentinel\n    N: 1\n";
+        let mut problems = Vec::new();
+        let found = secret_values(&yaml::parse_one("o.yaml", text).unwrap(), &["URL", "KEY", "N"], &mut problems);
+        assert_eq!(found, BTreeMap::from([("URL".to_string(), "postgres://sentinel".to_string())]));
+        let told: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(
+            told.iter().any(|line| line.starts_with("o.yaml:4:5: secret.values.KEY is still a placeholder")),
+            "{told:?}"
+        );
+        assert!(!told.join("").contains("sentinel"), "{told:?}");
+    }
+}

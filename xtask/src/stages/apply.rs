@@ -1,0 +1,155 @@
+//! Applies what is planned of all releases, in the order of their needs, and takes it back when something fails.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::diagnosis::report;
+use crate::live;
+use crate::live::Endpoint;
+use crate::model::states::DeploymentState;
+use crate::run::context::{Context, Scope};
+use crate::run::exit::Stop;
+use crate::run::graph::in_parallel;
+use crate::stages::deploy::{Deployed, Plan};
+use crate::stages::smoke::Occasion;
+use crate::stages::verify::Outcome;
+use crate::stages::{deploy, rollback, smoke, verify};
+use crate::tools::Paths;
+
+/// Applies the plans and checks what the application does then. When something fails, what was changed goes back.
+/// `services` are those of all namespaces, which still are where nothing is changed. Returns the profile's own, too.
+pub fn carry_out(
+    ctx: &Context,
+    tools: &Paths,
+    plans: &[Plan],
+    services: Option<Vec<Value>>,
+    no_rollback: bool,
+) -> Result<(Vec<Deployed>, BTreeMap<String, Endpoint>)> {
+    let mut deployed = Vec::new();
+    let ended = apply_all(ctx, tools, plans, &mut deployed);
+    let ended = ended.and_then(|()| {
+        let changed = deployed.iter().any(|one| one.changed);
+        let occasion = if changed { Occasion::Changed } else { Occasion::Unchanged };
+        let endpoints = match services.filter(|_| !changed) {
+            Some(services) => Ok(live::endpoints_in(ctx, services)),
+            None => live::endpoints(ctx, tools),
+        };
+        // The application as a whole does not do what it should: all that is new in it goes back.
+        endpoints
+            .and_then(|endpoints| smoke::run(ctx, tools, occasion, endpoints))
+            .map_err(|error| (error, plans.iter().map(|plan| plan.scope.release.clone()).collect()))
+    });
+    let (error, concerned) = match ended {
+        Ok(endpoints) => return Ok((deployed, endpoints)),
+        Err(failed) => failed,
+    };
+    let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
+    // An interruption leaves things as they are: the next run goes on from there.
+    match !no_rollback && ctx.spawn.interrupt.check().is_ok() {
+        true => Err(undo(ctx, tools, &undone, error)),
+        false => Err(error),
+    }
+}
+
+/// Applies the plans in waves, side by side within one, and sees each rolled out before what needs it. What was applied
+/// is added to `done`. When one fails, nothing further is begun; the first error comes with the names of all that failed.
+fn apply_all(
+    ctx: &Context,
+    tools: &Paths,
+    plans: &[Plan],
+    done: &mut Vec<Deployed>,
+) -> Result<(), (anyhow::Error, Vec<String>)> {
+    for wave in ctx.config.release_waves() {
+        let of_wave: Vec<&Plan> = plans.iter().filter(|plan| wave.contains(&plan.scope.release.as_str())).collect();
+        let mut failed: Vec<String> = Vec::new();
+        let mut errors = Vec::new();
+        for (plan, (deployed, ended)) in of_wave.iter().zip(in_parallel(&of_wave, |plan| apply_one(ctx, tools, plan))) {
+            if let Err(error) = ended {
+                failed.push(plan.scope.release.clone());
+                errors.push(error);
+            }
+            done.extend(deployed);
+        }
+        if errors.is_empty() {
+            continue;
+        }
+        let first = errors.remove(0);
+        errors.iter().for_each(|error| ctx.ui.error(&format!("{error:#}")));
+        let begun =
+            |name: &str| done.iter().any(|one| one.scope.release == name) || failed.iter().any(|one| one == name);
+        let left: Vec<&str> =
+            plans.iter().map(|plan| plan.scope.release.as_str()).filter(|name| !begun(name)).collect();
+        if !left.is_empty() {
+            ctx.ui.say(&format!("not begun, as {} failed: {}", failed.join(", "), left.join(", ")));
+        }
+        return Err((first, failed));
+    }
+    Ok(())
+}
+
+/// Applies a plan and sees it rolled out; what was begun is there even where the rest failed.
+fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Result<()>) {
+    let mut deployed = match deploy::begin(ctx, tools, plan) {
+        Ok(deployed) => deployed,
+        Err(error) => return (None, Err(error)),
+    };
+    let applied = deploy::apply(ctx, tools, plan, &mut deployed);
+    let waited = applied.and_then(|failed| match failed {
+        Some(failure) => Ok(Outcome::Failed(failure)),
+        None if plan.is_rolled_out => {
+            let services = &ctx.config.releases[&plan.scope.release].services;
+            services.iter().for_each(|service| ctx.ui.state(service, DeploymentState::Ready));
+            Ok(Outcome::Done(services.len()))
+        }
+        None => {
+            let upgrading = deployed.changed && deployed.before.is_some();
+            verify::wait(ctx, tools, &deployed.scope, &deployed.manifest, upgrading)
+        }
+    });
+    let ended = waited.and_then(|outcome| match failure(ctx, tools, &deployed.scope, outcome) {
+        Some(report) => Err(report.into()),
+        None => Ok(()),
+    });
+    (Some(deployed), ended)
+}
+
+/// Takes back what this run has changed, the last first, and sees what served before serve again. Returns what ends the
+/// run: the first error, or that it was interrupted meanwhile.
+fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Error) -> anyhow::Error {
+    for one in deployed.iter().rev().filter(|one| one.changed) {
+        let undone = rollback::undo(ctx, tools, one);
+        let served = match one.before {
+            Some(_) if undone.is_ok() => serves_again(ctx, tools, &one.scope),
+            _ => Ok(()),
+        };
+        ctx.ui.say(&match (undone, served) {
+            (Ok(told), Ok(())) => told,
+            (Ok(told), Err(error)) => format!("{told}; it is not known to serve: {error:#}"),
+            (Err(error), _) => format!("{} could not be taken back: {error:#}", one.scope.release),
+        });
+    }
+    match ctx.spawn.interrupt.check() {
+        Ok(()) => first,
+        Err(interrupted) => {
+            ctx.ui.error(&format!("{first:#}"));
+            interrupted
+        }
+    }
+}
+
+/// Waits until what a release went back to is rolled out.
+fn serves_again(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
+    let manifest = live::manifest(ctx, tools, scope)?;
+    let waited = verify::wait(ctx, tools, scope, &manifest, true)?;
+    failure(ctx, tools, scope, waited).map_or(Ok(()), |report| Err(report.into()))
+}
+
+/// The report of a rollout that failed; None for one that is done.
+pub fn failure(ctx: &Context, tools: &Paths, scope: &Scope, outcome: Outcome) -> Option<Stop> {
+    match outcome {
+        Outcome::Done(_) => None,
+        Outcome::Failed(failure) => Some(report::report(ctx, tools, scope, &failure)),
+    }
+}

@@ -1,0 +1,298 @@
+//! Releases of tools: downloaded, held to the checksum that they publish and to `tools.lock`, asked whether they can do
+//! the work, and only then given their name.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::config::locked;
+use crate::config::locked::{Locked, is_sha256};
+use crate::config::{Config, parse_version};
+use crate::run::context::Context;
+use crate::run::digest::sha256;
+use crate::run::exit::Stop;
+use crate::run::graph;
+use crate::run::graph::Task;
+use crate::run::process::command;
+use crate::stages::setup::find;
+use crate::stages::setup::mirrors::fresh_folder;
+use crate::stages::setup::recipes::Plan;
+use crate::tools::{curl, tar};
+
+const UNPACK: Duration = Duration::from_secs(120);
+/// What is downloaded: docker comes from Debian's packages, or is the user's.
+pub const TOOLS: [&str; 3] = ["minikube", "helm", "kubectl"];
+
+/// A release that can be reached, with the checksum that it publishes.
+#[derive(Debug, PartialEq)]
+struct Release {
+    tool: &'static str,
+    version: String,
+    /// Such as linux-amd64.
+    platform: String,
+    url: String,
+    checksum_url: String,
+    member: Option<String>,
+    published: String,
+}
+
+/// Downloads those of the tools whose releases can be reached. With `forced`, one that can't be is an error; else it is
+/// told, and left to be built.
+pub fn make(ctx: &Context, plan: &Plan, tools: &[&'static str], forced: bool) -> Result<()> {
+    let locked = read_locked(ctx)?;
+    let (releases, unreached) = ask_all(ctx, tools)?;
+    if forced && !unreached.is_empty() {
+        return Err(unreachable(&unreached).into());
+    }
+    unreached.iter().for_each(|why| ctx.ui.say(&format!("{why}; it is built from a package mirror")));
+    let task = |release| {
+        let locked = &locked;
+        let run = Box::new(move || install(ctx, plan, release, Some(locked)));
+        Task { name: release.tool.to_string(), needs: Vec::new(), run }
+    };
+    graph::run(releases.iter().map(task).collect(), TOOLS.len())
+}
+
+/// Downloads all tools anew, and locks what came: all of them or none.
+pub fn update_lock(ctx: &Context, plan: &Plan) -> Result<()> {
+    let mut locked = read_locked(ctx)?;
+    let (releases, unreached) = ask_all(ctx, &TOOLS)?;
+    if !unreached.is_empty() {
+        return Err(unreachable(&unreached).into());
+    }
+    for release in &releases {
+        install(ctx, plan, release, None)?;
+    }
+    for Release { tool, version, platform, published, .. } in &releases {
+        // What was downloaded has this checksum, or it would not have been installed.
+        if let Some(old) = locked.get(tool, version, platform).filter(|old| old != published) {
+            ctx.ui
+                .say(&format!("{tool} {version} for {platform} was {old} in {}, and is {published} now", locked::FILE));
+        }
+        locked.put(tool, version, platform, published);
+    }
+    let file = ctx.root.join(locked::FILE);
+    let fresh = file.with_extension("lock.new");
+    fs::write(&fresh, locked.write()).and_then(|()| fs::rename(&fresh, &file))?;
+    Ok(())
+}
+
+fn read_locked(ctx: &Context) -> Result<Locked> {
+    let file = ctx.root.join(locked::FILE);
+    if !file.exists() {
+        return Ok(Locked::default());
+    }
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", locked::FILE))?;
+    Ok(locked::read(&text)?)
+}
+
+/// Asks for all checksums at the same time. What is not answered in time comes back as a sentence each.
+fn ask_all(ctx: &Context, tools: &[&'static str]) -> Result<(Vec<Release>, Vec<String>)> {
+    if which::which("curl").is_err() {
+        return Ok((Vec::new(), vec!["curl is not on PATH, and nothing can be downloaded".to_string()]));
+    }
+    let answers: Vec<Result<Release, String>> = std::thread::scope(|scope| {
+        let asked: Vec<_> = tools.iter().map(|tool| scope.spawn(|| ask(ctx, tool))).collect();
+        asked.into_iter().map(|one| one.join().expect("asking does not panic")).collect()
+    });
+    ctx.spawn.interrupt.check()?;
+    let (mut releases, mut unreached) = (Vec::new(), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(release) => releases.push(release),
+            Err(why) => unreached.push(why),
+        }
+    }
+    Ok((releases, unreached))
+}
+
+/// The checksum is what tells whether a release can be reached: nothing is downloaded without one.
+fn ask(ctx: &Context, tool: &'static str) -> Result<Release, String> {
+    let none = || format!("{tool} cannot be downloaded: xtask.toml has no tools.{tool}.download");
+    let release = describe(&ctx.config, tool).ok_or_else(none)?;
+    let failed =
+        |why: &str| format!("{tool} {} cannot be downloaded: {}: {why}", release.version, release.checksum_url);
+    let deadline = ctx.config.deadlines.reach;
+    let asked = command(curl::text(&release.checksum_url, deadline.as_secs()), deadline + Duration::from_secs(5));
+    let output = ctx.spawn.output(asked).map_err(|error| failed(&error.to_string()))?;
+    if !output.success {
+        return Err(failed(curl::reason(&output.tail)));
+    }
+    let file = release.url.rsplit('/').next().unwrap_or_default();
+    let published = parse_checksum(&output.stdout, file).ok_or_else(|| failed("what it answers is no checksum"))?;
+    Ok(Release { published, ..release })
+}
+
+/// The release of the pinned version for this machine; None where the configuration names none.
+fn describe(config: &Config, tool: &'static str) -> Option<Release> {
+    let about = config.tools.get(tool)?;
+    let (download, version) = (about.download.as_ref()?, about.pinned.as_ref()?);
+    let (os, arch) = go_names(std::env::consts::OS, std::env::consts::ARCH);
+    let fill = |template: &String| template.replace("{version}", version).replace("{os}", os).replace("{arch}", arch);
+    Some(Release {
+        tool,
+        version: version.clone(),
+        platform: format!("{os}-{arch}"),
+        url: fill(&download.url),
+        checksum_url: fill(&download.checksum),
+        member: download.member.as_ref().map(fill),
+        published: String::new(),
+    })
+}
+
+/// System and processor as Go calls them, and so the releases of what is written in it.
+fn go_names(os: &'static str, arch: &'static str) -> (&'static str, &'static str) {
+    let os = if os == "macos" { "darwin" } else { os };
+    let arch = match arch {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    (os, arch)
+}
+
+/// The checksum of a file in a list of lines `SHA256  FILE`, or one that stands alone.
+fn parse_checksum(text: &str, file: &str) -> Option<String> {
+    let of_line = |line: &str| {
+        let mut words = line.split_whitespace();
+        let sum = words.next()?.to_ascii_lowercase();
+        let named = words.next().map(|name| name.trim_start_matches('*').rsplit('/').next().unwrap_or_default());
+        (is_sha256(&sum) && named.is_none_or(|name| name == file)).then_some(sum)
+    };
+    text.lines().find_map(of_line)
+}
+
+fn unreachable(unreached: &[String]) -> Stop {
+    let told = unreached.join("\n");
+    Stop::needs_setup(format!(
+        "{told}\nNext: set http_proxy and https_proxy, or tools.NAME.download in xtask.toml to a place that can be reached, or run \
+         cargo xtask bootstrap --from mirrors"
+    ))
+}
+
+/// Downloads into a folder beside the wanted one, which takes its name when the program is there and has been asked.
+/// What was begun and not finished is removed. Without `locked`, the published checksum alone decides.
+fn install(ctx: &Context, plan: &Plan, release: &Release, locked: Option<&Locked>) -> Result<()> {
+    let Release { tool, version, platform, published, .. } = release;
+    let known = locked.and_then(|locked| locked.get(tool, version, platform));
+    if let Some(known) = known.filter(|known| known != published) {
+        let told = format!(
+            "{tool} {version} for {platform} is not what {file} holds, and is not installed\n    {known} in {file}\n    \
+             {published} at {url}\nNext: find out why the release was replaced; cargo xtask bootstrap --update-lock takes what \
+             is there now",
+            file = locked::FILE,
+            url = release.checksum_url
+        );
+        return Err(Stop::failed(told).into());
+    }
+    let step = ctx.ui.step(format!("download {tool}"));
+    let folder = &plan.tools[tool].release;
+    let partial = fresh_folder(folder)?;
+    let fetched = fetch(ctx, release, &partial, &|text| step.update(text)).and_then(|bytes| {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        fs::rename(&partial, folder)?;
+        Ok(bytes)
+    });
+    match fetched {
+        Ok(bytes) => {
+            let held = if known.is_some() { "as locked" } else { "as published" };
+            step.done(&format!("{version}, {}, SHA-256 {held}", megabytes(bytes)));
+            Ok(())
+        }
+        Err(error) => {
+            let _ = fs::remove_dir_all(&partial);
+            Err(error)
+        }
+    }
+}
+
+/// Leaves the program alone in the folder, and returns how many bytes were downloaded.
+fn fetch(ctx: &Context, release: &Release, folder: &Path, show: &(dyn Fn(&str) + Sync)) -> Result<u64> {
+    let Release { tool, version, url, .. } = release;
+    let (file, program) = (folder.join("download"), folder.join(tool));
+    let size = || fs::metadata(&file).map_or(0, |about| about.len());
+    let deadlines = &ctx.config.deadlines;
+    let path = file.display().to_string();
+    let told = curl::save(url, &path, deadlines.reach.as_secs(), deadlines.stall.as_secs());
+    // Curl draws its progress once a second.
+    let progress = |_: &str| show(&megabytes(size()));
+    let output = ctx.spawn.output(command(told, deadlines.bootstrap).on_line(&progress))?;
+    if !output.success {
+        let told = format!(
+            "{tool} {version} could not be downloaded, and is not installed\n    {url}\n    {}\nNext: run the same command again; \
+             if it stays so, cargo xtask bootstrap --from mirrors",
+            curl::reason(&output.tail)
+        );
+        let stop = if curl::is_timeout(&output.tail) { Stop::deadline(told) } else { Stop::failed(told) };
+        return Err(stop.into());
+    }
+    let (bytes, came) = (size(), sha256(&file)?);
+    if came != release.published {
+        let told = format!(
+            "{tool} {version} is not what its release publishes, and is not installed\n    {} at {}\n    {came} came from {url}\n\
+             Next: run the same command again; if it stays so, don't trust that place: cargo xtask bootstrap --from mirrors",
+            release.published, release.checksum_url
+        );
+        return Err(Stop::failed(told).into());
+    }
+    match &release.member {
+        Some(member) => {
+            let told = tar::extract(&path, &folder.display().to_string(), member);
+            if !ctx.spawn.output(command(told, UNPACK))?.success {
+                let told =
+                    format!("{tool} {version} from {url} is no archive with {member} in it, and is not installed");
+                let next = format!("Next: correct tools.{tool}.download in xtask.toml");
+                return Err(Stop::failed(format!("{told}\n{next}")).into());
+            }
+            fs::rename(folder.join(member), &program)?;
+            fs::remove_file(&file)?;
+            if let Some(top) = Path::new(member).components().next().filter(|_| member.contains('/')) {
+                fs::remove_dir_all(folder.join(top))?;
+            }
+        }
+        None => fs::rename(&file, &program)?,
+    }
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let is_it = |said: String| match parse_version(&said) == parse_version(version) {
+        true => Ok(()),
+        false => Err(format!("says that it is {said}")),
+    };
+    find::ask(&ctx.spawn, tool, &program.display().to_string()).and_then(is_it).map_err(|why| {
+        let told = format!("{tool} {version} from {url} {why}, and is not installed");
+        Stop::failed(format!("{told}\nNext: correct tools.{tool} in xtask.toml"))
+    })?;
+    Ok(bytes)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_stands_alone_or_beside_its_file() {
+        let (a, b) = ("a".repeat(64), "b".repeat(64));
+        assert_eq!(parse_checksum(&format!("{a}\n"), "tool"), Some(a.clone()));
+        assert_eq!(parse_checksum(&a.to_uppercase(), "tool"), Some(a.clone()));
+        let list = format!("{b}  other\n{a} *out/tool\n");
+        assert_eq!(parse_checksum(&list, "tool"), Some(a));
+        assert_eq!(parse_checksum(&list, "third"), None);
+        assert_eq!(parse_checksum("<html>sign in</html>", "tool"), None);
+        assert_eq!(parse_checksum("", "tool"), None);
+    }
+
+    #[test]
+    fn systems_and_processors_have_gos_names() {
+        assert_eq!(go_names("macos", "aarch64"), ("darwin", "arm64"));
+        assert_eq!(go_names("linux", "x86_64"), ("linux", "amd64"));
+        assert_eq!(go_names("linux", "s390x"), ("linux", "s390x"));
+    }
+}

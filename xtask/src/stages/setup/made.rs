@@ -1,0 +1,146 @@
+//! What bootstrap has changed of the machine, noted as it does it. That, and nothing else, is what `uninstall` takes back.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::run::poll;
+use crate::run::process::{command, with_prefix};
+use crate::stages::setup::machine::sudo;
+use crate::tools::apt;
+
+const SHORT: Duration = Duration::from_secs(60);
+const PACKAGES: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    /// Debian packages that were not there before.
+    #[serde(default)]
+    pub packages: BTreeSet<String>,
+    /// The docker daemon that was started.
+    #[serde(default)]
+    pub daemon: Option<Daemon>,
+}
+
+/// A process, and when the kernel says that it began: another one may have its number later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Daemon {
+    pub pid: u32,
+    pub began: String,
+}
+
+impl Daemon {
+    fn of(pid: u32) -> Option<Daemon> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Some(Daemon { pid, began: began(&stat)? })
+    }
+
+    pub fn lives(&self) -> bool {
+        Daemon::of(self.pid).as_ref() == Some(self)
+    }
+}
+
+pub fn read(ctx: &Context) -> Result<Made> {
+    let file = file(ctx);
+    match fs::read_to_string(&file) {
+        Ok(text) => serde_json::from_str(&text)
+            .with_context(|| format!("{} is not what bootstrap writes: remove it", file.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Made::default()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// Notes packages before they are installed, so that an interrupted installation is known as well.
+pub(super) fn note_packages(ctx: &Context, packages: impl IntoIterator<Item = String>) -> Result<()> {
+    let mut made = read(ctx)?;
+    made.packages.extend(packages);
+    write(ctx, &made)
+}
+
+/// Notes the daemon that has just been started and answers: it has written its number where docker's do.
+pub(super) fn note_daemon(ctx: &Context) -> Result<()> {
+    let pid = fs::read_to_string("/var/run/docker.pid").ok().and_then(|text| text.trim().parse().ok());
+    let mut made = read(ctx)?;
+    made.daemon = pid.and_then(Daemon::of);
+    write(ctx, &made)
+}
+
+/// The packages that are installed; None where dpkg can't be asked, which is not the same as none.
+pub fn installed(ctx: &Context) -> Result<Option<BTreeSet<String>>> {
+    let asked = ctx.spawn.output(command(apt::packages(), SHORT));
+    ctx.spawn.interrupt.check()?;
+    Ok(asked.ok().filter(|told| told.success).map(|told| apt::parse_installed(&told.stdout)))
+}
+
+/// What a removal of packages would take along beside them.
+pub fn dragged_along(ctx: &Context, packages: &[String]) -> Result<BTreeSet<String>> {
+    let told = ctx.spawn.run(command(apt::try_remove(packages), SHORT))?;
+    Ok(apt::parse_removed(&told).into_iter().filter(|name| !packages.contains(name)).collect())
+}
+
+/// Ends a daemon as its own system would; its containers are ended by it.
+pub fn stop_daemon(pid: u32) -> Vec<String> {
+    let pid = pid.to_string();
+    with_prefix(sudo(), crate::argv!("kill -TERM {pid}"))
+}
+
+pub fn run_removal(ctx: &Context, argv: Vec<String>) -> Result<()> {
+    ctx.spawn.run(command(argv, PACKAGES)).map(drop)
+}
+
+/// Waits until a daemon that was told to end has ended.
+pub fn wait_for_end(ctx: &Context, daemon: &Daemon) -> Result<()> {
+    let ended = poll::until(&ctx.spawn.interrupt, SHORT, || Ok((!daemon.lives()).then_some(())))?;
+    ended.ok_or_else(|| {
+        let told = format!("the docker daemon, process {}, did not end within {} s", daemon.pid, SHORT.as_secs());
+        Stop::deadline(format!("{told}\nNext: end it, then run the same command again")).into()
+    })
+}
+
+fn file(ctx: &Context) -> PathBuf {
+    ctx.folders.state.join("machine.json")
+}
+
+fn write(ctx: &Context, made: &Made) -> Result<()> {
+    fs::create_dir_all(&ctx.folders.state)?;
+    let fresh = file(ctx).with_extension("new");
+    fs::write(&fresh, serde_json::to_vec(made)?)?;
+    fs::rename(&fresh, file(ctx))?;
+    Ok(())
+}
+
+/// The time at which a process began, in what /proc tells of it; the name before it may hold anything. One that has
+/// ended, and that nobody has asked after, is none any more.
+fn began(stat: &str) -> Option<String> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut words = rest.split_whitespace();
+    words.next().filter(|state| *state != "Z")?;
+    words.nth(18).map(str::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_a_process_is_read_past_any_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 1";
+        assert_eq!(began(stat), Some("4242".to_string()));
+        assert_eq!(began("7 (a) S 1"), None);
+        assert_eq!(began(&stat.replace(" S ", " Z ")), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn another_process_with_the_same_number_is_another() {
+        let own = Daemon::of(std::process::id()).unwrap();
+        assert!(own.lives());
+        assert!(!Daemon { began: "1".to_string(), ..own }.lives());
+    }
+}

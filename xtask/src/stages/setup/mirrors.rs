@@ -1,0 +1,368 @@
+//! What is built from package mirrors: Go modules, the Debian base, the node, the Rust builder, the control plane.
+//! Everything takes its name only when it is whole.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::config::module_folder;
+use crate::run::context::{Context, proxies};
+use crate::run::exit::Stop;
+use crate::run::graph;
+use crate::run::graph::Task;
+use crate::run::process::command;
+use crate::stages::setup::find::All;
+use crate::stages::setup::recipes::{CONTROL_PLANE, DOCKERFILES, Plan};
+use crate::tools::docker::Build;
+use crate::tools::{apt, docker, go};
+
+const SHORT: Duration = Duration::from_secs(120);
+/// More at once would only slow each other down: the compilers use every core by themselves.
+const LANES: usize = 2;
+
+/// Makes what is missing: tools alone where registries answer (`public`), else everything.
+pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()> {
+    let docker = &found.docker.path().context("docker was found before")?;
+    let absent = |image: &String| !found.images.contains_key(image);
+    let missing = found.missing();
+    let module = |name| plan.tools.get(name).map_or(name, |tool| tool.module.as_str());
+    let modules: Vec<&str> = match public {
+        true => missing.into_iter().map(module).collect(),
+        false => ["kubernetes", "minikube", "crictl", "runc-shim", "pause", "helm", "coredns", "storage", "etcd"]
+            .into_iter()
+            .filter(|name| !plan.tools.contains_key(name) || missing.contains(name))
+            .filter(|name| *name != "runc-shim" || plan.shim)
+            .map(module)
+            .chain(plan.addons.iter().filter(|(_, image)| absent(image)).map(|(name, _)| name.as_str()))
+            .collect(),
+    };
+    let names: Vec<String> = modules.iter().map(|name| name.to_string()).collect();
+    let mut tasks: Vec<Task> = modules
+        .into_iter()
+        .map(|name| Task {
+            name: name.to_string(),
+            needs: Vec::new(),
+            run: Box::new(move || build_module(ctx, plan, name)),
+        })
+        .collect();
+    if !public {
+        let needs = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        type Make = fn(&Context, &Plan, &str) -> Result<()>;
+        let images: [(&str, &String, &[&str], Make); 3] = [
+            ("rust", &plan.rust, &["debian"], make_rust),
+            ("node", &plan.node, &["debian", "crictl", "runc-shim"], make_node),
+            ("debian", &plan.debian, &[], make_debian),
+        ];
+        for (name, reference, needed, make) in images {
+            if absent(reference) {
+                // Images first: they wait for packages to arrive while compilers use the cores.
+                let run = Box::new(move || make(ctx, plan, docker));
+                tasks.insert(0, Task { name: name.to_string(), needs: needs(needed), run });
+            }
+        }
+        for (name, reference) in plan.addons.iter().filter(|(_, image)| absent(image)) {
+            let run = Box::new(move || make_addon(ctx, plan, docker, name, reference));
+            tasks.push(Task { name: format!("addon {name}"), needs: needs(&[name]), run });
+        }
+        if !plan.is_linked() {
+            let mut needs = names.clone();
+            needs.push("node".to_string());
+            let daemon_arch = ctx.spawn.run(command(docker::architecture(docker), SHORT))?.trim().to_string();
+            let run = Box::new(move || make_cluster_cache(ctx, plan, docker, &daemon_arch));
+            tasks.push(Task { name: "control plane".to_string(), needs, run });
+        }
+    }
+    if !tasks.is_empty() {
+        need_go("install Go, or put the missing tools on PATH; cargo xtask doctor lists them")?;
+    }
+    graph::run(tasks, LANES)
+}
+
+/// Builds modules, as far as they are not there.
+pub fn build_modules(ctx: &Context, plan: &Plan, names: &[&str]) -> Result<()> {
+    need_go("install Go; its version must be that of k8s/node/go/*/go.mod or newer")?;
+    let task = |name: &str| {
+        let owned = name.to_string();
+        let run = Box::new(move || build_module(ctx, plan, &owned));
+        Task { name: name.to_string(), needs: Vec::new(), run }
+    };
+    graph::run(names.iter().map(|name| task(name)).collect(), LANES)
+}
+
+fn need_go(next: &str) -> Result<()> {
+    match which::which("go") {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let told = "go is not on PATH, and what is missing must be built with it";
+            Err(Stop::needs_setup(format!("{told}\nNext: {next}")).into())
+        }
+    }
+}
+
+/// Builds one Go module into its folder, if it is not there.
+pub fn build_module(ctx: &Context, plan: &Plan, name: &str) -> Result<()> {
+    let (Some(module), Some(folder)) = (ctx.config.mirrors.modules.get(name), plan.modules.get(name)) else {
+        let told =
+            format!("xtask.toml has no [mirrors.modules.{name}], and it must be built here\nNext: describe it there");
+        return Err(Stop::usage(told).into());
+    };
+    if folder.exists() {
+        return Ok(());
+    }
+    let step = ctx.ui.step(format!("build {name}"));
+    let partial = fresh_folder(folder)?;
+    let packages = AtomicUsize::new(0);
+    let show = |line: &str| {
+        let count = packages.fetch_add(1, Ordering::Relaxed) + 1;
+        step.update(&format!("{count} packages, {line}"));
+    };
+    let mut spawn = ctx.spawn.clone();
+    spawn.env.extend(go::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
+    let build = go::build(module, &partial.display().to_string());
+    spawn.run(
+        command(build, ctx.config.deadlines.bootstrap).folder(ctx.root.join(module_folder(name))).on_line(&show),
+    )?;
+    for (from, to) in &module.rename {
+        fs::rename(partial.join(from), partial.join(to)).with_context(|| format!("{name} did not build {from}"))?;
+    }
+    if name == "runc-shim" {
+        // The shim learns from its name that it is docker's, which must give the node a cgroup namespace.
+        fs::hard_link(partial.join("runc-shim"), partial.join("runc-cgroupns"))?;
+    }
+    fs::rename(&partial, folder)?;
+    step.done("from its Go module");
+    Ok(())
+}
+
+fn make_debian(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
+    let step = ctx.ui.step("make the Debian base image");
+    let folder = fresh_folder(&ctx.folders.cache.join("debian"))?;
+    let archive = folder.join("base.tar").display().to_string();
+    let show = |line: &str| step.update(line);
+    ctx.spawn.run(
+        command(apt::debootstrap(&ctx.config.mirrors.suite, &archive), ctx.config.deadlines.build).on_line(&show),
+    )?;
+    let label = format!("{}=debian", docker::label(&ctx.config.project));
+    ctx.spawn.run(command(docker::import(docker, &archive, &plan.debian, &label), SHORT))?;
+    fs::remove_dir_all(&folder)?;
+    step.done(&plan.debian);
+    Ok(())
+}
+
+fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
+    let step = ctx.ui.step("make the node image");
+    let context = fresh_folder(&ctx.folders.cache.join("node"))?;
+    for file in ["containerd.toml", "entrypoint"] {
+        fs::copy(ctx.root.join(DOCKERFILES).join(file), context.join(file))?;
+    }
+    fs::copy(plan.modules["crictl"].join("crictl"), context.join("crictl"))?;
+    fs::create_dir(context.join("shim"))?;
+    if plan.shim {
+        fs::copy(plan.modules["runc-shim"].join("runc-shim"), context.join("shim/runc"))?;
+    }
+    let from = ("BASE_IMAGE", plan.debian.as_str());
+    let image =
+        Image { dockerfile: "node.Dockerfile", context: &context, target: None, tag: &plan.node, from: Some(from) };
+    build(ctx, docker, &image, &|line| step.update(line))?;
+    fs::remove_dir_all(&context)?;
+    step.done(&plan.node);
+    Ok(())
+}
+
+fn make_rust(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
+    let step = ctx.ui.step("make the Rust builder image");
+    let sysroot = ctx.spawn.run(command(crate::argv!("rustc --print sysroot"), SHORT))?;
+    let (context, from) = (Path::new(sysroot.trim()), ("BASE_IMAGE", plan.debian.as_str()));
+    let image = Image { dockerfile: "builder.Dockerfile", context, target: None, tag: &plan.rust, from: Some(from) };
+    build(ctx, docker, &image, &|line| step.update(line))?;
+    step.done(&plan.rust);
+    Ok(())
+}
+
+fn make_addon(ctx: &Context, plan: &Plan, docker: &str, name: &str, reference: &str) -> Result<()> {
+    let step = ctx.ui.step(format!("make the image of {name}"));
+    let (dockerfile, context) = ("addons.Dockerfile", plan.modules[name].as_path());
+    let image = Image { dockerfile, context, target: Some(name), tag: reference, from: None };
+    build(ctx, docker, &image, &|line| step.update(line))?;
+    step.done(reference);
+    Ok(())
+}
+
+/// Fills a folder as minikube's cache: kubelet, kubeadm and kubectl, and an archive for each control-plane image under
+/// the name that kubeadm asks for. Then minikube's own cache becomes a link to it.
+fn make_cluster_cache(ctx: &Context, plan: &Plan, docker: &str, arch: &str) -> Result<()> {
+    let step = ctx.ui.step("make the control plane");
+    if !plan.cluster_cache.exists() {
+        let partial = fresh_folder(&plan.cluster_cache)?;
+        let binaries = partial.join("linux").join(arch).join(format!("v{}", ctx.config.cluster.kubernetes));
+        fs::create_dir_all(&binaries)?;
+        for name in ["kubelet", "kubeadm", "kubectl"] {
+            link_or_copy(&plan.modules["kubernetes"].join(name), &binaries.join(name))?;
+        }
+        let context = fresh_folder(&ctx.folders.cache.join("control-plane"))?;
+        for name in CONTROL_PLANE {
+            for entry in fs::read_dir(&plan.modules[name])? {
+                let entry = entry?;
+                link_or_copy(&entry.path(), &context.join(entry.file_name()))?;
+            }
+        }
+        for (public, target) in &ctx.config.mirrors.images {
+            step.update(public);
+            let own = format!("{}.local/{target}:cluster", ctx.config.project);
+            let (dockerfile, from) = ("control-plane.Dockerfile", ("NODE_IMAGE", plan.node.as_str()));
+            let image = Image { dockerfile, context: &context, target: Some(target), tag: &own, from: Some(from) };
+            build(ctx, docker, &image, &|_| {})?;
+            let saved = context.join("image.tar");
+            ctx.spawn.run(command(docker::save_to(docker, &own, &saved.display().to_string()), SHORT))?;
+            let archive = partial.join("images").join(arch).join(archive_name(public));
+            fs::create_dir_all(archive.parent().context("an archive has a folder")?)?;
+            rename_image(&saved, &archive, public)?;
+        }
+        fs::remove_dir_all(&context)?;
+        fs::rename(&partial, &plan.cluster_cache)?;
+    }
+    fs::create_dir_all(ctx.folders.minikube_home())?;
+    if plan.minikube_cache.is_dir() && !plan.minikube_cache.is_symlink() {
+        fs::remove_dir_all(&plan.minikube_cache)?;
+    }
+    let fresh = plan.minikube_cache.with_extension("new");
+    let _ = fs::remove_file(&fresh);
+    std::os::unix::fs::symlink(&plan.cluster_cache, &fresh)?;
+    fs::rename(&fresh, &plan.minikube_cache)?;
+    step.done(&format!("Kubernetes v{}", ctx.config.cluster.kubernetes));
+    Ok(())
+}
+
+/// An image made from a Dockerfile of k8s/node.
+struct Image<'a> {
+    dockerfile: &'a str,
+    context: &'a Path,
+    target: Option<&'a str>,
+    tag: &'a str,
+    /// The build argument that names what it starts from, with its value; None starts from nothing.
+    from: Option<(&'a str, &'a str)>,
+}
+
+impl Image<'_> {
+    /// Which part of the node or of the cluster it is: the last word of its name.
+    fn part(&self) -> &str {
+        let name = self.tag.rsplit_once('/').map_or(self.tag, |(_, name)| name);
+        name.split_once(':').map_or(name, |(part, _)| part)
+    }
+}
+
+fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync)) -> Result<()> {
+    let mut args: Vec<_> = image.from.iter().map(|(name, value)| (name.to_string(), Some(value.to_string()))).collect();
+    args.extend(proxies());
+    let told = docker::build(
+        docker,
+        &Build {
+            dockerfile: &ctx.path(Path::new(DOCKERFILES).join(image.dockerfile)),
+            context: &image.context.display().to_string(),
+            target: image.target,
+            tags: &[image.tag.to_string()],
+            args,
+            labels: vec![(docker::label(&ctx.config.project), image.part().to_string())],
+            ca: None,
+        },
+    );
+    ctx.spawn.run(command(told, ctx.config.deadlines.build).on_line(show))?;
+    Ok(())
+}
+
+/// A folder to be filled and then renamed to `wanted`; what an interrupted run left there is gone.
+pub(super) fn fresh_folder(wanted: &Path) -> Result<PathBuf> {
+    let partial = PathBuf::from(format!("{}.partial", wanted.display()));
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
+    Ok(partial)
+}
+
+fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    Ok(())
+}
+
+/// The file name under which minikube looks for an image: the tag's colon becomes an underscore.
+fn archive_name(reference: &str) -> String {
+    match reference.rsplit_once(':') {
+        Some((name, tag)) => format!("{name}_{tag}"),
+        None => reference.to_string(),
+    }
+}
+
+/// Copies a docker archive and gives its only image another name. The name exists in the archive alone: the host's
+/// docker never has an image of ours under a public one.
+fn rename_image(from: &Path, to: &Path, reference: &str) -> Result<()> {
+    let mut archive = tar::Archive::new(fs::File::open(from)?);
+    let mut renamed = tar::Builder::new(fs::File::create(to)?);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let mut header = entry.header().clone();
+        match path.to_str() {
+            // With an OCI layout in it, containerd would take the name from there.
+            Some("repositories" | "index.json" | "oci-layout") => {}
+            Some("manifest.json") => {
+                let mut manifest: serde_json::Value = serde_json::from_reader(&mut entry)?;
+                manifest[0]["RepoTags"] = serde_json::json!([reference]);
+                let text = serde_json::to_vec(&manifest)?;
+                header.set_size(text.len() as u64);
+                renamed.append_data(&mut header, path, text.as_slice())?;
+            }
+            _ => renamed.append_data(&mut header, path, &mut entry)?,
+        }
+    }
+    renamed.into_inner()?.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn archives_are_named_as_minikube_asks_for_them() {
+        assert_eq!(archive_name("registry.k8s.io/etcd:3.5.21-0"), "registry.k8s.io/etcd_3.5.21-0");
+    }
+
+    #[test]
+    fn an_archive_gets_another_name_and_keeps_its_layers() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a.tar"), folder.path().join("b.tar"));
+        let mut builder = tar::Builder::new(fs::File::create(&from).unwrap());
+        for (name, text) in [
+            ("layer", "bytes"),
+            ("manifest.json", r#"[{"Config":"c","RepoTags":["own:1"]}]"#),
+            ("repositories", "{}"),
+            ("index.json", "{}"),
+        ] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, name, text.as_bytes()).unwrap();
+        }
+        builder.finish().unwrap();
+        rename_image(&from, &to, "public:2").unwrap();
+        let mut read = BTreeMap::new();
+        for entry in tar::Archive::new(fs::File::open(&to).unwrap()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut entry, &mut text).unwrap();
+            read.insert(entry.path().unwrap().display().to_string(), text);
+        }
+        assert_eq!(read["layer"], "bytes");
+        assert_eq!(read["manifest.json"], r#"[{"Config":"c","RepoTags":["public:2"]}]"#);
+        assert!(!read.contains_key("repositories") && !read.contains_key("index.json"));
+    }
+}

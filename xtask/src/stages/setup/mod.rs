@@ -1,0 +1,296 @@
+//! Makes sure that docker, minikube, helm, kubectl and the images that everything starts from are there: what is on PATH
+//! is used if it can do the work, what isn't is downloaded as a release, or built from package mirrors, into the cache
+//! folder.
+
+mod downloads;
+pub mod find;
+pub mod hadolint;
+mod machine;
+pub mod made;
+mod mirrors;
+mod recipes;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use crate::model::image::{Built, Images};
+use crate::run::context::Context;
+use crate::run::exit::Stop;
+use crate::run::lock;
+use crate::run::process::command;
+use crate::tools::docker::Daemon;
+use crate::tools::helm::Helm;
+use crate::tools::{self, Paths};
+use find::Found;
+pub use machine::sudo;
+
+const ASK: Duration = Duration::from_secs(8);
+
+/// What the other stages need to know.
+pub struct Ready {
+    pub tools: tools::Paths,
+    pub images: Images,
+    /// The addons' images that were made here, by the addon's name.
+    pub addons: BTreeMap<String, Built>,
+}
+
+/// How what is missing comes here; not chosen, each thing comes as it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Road {
+    /// Tools are downloaded and images come from registries; nothing is built
+    Release,
+    /// Tools and images are built; neither releases nor registries are asked
+    Mirrors,
+}
+
+/// Observes, and makes what is missing.
+fn ensure(ctx: &Context, road: Option<Road>) -> Result<Ready> {
+    let _lock = lock::hold_within(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
+    let plan = recipes::Plan::new(ctx)?;
+    let found = find::all(ctx, &plan)?;
+    if let Some(ready) = settled(ctx, &found, &plan, road)? {
+        return Ok(ready);
+    }
+    let public = match (found.docker.path(), &found.daemon) {
+        (Some(docker), Some(_)) => are_images_public(ctx, &found, &plan, &docker, road),
+        _ => false,
+    };
+    machine::ensure_docker(ctx, &found, &plan, public)?;
+    let mut found = find::all(ctx, &plan)?;
+    let tools = found.missing();
+    if !tools.is_empty() && road != Some(Road::Mirrors) {
+        downloads::make(ctx, &plan, &tools, road == Some(Road::Release))?;
+        found = find::all(ctx, &plan)?;
+    }
+    if let Some(ready) = settled(ctx, &found, &plan, road)? {
+        return Ok(ready);
+    }
+    let docker = found.docker.path().ok_or_else(|| Stop::needs_setup(found.docker.explain("docker")))?;
+    let daemon = found.daemon.as_ref().ok_or_else(|| Stop::needs_setup("the docker daemon does not answer"))?;
+    let public = are_images_public(ctx, &found, &plan, &docker, road);
+    if road == Some(Road::Release) {
+        let told = "no image registry answers, and without one images must be built";
+        return Err(Stop::needs_setup(format!("{told}\nNext: cargo xtask bootstrap without --from release")).into());
+    }
+    if !public {
+        check_runtime(&plan, daemon)?;
+        let why = if road.is_some() { "as asked" } else { "no image registry answers" };
+        ctx.ui.say(&format!("{why}: images are built from package mirrors"));
+    }
+    mirrors::make(ctx, &plan, &found, public)?;
+    let found = find::all(ctx, &plan)?;
+    match settled(ctx, &found, &plan, road)? {
+        Some(ready) => Ok(ready),
+        None => Err(Stop::needs_setup(missing(&found).join("\n")).into()),
+    }
+}
+
+/// The tools, found and not made; without one, exit 3 says what to do.
+pub fn need_tools(ctx: &Context) -> Result<Paths> {
+    let found = look(ctx)?;
+    let missing = missing(&found);
+    match found.tools() {
+        Some(tools) if missing.is_empty() => Ok(tools),
+        _ => Err(not_set_up(&missing).into()),
+    }
+}
+
+pub fn not_set_up(missing: &[String]) -> Stop {
+    Stop::needs_setup(format!("this machine is not set up\n  {}\nNext: cargo xtask bootstrap", missing.join("\n  ")))
+}
+
+/// Sees to the tools and images, and links the tools where children find them.
+pub fn set_up(ctx: &Context, road: Option<Road>) -> Result<Ready> {
+    let ready = ensure(ctx, road)?;
+    link_tools(ctx, &ready.tools)?;
+    Ok(ready)
+}
+
+/// Downloads the releases of all tools, and locks the checksums of what came.
+pub fn update_lock(ctx: &Context) -> Result<()> {
+    let _lock = lock::hold_within(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
+    downloads::update_lock(ctx, &recipes::Plan::new(ctx)?)
+}
+
+/// Programs that are each the only one of the module that is named as they are; what isn't there is built.
+pub fn programs<const N: usize>(ctx: &Context, names: [&str; N]) -> Result<[String; N]> {
+    let plan = build(ctx, &names.map(|name| (name, name)))?;
+    let built = |name| plan.built(name, name).ok_or_else(|| anyhow!("the module {name} builds no program {name}"));
+    let paths: Vec<String> = names.into_iter().map(built).collect::<Result<_>>()?;
+    Ok(paths.try_into().expect("as many paths as names"))
+}
+
+/// A helm of a version, or of a major version, built if there is none of our making.
+pub fn helm(ctx: &Context, version: &str) -> Result<Helm> {
+    let module = ctx.config.module_of("helm", version);
+    let plan = recipes::Plan::new(ctx)?;
+    let path = match plan.made("helm").filter(|_| plan.tools["helm"].module == module) {
+        Some(path) => path,
+        None => {
+            let built = build(ctx, &[(module.as_str(), "helm")])?.built(&module, "helm");
+            built.ok_or_else(|| anyhow!("the module {module} builds no program helm"))?
+        }
+    };
+    let help = ctx.spawn.run(command(tools::helm::upgrade_help(&path), ASK))?;
+    Ok(Helm { path, merge: tools::helm::merge_flags(&help) })
+}
+
+/// Builds modules of which a program is not there.
+fn build(ctx: &Context, programs: &[(&str, &str)]) -> Result<recipes::Plan> {
+    let plan = recipes::Plan::new(ctx)?;
+    if programs.iter().any(|(module, program)| plan.built(module, program).is_none()) {
+        let _lock = lock::hold_within(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
+        let modules: Vec<&str> = programs.iter().map(|(module, _)| *module).collect();
+        mirrors::build_modules(ctx, &plan, &modules)?;
+    }
+    Ok(plan)
+}
+
+/// What there is of tools, and nothing asked of registries.
+pub fn look(ctx: &Context) -> Result<find::All> {
+    find::all(ctx, &recipes::Plan::new(ctx)?)
+}
+
+/// Helm alone, for what needs neither docker nor a cluster.
+pub fn look_for_helm(ctx: &Context) -> Result<Found> {
+    Ok(find::helm(ctx, &recipes::Plan::new(ctx)?))
+}
+
+/// What `ensure` would find, changing nothing.
+pub fn observe(ctx: &Context) -> Result<(find::All, Option<Ready>)> {
+    let plan = recipes::Plan::new(ctx)?;
+    let found = find::all(ctx, &plan)?;
+    let ready = settled(ctx, &found, &plan, None)?;
+    Ok((found, ready))
+}
+
+/// What the recipes name, whether it is there or not.
+pub struct Wanted {
+    pub images: Images,
+    pub references: Vec<String>,
+    /// The names of our base images, and of the images that the cluster is made of.
+    pub parts: Vec<String>,
+    /// Folders of the cache.
+    pub folders: Vec<PathBuf>,
+}
+
+/// What the recipes of the profile name.
+pub fn wanted(ctx: &Context) -> Result<Wanted> {
+    let plan = recipes::Plan::new(ctx)?;
+    let mut folders: Vec<PathBuf> = plan.modules.values().cloned().collect();
+    folders.extend(plan.tools.values().map(|tool| tool.release.clone()));
+    folders.extend([plan.cluster_cache.clone(), hadolint::folder(ctx)?]);
+    let mut references = vec![plan.debian.clone(), plan.node.clone(), plan.rust.clone()];
+    references.extend(plan.addons.values().cloned());
+    let bases = ["debian", "node", "rust"].map(str::to_string);
+    let mirrors = &ctx.config.mirrors;
+    let parts = bases.into_iter().chain(mirrors.addons.keys().cloned()).chain(mirrors.images.values().cloned());
+    Ok(Wanted { images: plan.images(), references, parts: parts.collect(), folders })
+}
+
+/// A line for each thing that is not there, with the reason.
+pub fn missing(found: &find::All) -> Vec<String> {
+    let tools =
+        [("docker", &found.docker), ("minikube", &found.minikube), ("helm", &found.helm), ("kubectl", &found.kubectl)];
+    let mut lines: Vec<String> =
+        tools.iter().filter(|(_, tool)| tool.path().is_none()).map(|(name, tool)| tool.explain(name)).collect();
+    if found.docker.path().is_some() && found.daemon.is_none() {
+        lines.push("docker: the client is there, but no daemon answers it".to_string());
+    }
+    lines
+}
+
+/// Everything there already: the usual case, which must be quick.
+fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan, road: Option<Road>) -> Result<Option<Ready>> {
+    let (Some(tools), Some(daemon)) = (found.tools(), &found.daemon) else { return Ok(None) };
+    let docker = &tools.docker;
+    let mut addons = BTreeMap::new();
+    let images = if plan.is_complete(&found.images) {
+        check_runtime(plan, daemon)?;
+        addons =
+            plan.addons.iter().filter_map(|(name, image)| Some((name.clone(), built(image, &found.images)?))).collect();
+        plan.images()
+    } else if !plan.has_images(&found.images)
+        && road != Some(Road::Mirrors)
+        && (has_public_node(ctx, docker)? || registry_answers(ctx, docker))
+    {
+        Images::Public
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Ready { tools, images, addons }))
+}
+
+/// Links the chosen tools into one folder, which children find first on their PATH: minikube calls docker by name.
+fn link_tools(ctx: &Context, tools: &Paths) -> Result<()> {
+    let folder = ctx.folders.bin();
+    fs::create_dir_all(&folder)?;
+    let all = [
+        ("docker", &tools.docker),
+        ("minikube", &tools.minikube),
+        ("helm", &tools.helm.path),
+        ("kubectl", &tools.kubectl),
+    ];
+    for (name, path) in all {
+        let link = folder.join(name);
+        if fs::read_link(&link).is_ok_and(|target| target.to_str() == Some(path)) {
+            continue;
+        }
+        let fresh = folder.join(format!("{name}.new"));
+        let _ = fs::remove_file(&fresh);
+        std::os::unix::fs::symlink(path, &fresh)?;
+        fs::rename(&fresh, &link)?;
+    }
+    Ok(())
+}
+
+fn built(reference: &str, local: &BTreeMap<String, String>) -> Option<Built> {
+    let (repository, tag) = reference.rsplit_once(':')?;
+    Some(Built { repository: repository.to_string(), tag: tag.to_string(), id: local.get(reference)?.clone() })
+}
+
+/// A node of our making needs the shim where the machine withholds something, and a daemon that was started without it
+/// is somebody else's to stop.
+fn check_runtime(plan: &recipes::Plan, daemon: &Daemon) -> Result<()> {
+    if !plan.shim || daemon.default_runtime == tools::docker::RUNTIME {
+        return Ok(());
+    }
+    let told = format!(
+        "the docker daemon that runs cannot start a node on this machine: its runtime is {}, and the machine withholds \
+         CAP_SYS_RESOURCE or has cgroup v1\nNext: stop that daemon, then run the same command with --yes, which starts one with a shim",
+        daemon.default_runtime
+    );
+    Err(Stop::needs_setup(told).into())
+}
+
+/// Whether images come from registries: none was made here, and a registry may be asked and answers.
+fn are_images_public(ctx: &Context, found: &find::All, plan: &recipes::Plan, docker: &str, road: Option<Road>) -> bool {
+    road != Some(Road::Mirrors) && !plan.has_images(&found.images) && registry_answers(ctx, docker)
+}
+
+/// Whether a registry can be reached, asked with a short deadline.
+fn registry_answers(ctx: &Context, docker: &str) -> bool {
+    let asked = command(tools::docker::manifest_inspect(docker, "registry.k8s.io/pause:3.10"), ASK);
+    ctx.spawn.output(asked).is_ok_and(|output| output.success)
+}
+
+/// A node from a registry settles that registries are used, even while the network is away.
+fn has_public_node(ctx: &Context, docker: &str) -> Result<bool> {
+    let asked = ctx.spawn.output(command(tools::docker::container_image(docker, &ctx.config.cluster.name), ASK))?;
+    Ok(asked.success && !asked.stdout.starts_with(&format!("{}.local/", ctx.config.project)))
+}
+
+impl Found {
+    /// Why a tool is not there, as one line.
+    pub fn explain(&self, name: &str) -> String {
+        match self {
+            Found::Good { path, version } => format!("{name}: {path} {version}"),
+            Found::Missing { refused } if refused.is_empty() => format!("{name}: not on PATH"),
+            Found::Missing { refused } => format!("{name}: {}", refused.join("; ")),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The names of all that can be made from package mirrors, each a digest of its recipe. Nothing is made here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::config::module_folder;
+use crate::model::image::Images;
+use crate::run::context::Context;
+use crate::run::digest::Content;
+use crate::stages::setup::downloads::TOOLS;
+use crate::tools::apt;
+
+/// Where the recipes lie, relative to the root.
+pub const DOCKERFILES: &str = "k8s/node";
+
+/// The modules whose programs are in the control plane.
+pub const CONTROL_PLANE: [&str; 5] = ["kubernetes", "coredns", "etcd", "storage", "pause"];
+
+/// The names of all that can be made, each a digest of its recipe.
+pub struct Plan {
+    /// By the tool's name.
+    pub tools: BTreeMap<&'static str, Tool>,
+    pub modules: BTreeMap<String, PathBuf>,
+    pub debian: String,
+    pub node: String,
+    pub rust: String,
+    /// The images of the addons that are asked for and can be built, by the addon's name.
+    pub addons: BTreeMap<String, String>,
+    pub cluster_cache: PathBuf,
+    pub minikube_cache: PathBuf,
+    pub shim: bool,
+}
+
+/// Where a tool comes from that is not on PATH.
+pub struct Tool {
+    /// The folder of its release, once it is downloaded; it holds the program alone.
+    pub release: PathBuf,
+    /// The module that it is built from.
+    pub module: String,
+}
+
+impl Plan {
+    /// Reads the recipes; nothing is asked of docker.
+    pub fn new(ctx: &Context) -> Result<Plan> {
+        let root = &ctx.root;
+        let shim = needs_shim() && ctx.config.mirrors.modules.contains_key("runc-shim");
+        let mut keys = BTreeMap::new();
+        for (name, module) in &ctx.config.mirrors.modules {
+            let mut content = Content::default().files(root, &[module_folder(name)])?;
+            let named =
+                [&module.variables, &module.rename].into_iter().flatten().flat_map(|(name, value)| [name, value]);
+            for word in module.packages.iter().chain(named) {
+                content = content.word(word);
+            }
+            keys.insert(name.clone(), content.short());
+        }
+        let modules = keys
+            .iter()
+            .map(|(name, key)| (name.clone(), ctx.folders.cache.join("go").join(format!("{name}-{key}"))))
+            .collect();
+        let key = |name: &str| keys.get(name).map(String::as_str).unwrap_or_default();
+        let recipe = |file: &str| Content::default().files(root, &[Path::new(DOCKERFILES).join(file)]);
+        let local = |name: &str, key: String| format!("{}.local/{name}:{key}", ctx.config.project);
+        let debian = Content::default().word(&apt::debootstrap(&ctx.config.mirrors.suite, "").join(" ")).short();
+        let node = recipe("node.Dockerfile")?
+            .files(root, &["containerd.toml", "entrypoint"].map(|file| Path::new(DOCKERFILES).join(file)))?
+            .word(&debian)
+            .word(key("crictl"))
+            .word(if shim { key("runc-shim") } else { "" })
+            .short();
+        let rust = recipe("builder.Dockerfile")?.word(&debian).word(env!("RUSTC_VERSION")).short();
+        let mut addons = BTreeMap::new();
+        let asked = &ctx.config.cluster.addons;
+        for name in ctx.config.mirrors.addons.keys().filter(|name| asked.contains(name)) {
+            addons.insert(name.clone(), local(name, recipe("addons.Dockerfile")?.word(key(name)).short()));
+        }
+        let mut cluster = recipe("control-plane.Dockerfile")?.word(&node).word(&ctx.config.cluster.kubernetes);
+        for word in ctx.config.mirrors.images.iter().flat_map(|(public, target)| [public, target]) {
+            cluster = cluster.word(word);
+        }
+        let cluster = CONTROL_PLANE.iter().fold(cluster, |content, name| content.word(key(name)));
+        let pinned = |name: &str| ctx.config.tools.get(name).and_then(|tool| tool.pinned.clone()).unwrap_or_default();
+        let module = |name: &str| match name {
+            "kubectl" => "kubernetes".to_string(),
+            name => ctx.config.module_of(name, &pinned(name)),
+        };
+        let release = |name: &str| ctx.folders.cache.join("tools").join(format!("{name}-{}", pinned(name)));
+        let tools = TOOLS.map(|name| (name, Tool { release: release(name), module: module(name) })).into();
+        Ok(Plan {
+            tools,
+            modules,
+            debian: local("debian", debian),
+            node: local("node", node),
+            rust: local("rust", rust),
+            addons,
+            cluster_cache: ctx.folders.cache.join("cluster").join(cluster.short()),
+            minikube_cache: ctx.folders.minikube_home().join("cache"),
+            shim,
+        })
+    }
+
+    /// A tool that was downloaded or built at its pinned version, if it was.
+    pub fn made(&self, tool: &str) -> Option<String> {
+        let about = self.tools.get(tool)?;
+        let downloaded = about.release.join(tool);
+        match downloaded.exists() {
+            true => Some(downloaded.display().to_string()),
+            false => self.built(&about.module, tool),
+        }
+    }
+
+    /// A binary that was built from a module, if it was.
+    pub fn built(&self, module: &str, binary: &str) -> Option<String> {
+        self.modules
+            .get(module)
+            .map(|folder| folder.join(binary))
+            .filter(|path| path.exists())
+            .map(|path| path.display().to_string())
+    }
+
+    pub fn images(&self) -> Images {
+        Images::Local { node: self.node.clone(), debian: self.debian.clone(), rust: self.rust.clone() }
+    }
+
+    /// Where the shim for docker's runc is, or will be.
+    pub fn shim_path(&self) -> Option<String> {
+        self.modules.get("runc-shim").map(|folder| folder.join("runc-cgroupns").display().to_string())
+    }
+
+    /// Whether any version of our images is among `local`, which settles that registries are not used.
+    pub fn has_images(&self, local: &BTreeMap<String, String>) -> bool {
+        let repository = |image: &str| image.rsplit_once(':').map_or(image.to_string(), |(name, _)| format!("{name}:"));
+        let ours = [&self.debian, &self.node, &self.rust].map(|image| repository(image));
+        local.keys().any(|image| ours.iter().any(|name| image.starts_with(name)))
+    }
+
+    pub fn is_complete(&self, local: &BTreeMap<String, String>) -> bool {
+        let bases = [&self.debian, &self.node, &self.rust];
+        bases.into_iter().chain(self.addons.values()).all(|image| local.contains_key(image)) && self.is_linked()
+    }
+
+    /// Whether minikube's cache is what this plan makes.
+    pub fn is_linked(&self) -> bool {
+        self.cluster_cache.exists()
+            && fs::read_link(&self.minikube_cache).is_ok_and(|target| target == self.cluster_cache)
+    }
+}
+
+/// Whether containers need a shim before runc: the bounding set lacks CAP_SYS_RESOURCE (bit 24), or cgroups are v1.
+fn needs_shim() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    cfg!(target_os = "linux")
+        && (lacks_sys_resource(&status) || !Path::new("/sys/fs/cgroup/cgroup.controllers").exists())
+}
+
+fn lacks_sys_resource(status: &str) -> bool {
+    let set = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set & (1 << 24) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_missing_capability_is_seen() {
+        assert!(lacks_sys_resource("Name:\tx\nCapBnd:\t000001fffeffffff\n"));
+        assert!(!lacks_sys_resource("CapBnd:\t000001ffffffffff\n"));
+        assert!(!lacks_sys_resource("nothing of that kind"));
+    }
+}

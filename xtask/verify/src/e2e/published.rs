@@ -1,0 +1,266 @@
+//! What each published system is held to: it comes up, obeys its rules, upgrades, rolls back and goes away.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::e2e::{SHORT, Scenario, World, tells};
+use crate::tools::vegeta;
+use xtask::config::{Problems, to_json, yaml};
+use xtask::live;
+use xtask::run::context::Context;
+use xtask::run::poll;
+use xtask::run::process::command;
+use xtask::stages::setup;
+use xtask::tools::{helm, kubectl};
+
+pub const COMES_UP: Scenario = ("comes up and answers", comes_up);
+pub const GOES_AWAY: Scenario = ("goes away and leaves nothing", goes_away);
+
+/// What a profile that runs is held to; the last are for profiles that have what they are about.
+pub fn scenarios(ctx: &Context) -> Result<Vec<Scenario>> {
+    let mut all: Vec<Scenario> = vec![
+        ("obeys every rule of its data model", obeys),
+        ("helm's own tests pass", helm_tests),
+        ("upgrades and rolls back under load, and loses no request", upgrades),
+        ("what fails goes back, with what needs it", fails),
+    ];
+    if ctx.config.cluster.addons.iter().any(|addon| addon == METRICS) {
+        all.push(("an autoscaler gets its measures, and nobody works against it", scales));
+    }
+    for file in ctx.config.releases.values().flat_map(|release| &release.values) {
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(ctx.root.join(file)).with_context(|| format!("cannot read {name}"))?;
+        let values = yaml::parse_one(&name, &text).map_err(|problem| Problems(vec![problem]))?;
+        if has_load_balancer(&to_json(&values)) {
+            all.push(("a LoadBalancer answers at the address that a tunnel gives it", tunnel));
+        }
+    }
+    Ok(all)
+}
+
+/// Whether values make a Service a LoadBalancer, wherever it stands in them.
+fn has_load_balancer(values: &Value) -> bool {
+    match values {
+        Value::Object(fields) => {
+            fields.get("type").is_some_and(|kind| kind == "LoadBalancer") || fields.values().any(has_load_balancer)
+        }
+        _ => false,
+    }
+}
+
+const METRICS: &str = "metrics-server";
+/// Requests a second, of each of two kinds: over kept connections, and over new ones.
+const RATE: u32 = 20;
+/// The load ends when the test says so; this is for a test that can't.
+const LOAD: Duration = Duration::from_secs(600);
+
+fn comes_up(world: &World) -> Result<()> {
+    let output = world.xtask(&["up", "--yes"])?;
+    ensure!(output.success, "up failed\n{}", output.tail);
+    let again = world.xtask(&["up"])?;
+    ensure!(again.success, "a second up failed\n{}", again.tail);
+    ensure!(again.tail.contains("nothing to deploy"), "a second up changed something\n{}", again.tail);
+    Ok(())
+}
+
+fn obeys(world: &World) -> Result<()> {
+    let output = world.xtask(&["validate", "--live"])?;
+    ensure!(output.success, "validate --live found something\n{}\n{}", output.stdout, output.tail);
+    let unseen: Vec<&str> = output.stdout.lines().filter(|line| line.starts_with('–')).collect();
+    ensure!(unseen.is_empty(), "not everything could be looked at:\n{}", unseen.join("\n"));
+    // Which rule was looked at where is worth more than that none was broken.
+    let report = world.ctx.folders.logs().join(format!("rules-{}.txt", world.ctx.config.profile));
+    std::fs::write(&report, &output.stdout)?;
+    world.ctx.ui.say(&format!("what was looked at is in {}", report.display()));
+    Ok(())
+}
+
+fn helm_tests(world: &World) -> Result<()> {
+    for scope in world.ctx.scopes() {
+        let told = helm::test(&world.tools.helm, &scope.target, &scope.release, 120);
+        world.ctx.spawn.run(command(told, SHORT * 3))?;
+    }
+    Ok(())
+}
+
+/// A setting changes without an image being built; every release that runs a service gets a revision of its own.
+fn upgrades(world: &World) -> Result<()> {
+    let before = revisions(world)?;
+    let mut load = Load::begin(world)?;
+    let output = world.up_with(&changed(world, "env", "{LOG_LEVEL: debug}"), &[])?;
+    ensure!(output.success, "the upgrade failed\n{}", output.tail);
+    ensure!(!output.tail.contains("✓ build"), "a changed setting built an image\n{}", output.tail);
+    let upgraded = revisions(world)?;
+    ensure!(
+        upgraded.iter().zip(&before).all(|(new, old)| new > old),
+        "not every release went on: {before:?}, {upgraded:?}"
+    );
+    let output = world.xtask(&["rollback"])?;
+    ensure!(output.success, "the rollback failed\n{}", output.tail);
+    ensure!(revisions(world)? > upgraded, "a rollback is a revision of its own");
+    let (sent, lost) = load.end(world)?;
+    let profile = &world.ctx.config.profile;
+    world.ctx.ui.say(&format!("{profile}: {sent} requests during an upgrade and a rollback, {lost} lost"));
+    ensure!(sent > 0, "nothing was asked during the upgrade");
+    ensure!(lost == 0, "{lost} of {sent} requests were lost during the upgrade and the rollback");
+    // Where nothing is changed by hand, `up` finds nothing to do after a rollback.
+    let output = world.xtask(&["up"])?;
+    ensure!(
+        output.success && output.tail.contains("nothing to deploy"),
+        "up after a rollback deployed\n{}",
+        output.tail
+    );
+    Ok(())
+}
+
+/// The backend can't start: its release goes back, and those that need it are not begun.
+fn fails(world: &World) -> Result<()> {
+    let before = revisions(world)?;
+    let output = world.up_with(&changed(world, "env", "{DATABASE_MAX_CONNECTIONS: many}"), &[])?;
+    ensure!(!output.success, "up called a backend well that cannot start\n{}", output.tail);
+    tells(&output, &["DATABASE_MAX_CONNECTIONS", "is back at revision"])?;
+    let releases: Vec<&String> = own_releases(world).collect();
+    if releases.len() > 1 {
+        ensure!(output.tail.contains("not begun, as"), "the failure does not tell what was not begun\n{}", output.tail);
+        let changed = revisions(world)?.iter().zip(&before).filter(|(new, old)| new != old).count();
+        ensure!(changed == 1, "{changed} of {releases:?} were changed for a failure in the first");
+    }
+    let output = world.xtask(&["smoke"])?;
+    ensure!(output.success, "what served before does not serve\n{}", output.tail);
+    Ok(())
+}
+
+fn scales(world: &World) -> Result<()> {
+    let values = changed(world, "hpa", "{enabled: true, minReplicas: 1, maxReplicas: 2, cpuPercent: 80}");
+    let output = world.up_with(&values, &[])?;
+    ensure!(output.success, "the upgrade failed\n{}", output.tail);
+    let target = world.ctx.target();
+    let told = kubectl::get(&world.tools.kubectl, &target, "horizontalpodautoscalers", None);
+    let mut last = Value::Null;
+    let active = poll::until(&world.ctx.spawn.interrupt, SHORT * 4, || {
+        let all = live::parse_objects(&world.run(told.clone())?)?;
+        let is_active = |one: &Value| {
+            let conditions = one["status"]["conditions"].as_array().into_iter().flatten();
+            conditions.clone().any(|about| about["type"] == "ScalingActive" && about["status"] == "True")
+        };
+        let well = !all.is_empty() && all.iter().all(is_active);
+        last = all.into_iter().map(|one| one["status"].clone()).collect();
+        Ok(well.then_some(()))
+    })?;
+    ensure!(active.is_some(), "the autoscalers get no measures: {last}");
+    let output = world.up_with(&values, &[])?;
+    ensure!(
+        output.success && output.tail.contains("nothing to deploy"),
+        "up works against the autoscalers\n{}",
+        output.tail
+    );
+    Ok(())
+}
+
+fn tunnel(world: &World) -> Result<()> {
+    let program = std::env::current_exe()?.display().to_string();
+    let all = world.options.iter().cloned().chain(["tunnel".to_string()]);
+    let running = world.ctx.spawn.background(std::iter::once(program).chain(all).collect(), |_| {})?;
+    let address = poll::until(&world.ctx.spawn.interrupt, SHORT * 2, || {
+        ensure!(!running.has_ended(), "the tunnel ended by itself");
+        let all = live::endpoints(&world.ctx, world.tools)?;
+        Ok(all.into_values().find_map(|one| Some(format!("http://{}:{}", one.address?, one.port))))
+    })?;
+    let url = address.context("no LoadBalancer was given an address")?;
+    let answered = poll::until(&world.ctx.spawn.interrupt, SHORT, || Ok(world.get(&url).ok()))?;
+    let page = answered.with_context(|| format!("nobody answers at {url}"))?;
+    ensure!(page.contains("<title>"), "{url} answers something else: {page}");
+    running.interrupt();
+    let gone = poll::until(&world.ctx.spawn.interrupt, SHORT, || {
+        let all = live::endpoints(&world.ctx, world.tools)?;
+        Ok(all.values().all(|one| one.address.is_none()).then_some(()))
+    })?;
+    ensure!(gone.is_some(), "the tunnel is closed, and its address is still there");
+    Ok(())
+}
+
+fn goes_away(world: &World) -> Result<()> {
+    let output = world.xtask(&["down", "--purge"])?;
+    ensure!(output.success, "down --purge failed\n{}", output.tail);
+    for name in world.ctx.config.namespaces() {
+        let target = world.ctx.target_in(&name);
+        let releases = helm::parse_list(&world.run(helm::list(&world.tools.helm, &target))?);
+        ensure!(releases.is_empty(), "{releases:?} are still in namespace {name}");
+        let kinds = "deployments,statefulsets,pods,services,secrets,persistentvolumeclaims,networkpolicies,poddisruptionbudgets,ingresses,horizontalpodautoscalers";
+        let told = world.run(kubectl::get(&world.tools.kubectl, &target, kinds, None))?;
+        let left: Vec<Value> = live::parse_objects(&told)?;
+        let ours = |object: &&Value| object["metadata"]["labels"]["component"] != "apiserver";
+        let left: Vec<String> = left.iter().filter(ours).map(|one| one["metadata"]["name"].to_string()).collect();
+        ensure!(left.is_empty(), "{} are still in namespace {name}", left.join(", "));
+    }
+    Ok(())
+}
+
+/// The releases of the application, without the database.
+fn own_releases<'a>(world: &'a World) -> impl Iterator<Item = &'a String> {
+    let own = &world.ctx.config.namespace;
+    world.ctx.config.releases.iter().filter(move |(_, release)| release.namespace == *own).map(|(name, _)| name)
+}
+
+fn revisions(world: &World) -> Result<Vec<u64>> {
+    let last = |name: &String| {
+        let last = live::last_revision(&world.ctx, world.tools, &world.ctx.scope(name))?;
+        Ok(last.with_context(|| format!("{name} is not installed"))?.0)
+    };
+    own_releases(world).map(last).collect()
+}
+
+/// Values in which every service of the application has `key`.
+fn changed(world: &World, key: &str, value: &str) -> String {
+    let config = &world.ctx.config;
+    let own: Vec<&String> = own_releases(world).collect();
+    match own.as_slice() {
+        [only] => {
+            let services = config.releases[*only].services.iter();
+            let lines: Vec<String> = services.map(|name| format!("  {name}:\n    {key}: {value}\n")).collect();
+            format!("services:\n{}", lines.concat())
+        }
+        several => several.iter().map(|name| format!("{name}:\n  {key}: {value}\n")).collect(),
+    }
+}
+
+/// Requests to the service that is open, from the beginning to the end of something.
+struct Load {
+    program: String,
+    running: Vec<(xtask::run::process::Background, String)>,
+}
+
+impl Load {
+    fn begin(world: &World) -> Result<Load> {
+        let [program] = setup::programs(&world.ctx, ["vegeta"])?;
+        let url = live::open_url(&world.ctx, &live::endpoints(&world.ctx, world.tools)?)
+            .context("no URL answers from outside")?;
+        let targets = world.ctx.staging("targets");
+        std::fs::write(&targets, format!("GET {url}/\nGET {url}/api/auth/session\n"))?;
+        let mut running = Vec::new();
+        for keep_alive in [true, false] {
+            let results = world.ctx.staging(&format!("results-{keep_alive}")).display().to_string();
+            let told =
+                vegeta::attack(&program, &targets.display().to_string(), &results, RATE, keep_alive, LOAD.as_secs());
+            running.push((world.ctx.spawn.background(told, |_| {})?, results));
+        }
+        Ok(Load { program, running })
+    }
+
+    /// How many requests were sent, and how many of them were not answered with 200.
+    fn end(&mut self, world: &World) -> Result<(u64, u64)> {
+        let (mut sent, mut lost) = (0, 0);
+        for (attack, results) in self.running.drain(..) {
+            ensure!(!attack.has_ended(), "the load ended by itself");
+            // Interrupted, it writes what it has.
+            attack.interrupt();
+            let report = world.run(vegeta::report(&self.program, &results))?;
+            let (of_this, well) = vegeta::parse_report(&report).with_context(|| format!("vegeta told {report}"))?;
+            sent += of_this;
+            lost += of_this - well;
+        }
+        Ok((sent, lost))
+    }
+}

@@ -1,0 +1,263 @@
+//! What a scenario has to work with: the command that a contributor types, and the cluster to see what came of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use xtask::live;
+use xtask::run::context::Context;
+use xtask::run::digest::list_files;
+use xtask::run::http;
+use xtask::run::poll;
+use xtask::run::process::{Background, Output, Spawn, command, display};
+use xtask::tools::kubectl::Target;
+use xtask::tools::{Paths, cargo, kubectl};
+
+const COMMAND: Duration = Duration::from_secs(2400);
+pub const SHORT: Duration = Duration::from_secs(60);
+
+pub struct World<'a> {
+    /// With the group's profile, in the group's namespace.
+    pub ctx: Context,
+    pub tools: &'a Paths,
+    /// For the commands that are tested, in the environment that a user may have.
+    pub spawn: Spawn,
+    pub target: Target,
+    /// What every command of the group is given.
+    pub options: Vec<String>,
+    /// A kubeconfig of the user's, which nothing may touch.
+    pub kubeconfig: PathBuf,
+    /// What was typed in the scenario, and what was said to it.
+    pub said: Mutex<String>,
+}
+
+/// Whether a failure tells each of `words`.
+pub fn tells(output: &Output, words: &[&str]) -> Result<()> {
+    for word in words {
+        ensure!(output.tail.contains(word), "the failure does not tell «{word}»\n{}", output.tail);
+    }
+    Ok(())
+}
+
+impl World<'_> {
+    /// The command as a contributor types it, with the group's options. The `tail` of what it returns has all lines.
+    pub fn xtask(&self, arguments: &[&str]) -> Result<Output> {
+        let all: Vec<&str> = self.options.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        self.typed(&all)
+    }
+
+    /// The same with no option but those given.
+    pub fn typed(&self, arguments: &[&str]) -> Result<Output> {
+        self.say(&self.spawn, cargo::xtask(&self.ctx.path("Cargo.toml"), arguments))
+    }
+
+    /// The same with other folders of state, where the kubeconfig lies.
+    pub fn xtask_at(&self, state_home: &Path, arguments: &[&str]) -> Result<Output> {
+        let mut spawn = self.spawn.clone();
+        spawn.env.push(("XDG_STATE_HOME".to_string(), state_home.display().to_string()));
+        self.say(&spawn, self.own(arguments)?)
+    }
+
+    pub fn up(&self) -> Result<Output> {
+        let output = self.xtask(&["up"])?;
+        ensure!(output.success, "up failed\n{}", output.tail);
+        Ok(output)
+    }
+
+    /// `up` with values of a person's own, whether it ends well or not.
+    pub fn up_with(&self, values: &str, arguments: &[&str]) -> Result<Output> {
+        let file = self.overrides(values)?;
+        let all: Vec<&str> = ["up", "--override", &file].iter().chain(arguments).copied().collect();
+        self.xtask(&all)
+    }
+
+    /// A file of values of a person's own.
+    pub fn overrides(&self, values: &str) -> Result<String> {
+        let file = self.ctx.staging("override.yaml");
+        fs::create_dir_all(self.ctx.staging(""))?;
+        fs::write(&file, values)?;
+        Ok(file.display().to_string())
+    }
+
+    /// Starts one of our commands and goes on.
+    pub fn begin(&self, arguments: &[&str]) -> Result<Begun> {
+        self.begin_in(&self.ctx.root, arguments)
+    }
+
+    /// The same for a copy of the project.
+    pub fn begin_in(&self, root: &Path, arguments: &[&str]) -> Result<Begun> {
+        let argv = self.own(arguments)?;
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let said = lines.clone();
+        let note = move |line: &str| said.lock().unwrap().push(line.to_string());
+        let running = self.of_project(root).background(argv.clone(), note)?;
+        Ok(Begun { told: display(&argv), running, lines })
+    }
+
+    /// A copy of the project, for a scenario to change.
+    pub fn project(&self, name: &str) -> Result<PathBuf> {
+        let root = self.ctx.staging(name);
+        if root.exists() {
+            fs::remove_dir_all(&root)?;
+        }
+        for folder in ["xtask.toml", "k8s", "docker", "helm", "services"] {
+            for file in list_files(&self.ctx.root, &[folder.into()])? {
+                let to = root.join(&file);
+                fs::create_dir_all(to.parent().unwrap_or(&root))?;
+                fs::copy(self.ctx.root.join(&file), to)?;
+            }
+        }
+        Ok(root)
+    }
+
+    /// The command as it is for such a copy.
+    pub fn xtask_in(&self, root: &Path, arguments: &[&str]) -> Result<Output> {
+        self.say(&self.of_project(root), self.own(arguments)?)
+    }
+
+    /// Runs a tool of the test's own, in our environment. What a scenario has put into the cluster must be taken away
+    /// after an interruption, too.
+    pub fn run(&self, argv: Vec<String>) -> Result<String> {
+        self.ctx.spawn.uninterrupted().run(command(argv, SHORT * 3))
+    }
+
+    /// The same with something to read.
+    fn run_with(&self, argv: Vec<String>, stdin: &Value) -> Result<()> {
+        self.ctx.spawn.uninterrupted().run(command(argv, SHORT).stdin(stdin.to_string())).map(drop)
+    }
+
+    pub fn objects(&self, kinds: &str) -> Result<Vec<Value>> {
+        live::parse_objects(&self.run(kubectl::get(&self.tools.kubectl, &self.target, kinds, None))?)
+    }
+
+    pub fn pods(&self) -> Result<Vec<Value>> {
+        let pods = self.objects("pods")?;
+        Ok(pods.into_iter().filter(|pod| pod["metadata"]["labels"]["app.kubernetes.io/name"].is_string()).collect())
+    }
+
+    pub fn patch(&self, name: &str, kind: &str, patch: &Value) -> Result<()> {
+        self.run_with(kubectl::patch(&self.tools.kubectl, &self.target, name, kind), patch)
+    }
+
+    pub fn create(&self, object: &Value) -> Result<()> {
+        self.run_with(kubectl::create(&self.tools.kubectl, &self.target), object)
+    }
+
+    pub fn delete(&self, name: &str) -> Result<()> {
+        self.run(kubectl::delete(&self.tools.kubectl, &self.target, &[name.to_string()], 60)).map(drop)
+    }
+
+    /// What must not change when nothing is to be done: the release's revisions and the pods' identities.
+    pub fn fingerprint(&self) -> Result<String> {
+        let pods = self.pods()?.into_iter().filter(|pod| !pod["metadata"]["deletionTimestamp"].is_string());
+        let mut lines: Vec<String> =
+            pods.map(|pod| format!("{} {}", pod["metadata"]["name"], pod["metadata"]["uid"])).collect();
+        lines.extend(self.objects("secrets")?.iter().map(|secret| secret["metadata"]["name"].to_string()));
+        lines.sort();
+        Ok(lines.join("\n"))
+    }
+
+    pub fn url(&self) -> Result<String> {
+        let services = self.objects("services")?;
+        let ours =
+            services.iter().filter(|service| service["metadata"]["labels"]["app.kubernetes.io/name"].is_string());
+        let port = ours.into_iter().find_map(|service| service["spec"]["ports"][0]["nodePort"].as_u64());
+        Ok(format!("http://127.0.0.1:{}", port.context("no Service has a node port")?))
+    }
+
+    pub fn get(&self, url: &str) -> Result<String> {
+        let mut response = http::agent(SHORT).get(url).call()?;
+        let text = response.body_mut().read_to_string()?;
+        ensure!(response.status().is_success(), "{url} answered {}: {text}", response.status());
+        Ok(text)
+    }
+
+    pub fn add_task(&self, title: &str) -> Result<String> {
+        let url = format!("{}/api/tasks", self.url()?);
+        let request = http::agent(SHORT).post(&url).header("content-type", "application/json");
+        let text = request.send(json!({ "title": title }).to_string())?.body_mut().read_to_string()?;
+        let task: Value = serde_json::from_str(&text).with_context(|| format!("{url} answered {text}"))?;
+        Ok(task["id"].as_i64().with_context(|| format!("{url} answered {text}"))?.to_string())
+    }
+
+    pub fn expect_task(&self, id: &str) -> Result<()> {
+        let url = format!("{}/api/tasks/{id}", self.url()?);
+        self.get(&url).with_context(|| format!("the task is gone: {url}"))?;
+        Ok(())
+    }
+
+    /// This program with the group's options.
+    fn own(&self, arguments: &[&str]) -> Result<Vec<String>> {
+        let program = std::env::current_exe()?.display().to_string();
+        let all = self.options.iter().map(String::as_str).chain(arguments.iter().copied()).map(str::to_string);
+        Ok(std::iter::once(program).chain(all).collect())
+    }
+
+    /// This program takes the project from where cargo says that it lies.
+    fn of_project(&self, root: &Path) -> Spawn {
+        let mut spawn = self.spawn.clone();
+        spawn.env.push(("CARGO_MANIFEST_DIR".to_string(), root.join("xtask").display().to_string()));
+        spawn
+    }
+
+    fn say(&self, spawn: &Spawn, argv: Vec<String>) -> Result<Output> {
+        let lines = Mutex::new(Vec::new());
+        let note = |line: &str| lines.lock().unwrap().push(line.to_string());
+        let told = display(&argv);
+        let ended = spawn.output(command(argv, COMMAND).on_line(&note));
+        let tail = lines.into_inner().unwrap().join("\n");
+        let ending = match &ended {
+            Ok(output) => ending(output.code),
+            Err(error) => format!("{error:#}"),
+        };
+        self.note(&told, &tail, &ending);
+        Ok(Output { tail, ..ended? })
+    }
+
+    fn note(&self, told: &str, tail: &str, ending: &str) {
+        self.said.lock().unwrap().push_str(&format!("$ {told}\n{tail}\n{ending}\n\n"));
+    }
+}
+
+/// A command of ours that runs while something is done to it.
+pub struct Begun {
+    told: String,
+    running: Background,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Begun {
+    pub fn has_said(&self, text: &str) -> bool {
+        self.lines.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.running.has_ended()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
+    }
+
+    /// Waits for its end.
+    pub fn end(self, world: &World) -> Result<Output> {
+        let interrupt = &world.ctx.spawn.interrupt;
+        let ended = poll::until(interrupt, SHORT * 2, || Ok(self.running.code()))?;
+        // Whoever reads its lines lets go of them after the last.
+        let read = || Ok((Arc::strong_count(&self.lines) == 1).then_some(()));
+        poll::until(interrupt, Duration::from_secs(2), read)?;
+        let tail = self.lines.lock().unwrap().join("\n");
+        world.note(&self.told, &tail, &ended.map_or("still running".to_string(), ending));
+        let code = ended.with_context(|| format!("`{}` does not end\n{tail}", self.told))?;
+        Ok(Output { success: code == Some(0), code, stdout: String::new(), tail })
+    }
+}
+
+fn ending(code: Option<i32>) -> String {
+    code.map_or("ended by a signal".to_string(), |code| format!("exit code {code}"))
+}

@@ -1,0 +1,93 @@
+//! What lies in the repository.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::facts::leaks;
+use crate::rules::Files;
+use xtask::run::context::Context;
+use xtask::run::digest::list_files;
+use xtask::run::process::command;
+use xtask::tools::git;
+
+const SHORT: Duration = Duration::from_secs(30);
+/// Lists of checksums, in which everything looks made by chance.
+const CHECKSUMS: [&str; 2] = ["Cargo.lock", "go.sum"];
+
+/// Everything but the charts, which are looked at where they are rendered. Without git, nothing is tracked.
+pub fn gather(ctx: &Context) -> Result<Files> {
+    let root = ctx.root.display().to_string();
+    let told = ctx.spawn.output(command(git::ls_files(&root), SHORT))?;
+    let tracked = if told.success { Some(git::parse_files(&told.stdout)) } else { None };
+    let overrides = ctx.config.overrides.display().to_string();
+    let override_ignored = ctx.spawn.output(command(git::check_ignore(&root, &overrides), SHORT))?.success;
+    let keys: Vec<&str> = ctx.config.secrets.values().flat_map(|secret| secret.keys()).collect();
+    let mut found = Files { override_ignored, ..Files::default() };
+    for path in tracked.iter().flatten() {
+        found.leaks.extend(leaks_in(&ctx.root, path, &keys));
+    }
+    found.tracked = tracked;
+    for (name, _) in ctx.config.running() {
+        let service = &ctx.config.services[name];
+        let path = service.dockerfile.display().to_string();
+        let read = |path: &str| fs::read_to_string(ctx.root.join(path)).ok();
+        if let Some(text) = read(&path) {
+            found.dockerfiles.insert(path.clone(), text);
+        }
+        // The one beside the Dockerfile wins over the context's.
+        let context = format!("{}/.dockerignore", service.context.display());
+        if let Some(text) = read(&format!("{path}.dockerignore")).or_else(|| read(&context)) {
+            found.dockerignores.insert(path, text);
+        }
+        let files = list_files(&ctx.root.join(&service.context), &service.inputs)?;
+        found.inputs.insert(name.to_string(), files.iter().map(|file| file.display().to_string()).collect());
+    }
+    Ok(found)
+}
+
+fn leaks_in(root: &Path, path: &str, keys: &[&str]) -> Vec<String> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    if CHECKSUMS.contains(&name) {
+        return Vec::new();
+    }
+    if leaks::is_secret_file(path) {
+        return vec![format!("{path}:1: a file that holds secrets by its name")];
+    }
+    // What isn't text, or was deleted and is still tracked, has no lines to look at.
+    let Ok(text) = fs::read_to_string(root.join(path)) else { return Vec::new() };
+    leaks::find(&text, keys).into_iter().map(|leak| format!("{path}:{}: {}", leak.line, leak.what)).collect()
+}
+
+/// Every file of a folder, relative to it.
+pub fn under(folder: &Path) -> Result<Vec<String>> {
+    let files = list_files(folder, &[std::path::PathBuf::from(".")])?;
+    Ok(files.iter().map(|file| file.display().to_string()).collect())
+}
+
+/// A YAML file as JSON; null where it can't be read.
+pub fn yaml(path: &Path) -> serde_json::Value {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let read = xtask::config::yaml::parse_one(&path.display().to_string(), &text);
+    read.map_or(serde_json::Value::Null, |node| xtask::config::to_json(&node))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tracked_secret_is_told_with_its_line_and_without_its_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let value = ["a8F3kQ9zLm2Xw7", "Rt5Yb1Nc6V"].concat();
+        fs::write(folder.path().join("values.yaml"), format!("a: 1\nJWT_SECRET: {value}\n")).unwrap();
+        fs::write(folder.path().join(".env"), "").unwrap();
+        fs::write(folder.path().join("go.sum"), format!("JWT_SECRET: {value}\n")).unwrap();
+        let found = |path| leaks_in(folder.path(), path, &["JWT_SECRET"]);
+        assert_eq!(found("values.yaml"), ["values.yaml:2: a value of JWT_SECRET"]);
+        assert_eq!(found(".env").len(), 1);
+        assert!(found("go.sum").is_empty() && found("gone").is_empty());
+    }
+}

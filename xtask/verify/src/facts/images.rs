@@ -1,0 +1,352 @@
+//! What is in the images, and whether they start: asked of docker, and read from the layers themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tar::{Archive, EntryType};
+
+use crate::facts::leaks;
+use crate::rules::{FileKind, ImageFacts, ImageFile};
+use xtask::model::image::Built;
+use xtask::run::context::Context;
+use xtask::run::poll;
+use xtask::run::process::command;
+use xtask::tools::{Paths, docker};
+
+const SHORT: Duration = Duration::from_secs(60);
+/// How long a container that was started alone may take to answer or to say what it lacks.
+const START: Duration = Duration::from_secs(15);
+/// Texts of an image are small; what is larger is a program or data.
+const TEXT_MAX_BYTES: u64 = 1 << 20;
+
+pub fn inspect(ctx: &Context, tools: &Paths, image: &Built) -> Result<Value> {
+    let told = ctx.spawn.run(command(docker::inspect(&tools.docker, &image.reference()), SHORT))?;
+    docker::parse_inspect(&told).with_context(|| format!("docker does not tell what {} is", image.reference()))
+}
+
+pub fn gather(ctx: &Context, tools: &Paths, service: &str, image: &Built, inspect: &Value) -> Result<ImageFacts> {
+    let reference = image.reference();
+    let history = ctx.spawn.run(command(docker::history(&tools.docker, &reference), SHORT))?;
+    let keys: Vec<&str> = ctx.config.secrets.values().flat_map(|secret| secret.keys()).collect();
+    let archive = ctx.staging(&format!("scan-{service}.tar"));
+    fs::create_dir_all(archive.parent().unwrap_or(&archive))?;
+    let path = archive.display().to_string();
+    ctx.spawn.run(command(docker::save_to(&tools.docker, &reference, &path), ctx.config.deadlines.load))?;
+    let scanned = File::open(&archive).map_err(Into::into).and_then(|file| scan(file, &keys));
+    fs::remove_file(&archive)?;
+    let scan = scanned.with_context(|| format!("the archive of {reference} cannot be read"))?;
+    Ok(ImageFacts {
+        reference,
+        size: inspect["Size"].as_u64().unwrap_or_default(),
+        inspect: inspect.clone(),
+        history: history.lines().map(str::to_string).collect(),
+        files: scan.files,
+        secrets: scan.secrets,
+        users: scan.users,
+        unread_layers: scan.unread,
+        starts: Some(start(ctx, tools, service, image, inspect)?),
+    })
+}
+
+/// Starts a container with nothing but the image: it must answer its own health check, or end and name what it lacks.
+fn start(
+    ctx: &Context,
+    tools: &Paths,
+    service: &str,
+    image: &Built,
+    inspect: &Value,
+) -> Result<Result<String, String>> {
+    let docker = &tools.docker;
+    let name = format!("{}-validate-{}-{service}", ctx.config.project, std::process::id());
+    let remove = || ctx.spawn.uninterrupted().output(command(docker::remove_container(docker, &name), SHORT));
+    let health = health_command(inspect);
+    let label = format!("{}={}", docker::check_label(&ctx.config.project), std::process::id());
+    let started = ctx.spawn.output(command(docker::run_alone(docker, &name, &label, &image.reference()), SHORT));
+    let looked = started.and_then(|started| {
+        if !started.success {
+            return Ok(Err(format!("docker cannot start it: {}", last_line(&started.tail))));
+        }
+        let mut last = "it did not answer".to_string();
+        let ended = poll::until(&ctx.spawn.interrupt, START, || {
+            let state = ctx.spawn.run(command(docker::container_ending(docker, &name), SHORT))?;
+            if let Some(code) = state.trim().strip_prefix("exited ") {
+                let told = ctx.spawn.output(command(docker::container_logs(docker, &name), SHORT))?;
+                return Ok(Some(judge_ending(code, &told.tail)));
+            }
+            let Some(health) = &health else { return Ok(Some(Ok("it runs, and has no health check".to_string()))) };
+            let asked = ctx.spawn.output(command(docker::exec(docker, &name, health), SHORT))?;
+            last = last_line(&asked.tail);
+            Ok(asked.success.then(|| Ok("it answers its own health check".to_string())))
+        })?;
+        Ok(ended
+            .unwrap_or_else(|| Err(format!("within {} s it did not answer its health check: {last}", START.as_secs()))))
+    });
+    let removed = remove();
+    let looked = looked?;
+    removed?;
+    Ok(looked)
+}
+
+/// The command of an image's HEALTHCHECK as an argv.
+pub fn health_command(inspect: &Value) -> Option<Vec<String>> {
+    let test: Vec<String> = inspect["Config"]["Healthcheck"]["Test"]
+        .as_array()?
+        .iter()
+        .filter_map(|word| Some(word.as_str()?.to_string()))
+        .collect();
+    match test.split_first()? {
+        (kind, words) if kind == "CMD" => Some(words.to_vec()),
+        (kind, [text]) if kind == "CMD-SHELL" => Some(["sh", "-c", text].map(str::to_string).to_vec()),
+        _ => None,
+    }
+}
+
+/// An end is good if the last words name the variable that must be set.
+fn judge_ending(code: &str, log: &str) -> Result<String, String> {
+    let is_variable = |word: &&str| {
+        let plain = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        plain.len() > 3
+            && plain.contains('_')
+            && plain.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let named = log.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\\' | ',' | ':')).find(is_variable);
+    match (code, named) {
+        ("0", _) => Err("it ends at once, as if there were nothing to do".to_string()),
+        (_, Some(name)) => {
+            Ok(format!("it says that it needs {}", name.trim_matches(|c: char| !c.is_ascii_alphanumeric())))
+        }
+        (_, None) => Err(format!("it ends with exit code {code} and does not say what it lacks: {}", last_line(log))),
+    }
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or_default().chars().take(200).collect()
+}
+
+/// What the layers of an image archive hold.
+#[derive(Debug, Default)]
+struct Scan {
+    /// As a container sees them.
+    files: Vec<ImageFile>,
+    /// In any layer, deleted later or not.
+    secrets: Vec<String>,
+    /// UID to name.
+    users: BTreeMap<u32, String>,
+    /// Layers that are compressed, and were not looked into.
+    unread: usize,
+}
+
+#[derive(Default)]
+struct Layer {
+    files: Vec<ImageFile>,
+    secrets: Vec<String>,
+    passwd: Option<String>,
+}
+
+/// Reads what `docker save` wrote: layers as tars, and a list of them at the end.
+fn scan(archive: impl Read, keys: &[&str]) -> Result<Scan> {
+    let mut layers: BTreeMap<String, Layer> = BTreeMap::new();
+    let mut links = BTreeMap::new();
+    let mut order: Vec<String> = Vec::new();
+    let mut scan = Scan::default();
+    for entry in Archive::new(archive).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.display().to_string();
+        if path == "manifest.json" {
+            let mut text = String::new();
+            entry.read_to_string(&mut text)?;
+            let images: Vec<Value> = serde_json::from_str(&text)?;
+            let names = images.first().and_then(|image| image["Layers"].as_array()).context("it lists no layers")?;
+            order = names.iter().filter_map(|name| Some(name.as_str()?.to_string())).collect();
+        } else if entry.header().entry_type() == EntryType::Symlink {
+            // The same layer twice, as in `../DIGEST/layer.tar`.
+            if let Some(target) = entry.link_name()? {
+                links.insert(path, target.display().to_string().trim_start_matches("../").to_string());
+            }
+        } else if path.ends_with("/layer.tar") || path.starts_with("blobs/") {
+            let mut start = [0; 4];
+            let read = read_start(&mut entry, &mut start)?;
+            let rest = start[..read].chain(entry);
+            match start {
+                [b'{', ..] => {}
+                [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd] => scan.unread += 1,
+                _ => drop(layers.insert(path, layer(rest, keys)?)),
+            }
+        }
+    }
+    let mut files: BTreeMap<String, ImageFile> = BTreeMap::new();
+    for name in &order {
+        let Some(layer) = layers.get(links.get(name).unwrap_or(name)) else { continue };
+        scan.secrets.extend(layer.secrets.iter().cloned());
+        if let Some(text) = &layer.passwd {
+            scan.users = users(text);
+        }
+        for file in &layer.files {
+            put(&mut files, file);
+        }
+    }
+    scan.secrets = BTreeSet::from_iter(scan.secrets).into_iter().collect();
+    scan.files = files.into_values().collect();
+    Ok(scan)
+}
+
+/// Lays an entry of a layer over what is below: `.wh.NAME` takes NAME away, `.wh..wh..opq` all of a folder.
+fn put(files: &mut BTreeMap<String, ImageFile>, file: &ImageFile) {
+    let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
+    let inside = |folder: &str| if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    if name == ".wh..wh..opq" {
+        files.retain(|path, _| !path.starts_with(&inside(folder)));
+    } else if let Some(gone) = name.strip_prefix(".wh.") {
+        let gone = format!("{}{gone}", inside(folder));
+        files.retain(|path, _| *path != gone && !path.starts_with(&format!("{gone}/")));
+    } else {
+        files.insert(file.path.clone(), file.clone());
+    }
+}
+
+fn layer(archive: impl Read, keys: &[&str]) -> Result<Layer> {
+    let mut layer = Layer::default();
+    for entry in Archive::new(archive).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.display().to_string();
+        let path = path.trim_start_matches("./").trim_matches('/').to_string();
+        let kind = match entry.header().entry_type() {
+            EntryType::Regular | EntryType::Continuous | EntryType::Link => FileKind::Plain,
+            EntryType::Directory => FileKind::Folder,
+            EntryType::Symlink => FileKind::Link,
+            _ => FileKind::Other,
+        };
+        if path.is_empty() {
+            continue;
+        }
+        let (mode, bytes) = (entry.header().mode()? & 0o7777, entry.header().size()?);
+        if kind == FileKind::Plain && bytes > 0 && bytes <= TEXT_MAX_BYTES {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            // A zero byte tells what is no text.
+            if !content.contains(&0) {
+                let text = String::from_utf8_lossy(&content);
+                let found = leaks::find(&text, keys);
+                if path == "etc/passwd" {
+                    layer.passwd = Some(text.into_owned());
+                }
+                layer.secrets.extend(found.iter().map(|leak| format!("{path}:{}: {}", leak.line, leak.what)));
+            }
+        }
+        if leaks::is_secret_file(&path) && kind == FileKind::Plain {
+            layer.secrets.push(format!("{path}: a file that holds secrets by its name"));
+        }
+        layer.files.push(ImageFile { path, mode, kind, bytes });
+    }
+    Ok(layer)
+}
+
+/// UID to name, from /etc/passwd.
+fn users(passwd: &str) -> BTreeMap<u32, String> {
+    let read = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        Some((fields.nth(1)?.parse().ok()?, name.to_string()))
+    };
+    passwd.lines().filter_map(read).collect()
+}
+
+fn read_start(from: &mut impl Read, start: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    while read < start.len() {
+        match from.read(&mut start[read..])? {
+            0 => break,
+            count => read += count,
+        }
+    }
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tar::{Builder, Header};
+
+    fn tar(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
+        let mut builder = Builder::new(Vec::new());
+        for (path, mode, content) in files {
+            let mut header = Header::new_gnu();
+            header.set_mode(*mode);
+            header.set_size(content.len() as u64);
+            builder.append_data(&mut header, path, *content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn saved(layers: &[Vec<u8>]) -> Scan {
+        let names: Vec<String> = (0..layers.len()).map(|index| format!("{index}/layer.tar")).collect();
+        let manifest = json!([{ "Layers": names }]).to_string();
+        let mut files: Vec<(&str, u32, &[u8])> =
+            names.iter().zip(layers).map(|(name, layer)| (name.as_str(), 0o644, layer.as_slice())).collect();
+        files.push(("manifest.json", 0o644, manifest.as_bytes()));
+        scan(tar(&files).as_slice(), &["JWT_SECRET"]).unwrap()
+    }
+
+    #[test]
+    fn a_deleted_file_is_gone_from_view_and_its_secret_is_still_found() {
+        let secret = ["JWT_SECRET=a8F3kQ9zLm2", "Xw7Rt5Yb1Nc6V\n"].concat();
+        let below =
+            tar(&[("app/x", 0o4755, b"\0"), ("app/settings", 0o644, secret.as_bytes()), ("old/a", 0o644, b"a")]);
+        let above = tar(&[("app/.wh.settings", 0o644, b""), (".wh.old", 0o644, b"")]);
+        let scan = saved(&[below, above]);
+        let paths: Vec<&str> = scan.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["app/x"]);
+        assert_eq!(scan.files[0].mode, 0o4755);
+        assert_eq!(scan.secrets, ["app/settings:1: a value of JWT_SECRET"]);
+        assert_eq!(scan.unread, 0);
+    }
+
+    #[test]
+    fn a_compressed_layer_is_told_and_not_taken_for_clean() {
+        let scan = saved(&[vec![0x1f, 0x8b, 8, 0, 0, 0]]);
+        assert_eq!((scan.unread, scan.files.len()), (1, 0));
+    }
+
+    #[test]
+    fn users_have_their_names_from_the_image() {
+        let scan =
+            saved(&[tar(&[("etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\ntodo:x:10001:10001::/app:/sbin/nologin\n")])]);
+        assert_eq!(scan.users[&10001], "todo");
+    }
+
+    #[test]
+    fn an_opaque_folder_hides_what_was_below() {
+        let scan = saved(&[
+            tar(&[("a/b", 0o644, b"1"), ("c", 0o644, b"1")]),
+            tar(&[("a/.wh..wh..opq", 0o644, b""), ("a/d", 0o644, b"1")]),
+        ]);
+        assert_eq!(scan.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["a/d", "c"]);
+    }
+
+    #[test]
+    fn a_health_check_is_run_as_docker_runs_it() {
+        let of = |test: Value| health_command(&json!({"Config": {"Healthcheck": {"Test": test}}}));
+        assert_eq!(
+            of(json!(["CMD", "/app/a", "healthcheck"])),
+            Some(vec!["/app/a".to_string(), "healthcheck".to_string()])
+        );
+        assert_eq!(of(json!(["CMD-SHELL", "curl -f x"])).unwrap()[..2], ["sh", "-c"]);
+        assert_eq!(of(json!(["NONE"])), None);
+        assert_eq!(health_command(&json!({})), None);
+    }
+
+    #[test]
+    fn an_end_that_names_what_is_lacking_is_good() {
+        assert_eq!(
+            judge_ending("1", "{\"error\":\"DATABASE_URL is not set\"}").unwrap(),
+            "it says that it needs DATABASE_URL"
+        );
+        assert!(judge_ending("139", "Segmentation fault").unwrap_err().contains("139"));
+        assert!(judge_ending("0", "DATABASE_URL").is_err());
+    }
+}

@@ -1,0 +1,481 @@
+//! `lint`: what helm makes of each profile and the Dockerfiles, under tools and rules that know no seed. All findings at
+//! once; a waiver is one line of the configuration, and one that waives nothing is a finding itself.
+
+mod chart_docs;
+mod rules;
+mod schemas;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::tools::{kube_score, kubeconform, pod_security};
+use xtask::config::{Config, Waiver, yaml};
+use xtask::run::context::{Context, profiles};
+use xtask::run::exit::Stop;
+use xtask::run::process::{Output, command};
+use xtask::stages::{render, setup};
+use xtask::tools::hadolint;
+use xtask::tools::helm::{Chart, Helm};
+use xtask::tools::{Paths, helm, kubectl};
+
+const SHORT: Duration = Duration::from_secs(120);
+const DOCKERFILES: &str = "Dockerfiles";
+/// The label by which the charts name the service that an object belongs to.
+const SERVICE_LABEL: &str = "/metadata/labels/app.kubernetes.io~1name";
+
+/// The programs that are called, each under the code that its findings begin with.
+struct Programs {
+    tools: Paths,
+    kube_score: String,
+    kubeconform: String,
+    pod_security: String,
+    hadolint: Result<String, String>,
+    /// The cluster's description of its API.
+    openapi: Result<Value, String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Finding {
+    code: String,
+    /// `kind/name`, a release or a file.
+    object: String,
+    service: Option<String>,
+    message: String,
+}
+
+/// A profile, or the Dockerfiles, with what was found there.
+struct Group {
+    name: String,
+    findings: Vec<Finding>,
+    waived: Vec<(Finding, Waiver)>,
+}
+
+/// Lints one profile, or all of them: then waivers that waive nothing are found too. With `update`, what is generated is
+/// written first: the manifests that are kept of each profile, and the charts' READMEs.
+pub fn run(ctx: &Context, profile: Option<&str>, update: bool) -> Result<()> {
+    let names = profile.map_or_else(|| profiles(&ctx.root), |name| vec![name.to_string()]);
+    let contexts = names.iter().map(|name| of_profile(ctx, name)).collect::<Result<Vec<_>>>()?;
+    let waivers = distinct(contexts.iter().flat_map(|ctx| &ctx.config.waivers));
+    let dockerfiles = dockerfiles(&ctx.root, contexts.iter().map(|ctx| &ctx.config))?;
+    let programs = programs(ctx)?;
+    let skipped: Vec<(&str, &String)> =
+        [("hadolint", programs.hadolint.as_ref().err()), ("kubeconform", programs.openapi.as_ref().err())]
+            .into_iter()
+            .filter_map(|(code, why)| Some((code, why?)))
+            .collect();
+    let mut groups = Vec::new();
+    for ctx in &contexts {
+        let name = format!("profile {}", ctx.config.profile);
+        let step = ctx.ui.step(format!("lint {name}"));
+        let (mut findings, manifests) = lint_profile(ctx, &programs)?;
+        findings.extend(snapshot(ctx, &manifests, update)?);
+        let group = Group::new(name, findings, &ctx.config.waivers);
+        step.done(&group.counts());
+        groups.push(group);
+    }
+    if let Ok(program) = &programs.hadolint {
+        let step = ctx.ui.step(format!("lint {DOCKERFILES}"));
+        let group = Group::new(DOCKERFILES.to_string(), lint_dockerfiles(ctx, program, &dockerfiles)?, &waivers);
+        step.done(&group.counts());
+        groups.push(group);
+    }
+    if profile.is_none() {
+        groups.push(Group::new("charts".to_string(), readmes(ctx, update)?, &waivers));
+        groups.push(unused(&waivers, &groups, &skipped));
+    }
+    report(ctx, &groups, &skipped)
+}
+
+/// The context of another profile. What it stages lies in a folder of its own: `up` may be at work.
+fn of_profile(ctx: &Context, name: &str) -> Result<Context> {
+    let mut other = ctx.of_profile(name)?;
+    other.folders.cache = other.folders.cache.join("lint");
+    Ok(other)
+}
+
+fn programs(ctx: &Context) -> Result<Programs> {
+    let found = setup::look(ctx)?;
+    let helm = match found.helm.path() {
+        Some(path) => Helm { path, merge: found.helm_merge.clone() },
+        None => setup::helm(ctx, ctx.config.tools.helm.pinned.as_deref().unwrap_or_default())?,
+    };
+    let path = |found: &setup::find::Found| found.path().unwrap_or_default();
+    let (docker, minikube, kubectl) = (path(&found.docker), path(&found.minikube), path(&found.kubectl));
+    let [kube_score, kubeconform, pod_security] = setup::programs(ctx, ["kube-score", "kubeconform", "pod-security"])?;
+    let openapi = openapi(ctx, &kubectl)?;
+    let hadolint = setup::hadolint::find(ctx)?;
+    let tools = Paths { docker, minikube, helm, kubectl };
+    Ok(Programs { tools, kube_score, kubeconform, pod_security, hadolint, openapi })
+}
+
+/// What the cluster says of its API: from the cache for its version, or asked for; or why neither is to be had.
+fn openapi(ctx: &Context, kubectl: &str) -> Result<Result<Value, String>> {
+    let version = format!("v{}", ctx.config.cluster.kubernetes);
+    let cached = ctx.folders.cache.join("openapi").join(format!("{version}.json"));
+    if let Ok(text) = fs::read(&cached) {
+        return Ok(Ok(serde_json::from_slice(&text).with_context(|| format!("{} is broken", cached.display()))?));
+    }
+    let next = "cargo xtask up makes a cluster that tells its API";
+    if kubectl.is_empty() {
+        return Ok(Err(format!("there is no kubectl, and so no schemas: {next}")));
+    }
+    let ask = |path: &str| ctx.spawn.output(command(kubectl::get_raw(kubectl, &ctx.target(), path), SHORT));
+    let told = ask("/version")?;
+    let live: Value = serde_json::from_str(&told.stdout).unwrap_or_default();
+    if live["gitVersion"] != version.as_str() {
+        return Ok(Err(match live["gitVersion"].as_str() {
+            Some(other) => format!("the cluster is {other}, and its schemas are not those of {version}"),
+            None => format!("no cluster answers, and so there are no schemas: {next}"),
+        }));
+    }
+    let told = ask("/openapi/v2")?;
+    let Ok(openapi) = serde_json::from_str::<Value>(&told.stdout) else {
+        return Ok(Err(format!("the cluster does not tell its API: {}", last_line(&told))));
+    };
+    let partial = cached.with_extension("partial");
+    fs::create_dir_all(cached.parent().context("a cached file lies in a folder")?)?;
+    fs::write(&partial, &told.stdout)?;
+    fs::rename(&partial, &cached)?;
+    Ok(Ok(openapi))
+}
+
+/// What is found, and the manifests without hooks.
+fn lint_profile(ctx: &Context, programs: &Programs) -> Result<(Vec<Finding>, String)> {
+    let mut findings = Vec::new();
+    let (mut manifests, mut kept) = (String::new(), String::new());
+    for (release, staged) in render::stage_all(ctx)? {
+        let target = ctx.scope(&release).target;
+        let chart = Chart { release: &release, folder: &staged.folder, values: &staged.values };
+        let finding = |code: &str, output: &Output| finding(code, &format!("release/{release}"), output.tail.trim());
+        let linted = ctx.spawn.output(command(helm::lint_release(&programs.tools.helm, &target, &chart), SHORT))?;
+        if !helm::lint_is_silent(linted.success, &linted.tail) {
+            findings.push(finding("helm-lint", &linted));
+        }
+        let rendered = ctx.spawn.output(command(helm::template(&programs.tools.helm, &target, &chart), SHORT))?;
+        match rendered.success {
+            true => {
+                manifests.push_str(&format!("---\n{}\n", rendered.stdout));
+                kept.push_str(&render::split_hooks(&rendered.stdout).1);
+            }
+            false => findings.push(finding("helm-template", &rendered)),
+        }
+    }
+    let objects = match yaml::objects(&manifests) {
+        Ok(objects) => objects,
+        Err(problem) => {
+            findings.push(finding("helm-template", "manifest", &problem.to_string()));
+            return Ok((findings, kept));
+        }
+    };
+    for rule in &rules::RULES {
+        findings.extend((rule.check)(&objects).iter().map(|(object, message)| finding(rule.code, object, message)));
+    }
+    let asked = command(kube_score::score(&programs.kube_score, &ctx.config.cluster.kubernetes), SHORT);
+    let output = ctx.spawn.output(asked.stdin(manifests.as_str()))?;
+    let scored = kube_score::parse(&output.stdout).map_err(|_| unreadable("kube-score", &output))?;
+    findings.extend(scored.iter().map(|(id, object, message)| finding(&format!("kube-score/{id}"), object, message)));
+
+    let output = ctx
+        .spawn
+        .output(command(pod_security::check(&programs.pod_security), SHORT).stdin(serde_json::to_vec(&objects)?))?;
+    let broken = pod_security::parse(&output.stdout).ok().filter(|_| output.success);
+    let broken = broken.ok_or_else(|| unreadable("pod-security", &output))?;
+    findings.extend(broken.iter().map(|(object, message)| finding("pod-security", object, message)));
+
+    if let Ok(openapi) = &programs.openapi {
+        let folder = write_schemas(ctx, openapi, &objects)?;
+        let asked = command(kubeconform::validate(&programs.kubeconform, &folder.display().to_string()), SHORT);
+        let output = ctx.spawn.output(asked.stdin(manifests.as_str()))?;
+        let wrong = kubeconform::parse(&output.stdout).map_err(|_| unreadable("kubeconform", &output))?;
+        findings.extend(wrong.iter().map(|(object, message)| finding("kubeconform", object, message)));
+    }
+    let services = services(&objects);
+    for finding in &mut findings {
+        finding.service = services.get(&finding.object).cloned();
+    }
+    Ok((findings, kept))
+}
+
+/// The manifests of a profile against those that are kept in the repository, so that a change of a chart shows what it
+/// changes for each of them.
+fn snapshot(ctx: &Context, wanted: &str, update: bool) -> Result<Option<Finding>> {
+    let file = format!("helm/snapshots/{}.yaml", ctx.config.profile);
+    let path = ctx.root.join(&file);
+    if update {
+        fs::create_dir_all(path.parent().context("a snapshot lies in a folder")?)?;
+        fs::write(&path, wanted)?;
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    let line = kept.lines().zip(wanted.lines()).position(|(kept, wanted)| kept != wanted);
+    let line = line.unwrap_or_else(|| kept.lines().count().min(wanted.lines().count())) + 1;
+    let told = format!(
+        "the manifests are others from line {line} on, which would be «{}»: if that is meant, {}",
+        wanted.lines().nth(line - 1).unwrap_or_default().trim(),
+        chart_docs::COMMAND
+    );
+    Ok((kept != wanted).then(|| finding("snapshot", &file, &told)))
+}
+
+/// The charts' READMEs against the comments of their values.
+fn readmes(ctx: &Context, update: bool) -> Result<Vec<Finding>> {
+    let charts = ctx.root.join("helm");
+    if !charts.is_dir() {
+        return Ok(Vec::new());
+    }
+    if update {
+        for stale in chart_docs::stale(&charts)? {
+            fs::write(stale.readme, stale.text)?;
+        }
+    }
+    let told = format!("its table is not what values.yaml says: {}", chart_docs::COMMAND);
+    let name = |path: &Path| path.strip_prefix(&ctx.root).unwrap_or(path).display().to_string();
+    Ok(chart_docs::stale(&charts)?.iter().map(|stale| finding("readme", &name(&stale.readme), &told)).collect())
+}
+
+/// A schema for each kind among the objects that the cluster knows.
+fn write_schemas(ctx: &Context, openapi: &Value, objects: &[Value]) -> Result<PathBuf> {
+    let folder = ctx.staging("schemas");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let kinds: BTreeSet<_> =
+        objects.iter().map(|object| (text(&object["apiVersion"]), text(&object["kind"]))).collect();
+    for (api_version, kind) in kinds {
+        if let Some(schema) = schemas::schema(openapi, &api_version, &kind) {
+            fs::write(folder.join(kubeconform::file_name(&api_version, &kind)), schema.to_string())?;
+        }
+    }
+    Ok(folder)
+}
+
+/// Objects as findings name them, with the service that each belongs to.
+fn services(objects: &[Value]) -> BTreeMap<String, String> {
+    let service = |object: &Value| object.pointer(SERVICE_LABEL)?.as_str().map(str::to_string);
+    objects.iter().filter_map(|object| Some((rules::told(object), service(object)?))).collect()
+}
+
+/// The Dockerfiles of all services and of the node, relative to the root.
+fn dockerfiles<'a>(root: &Path, configs: impl Iterator<Item = &'a Config>) -> Result<Vec<String>> {
+    let mut files: BTreeSet<String> = configs
+        .flat_map(|config| config.services.values())
+        .map(|service| service.dockerfile.display().to_string())
+        .collect();
+    let folder = "k8s/node";
+    for entry in fs::read_dir(root.join(folder)).with_context(|| format!("cannot list {folder}"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".Dockerfile") {
+            files.insert(format!("{folder}/{name}"));
+        }
+    }
+    Ok(files.into_iter().collect())
+}
+
+fn lint_dockerfiles(ctx: &Context, program: &str, files: &[String]) -> Result<Vec<Finding>> {
+    let output = ctx.spawn.output(command(hadolint::check(program, files), SHORT).folder(&ctx.root))?;
+    let remarks = hadolint::parse(&output.stdout).map_err(|_| unreadable("hadolint", &output))?;
+    let told = |remark: hadolint::Remark| {
+        finding(
+            &format!("hadolint/{}", remark.code),
+            &remark.file,
+            &format!("line {}: {}", remark.line, remark.message),
+        )
+    };
+    Ok(remarks.into_iter().map(told).collect())
+}
+
+fn finding(code: &str, object: &str, message: &str) -> Finding {
+    Finding { code: code.to_string(), object: object.to_string(), service: None, message: message.to_string() }
+}
+
+fn unreadable(name: &str, output: &Output) -> Stop {
+    Stop::failed(format!("{name} printed something that cannot be read")).with_detail(&output.tail)
+}
+
+fn last_line(output: &Output) -> &str {
+    output.tail.lines().last().unwrap_or("without a word")
+}
+
+impl Group {
+    fn new(name: String, mut findings: Vec<Finding>, waivers: &[Waiver]) -> Group {
+        let mut group = Group { name, findings: Vec::new(), waived: Vec::new() };
+        // Some tools tell theirs in another order each time.
+        findings.sort_by(|a, b| (&a.code, &a.object, &a.message).cmp(&(&b.code, &b.object, &b.message)));
+        for finding in findings {
+            match waivers.iter().find(|waiver| waives(waiver, &finding)) {
+                Some(waiver) => group.waived.push((finding, waiver.clone())),
+                None => group.findings.push(finding),
+            }
+        }
+        group
+    }
+
+    fn counts(&self) -> String {
+        let count = self.findings.len();
+        let found = format!("{count} finding{}", if count == 1 { "" } else { "s" });
+        match self.waived.len() {
+            0 => found,
+            waived => format!("{found}, {waived} waived"),
+        }
+    }
+}
+
+fn waives(waiver: &Waiver, finding: &Finding) -> bool {
+    let object = |wanted: &String| *wanted == finding.object || Some(wanted) == finding.service.as_ref();
+    waiver.code == finding.code && waiver.object.as_ref().is_none_or(object)
+}
+
+fn same(a: &Waiver, b: &Waiver) -> bool {
+    (&a.code, &a.object, &a.reason) == (&b.code, &b.object, &b.reason)
+}
+
+/// Those of xtask.toml stand in every profile: each once.
+fn distinct<'a>(waivers: impl Iterator<Item = &'a Waiver>) -> Vec<Waiver> {
+    let mut all: Vec<Waiver> = Vec::new();
+    for waiver in waivers {
+        if !all.iter().any(|known| same(known, waiver)) {
+            all.push(waiver.clone());
+        }
+    }
+    all
+}
+
+/// Whether a code is of this command; the others are of `validate`.
+fn is_ours(code: &str) -> bool {
+    let tool = code.split('/').next().unwrap_or_default();
+    ["helm-lint", "helm-template", "kubeconform", "kube-score", "pod-security", "hadolint"].contains(&tool)
+        || rules::RULES.iter().any(|rule| rule.code == code)
+}
+
+fn unused(waivers: &[Waiver], groups: &[Group], skipped: &[(&str, &String)]) -> Group {
+    let is_used = |waiver: &Waiver| groups.iter().any(|group| group.waived.iter().any(|(_, used)| same(used, waiver)));
+    let is_skipped = |waiver: &Waiver| skipped.iter().any(|(code, _)| waiver.code.split('/').next() == Some(code));
+    let idle = waivers.iter().filter(|waiver| is_ours(&waiver.code) && !is_skipped(waiver) && !is_used(waiver));
+    let told = |waiver: &Waiver| {
+        let object = waiver.object.as_deref().unwrap_or("every object");
+        finding("unused-waiver", &waiver.code, &format!("waives nothing at {object}: take it out"))
+    };
+    Group { name: "waivers".to_string(), findings: idle.map(told).collect(), waived: Vec::new() }
+}
+
+fn report(ctx: &Context, groups: &[Group], skipped: &[(&str, &String)]) -> Result<()> {
+    ctx.ui.answer(&text(groups, skipped), value(groups, skipped));
+    let count: usize = groups.iter().map(|group| group.findings.len()).sum();
+    match count {
+        0 => Ok(()),
+        count => {
+            let told = format!("{count} finding{}", if count == 1 { "" } else { "s" });
+            let next = "mend what is found, or waive it with a reason: [[waivers]] in xtask.toml or the profile";
+            Err(Stop::failed(format!("{told}\nNext: {next}")).into())
+        }
+    }
+}
+
+/// A paragraph a group: its findings, then each waiver that was used with the number of findings behind it.
+fn text(groups: &[Group], skipped: &[(&str, &String)]) -> String {
+    let mut lines = Vec::new();
+    for group in groups.iter().filter(|group| group.name != "waivers" || !group.findings.is_empty()) {
+        lines.push(format!("{}: {}", group.name, group.counts()));
+        for Finding { code, object, message, .. } in &group.findings {
+            lines.push(format!("  ✗ {code}  {object}: {}", message.replace('\n', "\n      ")));
+        }
+        for waiver in distinct(group.waived.iter().map(|(_, waiver)| waiver)) {
+            let count = group.waived.iter().filter(|(_, used)| same(used, &waiver)).count();
+            let object = waiver.object.map(|object| format!(" {object}")).unwrap_or_default();
+            lines.push(format!("  – {}{object}, {count} waived: {}", waiver.code, waiver.reason));
+        }
+    }
+    lines.extend(skipped.iter().map(|(code, why)| format!("skipped {code}: {why}")));
+    lines.join("\n")
+}
+
+fn value(groups: &[Group], skipped: &[(&str, &String)]) -> Value {
+    let finding =
+        |finding: &Finding| json!({"code": finding.code, "object": finding.object, "message": finding.message});
+    let waived = |(waived, waiver): &(Finding, Waiver)| {
+        let mut value = finding(waived);
+        value["reason"] = waiver.reason.as_str().into();
+        value
+    };
+    let group = |group: &Group| {
+        json!({
+            "group": group.name,
+            "findings": group.findings.iter().map(finding).collect::<Vec<_>>(),
+            "waived": group.waived.iter().map(waived).collect::<Vec<_>>(),
+        })
+    };
+    let skipped: Vec<Value> = skipped.iter().map(|(code, why)| json!({"code": code, "why": why})).collect();
+    json!({ "groups": groups.iter().map(group).collect::<Vec<_>>(), "skipped": skipped })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiver(code: &str, object: Option<&str>) -> Waiver {
+        Waiver { code: code.into(), object: object.map(str::to_string), reason: "because".into() }
+    }
+
+    fn at(code: &str, object: &str, service: Option<&str>) -> Finding {
+        Finding { service: service.map(str::to_string), ..finding(code, object, "wrong") }
+    }
+
+    #[test]
+    fn a_waiver_is_for_a_code_and_for_an_object_or_a_service() {
+        let found = at("latest-tag", "deployment/todo-web", Some("web"));
+        for (code, object, expected) in [
+            ("latest-tag", None, true),
+            ("latest-tag", Some("deployment/todo-web"), true),
+            ("latest-tag", Some("web"), true),
+            ("latest-tag", Some("mcp"), false),
+            ("liveness-port", None, false),
+        ] {
+            assert_eq!(waives(&waiver(code, object), &found), expected, "{code} {object:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_waived_is_told_with_its_reason_and_counts_no_more() {
+        let found = vec![
+            at("kube-score/a", "pod/x", None),
+            at("kube-score/a", "pod/y", None),
+            at("docker-sock", "pod/x", None),
+        ];
+        let group = Group::new("profile p".into(), found, &[waiver("kube-score/a", None)]);
+        let groups = [group, unused(&[], &[], &[])];
+        let expected = "profile p: 1 finding, 2 waived\n  ✗ docker-sock  pod/x: wrong\n  – kube-score/a, 2 waived: because\n\
+                        skipped hadolint: no";
+        assert_eq!(text(&groups, &[("hadolint", &"no".to_string())]), expected);
+        let told = value(&groups, &[]);
+        assert_eq!(
+            told["groups"][0]["waived"][1],
+            json!({"code": "kube-score/a", "object": "pod/y", "message": "wrong", "reason": "because"})
+        );
+    }
+
+    #[test]
+    fn a_waiver_that_waives_nothing_is_a_finding_unless_its_check_was_skipped_or_is_another_commands() {
+        let used = waiver("docker-sock", None);
+        let group = Group::new("p".into(), vec![at("docker-sock", "pod/x", None)], std::slice::from_ref(&used));
+        let waivers =
+            [used, waiver("latest-tag", Some("web")), waiver("hadolint/DL1", None), waiver("dep.probe", None)];
+        let codes = |group: Group| group.findings.into_iter().map(|finding| finding.object).collect::<Vec<_>>();
+        assert_eq!(
+            codes(unused(&waivers, std::slice::from_ref(&group), &[("hadolint", &String::new())])),
+            ["latest-tag"]
+        );
+        assert_eq!(codes(unused(&waivers, &[group], &[])), ["latest-tag", "hadolint/DL1"]);
+    }
+
+    #[test]
+    fn a_waiver_of_every_profile_is_one() {
+        let both = [waiver("a", None), waiver("a", None), waiver("a", Some("x"))];
+        assert_eq!(distinct(both.iter()).len(), 2);
+    }
+}

@@ -1,0 +1,35 @@
+//! `cargo xtask validate | lint | test | test-e2e`, which the tool hands over to this program.
+
+mod e2e;
+mod entities;
+mod facts;
+mod lint;
+mod rules;
+mod test;
+mod tools;
+mod validate;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use xtask::cli::{Cli, Command};
+use xtask::run::context::Context;
+
+fn main() -> ExitCode {
+    xtask::run_with(dispatch)
+}
+
+fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
+    match &cli.command {
+        Command::Validate { live, rules } => validate::run(ctx, *live, *rules),
+        Command::Lint { update } => lint::run(ctx, cli.options.profile.as_deref(), *update),
+        Command::Test { no_e2e } => test::run(ctx, !no_e2e),
+        Command::TestE2e { list: true, only, .. } => e2e::list(ctx, only.as_deref()),
+        Command::TestE2e { keep, only, junit, helm, .. } => {
+            let (only, junit, helm) = (only.as_deref(), junit.as_deref(), helm.as_deref());
+            e2e::run(ctx, &e2e::Wanted { keep: *keep, only, junit, helm })
+        }
+        _ => xtask::dispatch(ctx, cli),
+    }
+}

@@ -1,0 +1,1033 @@
+//! Images: `img.*`.
+
+use std::collections::BTreeMap;
+
+use crate::entities::docker_image::DockerImage;
+use crate::entities::dockerfile::Dockerfile;
+use crate::entities::reference::{Reference, Tag};
+use crate::rules::Place::{Config, Image, Live, Render};
+use crate::rules::{Checks, Facts, FileKind, ImageFacts, Rule, told};
+use xtask::config::Service;
+use xtask::diagnosis::pod::troubles;
+
+pub const RULES: &[Rule] = &[
+    Rule { code: "img.built", what: "builds", seeds: "0:269, 2:265", places: &[Image], check: built },
+    Rule {
+        code: "img.on_node",
+        what: "loaded, listed on every node",
+        seeds: "0:36, 0:271, 2:266",
+        places: &[Live],
+        check: on_node,
+    },
+    Rule { code: "img.starts", what: "starts without error", seeds: "0:272", places: &[Image, Live], check: starts },
+    Rule {
+        code: "img.scan", what: "≥ 95 % of the scan's checks", seeds: "0:40, 0:270", places: &[Image], check: scan
+    },
+    Rule {
+        code: "img.nonroot",
+        what: "non-root user; runAsNonRoot",
+        seeds: "0:41, 1:23, 1:60, 3:23",
+        places: &[Render, Image, Live],
+        check: nonroot,
+    },
+    Rule {
+        code: "img.user",
+        what: "the seed's user or UID",
+        seeds: "1:27–28, 3:23, 3:55",
+        places: &[Config, Image],
+        check: user,
+    },
+    Rule {
+        code: "img.no_secret",
+        what: "none in layers, env, history",
+        seeds: "0:42",
+        places: &[Image],
+        check: no_secret,
+    },
+    Rule {
+        code: "img.size",
+        what: "frontend < 200, backend < 150; each < 250; backend < 500, frontend < 300 MB",
+        seeds: "0:21, 0:30, 2:28, 2:265, 3:25, 3:58",
+        places: &[Config, Image],
+        check: size,
+    },
+    Rule { code: "img.size_total", what: "sum < 500 MB (SC-006)", seeds: "2:28", places: &[Image], check: size_total },
+    Rule {
+        code: "img.tag.format",
+        what: "valid Docker tag",
+        seeds: "4:160",
+        places: &[Config, Render],
+        check: tag_format,
+    },
+    Rule {
+        code: "img.tag.semver",
+        what: "version, semver or `latest`",
+        seeds: "0:20, 0:29, 2:29, 3:26, 3:59",
+        places: &[Config, Render],
+        check: tag_semver,
+    },
+    Rule {
+        code: "img.port",
+        what: "EXPOSE = app port = containerPort (FR-001: 8080, FR-002: 3000)",
+        seeds: "0:23, 0:32, 1:21, 2:30, 3:22, 3:54, 4:149–150",
+        places: &[Config, Render, Image],
+        check: port,
+    },
+    Rule {
+        code: "img.healthcheck",
+        what: "HEALTHCHECK path",
+        seeds: "0:24, 0:33, 1:22, 1:27–28, 3:27",
+        places: &[Config, Image],
+        check: healthcheck,
+    },
+    Rule {
+        code: "img.multistage",
+        what: "multi-stage",
+        seeds: "0:22, 0:31, 1:24, 3:63–65",
+        places: &[Config],
+        check: multistage,
+    },
+    Rule {
+        code: "img.entry",
+        what: "WORKDIR, entry point",
+        seeds: "3:24, 3:28, 3:57, 3:61",
+        places: &[Image],
+        check: entry,
+    },
+    Rule {
+        code: "img.ignore",
+        what: "what .dockerignore lists is absent from the image",
+        seeds: "3:36–42, 3:67–71",
+        places: &[Config, Image],
+        check: ignore,
+    },
+    Rule {
+        code: "img.build_arg",
+        what: "VITE_API_BASE_URL",
+        seeds: "3:60",
+        places: &[Config, Image],
+        check: build_arg,
+    },
+];
+
+/// The share of a scan's checks that must hold, in percent.
+const SCAN_MIN_PERCENT: usize = 95;
+
+/// Each image with its service; none where images were not looked at.
+fn images<'a>(facts: &'a Facts) -> Vec<(&'a str, &'a ImageFacts)> {
+    let images = facts.images.iter().flatten();
+    images
+        .filter(|(name, _)| facts.services().contains(&name.as_str()))
+        .map(|(name, image)| (name.as_str(), image))
+        .collect()
+}
+
+fn dockerfile<'a>(facts: &'a Facts, service: &Service) -> Option<&'a str> {
+    let files = facts.files.as_ref()?;
+    files.dockerfiles.get(&service.dockerfile.display().to_string()).map(String::as_str)
+}
+
+/// What a service's Dockerfile will make of the configuration's build arguments; None where it wasn't read.
+fn described(facts: &Facts, service: &Service) -> Option<Result<DockerImage, String>> {
+    let arguments = xtask::stages::build::arguments(service).into_iter().collect();
+    let text = dockerfile(facts, service)?;
+    Some(DockerImage::from_dockerfile(text, &arguments).map_err(|mistakes| mistakes.join("; ")))
+}
+
+fn inspected(image: &ImageFacts) -> Result<DockerImage, String> {
+    DockerImage::from_inspect(&image.inspect).map_err(|mistakes| mistakes.join("; "))
+}
+
+fn built(facts: &Facts, checks: &mut Checks) {
+    let Some(images) = &facts.images else { return };
+    for service in facts.services() {
+        checks.that(Image, service, images.contains_key(service), || {
+            "there is no image of it: build it with cargo xtask up".to_string()
+        });
+    }
+}
+
+fn on_node(facts: &Facts, checks: &mut Checks) {
+    let Some(live) = &facts.live else { return };
+    for (service, image) in images(facts) {
+        for (node, listed) in &live.node_images {
+            let (there, host) = (listed.get(&image.reference), live.host_images.get(service));
+            let same = there.is_some_and(|id| host.is_none_or(|host| host == id));
+            checks.that(Live, service, same, || {
+                let what = if there.is_some() { "has another image under the name" } else { "does not list" };
+                format!("node {node} {what} {}: load it with cargo xtask up", image.reference)
+            });
+        }
+    }
+}
+
+fn starts(facts: &Facts, checks: &mut Checks) {
+    for (service, image) in images(facts) {
+        match &image.starts {
+            Some(ended) => checks.none(
+                Image,
+                service,
+                ended
+                    .as_ref()
+                    .err()
+                    .map(|why| format!("{} was started alone, and {why}: look at docker run {0}", image.reference)),
+            ),
+            None => checks.cannot(Image, format!("{service} was not started")),
+        }
+    }
+    for service in facts.services() {
+        for pod in facts.pods(service) {
+            let why = troubles(pod, &[])
+                .first()
+                .map(|trouble| format!("{}: see kubectl logs, with --previous after a crash", trouble.why()));
+            checks.none(Live, &told(pod), why);
+        }
+    }
+}
+
+fn scan(facts: &Facts, checks: &mut Checks) {
+    for (service, image) in images(facts) {
+        let list = checklist(facts, service, image);
+        let failed: Vec<String> =
+            list.iter().filter_map(|(what, ended)| Some(format!("{what}: {}", ended.as_ref().err()?))).collect();
+        let percent = (list.len() - failed.len()) * 100 / list.len();
+        checks.that(Image, service, percent >= SCAN_MIN_PERCENT, || {
+            format!("{} passes {percent} % of {} checks: mend {}", image.reference, list.len(), failed.join("; "))
+        });
+    }
+}
+
+fn nonroot(facts: &Facts, checks: &mut Checks) {
+    for (service, image) in images(facts) {
+        let root = inspected(image).map_or(true, |image| image.runs_as_root());
+        checks.that(Image, service, !root, || format!("{} runs as root: give its Dockerfile a USER", image.reference));
+    }
+    for place in facts.places() {
+        for service in facts.services() {
+            let Some(workload) = facts.workload(place, service) else { continue };
+            let pod = &workload["spec"]["template"]["spec"];
+            let container = &pod["containers"][0]["securityContext"];
+            let of = |key: &str| if container[key].is_null() { &pod["securityContext"][key] } else { &container[key] };
+            checks.that(place, &told(workload), *of("runAsNonRoot") == true && *of("runAsUser") != 0, || {
+                "its pods may run as root: set runAsNonRoot true and a runAsUser other than 0".to_string()
+            });
+        }
+    }
+}
+
+fn user(facts: &Facts, checks: &mut Checks) {
+    for (service, seed) in facts.seeded() {
+        let Some(about) = facts.config.services.get(service) else { continue };
+        let (id, name) = (seed.user_id, seed.user_name.as_deref());
+        if id.is_none() && name.is_none() {
+            continue;
+        }
+        let path = format!("services.{service}.user");
+        let chosen = about.user.as_ref();
+        let right = |have_id: Option<u32>, have_name: Option<&str>| {
+            (id.is_none() || id == have_id) && (name.is_none() || name == have_name)
+        };
+        let wanted = [name.map(str::to_string), id.map(|id| format!("UID {id}"))]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(", ");
+        // What the configuration leaves out is as in the Dockerfile, which the image shows.
+        if let Some(user) = chosen {
+            checks.that_at(facts.config, &path, service, right(Some(user.id), Some(&user.name)), || {
+                format!("{path} is {} with UID {}: the seed says {wanted}", user.name, user.id)
+            });
+        }
+        let Some(image) = facts.images.as_ref().and_then(|images| images.get(service)) else { continue };
+        let runs = inspected(image).ok().and_then(|image| image.user);
+        let uid = runs.as_ref().and_then(|user| {
+            user.uid().or_else(|| image.users.iter().find(|(_, name)| **name == user.user).map(|(id, _)| *id))
+        });
+        let named = uid.and_then(|uid| image.users.get(&uid)).map(String::as_str);
+        checks.that(Image, service, right(uid, named), || {
+            format!(
+                "{} runs as {} with UID {}: the seed says {wanted}; set {path}",
+                image.reference,
+                named.unwrap_or("nobody by name"),
+                uid.map_or("unknown".to_string(), |uid| uid.to_string())
+            )
+        });
+    }
+}
+
+fn no_secret(facts: &Facts, checks: &mut Checks) {
+    for (service, image) in images(facts) {
+        checks.that(Image, service, image.secrets.is_empty(), || {
+            format!("{} holds secrets: {}; keep them out of the build", image.reference, image.secrets.join("; "))
+        });
+        let baked = baked_secrets(facts, image);
+        checks.that(Image, service, baked.is_empty(), || {
+            format!("{} tells secrets: {}; hand them over at run time", image.reference, baked.join("; "))
+        });
+        if image.unread_layers > 0 {
+            checks.cannot(Image, format!("{} layers of {service} are compressed", image.unread_layers));
+        }
+    }
+}
+
+/// Keys of Secrets that an image's environment or history gives a value.
+fn baked_secrets(facts: &Facts, image: &ImageFacts) -> Vec<String> {
+    let keys = facts.config.secrets.values().flat_map(|secret| secret.keys());
+    let env = inspected(image).map(|image| image.env).unwrap_or_default();
+    let mut found = Vec::new();
+    for key in keys {
+        if env.get(key).is_some_and(|value| !value.is_empty()) {
+            found.push(format!("{key} is in its environment"));
+        }
+        let assigned = |line: &String| {
+            line.split_whitespace()
+                .any(|word| word.strip_prefix(key).is_some_and(|rest| rest.len() > 1 && rest.starts_with('=')))
+        };
+        if image.history.iter().any(assigned) {
+            found.push(format!("{key} is in its history"));
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// The largest size that seed and configuration allow, in MB.
+fn limit_mb(facts: &Facts, service: &str) -> Option<u64> {
+    let own = facts.config.services.get(service)?.size_limit_mb;
+    facts.seed(service).and_then(|seed| seed.size_mb).into_iter().chain(own).min()
+}
+
+fn size(facts: &Facts, checks: &mut Checks) {
+    for (service, seed) in facts.seeded() {
+        let (Some(limit), Some(about)) = (seed.size_mb, facts.config.services.get(service)) else { continue };
+        let path = format!("services.{service}.size_limit_mb");
+        checks.that_at(facts.config, &path, service, about.size_limit_mb.is_some_and(|own| own <= limit), || {
+            format!("{path} must be there and at most {limit}, the seed's limit, so that a build holds it")
+        });
+    }
+    for (service, image) in images(facts) {
+        let Some(limit) = limit_mb(facts, service) else { continue };
+        checks.that(Image, service, image.size < limit * 1_000_000, || {
+            format!("{} has {:.1} MB: it must have less than {limit}", image.reference, image.size as f64 / 1e6)
+        });
+    }
+}
+
+fn size_total(facts: &Facts, checks: &mut Checks) {
+    let Some(limit) = facts.config.seed.as_ref().and_then(|seed| seed.size_total_mb) else { return };
+    let Some(images) = &facts.images else { return };
+    let counted: Vec<&ImageFacts> = facts.seeded().iter().filter_map(|(service, _)| images.get(*service)).collect();
+    let total: u64 = counted.iter().map(|image| image.size).sum();
+    checks.that(Image, &facts.config.profile, total < limit * 1_000_000, || {
+        format!("{} images have {:.1} MB together: less than {limit} are allowed", counted.len(), total as f64 / 1e6)
+    });
+}
+
+/// The tags that the configuration leads to, and those that were rendered.
+fn tags(facts: &Facts, checks: &mut Checks, wrong: impl Fn(&str) -> Option<String>) {
+    let config = facts.config;
+    let tag = format!("{}-h{}", config.version, "0123456789ab");
+    let problem = wrong(&tag).map(|why| format!("version \"{}\" makes tags such as {tag}, and {why}", config.version));
+    let holds = problem.is_none();
+    checks.that_at(config, "version", "version", holds, || problem.unwrap_or_default());
+    if facts.rendered.is_none() {
+        return;
+    }
+    for service in facts.services() {
+        let Some(container) = facts.container(Render, service) else { continue };
+        let image = container["image"].as_str().unwrap_or_default();
+        let read = Reference::parse(image).and_then(|reference| {
+            let tag = reference.tag().ok_or_else(|| format!("\"{image}\" has no tag"))?;
+            wrong(tag.as_str()).map_or(Ok(()), Err)
+        });
+        checks.none(Render, service, read.err().map(|why| format!("{why}: see image.tag of its values")));
+    }
+}
+
+fn tag_format(facts: &Facts, checks: &mut Checks) {
+    tags(facts, checks, |tag| Tag::parse(tag).err());
+}
+
+fn tag_semver(facts: &Facts, checks: &mut Checks) {
+    tags(facts, checks, |tag| match Tag::parse(tag) {
+        Ok(tag) if tag.is_semver_or_latest() => None,
+        _ => Some(format!("\"{tag}\" is neither a semantic version nor latest")),
+    });
+}
+
+fn port(facts: &Facts, checks: &mut Checks) {
+    let config = facts.config;
+    for service in facts.services() {
+        let about = &config.services[service];
+        let path = format!("services.{service}.port");
+        if let Some(wanted) = facts.seed(service).and_then(|seed| seed.port) {
+            checks.that_at(config, &path, service, about.port == wanted, || {
+                format!("{path} is {}: the seed says {wanted}", about.port)
+            });
+        }
+        let exposes =
+            |image: &DockerImage| image.exposed.iter().map(|(port, _)| port.to_string()).eq([about.port.to_string()]);
+        if let Some(image) = described(facts, about) {
+            let file = about.dockerfile.display().to_string();
+            match image {
+                Ok(image) => checks.that(Config, &file, exposes(&image), || {
+                    format!("its EXPOSE is not {} alone: let ARG PORT decide it", about.port)
+                }),
+                Err(why) => checks.that(Config, &file, false, || format!("it cannot be read: {why}")),
+            }
+        }
+        if let Some(image) = facts.images.as_ref().and_then(|images| images.get(service)) {
+            let right = inspected(image).is_ok_and(|image| exposes(&image));
+            checks.that(Image, service, right, || {
+                format!("{} does not expose port {} alone: let ARG PORT decide its EXPOSE", image.reference, about.port)
+            });
+        }
+        if let Some(container) = facts.container(Render, service) {
+            let ports = container["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let right = ports.first().is_some_and(|port| port["containerPort"] == about.port);
+            checks.that(Render, service, right, || {
+                format!("its containerPort is not {}: leave ports to `port` of its values", about.port)
+            });
+        }
+    }
+}
+
+fn healthcheck(facts: &Facts, checks: &mut Checks) {
+    for service in facts.services() {
+        let about = &facts.config.services[service];
+        let wanted = facts.seed(service).and_then(|seed| seed.healthcheck.as_deref());
+        let judge = |image: &DockerImage| match (&image.health, wanted) {
+            (None, _) => Some("has no HEALTHCHECK: add one".to_string()),
+            (Some(_), Some(wanted)) if image.health_path().as_deref() != Some(wanted) => Some(format!(
+                "has a HEALTHCHECK of {}: the seed says {wanted}; set services.{service}.healthcheck",
+                image.health_path().as_deref().unwrap_or("no path")
+            )),
+            _ => None,
+        };
+        if let Some(Ok(image)) = described(facts, about) {
+            let problem = judge(&image).map(|why| format!("{} {why}", about.dockerfile.display()));
+            let holds = problem.is_none();
+            checks.that_at(facts.config, &format!("services.{service}.healthcheck"), service, holds, || {
+                problem.unwrap_or_default()
+            });
+        }
+        if let Some(image) = facts.images.as_ref().and_then(|images| images.get(service)) {
+            let problem = match inspected(image) {
+                Ok(read) => judge(&read).map(|why| format!("{} {why}", image.reference)),
+                Err(why) => Some(why),
+            };
+            checks.none(Image, service, problem);
+        }
+    }
+}
+
+fn multistage(facts: &Facts, checks: &mut Checks) {
+    for service in facts.services() {
+        let about = &facts.config.services[service];
+        let problem = match described(facts, about) {
+            None => continue,
+            Some(Ok(image)) if image.is_multi_stage() => None,
+            Some(Ok(_)) => Some("it has one stage: build in one and copy what runs into another".to_string()),
+            Some(Err(why)) => Some(why),
+        };
+        checks.none(Config, &about.dockerfile.display().to_string(), problem);
+    }
+}
+
+fn entry(facts: &Facts, checks: &mut Checks) {
+    for (service, image) in images(facts) {
+        let Ok(read) = inspected(image) else {
+            checks
+                .that(Image, service, false, || format!("docker's description of {} cannot be read", image.reference));
+            continue;
+        };
+        let seed = facts.seed(service);
+        let wanted = seed.and_then(|seed| seed.workdir.as_deref());
+        let folder = read.work_dir.as_deref();
+        let right =
+            folder.is_some_and(|folder| folder.starts_with('/') && wanted.is_none_or(|wanted| wanted == folder));
+        checks.that(Image, service, right, || {
+            format!(
+                "its WORKDIR is {}: it must be {}",
+                folder.unwrap_or("not set"),
+                wanted.unwrap_or("a folder of its own")
+            )
+        });
+        let command = [read.entrypoint.as_slice(), read.command.as_slice()].concat();
+        checks.that(Image, service, !command.is_empty(), || "it has neither ENTRYPOINT nor CMD: add one".to_string());
+        if let Some(entry) = seed.and_then(|seed| seed.entry.as_deref()) {
+            checks.that(Image, service, command.join(" ").ends_with(entry), || {
+                format!("it runs `{}`: the seed says `{entry}`", command.join(" "))
+            });
+        }
+    }
+}
+
+fn ignore(facts: &Facts, checks: &mut Checks) {
+    for (service, seed) in facts.seeded().into_iter().filter(|(_, seed)| !seed.excluded.is_empty()) {
+        let Some(about) = facts.config.services.get(service) else { continue };
+        if let Some(files) = &facts.files {
+            let path = about.dockerfile.display().to_string();
+            let rules = files.dockerignores.get(&path).map(String::as_str);
+            checks.that(Config, service, rules.is_some(), || format!("{path}.dockerignore is not there: add it"));
+            for pattern in &seed.excluded {
+                let sample = pattern.replace('*', "x");
+                // Below each folder that a line lets in, too.
+                let folders = rules.unwrap_or_default().lines().filter_map(|line| line.trim().strip_prefix('!'));
+                let samples = std::iter::once(sample.clone()).chain(folders.map(|folder| format!("{folder}/{sample}")));
+                let open = samples.into_iter().find(|sample| rules.is_some_and(|rules| !is_ignored(rules, sample)));
+                checks.that(Config, service, open.is_none(), || {
+                    format!("{path}.dockerignore lets {} into the build: list it", open.unwrap_or_default())
+                });
+            }
+            let inputs = files.inputs.get(service).map(Vec::as_slice).unwrap_or_default();
+            let found = inputs.iter().find(|file| seed.excluded.iter().any(|pattern| is_in(file, pattern)));
+            checks.that(Config, service, found.is_none(), || {
+                format!(
+                    "{} reaches the build: take it out of services.{service}.inputs",
+                    found.map_or("", String::as_str)
+                )
+            });
+        }
+        let Some(image) = facts.images.as_ref().and_then(|images| images.get(service)) else { continue };
+        let folder = inspected(image).ok().and_then(|image| image.work_dir).unwrap_or_default();
+        let folder = format!("{}/", folder.trim_matches('/'));
+        // What is hidden must be nowhere; a folder called tests may well be a distribution's.
+        let found = image.files.iter().find(|file| {
+            let here = file.path.strip_prefix(&folder);
+            seed.excluded.iter().any(|pattern| match pattern.starts_with('.') {
+                true => is_in(&file.path, pattern),
+                false => here.is_some_and(|path| is_in(path, pattern)),
+            })
+        });
+        checks.that(Image, service, found.is_none(), || {
+            format!(
+                "{} is in {}: keep it out of the build",
+                found.map_or("", |file| file.path.as_str()),
+                image.reference
+            )
+        });
+    }
+}
+
+/// Whether a part of a path is what a pattern without slashes means.
+fn is_in(path: &str, pattern: &str) -> bool {
+    let pattern = pattern.trim_matches('/');
+    path.split('/').any(|part| glob(part, pattern))
+}
+
+/// Docker's rules: the last line that matches a path, or a folder above it, decides.
+fn is_ignored(rules: &str, path: &str) -> bool {
+    let mut ignored = false;
+    for line in rules.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (negated, pattern) = line.strip_prefix('!').map_or((false, line), |rest| (true, rest));
+        let pattern = pattern.trim_matches('/');
+        let parts: Vec<&str> = path.split('/').collect();
+        let hit = (1..=parts.len()).any(|count| matches_path(&parts[..count], &pattern.split('/').collect::<Vec<_>>()));
+        if hit {
+            ignored = !negated;
+        }
+    }
+    ignored
+}
+
+fn matches_path(path: &[&str], pattern: &[&str]) -> bool {
+    match (path, pattern) {
+        ([], []) => true,
+        (_, ["**", rest @ ..]) => (0..=path.len()).any(|count| matches_path(&path[count..], rest)),
+        ([first, path @ ..], [wanted, rest @ ..]) => glob(first, wanted) && matches_path(path, rest),
+        _ => false,
+    }
+}
+
+/// `*` is any text, `?` any character.
+fn glob(text: &str, pattern: &str) -> bool {
+    match (text.chars().next(), pattern.chars().next()) {
+        (None, None) => true,
+        (_, Some('*')) => {
+            let rest = &pattern[1..];
+            text.char_indices().map(|(at, _)| &text[at..]).chain([""]).any(|tail| glob(tail, rest))
+        }
+        (Some(a), Some(b)) if a == b || b == '?' => glob(&text[a.len_utf8()..], &pattern[b.len_utf8()..]),
+        _ => false,
+    }
+}
+
+fn build_arg(facts: &Facts, checks: &mut Checks) {
+    for (service, seed) in facts.seeded() {
+        let Some(about) = facts.config.services.get(service) else { continue };
+        for (name, wanted) in &seed.args {
+            let default = dockerfile(facts, about)
+                .and_then(|text| Dockerfile::parse(text).ok())
+                .and_then(|file| file.taken_arguments().get(name).cloned());
+            if facts.files.is_some() {
+                let value = about.args.get(name).or(default.as_ref().and_then(Option::as_ref));
+                let path = format!("services.{service}.args.{name}");
+                checks.that_at(facts.config, &path, service, default.is_some() && value == Some(wanted), || {
+                    match default {
+                        None => format!("{} has no ARG {name}: add it", about.dockerfile.display()),
+                        Some(_) => format!("{path} is not {wanted}, which the seed says"),
+                    }
+                });
+            }
+            let Some(image) = facts.images.as_ref().and_then(|images| images.get(service)) else { continue };
+            let baked = inspected(image).is_ok_and(|image| image.env.get(name) == Some(wanted))
+                || image.history.iter().any(|line| line.contains(&format!("{name}={wanted}")));
+            checks.that(Image, service, baked, || {
+                format!("{} was not made with {name}={wanted}: build it again with cargo xtask up", image.reference)
+            });
+        }
+    }
+}
+
+/// What a scan of an image looks at without a database of vulnerabilities: the check, and why it fails.
+pub fn checklist(facts: &Facts, service: &str, image: &ImageFacts) -> Vec<(&'static str, Result<(), String>)> {
+    let Ok(read) = inspected(image) else {
+        return vec![("docker describes it", Err("its description cannot be read".to_string()))];
+    };
+    let about = &facts.config.services[service];
+    let text = dockerfile(facts, about).unwrap_or_default();
+    let file = Dockerfile::parse(text).ok();
+    let instructions = || file.iter().flat_map(|file| &file.stages).flat_map(|stage| &stage.instructions);
+    let arguments: BTreeMap<String, String> = xtask::stages::build::arguments(about).into_iter().collect();
+    let bases = file.as_ref().map(|file| file.bases(&arguments)).unwrap_or_default();
+    let has = |path: &str| image.files.iter().any(|file| file.path == path);
+    let any = |wrong: &dyn Fn(&&crate::rules::ImageFile) -> bool| {
+        image.files.iter().find(wrong).map(|file| file.path.clone())
+    };
+    let program = |names: &'static [&str]| {
+        move |file: &&crate::rules::ImageFile| {
+            let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
+            (folder.ends_with("bin") || folder.is_empty()) && names.contains(&name)
+        }
+    };
+    let none = |found: Option<String>| found.map_or(Ok(()), Err);
+    let holds = |good: bool, told: &str| if good { Ok(()) } else { Err(told.to_string()) };
+    let distribution = has("etc/os-release") || has("usr/lib/os-release");
+    let programs = image.files.iter().filter(|file| file.kind == FileKind::Plain && file.mode & 0o111 != 0).count();
+    let shells: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "busybox"];
+    let label =
+        |name: &str| read.labels.get(&format!("org.opencontainers.image.{name}")).is_some_and(|text| !text.is_empty());
+    let says = |word: &str| image.history.iter().find(|line| line.contains(word)).map(|_| word.to_string());
+    let files = facts.files.as_ref();
+    let uid = read.user.as_ref().and_then(|user| user.uid());
+    vec![
+        ("its user is not root", holds(!read.runs_as_root(), "USER is missing or root")),
+        ("its user is a number, which runAsNonRoot can check", holds(uid.is_some(), "USER is a name")),
+        (
+            "its user has a name in /etc/passwd",
+            holds(uid.is_some_and(|uid| image.users.contains_key(&uid)), "no entry"),
+        ),
+        (
+            "no file takes its owner's rights",
+            none(any(&|file| file.kind == FileKind::Plain && file.mode & 0o6000 != 0)),
+        ),
+        (
+            "no file can be written by everybody",
+            none(any(&|file| file.kind == FileKind::Plain && file.mode & 0o002 != 0)),
+        ),
+        (
+            "no folder can be written by everybody, but sticky ones",
+            none(any(&|file| file.kind == FileKind::Folder && file.mode & 0o1002 == 0o002)),
+        ),
+        ("no devices", none(any(&|file| file.kind == FileKind::Other && !file.path.starts_with("dev/")))),
+        (
+            "no secret in any layer's text",
+            holds(image.secrets.is_empty() && image.unread_layers == 0, &image.secrets.join(", ")),
+        ),
+        ("no secret in environment and history", holds(baked_secrets(facts, image).is_empty(), "see img.no_secret")),
+        ("a health check", holds(read.health.is_some(), "HEALTHCHECK is missing")),
+        (
+            "labels: title, version, licences",
+            holds(label("title") && label("version") && label("licenses"), "one is missing"),
+        ),
+        ("one port, the application's", holds(read.exposed.len() == 1, "EXPOSE has none or several")),
+        (
+            "an absolute working folder",
+            holds(read.work_dir.as_deref().is_some_and(|folder| folder.starts_with('/')), "WORKDIR"),
+        ),
+        (
+            "an entry point that no shell wraps",
+            holds(
+                read.entrypoint.first().is_some_and(|word| !matches!(word.as_str(), "/bin/sh" | "sh" | "/bin/bash")),
+                "ENTRYPOINT",
+            ),
+        ),
+        (
+            "bases have tags",
+            holds(
+                bases.iter().all(|base| Reference::parse(base).is_ok_and(|base| base.tag().is_some())),
+                "FROM without a tag",
+            ),
+        ),
+        (
+            "no base is latest",
+            holds(!bases.iter().any(|base| Reference::parse(base).is_ok_and(|base| base.is_latest())), "FROM …:latest"),
+        ),
+        (
+            "stages: what builds is not what runs",
+            holds(file.as_ref().is_some_and(|file| file.stages.len() > 1), "one FROM"),
+        ),
+        ("no ADD, which fetches and unpacks", holds(!instructions().any(|line| line.keyword == "ADD"), "ADD")),
+        (
+            "a .dockerignore",
+            holds(
+                files.is_some_and(|files| files.dockerignores.contains_key(&about.dockerfile.display().to_string())),
+                "none",
+            ),
+        ),
+        (
+            "no script is fetched and run",
+            none(
+                instructions()
+                    .find(|line| line.keyword == "RUN" && fetches(&line.text))
+                    .map(|line| format!("line {}", line.line)),
+            ),
+        ),
+        ("no rights for everybody are set", none(says("chmod 777").or(says("chmod -R 777")))),
+        ("no sudo", none(any(&program(&["sudo", "su-exec", "gosu", "doas"])))),
+        ("no server to log in at", none(any(&program(&["sshd", "dropbear", "telnetd", "in.telnetd"])))),
+        (
+            "no compiler, no debugger",
+            none(any(&program(&["gcc", "cc", "clang", "make", "ld", "gdb", "strace", "rustc", "cargo", "go"]))),
+        ),
+        ("no tool that fetches", none(any(&program(&["curl", "wget", "nc", "netcat", "ncat", "socat", "ftp"])))),
+        ("no repository", none(any(&|file| file.path.split('/').any(|part| part == ".git")))),
+        (
+            "no package lists or archives",
+            none(any(&|file| {
+                file.kind == FileKind::Plain
+                    && (file.path.starts_with("var/lib/apt/lists/")
+                        || (file.path.starts_with("var/cache/apt/") && !file.path.ends_with("/lock")))
+                    && file.bytes > 0
+            })),
+        ),
+        ("no histories of shells", none(any(&|file| file.path.ends_with("_history")))),
+        (
+            "no dump of a process",
+            none(any(&|file| file.path.rsplit('/').next() == Some("core") && file.kind == FileKind::Plain)),
+        ),
+        ("a shell only with a distribution", holds(distribution || any(&program(shells)).is_none(), "a shell alone")),
+        (
+            "a distribution says its packages, for a scanner",
+            holds(!distribution || has("var/lib/dpkg/status"), "no package list"),
+        ),
+        ("few programs", holds(programs <= if distribution { 700 } else { 3 }, &format!("{programs}"))),
+        (
+            "within its size",
+            holds(limit_mb(facts, service).is_none_or(|limit| image.size < limit * 1_000_000), "see img.size"),
+        ),
+    ]
+}
+
+fn fetches(text: &str) -> bool {
+    let fetched = text.contains("curl ") || text.contains("wget ");
+    fetched && ["| sh", "| bash", "|sh", "|bash"].iter().any(|pipe| text.contains(pipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::fixture::{Good, assert_found, found, good, unseen};
+    use crate::rules::{ImageFile, Place};
+    use serde_json::json;
+
+    fn breaks(code: &str, place: Place, object: &str, change: impl FnOnce(&mut Good)) {
+        assert_found(RULES, code, place, object, change);
+    }
+
+    fn image<'a>(good: &'a mut Good, service: &str) -> &'a mut ImageFacts {
+        good.images.get_mut(service).unwrap()
+    }
+
+    fn seeded(good: &mut Good, change: impl FnOnce(&mut xtask::config::SeedService)) {
+        good.seeded(|seed| change(seed.services.get_mut("backend").unwrap()));
+    }
+
+    #[test]
+    fn nothing_is_wrong_with_good_images_and_all_places_are_looked_at() {
+        assert_eq!(found(RULES, |_| {}), []);
+        assert_eq!(unseen(RULES), []);
+    }
+
+    #[test]
+    fn an_image_that_was_not_built_is_found() {
+        breaks("img.built", Image, "backend", |good| drop(good.images.remove("backend")));
+    }
+
+    #[test]
+    fn an_image_that_a_node_lacks_is_found() {
+        breaks("img.on_node", Live, "backend", |good| {
+            good.live.node_images.get_mut("n").unwrap().remove("todo-backend:1.0.0");
+        });
+    }
+
+    #[test]
+    fn an_image_that_does_not_start_is_found() {
+        breaks("img.starts", Image, "backend", |good| {
+            image(good, "backend").starts = Some(Err("it ended".to_string()))
+        });
+        breaks("img.starts", Live, "pod/todo-backend-1", |good| {
+            good.live("pod/todo-backend-1")["status"]["containerStatuses"][0]["state"] =
+                json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        });
+    }
+
+    #[test]
+    fn a_scan_needs_nearly_all_of_its_checks() {
+        let list = {
+            let Good { config, files, images, .. } = good();
+            let facts = Facts {
+                config: &config,
+                unseen: BTreeMap::new(),
+                files: Some(files),
+                rendered: None,
+                images: Some(images),
+                live: None,
+            };
+            checklist(&facts, "backend", &facts.images.as_ref().unwrap()["backend"])
+        };
+        assert!(list.len() >= 20, "{}", list.len());
+        assert!(list.iter().all(|(_, ended)| ended.is_ok()), "{list:?}");
+        let add = |path: &str, mode, kind| ImageFile { path: path.to_string(), mode, kind, bytes: 1 };
+        // One of some thirty may fail; two may not.
+        let one = add("usr/bin/curl", 0o755, FileKind::Plain);
+        assert_eq!(found(RULES, |good| image(good, "backend").files.push(one.clone())), []);
+        for bad in [
+            add("bin/passwd", 0o4755, FileKind::Plain),
+            add("app/data", 0o666, FileKind::Plain),
+            add("spool", 0o777, FileKind::Folder),
+            add("null", 0o600, FileKind::Other),
+            add("usr/sbin/sshd", 0o644, FileKind::Plain),
+            add("usr/bin/gcc", 0o644, FileKind::Plain),
+            add("usr/bin/sudo", 0o644, FileKind::Plain),
+            add("app/.git", 0o755, FileKind::Folder),
+            add("bin/sh", 0o644, FileKind::Plain),
+            add("root/.bash_history", 0o600, FileKind::Plain),
+            add("app/core", 0o600, FileKind::Plain),
+            add("var/lib/apt/lists/x", 0o644, FileKind::Plain),
+            add("etc/os-release", 0o644, FileKind::Plain),
+        ] {
+            breaks("img.scan", Image, "backend", |good| {
+                image(good, "backend").files.extend([one.clone(), bad.clone()])
+            });
+        }
+        for (pointer, value) in
+            [("/Config/Labels", json!({})), ("/Config/Entrypoint", json!(["/bin/sh", "-c", "/app/backend"]))]
+        {
+            let found = found(RULES, |good| {
+                image(good, "backend").files.push(one.clone());
+                *image(good, "backend").inspect.pointer_mut(pointer).unwrap() = value;
+            });
+            assert!(found.iter().any(|(code, _, _)| *code == "img.scan"), "{pointer}");
+        }
+        breaks("img.scan", Image, "backend", |good| {
+            image(good, "backend").history.push("RUN chmod 777 /app".to_string());
+            image(good, "backend").files.push(one.clone());
+        });
+    }
+
+    #[test]
+    fn root_is_found() {
+        breaks("img.nonroot", Render, "deployment/todo-backend", |good| {
+            good.rendered("deployment/todo-backend")["spec"]["template"]["spec"]["securityContext"] = json!({});
+        });
+        breaks("img.nonroot", Live, "deployment/todo-backend", |good| {
+            good.live("deployment/todo-backend")["spec"]["template"]["spec"]["containers"][0]["securityContext"]["runAsUser"] =
+                json!(0);
+        });
+        let codes = found(RULES, |good| image(good, "frontend").inspect["Config"]["User"] = json!("root"));
+        assert!(codes.contains(&("img.nonroot", Image, "frontend".to_string())), "{codes:?}");
+    }
+
+    #[test]
+    fn another_user_is_found() {
+        breaks("img.user", Config, "backend", |good| {
+            good.config.services.get_mut("backend").unwrap().user.as_mut().unwrap().id = 7;
+        });
+        breaks("img.user", Image, "backend", |good| {
+            drop(image(good, "backend").users.insert(1000, "todo".to_string()))
+        });
+        breaks("img.user", Image, "backend", |good| {
+            image(good, "backend").inspect["Config"]["User"] = json!("1001");
+            image(good, "backend").users.insert(1001, "appuser".to_string());
+        });
+    }
+
+    #[test]
+    fn secrets_in_layers_environment_and_history_are_found() {
+        breaks("img.no_secret", Image, "backend", |good| {
+            image(good, "backend").secrets.push("a:1: a token".to_string())
+        });
+        breaks("img.no_secret", Image, "backend", |good| {
+            image(good, "backend").inspect["Config"]["Env"].as_array_mut().unwrap().push(json!("JWT_SECRET=x"));
+        });
+        breaks("img.no_secret", Image, "backend", |good| {
+            image(good, "backend").history.push("ARG JWT_SECRET=x".to_string())
+        });
+    }
+
+    #[test]
+    fn layers_that_were_not_looked_into_do_not_pass() {
+        let Good { config, mut images, .. } = good();
+        images.get_mut("backend").unwrap().unread_layers = 2;
+        let facts = Facts {
+            config: &config,
+            unseen: BTreeMap::new(),
+            files: None,
+            rendered: None,
+            images: Some(images),
+            live: None,
+        };
+        let verdict = crate::rules::judge(&facts);
+        let found = verdict.iter().find(|verdict| verdict.rule.code == "img.no_secret");
+        // The seed of the test profile doesn't state it, so it is asked for by hand.
+        assert!(found.is_none());
+        let mut checks = Checks::default();
+        no_secret(&facts, &mut checks);
+        assert!(checks.unseen[&Image].contains("2 layers of backend"), "{:?}", checks.unseen);
+    }
+
+    #[test]
+    fn sizes_above_their_limits_are_found() {
+        breaks("img.size", Image, "backend", |good| image(good, "backend").size = 20_000_000);
+        breaks("img.size", Config, "backend", |good| {
+            good.config.services.get_mut("backend").unwrap().size_limit_mb = Some(251)
+        });
+        breaks("img.size", Config, "backend", |good| {
+            good.config.services.get_mut("backend").unwrap().size_limit_mb = None;
+        });
+        breaks("img.size_total", Image, "test", |good| good.seeded(|seed| seed.size_total_mb = Some(16)));
+    }
+
+    #[test]
+    fn tags_that_are_none_are_found() {
+        let both = |version: &str| {
+            let found = found(RULES, |good| good.config.version = version.to_string());
+            found.into_iter().map(|(code, _, _)| code).collect::<Vec<_>>()
+        };
+        assert_eq!(both("1.0"), ["img.tag.semver"]);
+        assert_eq!(both("a b"), ["img.tag.format", "img.tag.semver"]);
+        let rendered = |tag: &str| {
+            let image = format!("todo-backend{tag}");
+            found(RULES, |good| good.container("deployment/todo-backend")["image"] = json!(image))
+        };
+        let codes = |tag: &str| rendered(tag).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>();
+        assert_eq!(codes(":alpine"), [("img.tag.semver", Render)]);
+        assert_eq!(codes(":-1"), [("img.tag.format", Render), ("img.tag.semver", Render)]);
+        assert_eq!(codes(""), [("img.tag.format", Render), ("img.tag.semver", Render)]);
+        assert_eq!(codes(":latest"), []);
+    }
+
+    #[test]
+    fn another_port_is_found() {
+        breaks("img.port", Render, "backend", |good| {
+            good.container("deployment/todo-backend")["ports"][0]["containerPort"] = json!(9000);
+        });
+        breaks("img.port", Image, "backend", |good| {
+            image(good, "backend").inspect["Config"]["ExposedPorts"] = json!({"9000/tcp": {}})
+        });
+        breaks("img.port", Config, "backend", |good| seeded(good, |seed| seed.port = Some(8080)));
+        breaks("img.port", Config, "docker/backend.Dockerfile", |good| {
+            let text = good.files.dockerfiles.get_mut("docker/backend.Dockerfile").unwrap();
+            *text = text.replace("EXPOSE ${PORT}", "EXPOSE 9000");
+        });
+    }
+
+    #[test]
+    fn another_or_no_health_check_is_found() {
+        let places = |change: fn(&mut Good)| {
+            found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>()
+        };
+        let docs = places(|good| seeded(good, |seed| seed.healthcheck = Some("/docs".to_string())));
+        assert_eq!(docs, [("img.healthcheck", Config), ("img.healthcheck", Image)]);
+        breaks("img.healthcheck", Image, "backend", |good| {
+            image(good, "backend").inspect["Config"]["Healthcheck"] = json!({})
+        });
+        breaks("img.healthcheck", Config, "backend", |good| {
+            let text = good.files.dockerfiles.get_mut("docker/backend.Dockerfile").unwrap();
+            *text = text.replace("HEALTHCHECK_PATH=/health", "HEALTHCHECK_PATH=/other");
+        });
+    }
+
+    #[test]
+    fn a_single_stage_is_found() {
+        breaks("img.multistage", Config, "docker/backend.Dockerfile", |good| {
+            let text = "FROM a:1\nARG PORT=8000\nARG REVISION=unknown\nENV HEALTHCHECK_PATH=/health\nEXPOSE ${PORT}\nHEALTHCHECK CMD [\"/app/backend\", \"healthcheck\"]\nUSER 1\n";
+            good.files.dockerfiles.insert("docker/backend.Dockerfile".to_string(), text.to_string());
+        });
+    }
+
+    #[test]
+    fn another_working_folder_or_entry_point_is_found() {
+        breaks("img.entry", Image, "backend", |good| {
+            image(good, "backend").inspect["Config"]["WorkingDir"] = json!("/srv")
+        });
+        breaks("img.entry", Image, "frontend", |good| {
+            image(good, "frontend").inspect["Config"]["WorkingDir"] = json!("")
+        });
+        breaks("img.entry", Image, "backend", |good| {
+            image(good, "backend").inspect["Config"]["Entrypoint"] = json!(["/app/other"])
+        });
+    }
+
+    #[test]
+    fn what_must_stay_out_is_found() {
+        breaks("img.ignore", Image, "backend", |good| {
+            image(good, "backend").files.push(ImageFile { path: "app/x.pyc".to_string(), ..ImageFile::default() });
+        });
+        breaks("img.ignore", Image, "backend", |good| {
+            image(good, "backend").files.push(ImageFile { path: "opt/.env".to_string(), ..ImageFile::default() });
+        });
+        assert_eq!(
+            found(RULES, |good| {
+                image(good, "backend")
+                    .files
+                    .push(ImageFile { path: "usr/lib/tests/a".to_string(), ..ImageFile::default() });
+            }),
+            []
+        );
+        breaks("img.ignore", Config, "backend", |good| {
+            good.files.inputs.get_mut("backend").unwrap().push("backend/tests/a.rs".to_string());
+        });
+        breaks("img.ignore", Config, "backend", |good| {
+            good.files.dockerignores.insert("docker/backend.Dockerfile".to_string(), "*.pyc\ntests\n".to_string());
+        });
+    }
+
+    #[test]
+    fn another_build_argument_is_found() {
+        let places = |change: fn(&mut Good)| {
+            found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>()
+        };
+        let other = places(|good| {
+            seeded(good, |seed| seed.args = BTreeMap::from([("REVISION".to_string(), "7".to_string())]));
+        });
+        assert_eq!(other, [("img.build_arg", Config), ("img.build_arg", Image)]);
+        breaks("img.build_arg", Image, "backend", |good| image(good, "backend").history.clear());
+        breaks("img.build_arg", Config, "backend", |good| {
+            good.config.services.get_mut("backend").unwrap().args.insert("REVISION".to_string(), "8".to_string());
+        });
+    }
+
+    #[test]
+    fn patterns_are_dockers() {
+        let rules = "*\n!kit\n!backend\n**/tests\n# comment\n";
+        for path in [".env", "x.pyc", "kit/tests/a", "backend/src/tests"] {
+            assert!(is_ignored(rules, path), "{path}");
+        }
+        for path in ["kit", "backend/src/main.rs"] {
+            assert!(!is_ignored(rules, path), "{path}");
+        }
+        assert!(!is_ignored("a", "b/a"), "a pattern begins at the root");
+        assert!(is_in("a/b.pyc", "*.pyc") && is_in("x/tests/y", "tests/") && !is_in("a/contests", "tests"));
+        assert!(is_in(".env.local", ".env*") && !is_in("x.env", ".env"));
+    }
+
+    #[test]
+    fn a_pipe_from_the_network_into_a_shell_is_seen() {
+        assert!(fetches("curl -sSf https://x | sh"));
+        assert!(!fetches("curl -o a https://x && sha256sum -c a"));
+    }
+}

@@ -1,0 +1,535 @@
+//! The rules of the published data models, each under its code, over facts that were gathered beforehand. No I/O.
+//!
+//! A rule belongs to the seeds that state it. A profile of a seed is held to that seed's rules; a profile without one is
+//! held to all of them, as far as they say something without a seed's figures.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use xtask::config::{Config, SeedService, Waiver};
+
+/// Where a rule is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    Config,
+    Render,
+    Image,
+    Live,
+}
+
+impl Place {
+    pub fn name(self) -> &'static str {
+        match self {
+            Place::Config => "config",
+            Place::Render => "rendered",
+            Place::Image => "image",
+            Place::Live => "live",
+        }
+    }
+}
+
+pub struct Rule {
+    /// Its stable name, as in `dep.res.order`.
+    pub code: &'static str,
+    pub what: &'static str,
+    /// Seed and lines, as in `0:269, 2:265`.
+    pub seeds: &'static str,
+    pub places: &'static [Place],
+    pub check: fn(&Facts, &mut Checks),
+}
+
+/// What was gathered; None is what was not asked for, or can't be had.
+pub struct Facts<'a> {
+    pub config: &'a Config,
+    /// Why a place was not looked at, in a few words.
+    pub unseen: BTreeMap<Place, String>,
+    pub files: Option<Files>,
+    /// By release.
+    pub rendered: Option<BTreeMap<String, RenderedRelease>>,
+    /// By service.
+    pub images: Option<BTreeMap<String, ImageFacts>>,
+    pub live: Option<LiveFacts>,
+}
+
+/// What lies in the repository.
+#[derive(Default)]
+pub struct Files {
+    /// Every path that git tracks, relative to the root; None where there is no git to ask.
+    pub tracked: Option<Vec<String>>,
+    /// Where a tracked file holds what looks like a secret, as `FILE:LINE: WHAT`, without the secret.
+    pub leaks: Vec<String>,
+    /// Whether git ignores the file that a person's own values stand in.
+    pub override_ignored: bool,
+    /// Dockerfile's path to its text.
+    pub dockerfiles: BTreeMap<String, String>,
+    /// `.dockerignore` of a Dockerfile, by the Dockerfile's path.
+    pub dockerignores: BTreeMap<String, String>,
+    /// By service: the files that reach its build, relative to its context.
+    pub inputs: BTreeMap<String, Vec<String>>,
+    /// By release: the staged chart.
+    pub charts: BTreeMap<String, ChartFiles>,
+}
+
+#[derive(Default)]
+pub struct ChartFiles {
+    /// Chart.yaml.
+    pub described: Value,
+    /// Relative to the chart's folder.
+    pub files: Vec<String>,
+    /// The values that the release is rendered with, all files together.
+    pub values: Value,
+    /// What `helm lint --strict` said; empty is silence.
+    pub lint: String,
+    /// Knob, as in `backend image.tag`, to whether the render shows another value of it.
+    pub knobs: BTreeMap<String, bool>,
+    /// Why helm would not take other values for the knobs.
+    pub refused: Option<String>,
+}
+
+#[derive(Default)]
+pub struct RenderedRelease {
+    pub namespace: String,
+    /// Objects of the manifest.
+    pub objects: Vec<Value>,
+    /// Hooks: the test pod and what is made before an install.
+    pub hooks: Vec<Value>,
+    /// Service to the tag that was rendered.
+    pub tags: BTreeMap<String, String>,
+    /// The Secret that the chart makes when it is told to: `data` or `stringData`, to the objects or helm's refusal.
+    pub made_secrets: BTreeMap<String, Result<Vec<Value>, String>>,
+    /// What helm says to a placeholder as the value of a key: the key, to the refusal; None: it took it.
+    pub placeholder: Option<(String, Option<String>)>,
+}
+
+#[derive(Default)]
+pub struct ImageFacts {
+    pub reference: String,
+    /// Bytes.
+    pub size: u64,
+    /// `docker image inspect`, the one object of it.
+    pub inspect: Value,
+    /// `docker history --no-trunc`, the commands.
+    pub history: Vec<String>,
+    /// Everything in the image.
+    pub files: Vec<ImageFile>,
+    /// Files in which a value that looks like a secret was found, with what gave it away and never the value.
+    pub secrets: Vec<String>,
+    /// UID to name, of /etc/passwd.
+    pub users: BTreeMap<u32, String>,
+    /// Layers that could not be looked into.
+    pub unread_layers: usize,
+    /// Whether a container of it, started alone, ran its own health check or said what it lacks; else why not.
+    pub starts: Option<Result<String, String>>,
+}
+
+/// A file, folder or link of an image.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageFile {
+    /// Without a leading slash.
+    pub path: String,
+    /// The permission bits, setuid and its like included.
+    pub mode: u32,
+    pub kind: FileKind,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileKind {
+    #[default]
+    Plain,
+    Folder,
+    Link,
+    /// A device, a socket and the like.
+    Other,
+}
+
+/// What the cluster answered. Secrets' values are not in it, only their keys.
+#[derive(Default)]
+pub struct LiveFacts {
+    pub nodes: Vec<Value>,
+    /// Node to reference to ID, as the node's runtime lists them.
+    pub node_images: BTreeMap<String, BTreeMap<String, String>>,
+    /// Service to the host's image ID.
+    pub host_images: BTreeMap<String, String>,
+    /// Deployments, StatefulSets, ReplicaSets, Pods, Services, EndpointSlices, ConfigMaps, Namespaces and PVCs of the
+    /// profile's namespaces.
+    pub objects: Vec<Value>,
+    /// Secret to key to whether its value is well-formed for what it is, else why not.
+    pub secrets: BTreeMap<String, BTreeMap<String, Result<(), String>>>,
+    /// Secret to its type and creation time.
+    pub secret_objects: Vec<Value>,
+    /// `helm list` of the profile's namespaces: name, namespace, revision, status, chart, app_version.
+    pub releases: Vec<Value>,
+    /// Release to its revisions: (number, status).
+    pub history: BTreeMap<String, Vec<(u64, String)>>,
+    /// What was tried, to how it ended, in words. What isn't here was not tried.
+    pub attempts: BTreeMap<Attempt, Result<String, String>>,
+    /// What minikube tells: {"profiles": of `profile list`, "status": of `status`, "ip": of `ip`}.
+    pub minikube: Value,
+    /// Tables and views of the database with their columns, each told as `TYPE[ not null][ default EXPRESSION][ CONSTRAINT]`.
+    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    /// Why the database could not be asked.
+    pub no_database: Option<String>,
+    /// The time of the cluster when the facts were gathered, RFC 3339.
+    pub now: String,
+}
+
+/// Something that was tried in the cluster. Services and releases are meant by their names of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Attempt {
+    /// A pod of the profile resolved the short host name of a service's Service.
+    ShortName(String),
+    /// The same, with the namespace and the cluster's domain behind it.
+    FullName(String),
+    /// A pod of one service got an answer from another's Service.
+    Reach {
+        from: String,
+        to: String,
+    },
+    /// The published node port of a service answered on 127.0.0.1.
+    Url(String),
+    /// `minikube service --url` named a URL of a service, and it answered.
+    MinikubeUrl(String),
+    /// The environment of each running container of a service has every key of the ConfigMaps and Secrets that its pod
+    /// names.
+    Environment(String),
+    /// The API server took a change of a ConfigMap, tried without keeping it.
+    ConfigMap(String),
+    /// `helm upgrade`, `helm rollback` and `helm uninstall` of a release, tried without keeping anything.
+    Upgrade(String),
+    Rollback(String),
+    Uninstall(String),
+    /// `helm test` of a release, really run.
+    Test(String),
+}
+
+/// What a rule looked at, and what it found.
+#[derive(Default)]
+pub struct Checks {
+    pub looked: BTreeMap<Place, usize>,
+    pub findings: Vec<Finding>,
+    /// Why a place could not be looked at.
+    pub unseen: BTreeMap<Place, String>,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    pub code: &'static str,
+    pub place: Place,
+    /// `kind/name`, a service, or a file.
+    pub object: String,
+    /// `FILE:LINE:COLUMN`, where a line of the configuration says it.
+    pub at: Option<String>,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// The reason why it stays.
+    pub waived: Option<String>,
+}
+
+impl Checks {
+    /// Looks at one thing; `told` says what is wrong with it and what to do.
+    pub fn that(&mut self, place: Place, object: &str, holds: bool, told: impl FnOnce() -> String) {
+        *self.looked.entry(place).or_default() += 1;
+        if !holds {
+            let (object, message) = (object.to_string(), told());
+            self.findings.push(Finding { code: self.code, place, object, at: None, message, waived: None });
+        }
+    }
+
+    /// The same, for a value that a line of the configuration gives: `path` as in `services.backend.size_limit_mb`.
+    pub fn that_at(&mut self, config: &Config, path: &str, object: &str, holds: bool, told: impl FnOnce() -> String) {
+        self.that(Place::Config, object, holds, told);
+        if !holds && let Some(last) = self.findings.last_mut() {
+            last.at = config.place_of(path);
+        }
+    }
+
+    /// The same, for something that is right only if `problem` is None.
+    pub fn none(&mut self, place: Place, object: &str, problem: Option<String>) {
+        let holds = problem.is_none();
+        self.that(place, object, holds, || problem.unwrap_or_default());
+    }
+
+    /// Says where the last finding lies, as `FILE:LINE`.
+    pub fn at(&mut self, place: &str) {
+        if let Some(last) = self.findings.last_mut() {
+            last.at = Some(place.to_string());
+        }
+    }
+
+    /// Looks at how something that was tried in the cluster has ended; what was not tried was not looked at.
+    pub fn tried(&mut self, facts: &Facts, attempt: &Attempt, object: &str, advice: &str) {
+        let Some(live) = &facts.live else { return };
+        match live.attempts.get(attempt) {
+            Some(ended) => self.none(Place::Live, object, ended.as_ref().err().map(|why| format!("{why}: {advice}"))),
+            None => self.cannot(Place::Live, format!("{object} was not tried")),
+        }
+    }
+
+    /// Says why something could not be looked at: it must not count as passed.
+    pub fn cannot(&mut self, place: Place, why: impl Into<String>) {
+        let told = self.unseen.entry(place).or_default();
+        *told = if told.is_empty() { why.into() } else { format!("{told}; {}", why.into()) };
+    }
+}
+
+/// How a rule ended for a profile.
+pub struct Verdict {
+    pub rule: &'static Rule,
+    /// Place to the number of things that were looked at.
+    pub looked: BTreeMap<Place, usize>,
+    /// Place to why it was not looked at, or not at all of it.
+    pub unseen: BTreeMap<Place, String>,
+    pub findings: Vec<Finding>,
+}
+
+impl Verdict {
+    /// Findings that no waiver covers.
+    pub fn open(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.waived.is_none())
+    }
+}
+
+/// The label by which the charts name the service that an object belongs to, and the one for its release.
+pub const SERVICE_LABEL: &str = "app.kubernetes.io/name";
+pub const RELEASE_LABEL: &str = "app.kubernetes.io/instance";
+
+impl Facts<'_> {
+    /// Those of rendered and live that were gathered: most rules hold in both alike.
+    pub fn places(&self) -> Vec<Place> {
+        let all = [(Place::Render, self.rendered.is_some()), (Place::Live, self.live.is_some())];
+        all.into_iter().filter_map(|(place, there)| there.then_some(place)).collect()
+    }
+
+    /// The values of a service, completed, as its release is rendered with them.
+    pub fn values(&self, release: &str, service: &str) -> Option<&Value> {
+        let values = &self.files.as_ref()?.charts.get(release)?.values;
+        Some(values["services"].get(service).unwrap_or(values))
+    }
+
+    /// The objects of a kind that the profile's releases have, rendered or live; `*` is every kind.
+    pub fn objects(&self, place: Place, kind: &str) -> Vec<&Value> {
+        let of_kind = |object: &&Value| kind == "*" || object["kind"] == kind;
+        match place {
+            Place::Render => {
+                let releases = self.rendered.iter().flat_map(BTreeMap::values);
+                releases.flat_map(|release| &release.objects).filter(of_kind).collect()
+            }
+            Place::Live => {
+                let all = self.live.iter().flat_map(|live| &live.objects);
+                all.filter(|object| of_kind(object) && self.is_ours(object)).collect()
+            }
+            Place::Config | Place::Image => Vec::new(),
+        }
+    }
+
+    /// The object of a kind that belongs to a service: that of the service's own name first, where it has several.
+    pub fn of(&self, place: Place, kind: &str, service: &str) -> Option<&Value> {
+        self.objects(place, kind).into_iter().find(|object| label(object, SERVICE_LABEL) == Some(service))
+    }
+
+    /// A service's Deployment or StatefulSet.
+    pub fn workload(&self, place: Place, service: &str) -> Option<&Value> {
+        self.of(place, "Deployment", service).or_else(|| self.of(place, "StatefulSet", service))
+    }
+
+    /// The container of a service's workload that runs its image; a pod has no other that counts.
+    pub fn container(&self, place: Place, service: &str) -> Option<&Value> {
+        self.workload(place, service)?.pointer("/spec/template/spec/containers/0")
+    }
+
+    /// A service's live pods, but for those that are leaving.
+    pub fn pods(&self, service: &str) -> Vec<&Value> {
+        let staying = |pod: &&Value| !pod["metadata"]["deletionTimestamp"].is_string();
+        let pods = self.objects(Place::Live, "Pod").into_iter().filter(staying);
+        pods.filter(|pod| label(pod, SERVICE_LABEL) == Some(service)).collect()
+    }
+
+    /// The services that the profile runs here: those of a release in place of which a person names something outside
+    /// are none of them.
+    pub fn services(&self) -> Vec<&str> {
+        let here = |release: &str| self.rendered.as_ref().is_none_or(|rendered| rendered.contains_key(release));
+        self.config.running().filter(|(_, release)| here(release)).map(|(service, _)| service).collect()
+    }
+
+    /// What the profile's seed says of a service.
+    pub fn seed(&self, service: &str) -> Option<&SeedService> {
+        self.config.seed.as_ref()?.services.get(service)
+    }
+
+    /// The services that a seed speaks of, with its figures; none for a profile without a seed.
+    pub fn seeded(&self) -> Vec<(&str, &SeedService)> {
+        let services = self.config.seed.iter().flat_map(|seed| &seed.services);
+        services.map(|(name, about)| (name.as_str(), about)).collect()
+    }
+
+    fn is_ours(&self, object: &Value) -> bool {
+        let release = label(object, RELEASE_LABEL).and_then(|name| self.config.releases.get(name));
+        release.is_some_and(|release| object["metadata"]["namespace"] == release.namespace)
+    }
+}
+
+/// A label of an object.
+pub fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object["metadata"]["labels"][name].as_str()
+}
+
+/// `kind/name`, as findings and waivers name an object.
+pub fn told(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    format!("{}/{}", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
+}
+
+/// All rules, in the order of their codes' families.
+pub fn all() -> impl Iterator<Item = &'static Rule> {
+    [image::RULES, deployment::RULES, service::RULES, settings::RULES, chart::RULES, states::RULES]
+        .into_iter()
+        .flatten()
+}
+
+/// Whether a profile is held to a rule.
+pub fn applies(rule: &Rule, config: &Config) -> bool {
+    config.seed.as_ref().is_none_or(|seed| {
+        rule.seeds.split(", ").any(|line| line.split(':').next() == Some(seed.number.to_string().as_str()))
+    })
+}
+
+/// Checks every rule that applies. A finding that a waiver names stays, with the waiver's reason.
+pub fn judge(facts: &Facts) -> Vec<Verdict> {
+    let check = |rule: &'static Rule| {
+        let mut checks = Checks { code: rule.code, ..Checks::default() };
+        (rule.check)(facts, &mut checks);
+        for finding in &mut checks.findings {
+            let waiver = facts.config.waivers.iter().find(|waiver| covers(waiver, finding));
+            finding.waived = waiver.map(|waiver| waiver.reason.clone());
+        }
+        let mut unseen = checks.unseen;
+        for place in rule.places.iter().filter(|place| !checks.looked.contains_key(place)) {
+            let why = facts.unseen.get(place).map_or("nothing to look at", String::as_str);
+            unseen.entry(*place).or_insert_with(|| why.to_string());
+        }
+        Verdict { rule, looked: checks.looked, unseen, findings: checks.findings }
+    };
+    all().filter(|rule| applies(rule, facts.config)).map(check).collect()
+}
+
+/// Waivers of this profile that waive nothing, although all that their rule speaks of was looked at.
+pub fn unused<'a>(config: &'a Config, verdicts: &[Verdict]) -> Vec<&'a Waiver> {
+    let idle = |waiver: &&Waiver| {
+        let Some(rule) = all().find(|rule| rule.code == waiver.code) else { return false };
+        match verdicts.iter().find(|verdict| verdict.rule.code == rule.code) {
+            Some(verdict) => verdict.unseen.is_empty() && !verdict.findings.iter().any(|found| covers(waiver, found)),
+            None => true,
+        }
+    };
+    config.waivers.iter().filter(idle).collect()
+}
+
+pub fn covers(waiver: &Waiver, finding: &Finding) -> bool {
+    waiver.code == finding.code && waiver.object.as_ref().is_none_or(|object| *object == finding.object)
+}
+
+pub mod chart;
+pub mod deployment;
+#[cfg(test)]
+mod fixture;
+mod found;
+pub mod image;
+pub mod service;
+pub mod settings;
+pub mod states;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::fixture::good;
+
+    /// Code, seed and lines, and places of every rule, as the data models were read.
+    const KNOWN: &str = include_str!("known.txt");
+
+    #[test]
+    fn every_rule_of_the_data_models_is_here_with_its_lines_and_places() {
+        let letter = |place: &Place| match place {
+            Place::Config => 'C',
+            Place::Render => 'R',
+            Place::Image => 'I',
+            Place::Live => 'L',
+        };
+        let sorted = |letters: String| {
+            let mut letters: Vec<char> = letters.chars().filter(|c| !c.is_whitespace()).collect();
+            letters.sort();
+            letters.into_iter().collect::<String>()
+        };
+        let ours: Vec<String> = all()
+            .map(|rule| {
+                format!("{} | {} | {}", rule.code, rule.seeds, sorted(rule.places.iter().map(letter).collect()))
+            })
+            .collect();
+        let known: Vec<String> = KNOWN
+            .lines()
+            .map(|line| {
+                let (rest, places) = line.rsplit_once(" | ").unwrap();
+                format!("{rest} | {}", sorted(places.to_string()))
+            })
+            .collect();
+        for line in &known {
+            assert!(ours.contains(line), "not here, or otherwise: {line}");
+        }
+        assert_eq!(ours.len(), known.len());
+    }
+
+    fn facts(good: &crate::rules::fixture::Good) -> Facts<'_> {
+        let unseen = BTreeMap::from([(Place::Live, "not asked for: --live".to_string())]);
+        Facts { config: &good.config, unseen, files: None, rendered: None, images: None, live: None }
+    }
+
+    #[test]
+    fn a_place_that_was_not_looked_at_has_its_reason() {
+        let good = good();
+        let verdicts = judge(&facts(&good));
+        let pod = verdicts.iter().find(|verdict| verdict.rule.code == "img.on_node").unwrap();
+        assert_eq!(pod.unseen[&Place::Live], "not asked for: --live");
+        assert!(pod.looked.is_empty());
+    }
+
+    #[test]
+    fn a_profile_is_held_to_the_rules_of_its_seed() {
+        let mut good = good();
+        let codes = |good: &crate::rules::fixture::Good| {
+            judge(&facts(good)).iter().map(|verdict| verdict.rule.code).collect::<Vec<_>>()
+        };
+        assert!(!codes(&good).contains(&"img.build_arg"), "only seed 3 states it");
+        assert!(codes(&good).contains(&"cht.appversion"));
+        good.config.seed = None;
+        assert_eq!(codes(&good).len(), all().count());
+    }
+
+    #[test]
+    fn a_waiver_covers_its_object_and_an_idle_one_is_told() {
+        let mut good = good();
+        let waiver = |code: &str, object: Option<&str>| Waiver {
+            code: code.to_string(),
+            object: object.map(str::to_string),
+            reason: "known".to_string(),
+        };
+        good.config.version = "1.0".to_string();
+        good.config.waivers = vec![
+            waiver("img.tag.semver", Some("version")),
+            waiver("img.tag.semver", Some("other")),
+            waiver("img.on_node", None),
+            waiver("img.build_arg", None),
+            waiver("a-linters-code", None),
+        ];
+        let mut facts = facts(&good);
+        facts.rendered = Some(BTreeMap::new());
+        let verdicts = judge(&facts);
+        let tag = verdicts.iter().find(|verdict| verdict.rule.code == "img.tag.semver").unwrap();
+        assert_eq!(tag.findings[0].waived.as_deref(), Some("known"));
+        assert_eq!(tag.open().count(), 0);
+        // Of a rule with a place that was not looked at, nobody knows; of another seed's rule, everybody does.
+        let idle: Vec<&str> = unused(&good.config, &verdicts).iter().map(|waiver| waiver.code.as_str()).collect();
+        assert_eq!(idle, ["img.build_arg"]);
+    }
+}

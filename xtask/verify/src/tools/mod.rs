@@ -1,0 +1,7 @@
+//! One file per external tool that only checks need: argv in, parsed output out.
+
+pub mod grep;
+pub mod kube_score;
+pub mod kubeconform;
+pub mod pod_security;
+pub mod vegeta;

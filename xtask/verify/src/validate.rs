@@ -1,0 +1,268 @@
+//! `validate`: gathers the facts that the rules judge, and prints the verdicts.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::facts;
+use crate::rules;
+use crate::rules::{Facts, Finding, Place, Rule, Verdict, image};
+use xtask::config::Waiver;
+use xtask::run::context::Context;
+use xtask::run::exit::Stop;
+
+const PLACES: [Place; 4] = [Place::Config, Place::Render, Place::Image, Place::Live];
+/// What stands where nothing was looked at, and why is said below the table.
+const UNSEEN: &str = "–";
+
+/// Checks the profile; with `list`, prints the rules in place of that. Exit 1 with a finding that no waiver covers.
+pub fn run(ctx: &Context, live: bool, list: bool) -> Result<()> {
+    if list {
+        ctx.ui.answer(&rule_table(), json!({ "rules": rules::all().map(rule_json).collect::<Vec<_>>() }));
+        return Ok(());
+    }
+    let facts = facts::gather(ctx, live)?;
+    let verdicts = rules::judge(&facts);
+    let scans = scans(&facts);
+    let unused = rules::unused(&ctx.config, &verdicts);
+    ctx.ui.answer(
+        &report(&ctx.config.profile, &verdicts, &scans, &unused),
+        to_json(&ctx.config.profile, &verdicts, &scans, &unused),
+    );
+    match verdicts.iter().flat_map(Verdict::open).count() {
+        0 => Ok(()),
+        1 => Err(Stop::failed(
+            "one finding is open\nNext: mend it, or waive it with a reason under [[waivers]] of the profile",
+        )
+        .into()),
+        count => Err(Stop::failed(format!(
+            "{count} findings are open\nNext: mend them, or waive them with reasons under [[waivers]] of the profile"
+        ))
+        .into()),
+    }
+}
+
+/// An image and how its checks have ended.
+type Scan = (String, Vec<(&'static str, std::result::Result<(), String>)>);
+
+fn scans(facts: &Facts) -> Vec<Scan> {
+    let images = facts.images.iter().flatten();
+    images.map(|(service, found)| (found.reference.clone(), image::checklist(facts, service, found))).collect()
+}
+
+fn rule_table() -> String {
+    let rows = rules::all().map(|rule| {
+        let places = rule.places.iter().map(|place| place.name()).collect::<Vec<_>>().join(", ");
+        format!("{:<22} {:<30} {:<55} {}", rule.code, places, rule.seeds, rule.what)
+    });
+    let rows: Vec<String> = rows.collect();
+    format!("{:<22} {:<30} {:<55} rule\n{}\n{} rules", "code", "checked in", "seed:line", rows.join("\n"), rows.len())
+}
+
+fn rule_json(rule: &Rule) -> Value {
+    let places: Vec<&str> = rule.places.iter().map(|place| place.name()).collect();
+    json!({ "code": rule.code, "rule": rule.what, "seeds": rule.seeds, "places": places })
+}
+
+/// How a rule ended, in a word or two.
+fn verdict(verdict: &Verdict) -> String {
+    let (open, all) = (verdict.open().count(), verdict.findings.len());
+    let waived = if all > open { format!("{} waived", all - open) } else { String::new() };
+    match (open, verdict.looked.is_empty()) {
+        (0, true) => "not looked at".to_string(),
+        (0, false) if all > 0 => waived,
+        (0, false) => "holds".to_string(),
+        (1, _) => {
+            ["1 FINDING".to_string(), waived].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ")
+        }
+        (_, _) => [format!("{open} FINDINGS"), waived]
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver]) -> String {
+    let mut lines = vec![format!(
+        "profile {profile}\n{:<20} {:>8} {:>8} {:>8} {:>8}  ended",
+        "rule", "config", "rendered", "image", "live"
+    )];
+    for one in verdicts {
+        let cells = PLACES.map(|place| match (one.rule.places.contains(&place), one.looked.get(&place)) {
+            (false, _) => String::new(),
+            // What was looked at in part is marked: why stands below.
+            (true, Some(count)) if one.unseen.contains_key(&place) => format!("{count}*"),
+            (true, Some(count)) => count.to_string(),
+            (true, None) => UNSEEN.to_string(),
+        });
+        let [config, rendered, image, live] = cells;
+        let line = format!("{:<20} {config:>8} {rendered:>8} {image:>8} {live:>8}  {}", one.rule.code, verdict(one));
+        lines.push(line);
+    }
+    lines.push("The numbers are things that were looked at.".to_string());
+    lines.extend(
+        unseen(verdicts)
+            .into_iter()
+            .map(|((place, why), codes)| format!("{UNSEEN} {}: {why}: {}", place.name(), codes.join(", "))),
+    );
+    for (reference, list) in scans {
+        let failed: Vec<String> = list
+            .iter()
+            .filter_map(|(what, ended)| Some(format!("  not: {what} ({})", ended.as_ref().err()?)))
+            .collect();
+        let passed = list.len() - failed.len();
+        lines.push(format!(
+            "scan of {reference}: {passed} of {} checks, {} %",
+            list.len(),
+            passed * 100 / list.len().max(1)
+        ));
+        lines.extend(failed);
+    }
+    if !scans.is_empty() {
+        lines.push("  A list of known vulnerabilities was not asked: this tool has none of its own.".to_string());
+    }
+    let found = || verdicts.iter().flat_map(|verdict| &verdict.findings);
+    lines.extend(found().filter(|finding| finding.waived.is_none()).map(|finding| format!("✗ {}", told(finding))));
+    for finding in found() {
+        if let Some(reason) = &finding.waived {
+            lines.push(format!("waived: {}\n  because {reason}", told(finding)));
+        }
+    }
+    lines.extend(unused.iter().map(|waiver| {
+        let object = waiver.object.as_deref().map(|object| format!(" of {object}")).unwrap_or_default();
+        format!("the waiver {}{object} waives nothing: take it out", waiver.code)
+    }));
+    let open = verdicts.iter().flat_map(Verdict::open).count();
+    let waived = found().count() - open;
+    let holding = verdicts.iter().filter(|verdict| verdict.findings.is_empty() && !verdict.looked.is_empty()).count();
+    lines.push(format!(
+        "{} rules: {holding} hold where they were looked at, {open} findings, {waived} waived",
+        verdicts.len()
+    ));
+    lines.join("\n")
+}
+
+/// Place and reason to the rules that were not, or not wholly, looked at there.
+fn unseen(verdicts: &[Verdict]) -> BTreeMap<(Place, &str), Vec<&str>> {
+    let mut found: BTreeMap<(Place, &str), Vec<&str>> = BTreeMap::new();
+    for verdict in verdicts {
+        for (place, why) in &verdict.unseen {
+            found.entry((*place, why)).or_default().push(verdict.rule.code);
+        }
+    }
+    found
+}
+
+fn told(finding: &Finding) -> String {
+    let at = finding.at.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
+    format!(
+        "{} {} ({}{at})\n  {}",
+        finding.code,
+        finding.object,
+        finding.place.name(),
+        finding.message.replace('\n', "\n  ")
+    )
+}
+
+fn to_json(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver]) -> Value {
+    let finding = |finding: &Finding| {
+        json!({
+            "code": finding.code, "place": finding.place.name(), "object": finding.object, "at": finding.at,
+            "message": finding.message, "waived": finding.waived,
+        })
+    };
+    let rules: Vec<Value> = verdicts
+        .iter()
+        .map(|verdict| {
+            let by_name = |place: &Place| place.name().to_string();
+            let mut told = rule_json(verdict.rule);
+            told["looked"] = verdict.looked.iter().map(|(place, count)| (by_name(place), json!(count))).collect();
+            told["unseen"] = verdict.unseen.iter().map(|(place, why)| (by_name(place), json!(why))).collect();
+            told["findings"] = verdict.findings.iter().map(finding).collect();
+            told
+        })
+        .collect();
+    let scans: serde_json::Map<String, Value> = scans
+        .iter()
+        .map(|(reference, list)| {
+            let checks = list.iter().map(|(what, ended)| json!({"check": what, "failed": ended.as_ref().err()}));
+            (reference.clone(), checks.collect())
+        })
+        .collect();
+    let unused: Vec<Value> =
+        unused.iter().map(|waiver| json!({"code": waiver.code, "object": waiver.object})).collect();
+    let open = verdicts.iter().flat_map(Verdict::open).count();
+    json!({ "profile": profile, "open": open, "rules": rules, "scans": scans, "unused_waivers": unused })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict_of(code: &str, looked: &[(Place, usize)], unseen: &[(Place, &str)], findings: Vec<Finding>) -> Verdict {
+        Verdict {
+            rule: rules::all().find(|rule| rule.code == code).unwrap(),
+            looked: looked.iter().copied().collect(),
+            unseen: unseen.iter().map(|(place, why)| (*place, why.to_string())).collect(),
+            findings,
+        }
+    }
+
+    fn finding(at: Option<&str>, waived: Option<&str>) -> Finding {
+        Finding {
+            code: "img.size",
+            place: Place::Config,
+            object: "backend".to_string(),
+            at: at.map(str::to_string),
+            message: "it is too large".to_string(),
+            waived: waived.map(str::to_string),
+        }
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_said_and_never_holds() {
+        let verdicts = [
+            verdict_of("img.on_node", &[], &[(Place::Live, "not asked for: --live")], Vec::new()),
+            verdict_of("img.built", &[(Place::Image, 3)], &[], Vec::new()),
+            verdict_of("img.no_secret", &[(Place::Image, 2)], &[(Place::Image, "2 layers are compressed")], Vec::new()),
+        ];
+        let told = report("p", &verdicts, &[], &[]);
+        let line = |code: &str| {
+            told.lines().find(|line| line.starts_with(code)).unwrap().split_whitespace().collect::<Vec<_>>()
+        };
+        assert_eq!(line("img.on_node"), ["img.on_node", UNSEEN, "not", "looked", "at"]);
+        assert_eq!(line("img.built"), ["img.built", "3", "holds"]);
+        assert_eq!(line("img.no_secret"), ["img.no_secret", "2*", "holds"]);
+        assert!(told.contains("– live: not asked for: --live: img.on_node"), "{told}");
+        assert!(told.contains("– image: 2 layers are compressed: img.no_secret"), "{told}");
+        assert!(told.ends_with("3 rules: 2 hold where they were looked at, 0 findings, 0 waived"), "{told}");
+    }
+
+    #[test]
+    fn findings_come_with_lines_and_waivers_with_reasons() {
+        let findings = vec![finding(Some("xtask.toml:7:1"), None), finding(None, Some("for a reason"))];
+        let verdicts = [verdict_of("img.size", &[(Place::Config, 2)], &[], findings)];
+        let waiver =
+            Waiver { code: "img.user".to_string(), object: Some("backend".to_string()), reason: String::new() };
+        let told = report("p", &verdicts, &[], &[&waiver]);
+        assert!(told.contains("1 FINDING, 1 waived"), "{told}");
+        assert!(told.contains("✗ img.size backend (config at xtask.toml:7:1)\n  it is too large"), "{told}");
+        assert!(
+            told.contains("waived: img.size backend (config)\n  it is too large\n  because for a reason"),
+            "{told}"
+        );
+        assert!(told.contains("the waiver img.user of backend waives nothing"), "{told}");
+        let json = to_json("p", &verdicts, &[], &[&waiver]);
+        assert_eq!((&json["open"], &json["rules"][0]["findings"][1]["waived"]), (&json!(1), &json!("for a reason")));
+        assert_eq!(json["unused_waivers"][0]["code"], "img.user");
+    }
+
+    #[test]
+    fn a_scan_is_printed_check_by_check() {
+        let list = vec![("a health check", Ok(())), ("no sudo", Err("usr/bin/sudo".to_string()))];
+        let told = report("p", &[], &[("todo:1".to_string(), list)], &[]);
+        assert!(told.contains("scan of todo:1: 1 of 2 checks, 50 %\n  not: no sudo (usr/bin/sudo)"), "{told}");
+    }
+}

@@ -1,0 +1,7 @@
+//! The commands of this package, run in a small project with stand-ins for all tools.
+
+#[path = "../../tests/common/mod.rs"]
+#[allow(dead_code, reason = "shared with the tests of the other package")]
+mod common;
+mod e2e;
+mod lint;
