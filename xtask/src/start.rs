@@ -31,10 +31,10 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
     let mut config = context::read_config(&root, options.profile())?;
     if let Some(namespace) = &options.namespace {
         if !config::is_name(namespace) {
-            let told = format!("--namespace is \"{namespace}\": it must be {}", config::NAME_RULE);
-            return Err(Stop::usage(told).into());
+            let message = format!("--namespace is \"{namespace}\": it must be {}", config::NAME_RULE);
+            return Err(Stop::usage(message).into());
         }
-        config.move_to(namespace).map_err(|told| Stop::usage(format!("--namespace {namespace}: {told}")))?;
+        config.move_to(namespace).map_err(|message| Stop::usage(format!("--namespace {namespace}: {message}")))?;
     }
     if let Some(file) = &options.overrides {
         if !file.is_file() {

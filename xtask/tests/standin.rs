@@ -185,14 +185,14 @@ fn plan_tells_each_step_with_its_reason_and_changes_nothing() {
     project.write("services/backend/main.rs", "// changed\n");
     project.write("standin/namespaces/todo/workloads/frontend/replicas", "3");
     std::fs::remove_file(project.path("standin/secrets/todo/todo-secrets")).unwrap();
-    let told = steps(&["plan"]);
+    let text = steps(&["plan"]);
     let expected = [
         "build backend services/backend/main.rs changed",
         "load backend known after build",
         "write Secret todo-secrets there is none",
         "deploy todo known after its Secret is written",
     ];
-    assert_eq!(told[..4], expected);
+    assert_eq!(text[..4], expected);
 
     // The same as `up` then finds.
     let run = project.run(&["up"]);
@@ -234,7 +234,7 @@ fn a_stopped_cluster_is_started_and_a_broken_one_is_not_remade_without_consent()
 }
 
 #[test]
-fn no_secret_value_is_told_or_kept() {
+fn no_secret_value_is_reported_or_kept() {
     let project = Project::new();
     let run = project.run(&["up", "--verbose"]);
     run.assert_ended(0);
@@ -252,7 +252,7 @@ fn no_secret_value_is_told_or_kept() {
 }
 
 #[test]
-fn a_wrong_configuration_is_told_whole_and_nothing_is_called() {
+fn a_wrong_configuration_is_reported_whole_and_nothing_is_called() {
     let project = Project::new();
     let wrong =
         "[services.backend]\nport = 80000\nprot = 1\n[cluster]\ncpus = \"two\"\n[releases.todo]\nchart = \"none\"";
@@ -430,11 +430,11 @@ fn a_record_holds_the_events_of_a_run_whatever_it_shows() {
     assert_eq!(of_kind("tools").last().unwrap()["helm"], "v3.17.0+g0000000");
     let deployed = &of_kind("deployed")[0];
     assert_eq!((&deployed["release"], &deployed["why"]), (&"todo".into(), &"not installed yet".into()));
-    let told = |service: &str| -> Vec<String> {
+    let describe = |service: &str| -> Vec<String> {
         let states = of_kind("state").into_iter().filter(|event| event["service"] == service);
         states.map(|event| event["state"].as_str().unwrap().to_string()).collect()
     };
-    assert_eq!(told("backend")[..3], ["Building", "Loading", "Installing"]);
+    assert_eq!(describe("backend")[..3], ["Building", "Loading", "Installing"]);
     let held = |subject: &str| -> Vec<String> {
         let held = of_kind("validated").into_iter().filter(|event| event["subject"] == subject);
         held.map(|event| event["state"].as_str().unwrap().to_string()).collect()
@@ -490,7 +490,7 @@ fn history_tells_why_each_revision_came_and_how_runs_ended() {
 }
 
 #[test]
-fn a_killed_run_is_told_as_not_ended() {
+fn a_killed_run_is_reported_as_not_ended() {
     let project = Project::up();
     project.answer("helm history ", HANG);
     let run = project.run_while(&["up"], |xtask| {
@@ -564,7 +564,7 @@ fn helms_own_variables_do_not_lead_it_to_another_cluster() {
 }
 
 #[test]
-fn what_kubectl_says_of_a_secret_it_refused_is_not_told() {
+fn what_kubectl_says_of_a_secret_it_refused_is_not_reported() {
     let project = Project::new();
     let refuse = "case $input in *Secret*) echo \"error: $input\" >&2; exit 1;; esac";
     project.before("kubectl create --filename - ", refuse);

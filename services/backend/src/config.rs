@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_told_and_no_password() {
+    fn all_mistakes_are_reported_and_no_password() {
         let mistakes = config(&[
             ("DATABASE_URL", "mysql://todo:sentinel@postgres/todo"),
             ("DATABASE_MAX_CONNECTIONS", "many"),

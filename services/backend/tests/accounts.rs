@@ -29,9 +29,9 @@ async fn an_account_is_made_used_and_deleted() {
         assert_eq!(status, StatusCode::CREATED, "{signed_up}");
         let user = &signed_up["user"];
         assert_eq!((&user["email"], &user["name"]), (&json!("ann@example.org"), &json!("Ann")));
-        let mut told: Vec<&String> = user.as_object().unwrap().keys().collect();
-        told.sort();
-        assert_eq!(told, ["created_at", "email", "id", "name"]);
+        let mut text: Vec<&String> = user.as_object().unwrap().keys().collect();
+        text.sort();
+        assert_eq!(text, ["created_at", "email", "id", "name"]);
         let token = signed_up["token"].as_str().unwrap();
         let (_, session) = send_as(token, &app, Method::GET, "/api/auth/session", None).await;
         assert_eq!(session, json!({"mode": "hs256", "user": user}));

@@ -169,7 +169,7 @@ fn message(message: Value) -> (u16, Value) {
 
 #[tokio::test]
 #[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
-async fn a_language_model_is_told_the_conversation_and_given_tools() {
+async fn a_language_model_is_reported_the_conversation_and_given_tools() {
     with_database(async |config| {
         let call = |id: &str, name: &str, arguments: &str| {
             json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
@@ -201,15 +201,15 @@ async fn a_language_model_is_told_the_conversation_and_given_tools() {
         assert!(asked.iter().all(|(authorization, body)| {
             authorization == "Bearer sentinel-key" && body["model"] == "stand-in" && body["tools"].is_array()
         }));
-        let told: Vec<String> = asked[2].1["messages"]
+        let text: Vec<String> = asked[2].1["messages"]
             .as_array()
             .unwrap()
             .iter()
             .map(|message| format!("{} {}", message["role"].as_str().unwrap(), message["content"]))
             .collect();
-        assert!(told[0].starts_with("system"), "{told:?}");
+        assert!(text[0].starts_with("system"), "{text:?}");
         assert_eq!(
-            told[1..7],
+            text[1..7],
             [
                 r#"user "add is a word""#,
                 r#"assistant "Hello.""#,
@@ -219,14 +219,14 @@ async fn a_language_model_is_told_the_conversation_and_given_tools() {
                 r#"tool "Done: 1 «bread».""#,
             ]
         );
-        assert!(told[7].starts_with("tool \"That call can't be carried out"), "{told:?}");
+        assert!(text[7].starts_with("tool \"That call can't be carried out"), "{text:?}");
     })
     .await;
 }
 
 #[tokio::test]
 #[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
-async fn a_language_model_that_fails_is_told_and_the_message_kept() {
+async fn a_language_model_that_fails_is_reported_and_the_message_kept() {
     with_database(async |config| {
         let endless = message(json!({"role": "assistant", "content": null, "tool_calls": [
             {"id": "a", "type": "function", "function": {"name": "list_tasks", "arguments": "{}"}}
@@ -249,8 +249,8 @@ async fn a_language_model_that_fails_is_told_and_the_message_kept() {
         {
             let (status, answer) = say("", &app, &conversation, wanted).await;
             assert_eq!((status, &answer["error"]["code"]), (StatusCode::BAD_GATEWAY, &json!("assistant_failed")));
-            let told = answer["error"]["message"].as_str().unwrap();
-            assert!(told.contains(wanted) && !told.contains(KEY), "{wanted}: {told}");
+            let text = answer["error"]["message"].as_str().unwrap();
+            assert!(text.contains(wanted) && !text.contains(KEY), "{wanted}: {text}");
         }
         let kept = said(&app, &conversation).await;
         assert!(kept.len() == 7 && kept.iter().all(|message| message.starts_with("\"user\"")), "{kept:?}");
@@ -260,7 +260,7 @@ async fn a_language_model_that_fails_is_told_and_the_message_kept() {
 
 #[tokio::test]
 #[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
-async fn a_language_model_that_is_gone_is_told() {
+async fn a_language_model_that_is_gone_is_reported() {
     with_database(async |config| {
         let nowhere = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         // Over TLS as well, for which everything must be in place.

@@ -266,7 +266,7 @@ async fn a_newer_schema_is_no_obstacle() {
 
 #[tokio::test]
 #[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
-async fn a_database_that_goes_away_is_told() {
+async fn a_database_that_goes_away_is_reported() {
     with_database(async |config| {
         let (database, app) = migrated(&config).await;
         database.pool.close().await;

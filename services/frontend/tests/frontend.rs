@@ -172,7 +172,7 @@ async fn bodies_are_streamed_both_ways() {
 }
 
 #[tokio::test]
-async fn a_backend_that_is_gone_is_told() {
+async fn a_backend_that_is_gone_is_reported() {
     let app = app_before(nowhere().await);
     let (status, _, body) = get_path(app.clone(), "/api/tasks").await;
     assert_eq!(status, StatusCode::BAD_GATEWAY);

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_told_at_once() {
+    fn all_mistakes_are_reported_at_once() {
         let mut env =
             Env::of_pairs(&[("PORT", "0"), ("HOST", "here"), ("LOG_LEVEL", "loud"), ("SHUTDOWN_DELAY_MS", "-1")]);
         let common = Common::read(&mut env, 8000);

@@ -37,7 +37,7 @@ pub async fn method_not_allowed() -> Response {
     error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path doesn't take that method")
 }
 
-/// A log line for each request; the probes' are kept for debugging, and why they fail is told by `Readiness`.
+/// A log line for each request; the probes' are kept for debugging, and why they fail is reported by `Readiness`.
 pub async fn log_requests(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();

@@ -25,7 +25,7 @@ use crate::{env::StopTimes, reply};
 pub struct Readiness {
     stopping: Arc<AtomicBool>,
     /// Why the last probe was told «not ready»; nothing when it was told «ready».
-    told: Arc<Mutex<Option<String>>>,
+    is_reported: Arc<Mutex<Option<String>>>,
 }
 
 /// A code for programs, and the reason for people.
@@ -65,10 +65,10 @@ impl Readiness {
     }
 
     fn is_new(&self, reason: Option<&str>) -> bool {
-        let mut told = self.told.lock().expect("no panic while it is held");
-        let is_new = told.as_deref() != reason;
+        let mut message = self.is_reported.lock().expect("no panic while it is held");
+        let is_new = message.as_deref() != reason;
         if is_new {
-            *told = reason.map(str::to_owned);
+            *message = reason.map(str::to_owned);
         }
         is_new
     }

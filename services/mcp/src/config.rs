@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_mistakes_are_told_at_once() {
+    fn all_mistakes_are_reported_at_once() {
         let mut env = Env::of_pairs(&[("BACKEND_URL", "https://backend"), ("MCP_ALLOWED_HOSTS", "mcp,http://mcp")]);
         let config = read(&mut env);
         assert_eq!(

@@ -76,7 +76,7 @@ async fn call(server: SocketAddr, tool: &str, arguments: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_client_is_greeted_and_told_the_tools() {
+async fn a_client_is_greeted_and_reported_the_tools() {
     let (server, _) = server(200, json!([])).await;
     let params = json!({
         "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}
@@ -173,7 +173,7 @@ async fn the_callers_own_token_is_passed_on() {
 }
 
 #[tokio::test]
-async fn what_the_backend_refuses_is_told_to_the_caller() {
+async fn what_the_backend_refuses_is_reported_to_the_caller() {
     let refusal = json!({"error": {"code": "not_found", "message": "there is no such task"}});
     let (server, _) = server(404, refusal).await;
     let answer = call(server, "complete_task", json!({"id": ID})).await;
@@ -192,7 +192,7 @@ async fn an_id_is_never_a_path() {
 }
 
 #[tokio::test]
-async fn a_backend_that_is_gone_is_told() {
+async fn a_backend_that_is_gone_is_reported() {
     let nowhere = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let server = spawn(app(nowhere, &[])).await;
     let answer = call(server, "list_tasks", json!({})).await;

@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn others_keep_what_they_use() {
         // (what others have, the parts that stay, what is said of it)
-        for (seen, stays, told) in [
+        for (seen, stays, message) in [
             (Machine { foreign_images: 1, ..own() }, &[3][..], "build cache"),
             (Machine { foreign_containers: 1, ..own() }, &[3], "build cache"),
             (Machine { images_in_use: 1, ..own() }, &[3], "1 image that containers of others"),
@@ -195,8 +195,8 @@ mod tests {
             ),
         ] {
             let (parts, left) = plan(&seen);
-            assert_eq!(parts, without(stays), "{told}");
-            assert!(left.iter().any(|line| line.contains(told)), "{told}: {left:?}");
+            assert_eq!(parts, without(stays), "{message}");
+            assert!(left.iter().any(|line| line.contains(message)), "{message}: {left:?}");
         }
     }
 

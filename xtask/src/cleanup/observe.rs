@@ -52,7 +52,7 @@ impl Host {
     }
 }
 
-/// What docker tells of several things; one that went meanwhile fails the call, and the others are told all the same.
+/// What docker tells of several things; one that went meanwhile fails the call, and the others are reported all the same.
 fn inspected(ctx: &Context, ask: fn(&str, &[String]) -> Vec<String>, docker: &str, ids: &[String]) -> Result<String> {
     match ids {
         [] => Ok("[]".to_string()),
@@ -73,8 +73,8 @@ fn lives(pid: &str) -> bool {
 }
 
 pub fn look_at_node(ctx: &Context, tools: &Paths, node: &str) -> Result<Vec<Image>> {
-    let told = ctx.spawn.run(command(docker::node_images(&tools.docker, node), SHORT))?;
-    docker::parse_node_inventory(&told).with_context(|| format!("the image list of node {node} cannot be read"))
+    let stdout = ctx.spawn.run(command(docker::node_images(&tools.docker, node), SHORT))?;
+    docker::parse_node_inventory(&stdout).with_context(|| format!("the image list of node {node} cannot be read"))
 }
 
 /// The images that something in the cluster is made of, or that a release could be taken back to.
@@ -85,8 +85,10 @@ pub fn used_in_cluster(ctx: &Context, tools: &Paths) -> Result<BTreeSet<String>>
     let releases = run(helm::list_everywhere(&tools.helm, &ctx.target()))?;
     for (namespace, release) in helm::parse_places(&releases).context("helm's releases cannot be read")? {
         let target = ctx.target_in(&namespace);
-        let Some(told) = still_there(ctx, helm::history(&tools.helm, &target, &release, HISTORY))? else { continue };
-        let revisions = helm::parse_history(&told).with_context(|| format!("the history of {release} is none"))?;
+        let Some(describe) = still_there(ctx, helm::history(&tools.helm, &target, &release, HISTORY))? else {
+            continue;
+        };
+        let revisions = helm::parse_history(&describe).with_context(|| format!("the history of {release} is none"))?;
         for revision in revisions {
             let manifest = helm::manifest_of(&tools.helm, &target, &release, revision.number);
             let manifest = still_there(ctx, manifest)?.unwrap_or_default();
@@ -98,12 +100,12 @@ pub fn used_in_cluster(ctx: &Context, tools: &Paths) -> Result<BTreeSet<String>>
 
 /// What helm tells of a release; None where somebody has removed it since it was listed.
 fn still_there(ctx: &Context, argv: Vec<String>) -> Result<Option<String>> {
-    let told = display(&argv);
+    let answer = display(&argv);
     let output = ctx.spawn.output(command(argv, SHORT))?;
     match output.success {
         true => Ok(Some(output.stdout)),
         false if output.tail.contains("release: not found") => Ok(None),
-        false => Err(Stop::failed(format!("`{told}` failed")).with_detail(&output.tail).into()),
+        false => Err(Stop::failed(format!("`{answer}` failed")).with_detail(&output.tail).into()),
     }
 }
 
@@ -111,21 +113,21 @@ fn still_there(ctx: &Context, argv: Vec<String>) -> Result<Option<String>> {
 const HISTORY: u32 = 100;
 
 pub fn namespaces(ctx: &Context, tools: &Paths) -> Result<BTreeSet<String>> {
-    let told = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "namespaces"), SHORT))?;
+    let stdout = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "namespaces"), SHORT))?;
     let name = |object: &serde_json::Value| object["metadata"]["name"].as_str().map(str::to_string);
-    Ok(live::parse_objects(&told)?.iter().filter_map(name).collect())
+    Ok(live::parse_objects(&stdout)?.iter().filter_map(name).collect())
 }
 
 /// The programs in our cache that the daemon runs containers with.
 pub fn runtimes(ctx: &Context, docker: &str) -> Result<Vec<PathBuf>> {
-    let told = ctx.spawn.run(command(docker::runtimes(docker), SHORT))?;
-    Ok(docker::parse_runtimes(&told).into_iter().map(PathBuf::from).collect())
+    let stdout = ctx.spawn.run(command(docker::runtimes(docker), SHORT))?;
+    Ok(docker::parse_runtimes(&stdout).into_iter().map(PathBuf::from).collect())
 }
 
 /// What docker's build cache holds, in docker's words.
 pub fn build_cache(ctx: &Context, docker: &str) -> Result<Option<String>> {
-    let told = ctx.spawn.output(command(docker::disk_use(docker), REMOVAL))?;
-    Ok(docker::parse_build_cache(&told.stdout))
+    let answer = ctx.spawn.output(command(docker::disk_use(docker), REMOVAL))?;
+    Ok(docker::parse_build_cache(&answer.stdout))
 }
 
 pub fn remove_image(ctx: &Context, docker: &str, reference: &str) -> Result<()> {
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_runs_is_told_from_one_that_is_gone() {
+    fn a_process_that_runs_is_reported_from_one_that_is_gone() {
         assert!(lives(&std::process::id().to_string()));
         assert!(!lives("") && !lives("x") && !lives("2000000000"));
     }

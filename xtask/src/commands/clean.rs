@@ -36,7 +36,7 @@ enum Kind {
     Folder(std::path::PathBuf),
 }
 
-/// Says what goes, what it frees and what is left alone; unless `dry_run`, removes it. What can't be removed is told, and
+/// Says what goes, what it frees and what is left alone; unless `dry_run`, removes it. What can't be removed is reported, and
 /// the rest goes all the same.
 pub fn run(ctx: &Context, keep: usize, dry_run: bool) -> Result<()> {
     // Nothing may be removed under a run that has just made it.
@@ -65,8 +65,8 @@ pub fn run(ctx: &Context, keep: usize, dry_run: bool) -> Result<()> {
         ctx.ui.summary(&headline);
         return Ok(());
     }
-    let told = format!("{headline}; {} could not be removed\n  {}", failures.len(), failures.join("\n  "));
-    Err(Stop::failed(format!("{told}\nNext: cargo xtask clean, once what holds them is gone")).into())
+    let message = format!("{headline}; {} could not be removed\n  {}", failures.len(), failures.join("\n  "));
+    Err(Stop::failed(format!("{message}\nNext: cargo xtask clean, once what holds them is gone")).into())
 }
 
 /// How images of all profiles are named, and what their files want.

@@ -45,9 +45,12 @@ pub fn run(ctx: &Context, explain: bool) -> Result<()> {
         format!("{:<width$}  # {place}", format!("{path} = {text}"), width = width.unwrap_or(0))
     };
     let text = found.iter().map(line).collect::<Vec<_>>().join("\n");
-    let told = |(path, text, place): &(String, String, String)| json!({ "key": path, "value": text, "from": place });
-    ctx.ui
-        .answer(&text, json!({ "profile": ctx.config.profile, "values": found.iter().map(told).collect::<Vec<_>>() }));
+    let describe =
+        |(path, text, place): &(String, String, String)| json!({ "key": path, "value": text, "from": place });
+    ctx.ui.answer(
+        &text,
+        json!({ "profile": ctx.config.profile, "values": found.iter().map(describe).collect::<Vec<_>>() }),
+    );
     Ok(())
 }
 
@@ -130,13 +133,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_that_wins_is_told() {
+    fn the_file_that_wins_is_reported() {
         let base = yaml::parse_one("a.yaml", "x: 1\ny:\n  z: [1]\n").unwrap();
         let over = yaml::parse_one("b.yaml", "y:\n  w: true\nx: 2\n").unwrap();
-        let told: Vec<String> = leaves("", &merge(base, over))
+        let message: Vec<String> = leaves("", &merge(base, over))
             .into_iter()
             .map(|(path, text, place)| format!("{path}={text} {place}"))
             .collect();
-        assert_eq!(told, ["x=2 b.yaml:3:1", "y.w=true b.yaml:2:3", "y.z=[1] a.yaml:3:3"]);
+        assert_eq!(message, ["x=2 b.yaml:3:1", "y.w=true b.yaml:2:3", "y.z=[1] a.yaml:3:3"]);
     }
 }

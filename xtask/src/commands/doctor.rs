@@ -16,7 +16,7 @@ const MEND: &str = "cargo xtask bootstrap --yes";
 struct Need {
     name: &'static str,
     found: bool,
-    told: String,
+    message: String,
     mend: &'static str,
 }
 
@@ -51,14 +51,14 @@ pub fn run(ctx: &Context) -> Result<()> {
     needs.push(need("base images", images.0, images.1, MEND));
     if let Some(ready) = &ready {
         let state = cluster::observe(ctx, &ready.tools)?;
-        let told = format!("{} {}", ctx.config.cluster.name, format!("{state:?}").to_lowercase());
-        needs.push(need("cluster", state == State::Running, told, "cargo xtask up"));
+        let message = format!("{} {}", ctx.config.cluster.name, format!("{state:?}").to_lowercase());
+        needs.push(need("cluster", state == State::Running, message, "cargo xtask up"));
     }
     let width = needs.iter().map(|need| need.name.len()).max().unwrap_or(0);
     let lines: Vec<String> = needs.iter().map(|need| line(need, width)).collect();
     let value = needs
         .iter()
-        .map(|need| json!({"need": need.name, "found": need.found, "told": need.told, "mend": need.mend}))
+        .map(|need| json!({"need": need.name, "found": need.found, "told": need.message, "mend": need.mend}))
         .collect::<Vec<_>>();
     ctx.ui.answer(&lines.join("\n"), json!({ "needs": value }));
     match needs.iter().find(|need| !need.found) {
@@ -71,12 +71,12 @@ fn tool(name: &'static str, found: &Found) -> Need {
     need(name, found.path().is_some(), found.explain(name).trim_start_matches(&format!("{name}: ")).to_string(), MEND)
 }
 
-fn need(name: &'static str, found: bool, told: String, mend: &'static str) -> Need {
-    Need { name, found, told, mend }
+fn need(name: &'static str, found: bool, message: String, mend: &'static str) -> Need {
+    Need { name, found, message, mend }
 }
 
 fn line(need: &Need, width: usize) -> String {
     let mark = if need.found { "✓" } else { "✗" };
     let mend = if need.found { String::new() } else { format!("\n  {:width$}  → {}", "", need.mend) };
-    format!("{mark} {:width$}  {}{mend}", need.name, need.told)
+    format!("{mark} {:width$}  {}{mend}", need.name, need.message)
 }

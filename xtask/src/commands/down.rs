@@ -33,22 +33,22 @@ pub fn run(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
         deploy::await_others(ctx, &scope)?;
         let step = ctx.ui.step(format!("uninstall {release}"));
         let deadline = ctx.config.deadlines.helm;
-        let told = helm::uninstall(&tools.helm, &scope.target, release, deadline.as_secs());
+        let argv = helm::uninstall(&tools.helm, &scope.target, release, deadline.as_secs());
         // A signal would leave the release half uninstalled: helm is let finish.
-        ctx.spawn.run_whole(command(told, deadline + Duration::from_secs(30)))?;
+        ctx.spawn.run_whole(command(argv, deadline + Duration::from_secs(30)))?;
         step.done(&format!("namespace {}", scope.target.namespace));
     }
-    let told = namespaces.join(" and ");
+    let message = namespaces.join(" and ");
     if purge {
         let step = ctx.ui.step("remove the data");
         namespaces.iter().try_for_each(|name| namespace::remove(ctx, &tools, name))?;
-        step.done(&format!("volumes and Secrets in namespace {told}"));
+        step.done(&format!("volumes and Secrets in namespace {message}"));
     }
     namespaces.iter().try_for_each(|name| namespace::release(ctx, &tools, name))?;
     forget_staging(ctx)?;
     ctx.ui.summary(&match purge {
         true => "The release and its data are gone".to_string(),
-        false => format!("The release is gone; its data stays in namespace {told} (--purge removes it)"),
+        false => format!("The release is gone; its data stays in namespace {message} (--purge removes it)"),
     });
     Ok(())
 }

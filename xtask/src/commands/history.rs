@@ -23,7 +23,7 @@ const RUNS: usize = 15;
 pub fn run(ctx: &Context) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
     let runs = record::last(ctx, usize::MAX);
-    // What was deployed twice under one number, before and after a `down`, is told of the later time.
+    // What was deployed twice under one number, before and after a `down`, is reported of the later time.
     let why: BTreeMap<(&str, u64), &str> = runs
         .iter()
         .flat_map(|(run, _)| &run.deployed)
@@ -41,9 +41,9 @@ pub fn run(ctx: &Context) -> Result<()> {
                 lines.extend(revisions.iter().rev().map(|one| {
                     let why = why.get(&(release.as_str(), one.number)).copied();
                     let age = time::seconds(&one.updated).map_or("?".to_string(), |at| time::ago(now - at));
-                    let told = one.went_back_to().map(|back| format!("rollback to {back}"));
-                    let told = told.as_deref().or(why).unwrap_or(&one.description);
-                    format!("  {:>4}  {:<16} {:>8} ago  {told}", one.number, one.status, age)
+                    let message = one.went_back_to().map(|back| format!("rollback to {back}"));
+                    let message = message.as_deref().or(why).unwrap_or(&one.description);
+                    format!("  {:>4}  {:<16} {:>8} ago  {message}", one.number, one.status, age)
                 }));
                 releases.push(json!({
                     "release": release, "namespace": namespace,
@@ -60,7 +60,7 @@ pub fn run(ctx: &Context) -> Result<()> {
         Some((_, file)) => lines.push(format!("record of the last one: {}", file.display())),
         None => lines.push("  none yet".to_string()),
     }
-    let told: Vec<Value> = shown
+    let message: Vec<Value> = shown
         .iter()
         .map(|(run, file)| {
             json!({
@@ -69,7 +69,7 @@ pub fn run(ctx: &Context) -> Result<()> {
             })
         })
         .collect();
-    ctx.ui.answer(&lines.join("\n"), json!({ "releases": releases, "runs": told }));
+    ctx.ui.answer(&lines.join("\n"), json!({ "releases": releases, "runs": message }));
     Ok(())
 }
 
@@ -83,11 +83,11 @@ pub fn line(run: &Run, now: i64) -> String {
 fn revisions(ctx: &Context) -> Result<Vec<(String, String, Vec<Revision>)>> {
     let tools = setup::need_tools(ctx)?;
     cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
-    let told = |scope: crate::run::context::Scope| {
+    let describe = |scope: crate::run::context::Scope| {
         let history = live::history(ctx, &tools, &scope, REVISIONS)?;
         Ok((scope.release, scope.target.namespace, history))
     };
-    ctx.scopes().into_iter().map(told).collect()
+    ctx.scopes().into_iter().map(describe).collect()
 }
 
 fn revision(one: &Revision, why: Option<&&str>) -> Value {
@@ -103,7 +103,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_run_is_told_with_its_age_and_its_first_error() {
+    fn a_run_is_reported_with_its_age_and_its_first_error() {
         let mut run = Run {
             command: "up".to_string(),
             started: 100,

@@ -23,7 +23,7 @@ use crate::tools::kubectl::timed_logs;
 use crate::tools::kubectl::{LogPart, Target};
 
 const SHORT: Duration = Duration::from_secs(60);
-/// How many lines of each container are told where nobody says how many, nor since when.
+/// How many lines of each container are reported where nobody says how many, nor since when.
 const TAIL: u32 = 100;
 /// How often the pods are looked at while their logs are followed; a log that ends is looked after sooner.
 const LOOK: Duration = Duration::from_secs(2);
@@ -41,9 +41,9 @@ pub struct Wanted<'a> {
     pub since: Option<&'a str>,
 }
 
-/// A container whose log is told, and who it belongs to.
+/// A container whose log is reported, and who it belongs to.
 #[derive(Clone, Debug)]
-struct Told {
+struct Container {
     service: String,
     target: Target,
     source: Source,
@@ -54,9 +54,9 @@ type Key = (String, String);
 
 /// A log that is followed.
 struct Followed {
-    about: Told,
+    about: Container,
     cursor: Cursor,
-    /// From when on to read where nothing has been told yet; None from its beginning.
+    /// From when on to read where nothing has been reported yet; None from its beginning.
     since: Option<String>,
     stream: Option<Background>,
     /// The number of restarts when the log was opened last, and whether it was whole by then.
@@ -88,14 +88,14 @@ pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
     let found = look(ctx, &tools, &services)?;
     if found.is_empty() && !wanted.follow {
         let profile = &ctx.config.profile;
-        let told = format!("no pod of {} is there\nNext: cargo xtask up --profile {profile}", services.join(", "));
-        return Err(Stop::needs_setup(told).into());
+        let message = format!("no pod of {} is there\nNext: cargo xtask up --profile {profile}", services.join(", "));
+        return Err(Stop::needs_setup(message).into());
     }
-    let readable = |told: &&Told| match wanted.previous {
-        true => told.source.restarts > 0,
-        false => told.source.state != Readable::Not,
+    let readable = |printed: &&Container| match wanted.previous {
+        true => printed.source.restarts > 0,
+        false => printed.source.state != Readable::Not,
     };
-    let chosen: Vec<&Told> = found.iter().filter(readable).collect();
+    let chosen: Vec<&Container> = found.iter().filter(readable).collect();
     if chosen.is_empty() && wanted.previous {
         ctx.ui.say(&format!("no container of {} ran before the present one", services.join(", ")));
     }
@@ -152,7 +152,7 @@ fn choose(ctx: &Context, asked: &[String]) -> Result<Vec<String>> {
 }
 
 /// The containers of the services' pods; those that helm's tests run in are none.
-fn look(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Told>> {
+fn look(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Container>> {
     let mut releases: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (_, release) in ctx.config.running().filter(|(service, _)| services.iter().any(|name| name == service)) {
         let of_namespace = releases.entry(&ctx.config.releases[release].namespace).or_default();
@@ -165,12 +165,12 @@ fn look(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Told>> 
         let target = ctx.target_in(namespace);
         let selector =
             format!("app.kubernetes.io/instance in ({}),app.kubernetes.io/component!=test", releases.join(","));
-        let told = ctx.spawn.run(command(kubectl::get(&tools.kubectl, &target, "pods", Some(&selector)), SHORT))?;
-        for pod in live::parse_objects(&told)? {
+        let stdout = ctx.spawn.run(command(kubectl::get(&tools.kubectl, &target, "pods", Some(&selector)), SHORT))?;
+        for pod in live::parse_objects(&stdout)? {
             let name = pod["metadata"]["labels"]["app.kubernetes.io/name"].as_str().unwrap_or_default();
             if let Some(service) = services.iter().find(|service| *service == name) {
-                let told = |source| Told { service: service.clone(), target: target.clone(), source };
-                found.extend(sources(&pod).into_iter().map(told));
+                let describe = |source| Container { service: service.clone(), target: target.clone(), source };
+                found.extend(sources(&pod).into_iter().map(describe));
             }
         }
     }
@@ -178,7 +178,7 @@ fn look(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Told>> 
 }
 
 /// What each container has said so far, side by side.
-fn read_all(ctx: &Context, tools: &Paths, chosen: &[&Told], wanted: &Wanted) -> Vec<Result<String>> {
+fn read_all(ctx: &Context, tools: &Paths, chosen: &[&Container], wanted: &Wanted) -> Vec<Result<String>> {
     let tail = wanted.tail.or(wanted.since.is_none().then_some(TAIL));
     let part = LogPart { previous: wanted.previous, tail, since: wanted.since, ..LogPart::default() };
     std::thread::scope(|scope| {
@@ -187,8 +187,8 @@ fn read_all(ctx: &Context, tools: &Paths, chosen: &[&Told], wanted: &Wanted) -> 
     })
 }
 
-fn read(ctx: &Context, tools: &Paths, about: &Told, part: &LogPart) -> Result<String> {
-    let Told { target, source, .. } = about;
+fn read(ctx: &Context, tools: &Paths, about: &Container, part: &LogPart) -> Result<String> {
+    let Container { target, source, .. } = about;
     ctx.spawn.run(command(timed_logs(&tools.kubectl, target, &source.pod, &source.container, part), SHORT))
 }
 
@@ -197,7 +197,7 @@ fn follow(
     ctx: &Context,
     tools: &Paths,
     teller: &Teller,
-    mut found: Vec<Told>,
+    mut found: Vec<Container>,
     mut logs: BTreeMap<Key, Followed>,
 ) -> Result<()> {
     let (sender, receiver) = mpsc::channel();
@@ -228,7 +228,7 @@ fn update(
     ctx: &Context,
     tools: &Paths,
     teller: &Teller,
-    found: &[Told],
+    found: &[Container],
     logs: &mut BTreeMap<Key, Followed>,
     sender: &Sender<Message>,
 ) -> Result<bool> {
@@ -237,7 +237,7 @@ fn update(
         let new =
             || Followed { about: about.clone(), cursor: Cursor::default(), since: None, stream: None, opened: None };
         let log = logs.entry(key(&about.source)).or_insert_with(new);
-        let Told { source, target, .. } = about;
+        let Container { source, target, .. } = about;
         if log.stream.is_some() || source.state == Readable::Not {
             continue;
         }
@@ -249,7 +249,7 @@ fn update(
                 ctx.ui.say(&format!("{} was started anew, restart {count}", source.label(&about.service)));
                 let since_time = log.cursor.time().map(str::to_string);
                 let part = LogPart { previous: true, since_time: since_time.as_deref(), ..LogPart::default() };
-                // Where it cannot be had any more, there is nothing to be told of it.
+                // Where it cannot be had any more, there is nothing to be reported of it.
                 if let Ok(text) = read(ctx, tools, about, &part) {
                     log.cursor.begin();
                     if !tell_all(teller, about, &mut log.cursor, &text) {
@@ -301,7 +301,7 @@ fn listen(ctx: &Context, teller: &Teller, logs: &mut BTreeMap<Key, Followed>, re
     true
 }
 
-fn tell_all(teller: &Teller, about: &Told, cursor: &mut Cursor, text: &str) -> bool {
+fn tell_all(teller: &Teller, about: &Container, cursor: &mut Cursor, text: &str) -> bool {
     text.lines().filter_map(split).all(|(time, line)| !cursor.is_new(time) || teller.tell(about, time, line))
 }
 
@@ -317,8 +317,8 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     /// False where nobody reads any more.
-    fn tell(&self, about: &Told, time: &str, text: &str) -> bool {
-        let Told { service, source, .. } = about;
+    fn tell(&self, about: &Container, time: &str, text: &str) -> bool {
+        let Container { service, source, .. } = about;
         // Wide enough for the part of a pod's name that a ReplicaSet gives it.
         let width = self.services.iter().map(|name| name.len()).max().unwrap_or(0) + " x2xq9".len();
         let label = format!("{:width$} |", source.label(service));

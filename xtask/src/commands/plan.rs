@@ -44,8 +44,8 @@ pub fn run(ctx: &Context) -> Result<()> {
         1 => "1 step, then the smoke checks; nothing was changed".to_string(),
         count => format!("{count} steps, then the smoke checks; nothing was changed"),
     });
-    let told = |step: &Step| json!({ "verb": step.verb.word(), "subject": step.subject, "why": step.why });
-    ctx.ui.answer(&lines.join("\n"), json!({ "steps": steps.iter().map(told).collect::<Vec<_>>() }));
+    let describe = |step: &Step| json!({ "verb": step.verb.word(), "subject": step.subject, "why": step.why });
+    ctx.ui.answer(&lines.join("\n"), json!({ "steps": steps.iter().map(describe).collect::<Vec<_>>() }));
     Ok(())
 }
 

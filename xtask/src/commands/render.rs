@@ -18,8 +18,8 @@ pub fn run(ctx: &Context) -> Result<()> {
     apart.folders.cache = apart.folders.cache.join("render");
     let rendered = render::render(&apart, &helm)?;
     let text: Vec<&str> = rendered.iter().map(|one| one.yaml.trim_end()).collect();
-    let told =
+    let message =
         rendered.iter().map(|one| json!({ "release": one.release, "namespace": one.namespace, "manifest": one.yaml }));
-    ctx.ui.answer(&text.join("\n"), json!({ "releases": told.collect::<Vec<_>>() }));
+    ctx.ui.answer(&text.join("\n"), json!({ "releases": message.collect::<Vec<_>>() }));
     Ok(())
 }

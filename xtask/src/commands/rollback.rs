@@ -54,10 +54,10 @@ pub fn run(ctx: &Context, revision: Option<u64>, release: Option<&str>) -> Resul
     if let Err(error) = went {
         if ctx.spawn.interrupt.check().is_err() && !gone.is_empty() {
             // The same command again would go one revision further.
-            let told = gone.iter().map(|(scope, to, _)| format!("{} to revision {to}", scope.release));
-            let told = format!("interrupted, with {} on the way", told.collect::<Vec<_>>().join(", "));
+            let message = gone.iter().map(|(scope, to, _)| format!("{} to revision {to}", scope.release));
+            let message = format!("interrupted, with {} on the way", message.collect::<Vec<_>>().join(", "));
             let next = "Next: cargo xtask status, which tells what runs; cargo xtask up brings what is wanted";
-            return Err(Stop::interrupted_after(format!("{told}\n{next}")).into());
+            return Err(Stop::interrupted_after(format!("{message}\n{next}")).into());
         }
         // What served until now serves again.
         for (scope, to, revisions) in gone.iter().rev() {

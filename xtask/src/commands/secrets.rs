@@ -35,7 +35,7 @@ const SHORT: Duration = Duration::from_secs(60);
 /// A Secret or a key of one, and what is to be said of it; an error is what is wrong.
 struct Finding {
     name: String,
-    told: Result<String, String>,
+    message: Result<String, String>,
 }
 
 /// Prints each Secret with its keys, and whether the passwords open the databases. Exit 1 when something is wrong.
@@ -50,7 +50,7 @@ pub fn check(ctx: &Context) -> Result<()> {
             Some(values) => judge(&ctx.config, name, values, &unreadable[name], &live),
             None => vec![Finding {
                 name: "the Secret".to_string(),
-                told: absent(&ctx.config, name, &live, &overrides.secret),
+                message: absent(&ctx.config, name, &live, &overrides.secret),
             }],
         };
         found.push((name, secret, findings));
@@ -58,12 +58,12 @@ pub fn check(ctx: &Context) -> Result<()> {
     let mut databases = Vec::new();
     for login in logins(&ctx.config.secrets) {
         let Some(password) = live.get(&login.secret).and_then(|values| values.get(&login.key)) else { continue };
-        let told = match store::sign_in(ctx, &tools, &login, password)? {
+        let message = match store::sign_in(ctx, &tools, &login, password)? {
             SignIn::Opened => Ok(format!("{} opens {} for {}", login.key, login.database, login.role)),
             SignIn::Refused => Err(format!("{} does not open {} for {}", login.key, login.database, login.role)),
             SignIn::Unasked(why) => Err(format!("could not be asked whether {} opens it: {why}", login.key)),
         };
-        databases.push(Finding { name: login.database, told });
+        databases.push(Finding { name: login.database, message });
     }
     let mut lines = Vec::new();
     for (name, secret, findings) in &found {
@@ -80,7 +80,7 @@ pub fn check(ctx: &Context) -> Result<()> {
         "databases": databases.iter().map(Finding::json).collect::<Vec<_>>(),
     });
     ctx.ui.answer(&lines.join("\n"), json);
-    let wrong = found.iter().flat_map(|(_, _, all)| all).chain(&databases).filter(|one| one.told.is_err()).count();
+    let wrong = found.iter().flat_map(|(_, _, all)| all).chain(&databases).filter(|one| one.message.is_err()).count();
     if wrong == 0 {
         return Ok(());
     }
@@ -95,8 +95,8 @@ pub fn check(ctx: &Context) -> Result<()> {
              what does not agree"
         ),
     };
-    let told = if wrong == 1 { "one thing is".to_string() } else { format!("{wrong} things are") };
-    Err(Stop::failed(format!("{told} not as it should be\nNext: {next}")).into())
+    let message = if wrong == 1 { "one thing is".to_string() } else { format!("{wrong} things are") };
+    Err(Stop::failed(format!("{message} not as it should be\nNext: {next}")).into())
 }
 
 /// Gives the random keys, or those named, other values, and replaces the pods that take them.
@@ -122,13 +122,13 @@ pub fn rotate(ctx: &Context, keys: &[String]) -> Result<()> {
         };
     }
     let passwords: Vec<String> = logins(&ctx.config.secrets).into_iter().map(|login| login.key).collect();
-    let told: Vec<&str> = chosen.iter().map(|(_, key)| *key).collect();
-    for key in told.iter().filter(|key| !passwords.iter().any(|password| password == *key)) {
+    let message: Vec<&str> = chosen.iter().map(|(_, key)| *key).collect();
+    for key in message.iter().filter(|key| !passwords.iter().any(|password| password == *key)) {
         ctx.ui.say(&format!("what was signed with {key} holds no more: whoever signed in has to do it again"));
     }
     let step = ctx.ui.step("rotate the Secrets");
     store::rotate(ctx, &tools, &mut live, &chosen)?;
-    step.done(&told.join(", "));
+    step.done(&message.join(", "));
     replace_pods(ctx, &tools)?;
     ctx.ui.summary("The Secrets have new values, and what runs has them too");
     Ok(())
@@ -164,24 +164,24 @@ pub fn export(ctx: &Context, to: &Path) -> Result<()> {
         ctx.ui.say(&format!("left out {key}: {why}"));
     }
     let keys: Vec<&str> = values.keys().map(String::as_str).collect();
-    let told = format!("wrote {} to {}, which only you can read", keys.join(", "), path.display());
+    let message = format!("wrote {} to {}, which only you can read", keys.join(", "), path.display());
     let next = format!("cargo xtask up --profile {} --override {}", ctx.config.profile, to.display());
-    ctx.ui.answer(&format!("{told}\nNext: {next} gives them again"), json!({ "file": path, "keys": keys }));
+    ctx.ui.answer(&format!("{message}\nNext: {next} gives them again"), json!({ "file": path, "keys": keys }));
     Ok(())
 }
 
 impl Finding {
     fn line(&self) -> String {
-        let (mark, told) = match &self.told {
-            Ok(told) => ("✓", told),
-            Err(told) => ("✗", told),
+        let (mark, message) = match &self.message {
+            Ok(message) => ("✓", message),
+            Err(message) => ("✗", message),
         };
-        format!("  {mark} {:<24} {told}", self.name)
+        format!("  {mark} {:<24} {message}", self.name)
     }
 
     fn json(&self) -> Value {
-        let told = self.told.as_ref().unwrap_or_else(|wrong| wrong);
-        json!({ "name": self.name, "good": self.told.is_ok(), "state": told })
+        let message = self.message.as_ref().unwrap_or_else(|wrong| wrong);
+        json!({ "name": self.name, "good": self.message.is_ok(), "state": message })
     }
 }
 
@@ -215,8 +215,8 @@ fn is_outside(config: &Config, key: &str, live: &Live, given: &Values) -> bool {
         let value = given.get(derived).or_else(|| live.get(name)?.get(derived));
         value.map(|value| !follows(template, value))
     };
-    let told: Vec<bool> = store::followers(&config.secrets, key).filter_map(elsewhere).collect();
-    !told.is_empty() && told.iter().all(|elsewhere| *elsewhere)
+    let message: Vec<bool> = store::followers(&config.secrets, key).filter_map(elsewhere).collect();
+    !message.is_empty() && message.iter().all(|elsewhere| *elsewhere)
 }
 
 /// What is to be said of each key of a Secret that is there.
@@ -245,11 +245,11 @@ fn judge(config: &Config, name: &str, values: &Values, unreadable: &[String], li
         }
     };
     let mut found: Vec<Finding> =
-        secret.keys().map(|key| Finding { name: key.to_string(), told: judge(key) }).collect();
+        secret.keys().map(|key| Finding { name: key.to_string(), message: judge(key) }).collect();
     let begun = values.keys().filter(|key| is_begun([*key]));
     found.extend(begun.map(|key| Finding {
         name: key.clone(),
-        told: Err("is what a rotation has begun with and not ended".to_string()),
+        message: Err("is what a rotation has begun with and not ended".to_string()),
     }));
     found
 }
@@ -322,15 +322,15 @@ fn replace_pods(ctx: &Context, tools: &Paths) -> Result<()> {
             }
             let release = &ctx.config.releases[&scope.release];
             let values = ctx.spawn.run(command(helm::values_of(&tools.helm, &scope.target, &scope.release), SHORT))?;
-            let values: Value = serde_json::from_str(&values).context("helm told values that are not JSON")?;
+            let values: Value = serde_json::from_str(&values).context("helm printed values that are not JSON")?;
             let version = versions.get(&release.secret).map_or("", String::as_str);
             if values["secret"]["version"] == version {
                 continue;
             }
             let tags = tags(&values, &release.services).map_err(|service| {
-                let told = format!("release {} does not tell which image {service} has", scope.release);
+                let message = format!("release {} does not tell which image {service} has", scope.release);
                 Stop::failed(format!(
-                    "{told}; its Secrets are new\nNext: cargo xtask up --profile {}",
+                    "{message}; its Secrets are new\nNext: cargo xtask up --profile {}",
                     ctx.config.profile
                 ))
             })?;
@@ -407,8 +407,8 @@ fn new_file(ctx: &Context, to: &Path) -> Result<std::path::PathBuf> {
         return Err(refuse("it must be a new file: nothing is written over, and nothing to a terminal").into());
     }
     if folder.ancestors().any(|above| above.join(".git").exists()) {
-        let told = git::check_untracked(&folder.display().to_string(), &path.display().to_string());
-        if !ctx.spawn.output(command(told, SHORT))?.success {
+        let argv = git::check_untracked(&folder.display().to_string(), &path.display().to_string());
+        if !ctx.spawn.output(command(argv, SHORT))?.success {
             return Err(refuse("git does not ignore it: it could be committed, and published").into());
         }
     }

@@ -24,15 +24,17 @@ pub fn run(ctx: &Context) -> Result<()> {
     let waiting: Vec<String> =
         live::endpoints(ctx, &tools)?.into_iter().filter(|(_, one)| one.load_balancer).map(|(name, _)| name).collect();
     if waiting.is_empty() {
-        let told = format!(
+        let message = format!(
             "profile {} runs no Service of type LoadBalancer: nothing waits for an address",
             ctx.config.profile
         );
-        return Err(Stop::failed(format!("{told}\nNext: cargo xtask status --profile {}", ctx.config.profile)).into());
+        return Err(
+            Stop::failed(format!("{message}\nNext: cargo xtask status --profile {}", ctx.config.profile)).into()
+        );
     }
     if which::which("sudo").is_err() {
-        let told = "minikube tunnel sets routes with sudo, which is not on PATH\nNext: apt-get install sudo";
-        return Err(Stop::needs_setup(told).into());
+        let message = "minikube tunnel sets routes with sudo, which is not on PATH\nNext: apt-get install sudo";
+        return Err(Stop::needs_setup(message).into());
     }
     let said: Arc<Mutex<Vec<String>>> = Arc::default();
     let keep = said.clone();
@@ -71,9 +73,9 @@ fn hold_open(ctx: &Context, tools: &Paths, tunnel: &Background, waiting: &[Strin
         Ok((addresses.len() == waiting.len()).then_some(addresses))
     })?;
     let Some(addresses) = given else {
-        let told = format!("no address for {} after {} s", waiting.join(", "), GRACE.as_secs());
+        let message = format!("no address for {} after {} s", waiting.join(", "), GRACE.as_secs());
         return Err(Stop::deadline(format!(
-            "{told}\nNext: kubectl describe service, in namespace {}",
+            "{message}\nNext: kubectl describe service, in namespace {}",
             ctx.config.namespace
         ))
         .into());

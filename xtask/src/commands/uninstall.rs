@@ -18,13 +18,13 @@ use crate::stages::setup::made;
 use crate::stages::{cluster, setup};
 use crate::tools::{apt, docker, minikube};
 
-/// Says what goes and by which commands; with `yes`, which no variable can say, takes it away. What fails is told with
+/// Says what goes and by which commands; with `yes`, which no variable can say, takes it away. What fails is reported with
 /// what is left, and another run goes on from there.
 pub fn run(ctx: &Context, yes: bool) -> Result<()> {
     let _locks = if yes && ctx.folders.state.exists() { lock::hold_all(ctx)? } else { Vec::new() };
     let found = setup::look(ctx)?;
     let (parts, left) = plan(&look(ctx, &found)?);
-    let lines: Vec<String> = parts.iter().flat_map(|part| told(ctx, &found, part)).collect();
+    let lines: Vec<String> = parts.iter().flat_map(|part| describe(ctx, &found, part)).collect();
     let stays: Vec<String> = left.iter().map(|what| format!("left alone: {what}")).collect();
     let value = json!({
         "parts": parts.iter().map(|part| value(ctx, &found, part)).collect::<Vec<_>>(), "left": left, "removed": yes,
@@ -35,8 +35,8 @@ pub fn run(ctx: &Context, yes: bool) -> Result<()> {
         return Ok(());
     }
     if !yes {
-        let told = format!("{} would be removed; nothing was", count(&parts));
-        return Err(Stop::needs_setup(format!("{told}\nNext: cargo xtask uninstall --yes")).into());
+        let message = format!("{} would be removed; nothing was", count(&parts));
+        return Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask uninstall --yes")).into());
     }
     let mut failed: Vec<String> = Vec::new();
     for part in &parts {
@@ -65,8 +65,8 @@ pub fn run(ctx: &Context, yes: bool) -> Result<()> {
         ctx.ui.summary(&format!("{} removed", count(&parts)));
         return Ok(());
     }
-    let told = format!("not all could be removed; left are\n  {}", failed.join("\n  "));
-    Err(Stop::failed(format!("{told}\nNext: cargo xtask uninstall --yes")).into())
+    let message = format!("not all could be removed; left are\n  {}", failed.join("\n  "));
+    Err(Stop::failed(format!("{message}\nNext: cargo xtask uninstall --yes")).into())
 }
 
 fn look(ctx: &Context, found: &All) -> Result<Machine> {
@@ -159,7 +159,7 @@ fn commands(ctx: &Context, found: &All, part: &Part) -> Vec<Vec<String>> {
     }
 }
 
-fn told(ctx: &Context, found: &All, part: &Part) -> Vec<String> {
+fn describe(ctx: &Context, found: &All, part: &Part) -> Vec<String> {
     let size = match part {
         Part::Cluster(_) => "with the data of all its namespaces".to_string(),
         Part::Image(image) => mb(image.size_bytes),

@@ -85,13 +85,13 @@ fn install(
     let plans = plans.into_iter().collect::<Result<Vec<Plan>>>()?;
     let (deployed, endpoints) = apply::carry_out(ctx, tools, &plans, Some(services), no_rollback)?;
     for (name, endpoint) in endpoints.iter().filter(|(_, one)| one.load_balancer && one.address.is_none()) {
-        let told = format!(
+        let message = format!(
             "{name} is a LoadBalancer and waits for an address: cargo xtask tunnel --profile {}",
             ctx.config.profile
         );
         ctx.ui.say(&match live::published_url(endpoint, ctx.config.cluster.node_ports) {
-            Some(url) => format!("{told}; meanwhile it answers at {url}"),
-            None => told,
+            Some(url) => format!("{message}; meanwhile it answers at {url}"),
+            None => message,
         });
     }
     if deployed.iter().all(|deployed| !deployed.changed) {

@@ -111,16 +111,16 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_with_its_place() {
+    fn all_that_is_wrong_is_reported_with_its_place() {
         let text =
             format!("x = 1\n[helm.\"new\"]\na = \"{0}\"\n[helm.\"3.1.0\"]\na = \"{0}\"\nb = \"A\"\n", "a".repeat(64));
-        let told = read(&text).unwrap_err().to_string();
+        let printed = read(&text).unwrap_err().to_string();
         for expected in [
             "tools.lock:1:5: x is an integer: it must be a table",
             "tools.lock:2:7: helm.\"new\" is no version",
             "tools.lock:6:5: helm.\"3.1.0\".b must be 64 hexadecimal digits",
         ] {
-            assert!(told.contains(expected), "{expected}\nnot in\n{told}");
+            assert!(printed.contains(expected), "{expected}\nnot in\n{printed}");
         }
         assert_eq!(read("").unwrap(), Locked::default());
     }

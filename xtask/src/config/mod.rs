@@ -391,7 +391,7 @@ impl Config {
     }
 
     /// Where a value stands, as `FILE:LINE:COLUMN`; `path` as in `services.backend.port`. Of a path that isn't there, the
-    /// nearest table is told.
+    /// nearest table is reported.
     pub fn place_of(&self, path: &str) -> Option<String> {
         let mut node = &self.tree;
         let mut rest = path;
@@ -1026,7 +1026,7 @@ mod tests {
         let over = "[services.backend]\nport = 80000\nprot = 1\n[cluster]\ncpus = \"two\"\nruntime = \"rkt\"\n[releases.other]\nchart = \"x\"\nservices = [\"web\"]\nsecret = \"none\"\n";
         let line = DEV.lines().count();
         let at = |offset: usize, rest: &str| format!("k8s/profiles/dev.toml:{}:{rest}", line + offset);
-        let told = read_with(BASE, over).unwrap_err();
+        let text = read_with(BASE, over).unwrap_err();
         for expected in [
             at(2, "8: services.backend.port is 80000: it must be 1 to 65535"),
             at(3, "8: unknown key `services.backend.prot`: did you mean `port`?"),
@@ -1036,7 +1036,7 @@ mod tests {
             "releases.other.secret is \"none\": known are `todo-chatbot-secrets`".to_string(),
             "the configuration has 6 mistakes; nothing was started".to_string(),
         ] {
-            assert!(told.contains(&expected), "{expected}\nnot in\n{told}");
+            assert!(text.contains(&expected), "{expected}\nnot in\n{text}");
         }
     }
 
@@ -1045,27 +1045,27 @@ mod tests {
         let base = BASE.replace("port = 8001\n", "");
         let source = Source { file: "xtask.toml", text: &base };
         let exists = |path: &Path| path != Path::new("docker/backend.Dockerfile");
-        let told = read("dev", source, Source { file: "p", text: "" }, &exists).unwrap_err().to_string();
+        let printed = read("dev", source, Source { file: "p", text: "" }, &exists).unwrap_err().to_string();
         assert!(
-            told.contains("services.backend.dockerfile is \"docker/backend.Dockerfile\", which does not exist"),
-            "{told}"
+            printed.contains("services.backend.dockerfile is \"docker/backend.Dockerfile\", which does not exist"),
+            "{printed}"
         );
-        assert!(told.contains("services.mcp.port is missing: add `port`, an integer"), "{told}");
+        assert!(printed.contains("services.mcp.port is missing: add `port`, an integer"), "{printed}");
     }
 
     #[test]
     fn syntax_errors_and_semantic_ones_come_together() {
-        let told = read_with(BASE, "[cluster]\ncpus = \nmemory_mb = 1\n").unwrap_err();
-        assert!(told.contains(&format!("k8s/profiles/dev.toml:{}:", DEV.lines().count() + 2)), "{told}");
-        assert!(told.contains("cluster.memory_mb is 1: it must be 1800 to 1048576"), "{told}");
+        let message = read_with(BASE, "[cluster]\ncpus = \nmemory_mb = 1\n").unwrap_err();
+        assert!(message.contains(&format!("k8s/profiles/dev.toml:{}:", DEV.lines().count() + 2)), "{message}");
+        assert!(message.contains("cluster.memory_mb is 1: it must be 1800 to 1048576"), "{message}");
     }
 
     #[test]
     fn a_release_that_nobody_can_begin_is_refused() {
         let over = "[releases.a]\nchart = \"x\"\nservices = []\nsecret = \"todo-chatbot-secrets\"\nneeds = [\"b\"]\n";
-        let told =
+        let message =
             read_with(BASE, &format!("{over}{}", over.replace(".a]", ".b]").replace("\"b\"", "\"a\""))).unwrap_err();
-        assert!(told.contains("releases need each other in a circle: a, b"), "{told}");
+        assert!(message.contains("releases need each other in a circle: a, b"), "{message}");
     }
 
     #[test]
@@ -1087,17 +1087,17 @@ mod tests {
 
     #[test]
     fn a_node_port_outside_the_published_range_is_refused() {
-        let told = read_with(BASE, "[services.mcp]\nnode_port = 30500\n").unwrap_err();
+        let text = read_with(BASE, "[services.mcp]\nnode_port = 30500\n").unwrap_err();
         assert!(
-            told.contains("services.mcp.node_port is 30500: cluster.node_ports publishes 30080 to 30089"),
-            "{told}"
+            text.contains("services.mcp.node_port is 30500: cluster.node_ports publishes 30080 to 30089"),
+            "{text}"
         );
     }
 
     #[test]
     fn the_cluster_and_what_is_built_for_it_have_one_version() {
-        let told = read_with(BASE, "[cluster]\nkubernetes = \"1.34.0\"\n").unwrap_err();
-        assert!(told.contains("cluster.kubernetes is 1.34.0, and mirrors.modules.kubernetes builds v1.33.1"), "{told}");
+        let text = read_with(BASE, "[cluster]\nkubernetes = \"1.34.0\"\n").unwrap_err();
+        assert!(text.contains("cluster.kubernetes is 1.34.0, and mirrors.modules.kubernetes builds v1.33.1"), "{text}");
     }
 
     #[test]
@@ -1106,20 +1106,20 @@ mod tests {
         let config = read_with(BASE, &format!("{over}pinned = \"9.1.0\"\n")).unwrap();
         assert_eq!(config.module_of("helm", "9.1.0"), "helm9");
         assert_eq!(config.module_of("helm", "3.22.0"), "helm");
-        let told = read_with(BASE, &format!("{over}pinned = \"9.2.0\"\n")).unwrap_err();
-        assert!(told.contains("tools.helm.pinned is 9.2.0, and mirrors.modules.helm9 builds v9.1.0"), "{told}");
+        let message = read_with(BASE, &format!("{over}pinned = \"9.2.0\"\n")).unwrap_err();
+        assert!(message.contains("tools.helm.pinned is 9.2.0, and mirrors.modules.helm9 builds v9.1.0"), "{message}");
     }
 
     #[test]
     fn a_place_of_releases_is_a_url_with_known_placeholders_and_a_version_to_put_there() {
         let over = "[tools.docker.download]\nurl = \"ftp://a/{version}\"\nchecksum = \"https://a/{system}\"\n";
-        let told = read_with(BASE, over).unwrap_err();
+        let text = read_with(BASE, over).unwrap_err();
         for expected in [
             "tools.docker.download.url is \"ftp://a/{version}\": a URL starts with https:// or http://",
             "tools.docker.download.checksum uses {system}: known are {version}, {os}, {arch}",
             "tools.docker.download needs tools.docker.pinned, the version to download",
         ] {
-            assert!(told.contains(expected), "{expected}\nnot in\n{told}");
+            assert!(text.contains(expected), "{expected}\nnot in\n{text}");
         }
     }
 
@@ -1139,11 +1139,11 @@ mod tests {
         }
     }
 
-    /// What is told of smoke checks that stand in place of the project's own; lines count from the first of these.
-    fn told_of_checks(checks: &str) -> String {
-        let told = read_with(BASE, checks).unwrap_err();
+    /// What is reported of smoke checks that stand in place of the project's own; lines count from the first of these.
+    fn reported_of_checks(checks: &str) -> String {
+        let message = read_with(BASE, checks).unwrap_err();
         let place = |line: usize| format!("k8s/profiles/dev.toml:{}:", DEV.lines().count() + line);
-        (1..=checks.lines().count()).fold(told, |told, line| told.replace(&place(line), &format!("{line}:")))
+        (1..=checks.lines().count()).fold(message, |text, line| text.replace(&place(line), &format!("{line}:")))
     }
 
     #[test]
@@ -1207,7 +1207,7 @@ steps = []
 name = "b"
 steps = [{ tcp = true }]
 "#;
-        let told = told_of_checks(checks);
+        let text = reported_of_checks(checks);
         for expected in [
             "4:8: smoke[0].when is \"sometimes\": allowed are \"always\", \"changed\"",
             "1:1: smoke[0].deadline_s is 61: deadlines.smoke_s, 60, holds for all checks together",
@@ -1229,7 +1229,7 @@ steps = [{ tcp = true }]
             "19:9: smoke[1].steps is empty: nothing would be asked",
             "smoke[2].service is missing: add `service`, a string",
         ] {
-            assert!(told.contains(expected), "{expected}\nnot in\n{told}");
+            assert!(text.contains(expected), "{expected}\nnot in\n{text}");
         }
     }
 
@@ -1238,7 +1238,7 @@ steps = [{ tcp = true }]
         let over = DEV.replace(", \"mcp\"]", "]");
         let base = Source { file: "xtask.toml", text: BASE };
         let read = read("dev", base, Source { file: "dev.toml", text: &over }, &|_| true);
-        let told = read.unwrap_err().to_string();
-        assert!(told.contains("the smoke check «the MCP server's tools reach the tasks» asks mcp, which no release of the profile runs"), "{told}");
+        let printed = read.unwrap_err().to_string();
+        assert!(printed.contains("the smoke check «the MCP server's tools reach the tasks» asks mcp, which no release of the profile runs"), "{printed}");
     }
 }

@@ -7,7 +7,7 @@ use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
 use crate::config::tree::{Node, Place, Problem, Value, to_json};
 
-/// The documents of a file. A syntax error is told with its place.
+/// The documents of a file. A syntax error is reported with its place.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Problem> {
     let file: Arc<str> = Arc::from(file);
     let documents = MarkedYaml::load_from_str(text).map_err(|error| Problem {
@@ -87,8 +87,8 @@ mod tests {
     }
 
     #[test]
-    fn a_syntax_error_is_told_with_its_place() {
-        let told = parse("v.yaml", "a: [1\nb: 2\n").unwrap_err().to_string();
-        assert!(told.starts_with("v.yaml:2:") && told.contains("not valid YAML"), "{told}");
+    fn a_syntax_error_is_reported_with_its_place() {
+        let text = parse("v.yaml", "a: [1\nb: 2\n").unwrap_err().to_string();
+        assert!(text.starts_with("v.yaml:2:") && text.contains("not valid YAML"), "{text}");
     }
 }

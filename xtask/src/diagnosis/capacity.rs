@@ -19,7 +19,7 @@ pub struct Shortage {
     pub holders: Vec<(String, u64)>,
 }
 
-/// How many holders are told.
+/// How many holders are reported.
 const HOLDERS: usize = 3;
 
 /// What a pod lacks on the node that is nearest to having room for it; empty where one has room, so that it must be
@@ -62,7 +62,7 @@ fn lacking(pod: &Value, node: &Value, pods: &[Value]) -> Vec<Shortage> {
     let there: Vec<(String, Amounts)> = pods
         .iter()
         .filter(|other| other["spec"]["nodeName"] == *name && !is_over(other))
-        .map(|other| (told_name(other, pod), requests(other)))
+        .map(|other| (reported_name(other, pod), requests(other)))
         .collect();
     let allocatable = amounts(&node["status"]["allocatable"]);
     let mut found = Vec::new();
@@ -83,8 +83,8 @@ fn lacking(pod: &Value, node: &Value, pods: &[Value]) -> Vec<Shortage> {
     found
 }
 
-/// A pod's name, with its namespace where that is another than that of the pod for which this is told.
-fn told_name(pod: &Value, beside: &Value) -> String {
+/// A pod's name, with its namespace where that is another than that of the pod for which this is reported.
+fn reported_name(pod: &Value, beside: &Value) -> String {
     let text = |key: &str| pod["metadata"][key].as_str().unwrap_or_default();
     match pod["metadata"]["namespace"] == beside["metadata"]["namespace"] {
         true => text("name").to_string(),
@@ -143,26 +143,26 @@ fn is_over(pod: &Value) -> bool {
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shortage { resource, node, asked, free, allocatable, holders } = self;
-        // What is free is rounded down, so that what is told as enough is enough.
-        let told = |amount: u64| match resource.as_str() {
+        // What is free is rounded down, so that what is reported as enough is enough.
+        let describe = |amount: u64| match resource.as_str() {
             "cpu" => format!("{amount}m"),
             "memory" | "ephemeral-storage" => format!("{}Mi", amount >> 20),
             _ => amount.to_string(),
         };
         let missing = asked - free;
-        let missing = if resource == "cpu" || missing >= 1 << 20 { told(missing) } else { missing.to_string() };
+        let missing = if resource == "cpu" || missing >= 1 << 20 { describe(missing) } else { missing.to_string() };
         write!(
             f,
             "{resource}: {} asked for, {} of {} are free on node {node}, {missing} too little",
-            told(*asked),
-            told(*free),
-            told(*allocatable)
+            describe(*asked),
+            describe(*free),
+            describe(*allocatable)
         )?;
         match holders.is_empty() || resource == "pods" {
             true => Ok(()),
             false => {
                 let holders: Vec<String> =
-                    holders.iter().map(|(name, held)| format!("{name} ({})", told(*held))).collect();
+                    holders.iter().map(|(name, held)| format!("{name} ({})", describe(*held))).collect();
                 write!(f, "; most of it is held by {}", holders.join(", "))
             }
         }
@@ -183,7 +183,7 @@ mod tests {
             "containers": [{"resources": {"requests": {"cpu": cpu, "memory": memory}}}]}})
     }
 
-    fn told(pod: &Value, nodes: &[Value], pods: &[Value]) -> Vec<String> {
+    fn describe(pod: &Value, nodes: &[Value], pods: &[Value]) -> Vec<String> {
         shortages(pod, nodes, pods).iter().map(Shortage::to_string).collect()
     }
 
@@ -201,11 +201,11 @@ mod tests {
         let new = pod("new", None, "250m", "64Mi");
         let expected = "cpu: 250m asked for, 145m of 2000m are free on node n, 105m too little; \
             most of it is held by backend-1 (1500m), apiserver (250m), kube-system/etcd (100m)";
-        assert_eq!(told(&new, &[node("n", "2", "3900Mi")], &there), [expected]);
+        assert_eq!(describe(&new, &[node("n", "2", "3900Mi")], &there), [expected]);
         let much = pod("new", None, "100m", "4Gi");
         let expected = "memory: 4096Mi asked for, 3736Mi of 3900Mi are free on node n, 360Mi too little; \
             most of it is held by kube-system/etcd (100Mi), backend-1 (64Mi)";
-        assert_eq!(told(&much, &[node("n", "2", "3900Mi")], &there), [expected]);
+        assert_eq!(describe(&much, &[node("n", "2", "3900Mi")], &there), [expected]);
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
         let mut over = pod("job", Some("n"), "2", "0");
         over["status"]["phase"] = "Succeeded".into();
         let new = pod("new", None, "1", "0");
-        assert_eq!(told(&new, &[node("n", "2", "1Gi")], &[over]), [""; 0]);
+        assert_eq!(describe(&new, &[node("n", "2", "1Gi")], &[over]), [""; 0]);
         let mut leaving = pod("old", Some("n"), "2", "0");
         let nodes = [node("n", "2", "1Gi")];
         assert!(!has_room_soon(&new, &nodes, std::slice::from_ref(&leaving)));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_node_that_lacks_least_is_told_and_a_closed_one_is_passed_over() {
+    fn the_node_that_lacks_least_is_reported_and_a_closed_one_is_passed_over() {
         let mut closed = node("closed", "64", "64Gi");
         closed["spec"] = json!({"unschedulable": true});
         let nodes = [node("small", "1", "1Gi"), node("larger", "3", "1Gi"), closed];
@@ -269,7 +269,7 @@ mod tests {
     fn a_node_may_have_enough_pods() {
         let mut full = node("n", "2", "1Gi");
         full["status"]["allocatable"]["pods"] = "1".into();
-        let told = told(&pod("new", None, "10m", "0"), &[full], &[pod("a", Some("n"), "10m", "0")]);
-        assert_eq!(told, ["pods: 1 asked for, 0 of 1 are free on node n, 1 too little"]);
+        let text = describe(&pod("new", None, "10m", "0"), &[full], &[pod("a", Some("n"), "10m", "0")]);
+        assert_eq!(text, ["pods: 1 asked for, 0 of 1 are free on node n, 1 too little"]);
     }
 }

@@ -184,8 +184,8 @@ impl fmt::Display for Cause {
                 write!(f, "cannot be scheduled: {message}")
             }
             Cause::Unschedulable { shortages, .. } => {
-                let told: Vec<String> = shortages.iter().map(Shortage::to_string).collect();
-                write!(f, "cannot be scheduled: {}", told.join("; "))
+                let text: Vec<String> = shortages.iter().map(Shortage::to_string).collect();
+                write!(f, "cannot be scheduled: {}", text.join("; "))
             }
             Cause::NodePressure { message } => write!(f, "cannot be scheduled: {message}"),
             Cause::Evicted { message } => write!(f, "was put off its node: {message}"),

@@ -40,9 +40,9 @@ pub fn refusal(text: &str) -> Option<Cause> {
     let line = text.lines().map(str::trim).find(|line| REFUSALS.iter().any(|words| line.contains(words)))?;
     if let Some((_, rest)) = line.split_once("exceeded quota: ") {
         let part = |name: &str| -> Vec<(&str, &str)> {
-            let told = rest.split_once(&format!(", {name}: ")).map_or("", |(_, told)| told);
-            let end = [", requested: ", ", used: ", ", limited: "].iter().filter_map(|next| told.find(next)).min();
-            told[..end.unwrap_or(told.len())].split(',').filter_map(|pair| pair.trim().split_once('=')).collect()
+            let reason = rest.split_once(&format!(", {name}: ")).map_or("", |(_, describe)| describe);
+            let end = [", requested: ", ", used: ", ", limited: "].iter().filter_map(|next| reason.find(next)).min();
+            reason[..end.unwrap_or(reason.len())].split(',').filter_map(|pair| pair.trim().split_once('=')).collect()
         };
         let (used, limited) = (part("used"), part("limited"));
         let of = |name: &str, list: &[(&str, &str)]| {
@@ -127,9 +127,9 @@ mod tests {
         let message = "Error creating: pods \"backend-5d9c\" is forbidden: exceeded quota: tiny, requested: \
             limits.memory=256Mi,requests.cpu=10m, used: limits.memory=512Mi,requests.cpu=0, limited: \
             limits.memory=600Mi,requests.cpu=5m";
-        let told = "the quota tiny is used up: limits.memory: 256Mi asked for, 512Mi of 600Mi are used; \
+        let text = "the quota tiny is used up: limits.memory: 256Mi asked for, 512Mi of 600Mi are used; \
             requests.cpu: 10m asked for, 0 of 5m are used";
-        assert_eq!(refusal(message).unwrap().to_string(), told);
+        assert_eq!(refusal(message).unwrap().to_string(), text);
         let missing = "pods \"a\" is forbidden: failed quota: tiny: must specify limits.cpu for: backend";
         assert_eq!(
             refusal(missing),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_without_what_everybody_knows() {
+    fn a_refusal_is_reported_without_what_everybody_knows() {
         for (text, why) in [
             (
                 "pods \"a-1\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true",

@@ -30,7 +30,7 @@ pub fn troubles(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
 pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
     let list = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
     let unready = list.filter(|status| status["ready"] != true && !status["state"]["terminated"].is_object());
-    let told = unready.map(|status| {
+    let line = unready.map(|status| {
         if status["state"]["running"].is_object() {
             let starts = status["started"] == false;
             let (probe, message, since) = unhealthy(pod, status, seen)
@@ -42,7 +42,7 @@ pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
         let last = events::about(seen, pod, &["Pulling", "Pulled", "Created", "Scheduled"]).pop();
         let message = match (text(&status["state"]["waiting"]["reason"]), last.map(events::message)) {
             (Some(reason), Some(event)) => format!("{reason}, after «{event}»"),
-            (reason, event) => reason.or(event.map(str::to_string)).unwrap_or("nothing is told of it".to_string()),
+            (reason, event) => reason.or(event.map(str::to_string)).unwrap_or("nothing is reported of it".to_string()),
         };
         of_container(
             pod,
@@ -53,7 +53,7 @@ pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
             None,
         )
     });
-    told.collect()
+    line.collect()
 }
 
 /// The pods that a rollout is about: those that stay and are of their workload's template. Where none is, those of each
@@ -122,20 +122,20 @@ pub fn refine(trouble: Trouble, log: &str, image: &str) -> Trouble {
         return trouble;
     }
     // The backend's own words, the newest first.
-    let told = |line: &str| match (after(line, "the migrations failed: "), after(line, "the database can't be reached"))
-    {
-        _ if line.contains("migrations done") => Some(None),
-        (Some(message), _) => {
-            // A table that somebody else holds for a while is no fault of the migration.
-            let patience = (!message.contains("lock timeout")).then_some(SETTLES);
-            Some(Some((Cause::Migration { message }, patience)))
-        }
-        (None, Some(message)) => {
-            Some(Some((Cause::Database { message: message.trim_start_matches([':', ' ']).to_string() }, None)))
-        }
-        (None, None) => None,
-    };
-    match log.lines().rev().find_map(told).flatten() {
+    let describe =
+        |line: &str| match (after(line, "the migrations failed: "), after(line, "the database can't be reached")) {
+            _ if line.contains("migrations done") => Some(None),
+            (Some(message), _) => {
+                // A table that somebody else holds for a while is no fault of the migration.
+                let patience = (!message.contains("lock timeout")).then_some(SETTLES);
+                Some(Some((Cause::Migration { message }, patience)))
+            }
+            (None, Some(message)) => {
+                Some(Some((Cause::Database { message: message.trim_start_matches([':', ' ']).to_string() }, None)))
+            }
+            (None, None) => None,
+        };
+    match log.lines().rev().find_map(describe).flatten() {
         Some((cause, patience)) => Trouble { cause, patience, ..trouble },
         None => trouble,
     }
@@ -173,7 +173,7 @@ fn unscheduled(pod: &Value) -> Option<Trouble> {
 fn put_off(pod: &Value) -> Option<Trouble> {
     let status = &pod["status"];
     let reason = status["reason"].as_str().filter(|_| status["phase"] == "Failed")?;
-    let message = format!("{reason}: {}", status["message"].as_str().unwrap_or("no more is told").trim());
+    let message = format!("{reason}: {}", status["message"].as_str().unwrap_or("no more is reported").trim());
     let when = conditions(pod).filter(|one| one["type"] == "DisruptionTarget" || one["type"] == "Ready");
     let since = when.filter_map(|one| text(&one["lastTransitionTime"])).max();
     Some(of_pod(pod, Cause::Evicted { message }, since, None))
@@ -450,9 +450,9 @@ mod tests {
     }
 
     /// Why, since when, which log, and how long it may last in seconds.
-    type Told = (String, Option<String>, Option<bool>, Option<u64>);
+    type Message = (String, Option<String>, Option<bool>, Option<u64>);
 
-    fn told(pod: &Value, seen: &[Value]) -> Vec<Told> {
+    fn describe(pod: &Value, seen: &[Value]) -> Vec<Message> {
         let tell = |trouble: Trouble| {
             let since = trouble.since.as_deref().and_then(time::clock).map(str::to_string);
             let patience = trouble.patience.map(|patience| patience.as_secs());
@@ -461,7 +461,7 @@ mod tests {
         troubles(pod, seen).into_iter().map(tell).collect()
     }
 
-    fn expect(why: &str, since: &str, previous: Option<bool>, patience: Option<u64>) -> [Told; 1] {
+    fn expect(why: &str, since: &str, previous: Option<bool>, patience: Option<u64>) -> [Message; 1] {
         [(why.to_string(), (!since.is_empty()).then(|| since.to_string()), previous, patience)]
     }
 
@@ -517,7 +517,7 @@ mod tests {
             // One that ends well is started again.
             restarted(1, false, ended(0, "Completed")),
         ] {
-            assert_eq!(told(&pod(status.clone()), &[]), [], "{status}");
+            assert_eq!(describe(&pod(status.clone()), &[]), [], "{status}");
         }
     }
 
@@ -547,41 +547,45 @@ mod tests {
                 "crashed once with exit code 137: out of memory, its limit is 8Mi".to_string(),
             ),
         ] {
-            assert_eq!(told(&pod(waiting(reason, message)), &[]), expect(&why, "10:00:00", None, Some(5)), "{reason}");
+            assert_eq!(
+                describe(&pod(waiting(reason, message)), &[]),
+                expect(&why, "10:00:00", None, Some(5)),
+                "{reason}"
+            );
         }
     }
 
     #[test]
-    fn a_first_crash_is_told_and_a_second_one_is_the_last() {
+    fn a_first_crash_is_reported_and_a_second_one_is_the_last() {
         let mut now =
             json!({"name": "backend", "restartCount": 0, "ready": false, "state": {"terminated": ended(2, "Error")}});
         let first = "crashed once with exit code 2";
-        assert_eq!(told(&pod(now.clone()), &[]), expect(first, "10:00:10", Some(false), None));
+        assert_eq!(describe(&pod(now.clone()), &[]), expect(first, "10:00:10", Some(false), None));
         assert_eq!(
-            told(&pod(restarted(1, false, ended(2, "Error"))), &[]),
+            describe(&pod(restarted(1, false, ended(2, "Error"))), &[]),
             expect(first, "10:00:10", Some(true), None)
         );
 
         // It may be the node that was started again, and the first crash long ago.
         now["restartCount"] = 1.into();
         let second = "crashed 2 times, last with exit code 2";
-        assert_eq!(told(&pod(now), &[]), expect(second, "10:00:10", Some(false), None));
+        assert_eq!(describe(&pod(now), &[]), expect(second, "10:00:10", Some(false), None));
         let again = restarted(2, false, ended(2, "Error"));
-        assert_eq!(told(&pod(again.clone()), &[]), expect(second, "10:00:10", Some(true), None));
+        assert_eq!(describe(&pod(again.clone()), &[]), expect(second, "10:00:10", Some(true), None));
         let mut been_ready = pod(again);
         let condition =
             json!({"type": "ContainersReady", "status": "False", "lastTransitionTime": "2026-01-01T10:00:13Z"});
         been_ready["status"]["conditions"].as_array_mut().unwrap().push(condition);
-        assert_eq!(told(&been_ready, &[]), []);
+        assert_eq!(describe(&been_ready, &[]), []);
 
         let mut backs_off = waiting("CrashLoopBackOff", "back-off 10s restarting failed container");
         backs_off["restartCount"] = 1.into();
         backs_off["lastState"]["terminated"] = ended(2, "Error");
-        assert_eq!(told(&pod(backs_off.clone()), &[]), expect(second, "10:00:10", Some(true), Some(0)));
+        assert_eq!(describe(&pod(backs_off.clone()), &[]), expect(second, "10:00:10", Some(true), Some(0)));
         // A server that ends is no good either, however well it ends.
         backs_off["lastState"]["terminated"] = ended(0, "Completed");
         let why = "crashed 2 times, last with exit code 0 (Completed)";
-        assert_eq!(told(&pod(backs_off), &[]), expect(why, "10:00:10", Some(true), Some(0)));
+        assert_eq!(describe(&pod(backs_off), &[]), expect(why, "10:00:10", Some(true), Some(0)));
     }
 
     #[test]
@@ -589,28 +593,28 @@ mod tests {
         let mut pod = pod(json!({"name": "migrate", "restartCount": 3, "state": {"terminated": ended(1, "Error")}}));
         pod["spec"]["restartPolicy"] = "OnFailure".into();
         let why = "crashed 4 times, last with exit code 1";
-        assert_eq!(told(&pod, &[]), expect(why, "10:00:10", Some(false), None));
+        assert_eq!(describe(&pod, &[]), expect(why, "10:00:10", Some(false), None));
     }
 
     #[test]
     fn running_out_of_memory_is_said_with_the_limit() {
         let why = "crashed once with exit code 137: out of memory, its limit is 8Mi";
         let status = restarted(1, false, ended(137, "OOMKilled"));
-        assert_eq!(told(&pod(status), &[]), expect(why, "10:00:10", Some(true), None));
+        assert_eq!(describe(&pod(status), &[]), expect(why, "10:00:10", Some(true), None));
     }
 
     #[test]
-    fn what_could_not_be_executed_is_told_after_it_was_given_up() {
+    fn what_could_not_be_executed_is_reported_after_it_was_given_up() {
         let mut status = waiting("CrashLoopBackOff", "back-off 10s");
         let mut start = ended(128, "StartError");
         start["message"] = "exec: \"/app/none\": no such file or directory".into();
         status["lastState"]["terminated"] = start;
         let why = "its container cannot be started: exec: \"/app/none\": no such file or directory";
-        assert_eq!(told(&pod(status), &[]), expect(why, "10:00:10", None, Some(5)));
+        assert_eq!(describe(&pod(status), &[]), expect(why, "10:00:10", None, Some(5)));
     }
 
     #[test]
-    fn a_container_that_was_ended_for_its_probe_is_told_with_what_the_probe_met() {
+    fn a_container_that_was_ended_for_its_probe_is_reported_with_what_the_probe_met() {
         let events = [
             event("Unhealthy", Some("backend"), 3, "Liveness probe failed: HTTP probe failed with statuscode: 500"),
             event("Killing", Some("backend"), 1, "Container backend failed liveness probe, will be restarted"),
@@ -618,25 +622,25 @@ mod tests {
         let why = "was ended once, as its liveness probe failed: HTTP probe failed with statuscode: 500";
         // It ended well, as it was asked to.
         let status = restarted(1, false, ended(0, "Completed"));
-        assert_eq!(told(&pod(status), &events), expect(why, "10:00:10", Some(true), None));
+        assert_eq!(describe(&pod(status), &events), expect(why, "10:00:10", Some(true), None));
         let why = why.replace("once", "2 times");
         let mut status = waiting("CrashLoopBackOff", "back-off 10s");
         status["restartCount"] = 1.into();
         status["lastState"]["terminated"] = ended(137, "Error");
-        assert_eq!(told(&pod(status.clone()), &events), expect(&why, "10:00:10", Some(true), Some(0)));
+        assert_eq!(describe(&pod(status.clone()), &events), expect(&why, "10:00:10", Some(true), Some(0)));
         // A command that says nothing of why.
         let silent = [event("Unhealthy", Some("backend"), 3, "Liveness probe failed: "), events[1].clone()];
-        assert_eq!(told(&pod(status.clone()), &silent)[0].0, "was ended 2 times, as its liveness probe failed");
+        assert_eq!(describe(&pod(status.clone()), &silent)[0].0, "was ended 2 times, as its liveness probe failed");
         // Another container's events are none of its business.
         let others = events.map(|mut event| {
             event["involvedObject"]["fieldPath"] = "spec.containers{other}".into();
             event
         });
-        assert_eq!(told(&pod(status), &others)[0].0, "crashed 2 times, last with exit code 137");
+        assert_eq!(describe(&pod(status), &others)[0].0, "crashed 2 times, last with exit code 137");
     }
 
     #[test]
-    fn a_readiness_probe_that_goes_on_failing_is_told_and_a_startup_probe_is_not() {
+    fn a_readiness_probe_that_goes_on_failing_is_reported_and_a_startup_probe_is_not() {
         let mut status = json!({"name": "backend", "ready": false, "started": true, "restartCount": 0,
             "state": {"running": {"startedAt": "2026-01-01T09:00:00Z"}}});
         let unready = |since: &str, status: &Value| {
@@ -645,35 +649,38 @@ mod tests {
             pod["status"]["conditions"].as_array_mut().unwrap().push(condition);
             pod
         };
-        // It has been told last at 10:00:10.
+        // It has been reported last at 10:00:10.
         let failed =
             event("Unhealthy", Some("backend"), 90, "Readiness probe failed: HTTP probe failed with statuscode: 503");
         let seen = std::slice::from_ref(&failed);
         let why = "runs, and its readiness probe fails: HTTP probe failed with statuscode: 503";
-        let told_at_last = |pod: &Value, seen: &[Value]| super::unready(pod, seen)[0].why();
-        assert_eq!(told(&unready("2026-01-01T09:59:56Z", &status), seen), [], "it may still come");
+        let reported_at_last = |pod: &Value, seen: &[Value]| super::unready(pod, seen)[0].why();
+        assert_eq!(describe(&unready("2026-01-01T09:59:56Z", &status), seen), [], "it may still come");
         assert_eq!(
-            told_at_last(&unready("2026-01-01T09:59:56Z", &status), seen),
+            reported_at_last(&unready("2026-01-01T09:59:56Z", &status), seen),
             why,
-            "at the end it is told all the same"
+            "at the end it is reported all the same"
         );
-        assert_eq!(told(&unready("2026-01-01T09:59:55Z", &status), seen), expect(why, "09:59:55", Some(false), None));
+        assert_eq!(
+            describe(&unready("2026-01-01T09:59:55Z", &status), seen),
+            expect(why, "09:59:55", Some(false), None)
+        );
         // What the start met with an hour ago is no matter.
         let later = unready("2026-01-01T10:59:55Z", &status);
-        assert_eq!(told(&later, seen), []);
-        assert_eq!(told_at_last(&later, seen), "runs, and its readiness probe does not succeed");
+        assert_eq!(describe(&later, seen), []);
+        assert_eq!(reported_at_last(&later, seen), "runs, and its readiness probe does not succeed");
         status["started"] = false.into();
         let starting = unready("2026-01-01T09:00:00Z", &status);
         let startup = event("Unhealthy", Some("backend"), 50, "Startup probe failed: dial tcp: connection refused");
-        assert_eq!(told(&starting, std::slice::from_ref(&startup)), []);
+        assert_eq!(describe(&starting, std::slice::from_ref(&startup)), []);
         assert_eq!(
-            told_at_last(&starting, &[startup]),
+            reported_at_last(&starting, &[startup]),
             "runs, and its startup probe fails: dial tcp: connection refused"
         );
-        assert_eq!(told_at_last(&starting, &[]), "runs, and its startup probe does not succeed");
+        assert_eq!(reported_at_last(&starting, &[]), "runs, and its startup probe does not succeed");
         let creating = pod(waiting("ContainerCreating", ""));
         let why = "does not run yet: ContainerCreating, after «Pulling image \"a\"»";
-        assert_eq!(told_at_last(&creating, &[event("Pulling", None, 1, "Pulling image \"a\"")]), why);
+        assert_eq!(reported_at_last(&creating, &[event("Pulling", None, 1, "Pulling image \"a\"")]), why);
     }
 
     #[test]
@@ -684,38 +691,38 @@ mod tests {
         };
         let cpu = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found.";
         let why = "cannot be scheduled: 0/1 nodes are available: 1 Insufficient cpu";
-        assert_eq!(told(&with(cpu), &[]), expect(why, "10:00:00", None, Some(10)));
+        assert_eq!(describe(&with(cpu), &[]), expect(why, "10:00:00", None, Some(10)));
         let claim = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
-        assert_eq!(told(&with(claim), &[])[0].3, None, "the claim is what fails, or gets its volume");
+        assert_eq!(describe(&with(claim), &[])[0].3, None, "the claim is what fails, or gets its volume");
         let taint = "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }.";
         let why = format!("cannot be scheduled: the node is short of disk space: {taint}");
-        assert_eq!(told(&with(taint), &[]), expect(&why, "10:00:00", None, Some(30)));
+        assert_eq!(describe(&with(taint), &[]), expect(&why, "10:00:00", None, Some(30)));
     }
 
     #[test]
-    fn a_pod_that_was_evicted_is_told_with_what_the_node_lacked() {
+    fn a_pod_that_was_evicted_is_reported_with_what_the_node_lacked() {
         let message = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 41Mi. ";
         let status = json!({"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [
             {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": "2026-01-01T10:00:00Z"}]});
         let why = format!("was put off its node: Evicted: {}", message.trim());
         assert_eq!(
-            told(&json!({"metadata": {"name": "a"}, "status": status}), &[]),
+            describe(&json!({"metadata": {"name": "a"}, "status": status}), &[]),
             expect(&why, "10:00:00", None, None)
         );
     }
 
     #[test]
-    fn volumes_that_cannot_be_mounted_are_told_while_the_container_waits_for_them() {
+    fn volumes_that_cannot_be_mounted_are_reported_while_the_container_waits_for_them() {
         let missing =
             event("FailedMount", None, 5, "MountVolume.SetUp failed for volume \"c\" : configmap \"none\" not found");
         let why = format!("its volumes cannot be mounted: {}", missing["message"].as_str().unwrap());
         let creating = pod(waiting("ContainerCreating", ""));
-        assert_eq!(told(&creating, std::slice::from_ref(&missing)), expect(&why, "10:00:03", None, Some(5)));
+        assert_eq!(describe(&creating, std::slice::from_ref(&missing)), expect(&why, "10:00:03", None, Some(5)));
         let unread =
             event("FailedMount", None, 1, "failed to sync configmap cache: timed out waiting for the condition");
-        assert_eq!(told(&creating, &[unread]), []);
+        assert_eq!(describe(&creating, &[unread]), []);
         let running = json!({"name": "backend", "ready": true, "state": {"running": {}}});
-        assert_eq!(told(&pod(running), &[missing]), []);
+        assert_eq!(describe(&pod(running), &[missing]), []);
     }
 
     #[test]

@@ -79,21 +79,21 @@ pub fn waited_for(seen: &[Value], hooks: &[Hook]) -> Option<Trouble> {
         (!is_over).then_some((hook, live))
     })?;
     let pods = hook_pods(seen, live);
-    let told = pods.iter().map(|pod| {
+    let message = pods.iter().map(|pod| {
         let phase = text(&pod["status"]["phase"]).to_lowercase();
         format!("pod {} is {phase}", text(&pod["metadata"]["name"]))
     });
-    let told: Vec<String> = told.collect();
+    let message: Vec<String> = message.collect();
     let log = pods.last().filter(|pod| pod["status"]["phase"] != "Pending").map(|pod| Log {
         pod: text(&pod["metadata"]["name"]).to_string(),
         container: text(&pod["spec"]["containers"][0]["name"]).to_string(),
         previous: false,
     });
-    let told = if told.is_empty() { "it has no pod".to_string() } else { told.join(", ") };
+    let message = if message.is_empty() { "it has no pod".to_string() } else { message.join(", ") };
     Some(Trouble {
         object: Object { kind: format!("hook {}", hook.object.kind), ..hook.object.clone() },
         container: None,
-        cause: Cause::HookRuns { when: hook.when.clone(), pods: told },
+        cause: Cause::HookRuns { when: hook.when.clone(), pods: message },
         since: live["metadata"]["creationTimestamp"].as_str().map(str::to_string),
         log,
         patience: None,
@@ -121,8 +121,8 @@ pub fn endpointless(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trou
             return None;
         }
         let taken = |pod: &&&Value| is_subset(&wanted_labels, &texts(&pod["metadata"]["labels"]));
-        let told = |pod: &Value| text(&pod["metadata"]["name"]).to_string();
-        let taken: Vec<String> = pods.iter().filter(taken).map(|pod| told(pod)).collect();
+        let describe = |pod: &Value| text(&pod["metadata"]["name"]).to_string();
+        let taken: Vec<String> = pods.iter().filter(taken).map(|pod| describe(pod)).collect();
         let selector = wanted_labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
         let message = match taken.is_empty() {
             false => {
@@ -137,7 +137,7 @@ pub fn endpointless(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trou
                 };
                 let nearest = pods.iter().min_by_key(|pod| lacks(pod).len());
                 let nearest = nearest.map_or("there is none".to_string(), |pod| {
-                    format!("{}, the nearest, is without {}", told(pod), lacks(pod).join(","))
+                    format!("{}, the nearest, is without {}", describe(pod), lacks(pod).join(","))
                 });
                 format!("its selector {} takes none of them; {nearest}", selector.join(","))
             }
@@ -366,7 +366,7 @@ mod tests {
             "lastTimestamp": last, "involvedObject": {"kind": kind, "name": name, "uid": name}})
     }
 
-    fn told(found: Vec<Trouble>) -> Vec<String> {
+    fn describe(found: Vec<Trouble>) -> Vec<String> {
         found.iter().map(|trouble| format!("{}: {}", trouble.subject(), trouble.why())).collect()
     }
 
@@ -379,8 +379,8 @@ mod tests {
         let deployment = workload("Deployment", "backend", json!({"conditions": [condition]}));
         let why = "deployment backend: the quota tiny is used up: pods: 1 asked for, 2 of 2 are used";
         let seen = [deployment.clone()];
-        assert_eq!(told(troubles(&seen, RELEASE, &seen)), [why]);
-        assert_eq!(told(troubles(&seen, RELEASE, &[])), [""; 0], "another release's");
+        assert_eq!(describe(troubles(&seen, RELEASE, &seen)), [why]);
+        assert_eq!(describe(troubles(&seen, RELEASE, &[])), [""; 0], "another release's");
 
         let set = workload("StatefulSet", "postgres", json!({}));
         let said = "create Pod postgres-0 in StatefulSet postgres failed error: pods \"postgres-0\" is forbidden: \
@@ -390,13 +390,13 @@ mod tests {
         let why = "statefulset postgres: the cluster refuses what it asks for: violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
         let found = troubles(&seen, RELEASE, &seen);
         assert_eq!(found[0].since.as_deref(), Some("2026-01-01T10:00:00Z"));
-        assert_eq!(told(found), [why]);
+        assert_eq!(describe(found), [why]);
         let later = event("StatefulSet", "postgres", "SuccessfulCreate", "", 1, "2026-01-01T10:00:10Z");
-        assert_eq!(told(troubles(&[set.clone(), failed, later], RELEASE, &[set])), [""; 0]);
+        assert_eq!(describe(troubles(&[set.clone(), failed, later], RELEASE, &[set])), [""; 0]);
     }
 
     #[test]
-    fn claims_without_a_volume_are_told_where_a_pod_uses_them() {
+    fn claims_without_a_volume_are_reported_where_a_pod_uses_them() {
         let mut pod = pod("postgres-0", "postgres");
         pod["spec"]["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "data"}}]);
         let claim = |phase: &str| json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "uid": "data"}, "status": {"phase": phase}});
@@ -432,9 +432,9 @@ mod tests {
         ] {
             let found = troubles(&[pod.clone(), claim(phase), event.clone()], RELEASE, &[]);
             let ends = found.first().map(|trouble| trouble.patience.is_some());
-            assert_eq!(told(found).into_iter().next().zip(ends), expected, "{phase} {event}");
+            assert_eq!(describe(found).into_iter().next().zip(ends), expected, "{phase} {event}");
         }
-        assert_eq!(told(troubles(&[claim("Pending"), said("FailedBinding", "", 1)], RELEASE, &[])), [""; 0]);
+        assert_eq!(describe(troubles(&[claim("Pending"), said("FailedBinding", "", 1)], RELEASE, &[])), [""; 0]);
     }
 
     fn hook_job(status: Value) -> Value {
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_is_told_with_its_pods_until_it_is_over() {
+    fn a_hook_is_reported_with_its_pods_until_it_is_over() {
         let hooks = hooks(&[hook_job(json!({}))]);
         let running = json!({"name": "migrate", "state": {"running": {}}});
         let ended =
@@ -483,11 +483,11 @@ mod tests {
         );
         assert_eq!(waits.log.unwrap().pod, "migrate-b");
         assert_eq!(
-            told(hook_troubles(&seen, &hooks)),
+            describe(hook_troubles(&seen, &hooks)),
             ["pod migrate-a, container migrate: crashed once with exit code 3"]
         );
         // They are not what the release keeps running.
-        assert_eq!(told(troubles(&seen, RELEASE, &[])), [""; 0]);
+        assert_eq!(describe(troubles(&seen, RELEASE, &[])), [""; 0]);
         for over in ["Complete", "Failed"] {
             let status = json!({"conditions": [{"type": over, "status": "True"}]});
             assert_eq!(waited_for(&[hook_job(status)], &hooks), None);
@@ -503,21 +503,21 @@ mod tests {
             json!({"kind": "EndpointSlice", "metadata": {"labels": {"kubernetes.io/service-name": "web"}},
                 "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}]})
         };
-        let told = |seen: &[Value], wanted: &[Value]| told(endpointless(seen, RELEASE, wanted));
+        let describe = |seen: &[Value], wanted: &[Value]| describe(endpointless(seen, RELEASE, wanted));
         let right = service(json!({"app": "web"}));
-        assert_eq!(told(&[pod("web-1", "web"), slice(true)], std::slice::from_ref(&right)), [""; 0]);
+        assert_eq!(describe(&[pod("web-1", "web"), slice(true)], std::slice::from_ref(&right)), [""; 0]);
         for seen in [vec![pod("web-1", "web"), slice(false)], vec![pod("web-1", "web")]] {
             let why = "Service web: has no endpoints, though pods run: of those that its selector app=web takes, none is ready: web-1";
-            assert_eq!(told(&seen, std::slice::from_ref(&right)), [why]);
+            assert_eq!(describe(&seen, std::slice::from_ref(&right)), [why]);
         }
         let wrong = service(json!({"app": "none"}));
         let why = "Service web: has no endpoints, though pods run: its selector app=none takes none of them; web-1, the nearest, is without app=none";
-        assert_eq!(told(&[pod("web-1", "web")], &[wrong]), [why]);
+        assert_eq!(describe(&[pod("web-1", "web")], &[wrong]), [why]);
         // What has no selector is somebody else's to fill, and what is to have no pods needs no endpoints.
-        assert_eq!(told(&[], &[service(json!(null))]), [""; 0]);
+        assert_eq!(describe(&[], &[service(json!(null))]), [""; 0]);
         let mut off = workload("Deployment", "web", json!({}));
         off["spec"]["replicas"] = 0.into();
-        assert_eq!(told(&[], &[right, off]), [""; 0]);
+        assert_eq!(describe(&[], &[right, off]), [""; 0]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Looks at a release again and again while something of it is waited for: what goes wrong is told once, as soon as it is
-//! seen, and its log is kept, for the pod may be gone when the failure is told.
+//! Looks at a release again and again while something of it is waited for: what goes wrong is reported once, as soon as it is
+//! seen, and its log is kept, for the pod may be gone when the failure is reported.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ const SHORT: Duration = Duration::from_secs(20);
 const LOG_LINES: u32 = 12;
 /// How far apart looks are while helm works.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long helm may wait for a hook before that is told.
+/// How long helm may wait for a hook before that is reported.
 const HOOK_QUIET: Duration = Duration::from_secs(10);
 /// How long after a closer look what is behind a trouble is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ struct Known {
     found: Found,
     since: Instant,
     looked_closer: Option<Instant>,
-    told: bool,
+    is_reported: bool,
     /// It was there at the last look.
     present: bool,
 }
@@ -122,16 +122,16 @@ impl<'a> Watch<'a> {
     fn tell(&mut self, index: usize) {
         let known = &mut self.known[index];
         let quiet = matches!(known.seen.cause, Cause::HookRuns { .. }) && known.since.elapsed() < HOOK_QUIET;
-        if known.told || quiet {
+        if known.is_reported || quiet {
             return;
         }
-        known.told = true;
+        known.is_reported = true;
         let Found { trouble, log } = &known.found;
-        // What was taken from the log need not be told twice.
+        // What was taken from the log need not be reported twice.
         let plain = known.found.trouble.is_same(&known.seen);
         let last = log.as_ref().filter(|_| plain).and_then(|log| log.lines().rfind(|line| !line.trim().is_empty()));
         let last = last.map(|line| format!("; its log ends with «{}»", line.trim())).unwrap_or_default();
-        self.ctx.ui.say(&format!("{}{last}", told(trouble)));
+        self.ctx.ui.say(&format!("{}{last}", describe(trouble)));
     }
 
     /// Reads what the objects alone don't tell: the log, and who holds what a pod lacks.
@@ -163,9 +163,9 @@ impl<'a> Watch<'a> {
         let known = &mut self.known[index];
         let name = known.seen.object.name.as_str();
         let pod = objects.iter().find(|one| one["kind"] == "Pod" && one["metadata"]["name"] == name);
-        let told = kubectl::get_everywhere(&self.tools.kubectl, &self.scope.target, "nodes,pods");
-        let asked = self.ctx.spawn.run(command(told, SHORT)).and_then(|text| live::parse_objects(&text));
-        // What can't be had now is told in the scheduler's own words.
+        let argv = kubectl::get_everywhere(&self.tools.kubectl, &self.scope.target, "nodes,pods");
+        let asked = self.ctx.spawn.run(command(argv, SHORT)).and_then(|text| live::parse_objects(&text));
+        // What can't be had now is reported in the scheduler's own words.
         let (Some(pod), Ok(all)) = (pod, asked) else { return };
         let (nodes, pods): (Vec<Value>, Vec<Value>) = all.into_iter().partition(|one| one["kind"] == "Node");
         if has_room_soon(pod, &nodes, &pods) {
@@ -181,7 +181,7 @@ impl<'a> Watch<'a> {
 impl Known {
     fn new(trouble: Trouble) -> Known {
         let found = Found { trouble: trouble.clone(), log: None };
-        Known { seen: trouble, found, since: Instant::now(), looked_closer: None, told: false, present: false }
+        Known { seen: trouble, found, since: Instant::now(), looked_closer: None, is_reported: false, present: false }
     }
 
     /// The same trouble at another look: what was found out of it holds, but for its words.
@@ -193,10 +193,10 @@ impl Known {
         self.present = true;
     }
 
-    /// Notes what is behind it; another cause than was seen is told, and has a patience of its own.
+    /// Notes what is behind it; another cause than was seen is reported, and has a patience of its own.
     fn understand(&mut self, trouble: Trouble) {
         if !self.found.trouble.is_same(&trouble) {
-            self.told = false;
+            self.is_reported = false;
             self.since = Instant::now();
         }
         self.found.trouble = trouble;
@@ -258,7 +258,7 @@ pub struct Ended {
 }
 
 /// `pod a, container b: why, since 12:00:00 UTC, 4 s ago`.
-pub fn told(trouble: &Trouble) -> String {
+pub fn describe(trouble: &Trouble) -> String {
     let since = trouble.since.as_deref().and_then(|since| {
         let clock = time::clock(since)?;
         Some(format!(", since {clock} UTC, {} ago", time::ago(now() - time::seconds(since)?)))
@@ -268,8 +268,8 @@ pub fn told(trouble: &Trouble) -> String {
 
 /// The last lines of a log; None where it can't be had.
 pub fn read_log(ctx: &Context, tools: &Paths, scope: &Scope, log: &Log) -> Option<String> {
-    let told = kubectl::logs(&tools.kubectl, &scope.target, &log.pod, &log.container, log.previous, LOG_LINES);
-    let output = ctx.spawn.output(command(told, SHORT)).ok()?;
+    let argv = kubectl::logs(&tools.kubectl, &scope.target, &log.pod, &log.container, log.previous, LOG_LINES);
+    let output = ctx.spawn.output(command(argv, SHORT)).ok()?;
     output.success.then(|| output.stdout.trim_end().to_string())
 }
 

@@ -43,9 +43,9 @@ fn check(spawn: &Spawn, argv: &[String], kubeconfig: &Path, minikube_home: &Path
     let context = after("--kube-context").or_else(|| after("--context")).unwrap_or_default();
     let named = after("--kubeconfig").unwrap_or_default();
     let refuse = |why: &str| {
-        let told = format!("nothing is changed in a cluster that is not ours: {why}");
+        let message = format!("nothing is changed in a cluster that is not ours: {why}");
         let next = format!("Next: rm {}, then cargo xtask up, which writes it anew", kubeconfig.display());
-        Err(Stop::needs_setup(format!("{told}\n{next}")).into())
+        Err(Stop::needs_setup(format!("{message}\n{next}")).into())
     };
     if Path::new(named) != kubeconfig || context.is_empty() {
         return refuse(&format!("`{}` names no context of {}", display(argv), kubeconfig.display()));
@@ -123,10 +123,10 @@ current-context: other
     }
 
     #[test]
-    fn a_context_that_leads_elsewhere_is_told_with_its_server_and_the_one_expected() {
+    fn a_context_that_leads_elsewhere_is_reported_with_its_server_and_the_one_expected() {
         let elsewhere = faults(&OURS.replace("context: {cluster: todo", "context: {cluster: other")).unwrap();
-        let told = "leads to https://prod.example.org:6443, and that node answers at https://127.0.0.1:32771 and https://192.168.49.2:8443";
-        assert_eq!(elsewhere, told);
+        let message = "leads to https://prod.example.org:6443, and that node answers at https://127.0.0.1:32771 and https://192.168.49.2:8443";
+        assert_eq!(elsewhere, message);
         for (from, to, says) in [
             ("192.168.49.2", "192.168.49.3", "leads to https://192.168.49.3:8443"),
             ("https:", "http:", "leads to http://192.168.49.2:8443"),
@@ -138,16 +138,16 @@ current-context: other
             ("context: {cluster: todo", "context: {cluster: none", "names a cluster none, which is not there"),
             ("current-context", "{", "not valid YAML"),
         ] {
-            let told = faults(&OURS.replace(from, to)).unwrap_or_default();
-            assert!(told.contains(says), "{from} → {to}: {told}");
+            let text = faults(&OURS.replace(from, to)).unwrap_or_default();
+            assert!(text.contains(says), "{from} → {to}: {text}");
         }
         assert_eq!(faults("").as_deref(), Some("is not there"));
     }
 
     #[test]
     fn without_a_node_no_server_is_right() {
-        let told = fault(OURS, &Expected { context: "todo", servers: Vec::new(), authority: "/home/ca.crt".into() });
-        assert_eq!(told.as_deref(), Some("leads to https://192.168.49.2:8443, and docker runs no node of that name"));
+        let text = fault(OURS, &Expected { context: "todo", servers: Vec::new(), authority: "/home/ca.crt".into() });
+        assert_eq!(text.as_deref(), Some("leads to https://192.168.49.2:8443, and docker runs no node of that name"));
     }
 
     #[test]

@@ -56,8 +56,8 @@ pub fn pods(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Vec<Value>> {
 
 /// The Services of all namespaces.
 pub fn services(ctx: &Context, tools: &Paths) -> Result<Vec<Value>> {
-    let told = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "services"), SHORT))?;
-    parse_objects(&told)
+    let stdout = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "services"), SHORT))?;
+    parse_objects(&stdout)
 }
 
 /// The Services of all releases of the profile, by the service's name.
@@ -100,8 +100,8 @@ pub fn last_revision(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Opti
 
 /// The last `count` revisions of a release with their status, the newest at the end; none where it is not installed.
 pub fn revisions(ctx: &Context, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<(u64, String)>> {
-    let told = history(ctx, tools, scope, count)?;
-    Ok(told.into_iter().map(|one| (one.number, one.status)).collect())
+    let message = history(ctx, tools, scope, count)?;
+    Ok(message.into_iter().map(|one| (one.number, one.status)).collect())
 }
 
 /// The same with all that helm keeps of each.
@@ -111,14 +111,14 @@ pub fn history(ctx: &Context, tools: &Paths, scope: &Scope, count: u32) -> Resul
 
 /// The same for whoever must know in spite of an interruption.
 pub fn history_by(spawn: &Spawn, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<Revision>> {
-    let told = helm::history(&tools.helm, &scope.target, &scope.release, count);
-    let output = spawn.output(command(told, SHORT))?;
+    let argv = helm::history(&tools.helm, &scope.target, &scope.release, count);
+    let output = spawn.output(command(argv, SHORT))?;
     if !output.success && !output.tail.contains("release: not found") {
         return Err(Stop::failed("helm cannot tell the release's history").with_detail(&output.tail).into());
     }
     match helm::parse_history(&output.stdout) {
         None if output.success => {
-            Err(Stop::failed("helm told a history that cannot be read").with_detail(&output.tail).into())
+            Err(Stop::failed("helm printed a history that cannot be read").with_detail(&output.tail).into())
         }
         history => Ok(history.unwrap_or_default()),
     }

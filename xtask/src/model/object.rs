@@ -25,7 +25,7 @@ pub fn read<T>(object: &Value, part: impl FnOnce(&Fields) -> Option<T>) -> Resul
 }
 
 /// One value of the object, which knows its path. What can't be read is reported, and None stands for it: whoever reads
-/// takes all parts before giving up, so that all mistakes are told.
+/// takes all parts before giving up, so that all mistakes are reported.
 pub struct Fields<'a> {
     pub value: &'a Value,
     path: String,
@@ -173,16 +173,16 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_mistake_is_told_with_its_path() {
+    fn every_mistake_is_reported_with_its_path() {
         let object = json!({"spec": {"replicas": -1, "items": [{"name": 1}, {"name": "b"}, {}]}});
-        let told = read(&object, |f| {
+        let printed = read(&object, |f| {
             let spec = f.at("spec");
             let replicas = spec.at("replicas").integer(1..=u64::MAX);
             let names = spec.at("items").list(|item| item.at("name").text());
             Some((replicas?, names?))
         });
         assert_eq!(
-            told.unwrap_err(),
+            printed.unwrap_err(),
             [
                 "spec.replicas: -1 is not an integer from 1 on",
                 "spec.items[0].name: a number instead of a text",

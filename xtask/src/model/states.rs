@@ -413,15 +413,15 @@ mod tests {
             ("Upgrading", "Updating"),
         ]);
         let seed4 = Vocabulary::<DeploymentState>::new(&words).unwrap();
-        let told = |trace: &[DeploymentState]| {
+        let describe = |trace: &[DeploymentState]| {
             assert_eq!(check_trace(trace), Ok(()));
-            let mut told: Vec<String> = trace.iter().map(|state| seed4.word(*state)).collect();
-            told.dedup();
-            told.join(" ")
+            let mut text: Vec<String> = trace.iter().map(|state| seed4.word(*state)).collect();
+            text.dedup();
+            text.join(" ")
         };
         let trace = [Installing, Pending, Running, Ready, Upgrading, Ready, Pending, Failed];
-        assert_eq!(told(&trace), "Created Scaling Active Updating Active Scaling Failed");
-        assert_eq!(told(&[Ready, Terminating]), "Active Terminating");
+        assert_eq!(describe(&trace), "Created Scaling Active Updating Active Scaling Failed");
+        assert_eq!(describe(&[Ready, Terminating]), "Active Terminating");
         assert!(!is_legal(Upgrading, Installing) && !is_legal(Terminating, Ready));
     }
 
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn an_illegal_transition_is_told_with_its_place() {
+    fn an_illegal_transition_is_reported_with_its_place() {
         use DeploymentState::*;
         assert_eq!(
             check_trace(&[Pending, Pending, Running, Installing]).unwrap_err(),

@@ -78,8 +78,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_ago_is_told_in_a_larger_unit() {
-        let told: Vec<String> = [-3, 0, 119, 120, 7199, 7200, 172_799, 172_800].map(ago).into();
-        assert_eq!(told, ["0 s", "0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d"]);
+    fn what_is_long_ago_is_reported_in_a_larger_unit() {
+        let text: Vec<String> = [-3, 0, 119, 120, 7199, 7200, 172_799, 172_800].map(ago).into();
+        assert_eq!(text, ["0 s", "0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d"]);
     }
 }

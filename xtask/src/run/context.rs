@@ -155,8 +155,9 @@ pub fn read_config(root: &Path, profile: &str) -> Result<Config> {
     let over = format!("k8s/profiles/{profile}.toml");
     if !root.join(&over).exists() {
         let known = profiles(root).join(", ");
-        let told = format!("there is no profile {profile}: {over} does not exist\nNext: --profile with one of {known}");
-        return Err(Stop::usage(told).into());
+        let message =
+            format!("there is no profile {profile}: {over} does not exist\nNext: --profile with one of {known}");
+        return Err(Stop::usage(message).into());
     }
     let (base_text, over_text) = (read("xtask.toml")?, read(&over)?);
     let base = config::Source { file: "xtask.toml", text: &base_text };

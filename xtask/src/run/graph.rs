@@ -77,9 +77,9 @@ mod tests {
     use super::*;
 
     fn task<'a>(name: &str, needs: &[&str], log: &'a Mutex<Vec<String>>, good: bool) -> Task<'a> {
-        let told = name.to_string();
+        let text = name.to_string();
         let run = Box::new(move || {
-            log.lock().unwrap().push(told);
+            log.lock().unwrap().push(text);
             if good { Ok(()) } else { Err(anyhow::anyhow!("no")) }
         });
         Task { name: name.to_string(), needs: needs.iter().map(|need| need.to_string()).collect(), run }

@@ -51,15 +51,15 @@ pub fn hold_within(ctx: &Context, name: &str, deadline: Duration) -> Result<File
         Err(TryLockError::Error(error)) => Err(error),
     };
     if !free()? {
-        let told = format!("another run works on {name}: {}", told(read(&path), now()));
-        ctx.ui.say(&format!("{told}; waiting for it to end, {} s at the most", deadline.as_secs()));
+        let message = format!("another run works on {name}: {}", describe(read(&path), now()));
+        ctx.ui.say(&format!("{message}; waiting for it to end, {} s at the most", deadline.as_secs()));
         let locked = poll::until(&ctx.spawn.interrupt, deadline, || Ok(free()?.then_some(())))?;
         if locked.is_none() {
             let holder = read(&path);
             let end = holder.as_ref().map_or("end it".to_string(), |holder| format!("kill -INT {}", holder.pid));
-            let told = format!("another run still works on {name}: {}", self::told(holder, now()));
-            let told = format!("{told}; waited {} s for it", deadline.as_secs());
-            return Err(Stop::deadline(format!("{told}\nNext: {end}, then run the same command again")).into());
+            let message = format!("another run still works on {name}: {}", self::describe(holder, now()));
+            let message = format!("{message}; waited {} s for it", deadline.as_secs());
+            return Err(Stop::deadline(format!("{message}\nNext: {end}, then run the same command again")).into());
         }
     }
     let command = std::iter::once("cargo xtask".to_string()).chain(std::env::args().skip(1));
@@ -89,7 +89,7 @@ fn read(path: &Path) -> Option<Holder> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
-fn told(holder: Option<Holder>, now: i64) -> String {
+fn describe(holder: Option<Holder>, now: i64) -> String {
     let Some(holder) = holder else { return "it has just begun".to_string() };
     match time::seconds(&holder.since) {
         Some(since) => format!("{holder}, {} ago", time::ago(now - since)),
@@ -106,14 +106,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_holder_is_told_with_its_command_and_its_age() {
+    fn a_holder_is_reported_with_its_command_and_its_age() {
         let text = r#"{"pid":42,"command":"cargo xtask up","since":"2026-01-31T12:00:00Z"}"#;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.lock");
         fs::write(&path, text).unwrap();
         let now = time::seconds("2026-01-31T12:00:35Z").unwrap();
-        assert_eq!(told(read(&path), now), "`cargo xtask up`, process 42, since 2026-01-31T12:00:00Z, 35 s ago");
+        assert_eq!(describe(read(&path), now), "`cargo xtask up`, process 42, since 2026-01-31T12:00:00Z, 35 s ago");
         fs::write(&path, "").unwrap();
-        assert_eq!(told(read(&path), now), "it has just begun");
+        assert_eq!(describe(read(&path), now), "it has just begun");
     }
 }

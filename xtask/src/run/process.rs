@@ -132,23 +132,23 @@ impl Spawn {
 
     /// Runs to the end; a non-zero exit is an error that repeats the command and its last lines.
     pub fn run(&self, command: Command) -> Result<String> {
-        let told = display(&command.argv);
+        let answer = display(&command.argv);
         let output = self.output(command)?;
         if output.success {
             return Ok(output.stdout);
         }
-        Err(Stop::failed(format!("`{told}` failed\n{}", indent(&output.tail))).into())
+        Err(Stop::failed(format!("`{answer}` failed\n{}", indent(&output.tail))).into())
     }
 
     /// Feeds the output of one command to another: `left | right`. Both must succeed.
     pub fn pipe(&self, left: Vec<String>, right: Vec<String>, deadline: Duration) -> Result<String> {
-        let told = format!("{} | {}", display(&left), display(&right));
+        let message = format!("{} | {}", display(&left), display(&right));
         let expression = self.expression(&left)?.stdin_null().pipe(self.expression(&right)?);
-        let output = self.drive(expression, &told, deadline, None, true)?;
+        let output = self.drive(expression, &message, deadline, None, true)?;
         if output.success {
             return Ok(output.stdout);
         }
-        Err(Stop::failed(format!("`{told}` failed\n{}", indent(&output.tail))).into())
+        Err(Stop::failed(format!("`{message}` failed\n{}", indent(&output.tail))).into())
     }
 
     /// Starts something that lives as long as the returned owner, such as a port-forward.
@@ -186,10 +186,10 @@ impl Spawn {
     fn drive(
         &self,
         expression: Expression,
-        told: &str,
+        text: &str,
         deadline: Duration,
         on_line: Option<&(dyn Fn(&str) + Sync)>,
-        may_be_told: bool,
+        may_be_reported: bool,
     ) -> Result<Output> {
         self.interrupt.check()?;
         let (stdout_reader, stdout_writer) = std::io::pipe()?;
@@ -198,12 +198,12 @@ impl Spawn {
             .stdout_file(stdout_writer)
             .stderr_file(stderr_writer)
             .start()
-            .with_context(|| format!("cannot start `{told}`"))?;
+            .with_context(|| format!("cannot start `{text}`"))?;
         // The expression keeps the writing ends open; they must go, or the readers would never see the end.
         let tail = Mutex::new(VecDeque::new());
         let stdout = Mutex::new(Vec::new());
         let note = |line: &str| {
-            if !may_be_told {
+            if !may_be_reported {
                 return;
             }
             let mut tail = tail.lock().unwrap();
@@ -220,7 +220,7 @@ impl Spawn {
         let ended = std::thread::scope(|scope| {
             scope.spawn(|| read_lines(stderr_reader, &note, None, &done));
             scope.spawn(|| read_lines(stdout_reader, &note, Some(&stdout), &done));
-            let ended = self.wait(&handle, told, deadline);
+            let ended = self.wait(&handle, text, deadline);
             done.store(true, Ordering::Relaxed);
             ended
         });
@@ -230,7 +230,7 @@ impl Spawn {
         Ok(Output { success: status.success(), code: status.code(), stdout, tail })
     }
 
-    fn wait(&self, handle: &Handle, told: &str, deadline: Duration) -> Result<ExitStatus> {
+    fn wait(&self, handle: &Handle, text: &str, deadline: Duration) -> Result<ExitStatus> {
         let started = Instant::now();
         loop {
             if let Some(output) = handle.wait_timeout(Duration::from_millis(50))? {
@@ -243,7 +243,7 @@ impl Spawn {
             if started.elapsed() > deadline {
                 end(handle, Signal::TERM);
                 return Err(
-                    Stop::deadline(format!("`{told}` was ended after {} s, its deadline", deadline.as_secs())).into()
+                    Stop::deadline(format!("`{text}` was ended after {} s, its deadline", deadline.as_secs())).into()
                 );
             }
         }

@@ -104,8 +104,8 @@ mod tests {
     #[test]
     fn the_verifier_is_that_of_the_standard() {
         let decode = |text: &str| BASE64_STANDARD.decode(text).unwrap();
-        let told = verifier("pencil", &decode("W22ZaJ0SNY7soEsUEjb6gQ=="));
-        let rest = told.strip_prefix("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$").unwrap();
+        let printed = verifier("pencil", &decode("W22ZaJ0SNY7soEsUEjb6gQ=="));
+        let rest = printed.strip_prefix("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$").unwrap();
         let (stored, server) = rest.split_once(':').map(|(a, b)| (decode(a), decode(b))).unwrap();
         let exchange = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
                         r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
@@ -115,14 +115,14 @@ mod tests {
         let client: Vec<u8> = proof.iter().zip(signature).map(|(a, b)| a ^ b).collect();
         assert_eq!(Sha256::digest(&client).to_vec(), stored);
         assert_eq!(hmac(&server, exchange.as_bytes()).to_vec(), decode("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="));
-        assert!(!told.contains("pencil"));
+        assert!(!printed.contains("pencil"));
     }
 
     #[test]
     fn a_long_key_is_hashed_first() {
         // RFC 4231, test case 6.
-        let told = hmac(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");
-        assert_eq!(told[..4], [0x60, 0xe4, 0x31, 0x59]);
+        let text = hmac(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");
+        assert_eq!(text[..4], [0x60, 0xe4, 0x31, 0x59]);
     }
 
     #[test]

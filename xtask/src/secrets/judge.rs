@@ -46,7 +46,7 @@ pub fn judge_setting(key: &str, value: &str) -> Result<(), String> {
         Ok(number) if range.contains(&number) => Ok(()),
         _ => Err(format!("is \"{value}\": it must be a number from {} to {}", range.start(), range.end())),
     };
-    let told = |error: String| format!("is \"{value}\": it {error}");
+    let describe = |error: String| format!("is \"{value}\": it {error}");
     match key {
         "LOG_LEVEL" => one_of(&["trace", "debug", "info", "warn", "error"]),
         "NODE_ENV" | "PYTHON_ENV" => one_of(&["production", "development", "test"]),
@@ -59,13 +59,13 @@ pub fn judge_setting(key: &str, value: &str) -> Result<(), String> {
             Ok(_) => Ok(()),
             Err(_) => Err(format!("is \"{value}\": it must be an address to listen on, such as 0.0.0.0")),
         },
-        "BETTER_AUTH_JWKS_URL" => judge_url(value, &["http"]).map_err(told),
+        "BETTER_AUTH_JWKS_URL" => judge_url(value, &["http"]).map_err(describe),
         "CORS_ORIGINS" if value.is_empty() => Ok(()),
         "CORS_ORIGINS" => {
-            value.split(',').try_for_each(|origin| judge_url(origin.trim(), &["http", "https"]).map_err(told))
+            value.split(',').try_for_each(|origin| judge_url(origin.trim(), &["http", "https"]).map_err(describe))
         }
-        "FRONTEND_ORIGIN" | "BETTER_AUTH_ISSUER" => judge_url(value, &["http", "https"]).map_err(told),
-        _ if key.ends_with("_URL") => judge_url(value, &["http", "https"]).map_err(told),
+        "FRONTEND_ORIGIN" | "BETTER_AUTH_ISSUER" => judge_url(value, &["http", "https"]).map_err(describe),
+        _ if key.ends_with("_URL") => judge_url(value, &["http", "https"]).map_err(describe),
         _ => Ok(()),
     }
 }

@@ -132,12 +132,12 @@ mod tests {
         let mut problems = Vec::new();
         let found = secret_values(&yaml::parse_one("o.yaml", text).unwrap(), &["URL", "KEY", "N"], &mut problems);
         assert_eq!(found, BTreeMap::from([("URL".to_string(), "postgres://sentinel".to_string())]));
-        let told: Vec<String> = problems.iter().map(Problem::to_string).collect();
-        assert_eq!(told.len(), 3, "{told:?}");
+        let printed: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        assert_eq!(printed.len(), 3, "{printed:?}");
         assert!(
-            told.iter().any(|line| line.starts_with("o.yaml:4:5: secret.values.KEY is still a placeholder")),
-            "{told:?}"
+            printed.iter().any(|line| line.starts_with("o.yaml:4:5: secret.values.KEY is still a placeholder")),
+            "{printed:?}"
         );
-        assert!(!told.join("").contains("sentinel"), "{told:?}");
+        assert!(!printed.join("").contains("sentinel"), "{printed:?}");
     }
 }

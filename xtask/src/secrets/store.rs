@@ -168,15 +168,15 @@ pub fn sign_in(ctx: &Context, tools: &Paths, login: &Login, password: &str) -> R
     let Some(argv) = in_database(ctx, tools, login, &command_line)? else {
         return Ok(SignIn::Unasked("no pod of the database is ready".to_string()));
     };
-    let told = ctx.spawn.output(command(argv, SHORT).stdin(format!("{password}\n")))?;
-    Ok(match told.success {
+    let answer = ctx.spawn.output(command(argv, SHORT).stdin(format!("{password}\n")))?;
+    Ok(match answer.success {
         true => SignIn::Opened,
-        false if psql::is_refused(&told.tail) => SignIn::Refused,
-        false => SignIn::Unasked(told.tail.lines().last().unwrap_or("psql said nothing").to_string()),
+        false if psql::is_refused(&answer.tail) => SignIn::Refused,
+        false => SignIn::Unasked(answer.tail.lines().last().unwrap_or("psql said nothing").to_string()),
     })
 }
 
-/// Ends what a rotation has begun: first the database, which takes the same password as often as it is told; then what is
+/// Ends what a rotation has begun: first the database, which takes the same password as often as it is reported; then what is
 /// derived; and what is to come goes from its place with the same write that puts it in force.
 fn finish<'a>(ctx: &'a Context, tools: &Paths, live: &mut Live<'a>) -> Result<()> {
     for login in logins(&ctx.config.secrets) {
@@ -190,8 +190,8 @@ fn finish<'a>(ctx: &'a Context, tools: &Paths, live: &mut Live<'a>) -> Result<()
     order.sort_by_key(|name| is_begun(live[*name].keys()));
     for name in order.into_iter().filter(|name| settled[*name] != live[*name]) {
         change(ctx, tools, name, &live[name], &settled[name])?;
-        let told = if is_begun(live[name].keys()) { "has new values" } else { "has them too" };
-        ctx.ui.say(&format!("the Secret {name} {told}"));
+        let message = if is_begun(live[name].keys()) { "has new values" } else { "has them too" };
+        ctx.ui.say(&format!("the Secret {name} {message}"));
     }
     *live = settled;
     Ok(())
@@ -318,10 +318,12 @@ fn set(ctx: &Context, tools: &Paths, login: &Login, password: &str) -> Result<()
     };
     // A server may log the statements that it is sent: the password itself is not in this one.
     let statement = set_password(&login.role, &verifier(password, &random_bytes::<16>()?));
-    let told = ctx.spawn.output(command(argv, SHORT).stdin(statement))?;
-    if !told.success {
+    let answer = ctx.spawn.output(command(argv, SHORT).stdin(statement))?;
+    if !answer.success {
         let what = format!("the database did not take another password for {}; it has the one that it had", login.role);
-        return Err(Stop::failed(what).with_detail(&format!("{}\nNext: run the same command again", told.tail)).into());
+        return Err(Stop::failed(what)
+            .with_detail(&format!("{}\nNext: run the same command again", answer.tail))
+            .into());
     }
     ctx.ui.say(&format!("the database has a new password for {}", login.role));
     Ok(())
@@ -361,8 +363,8 @@ fn write(ctx: &Context, name: &str, argv: Vec<String>, object: &Value) -> Result
     if ctx.spawn.output(command(argv, SHORT).stdin(object.to_string()).confidential())?.success {
         return Ok(());
     }
-    let told = format!("kubectl could not write the Secret {name}; its words may hold values and are not shown");
-    Err(Stop::failed(format!("{told}\nNext: cargo xtask status")).into())
+    let message = format!("kubectl could not write the Secret {name}; its words may hold values and are not shown");
+    Err(Stop::failed(format!("{message}\nNext: cargo xtask status")).into())
 }
 
 /// The Secret's version and its keys; None where there is none.
@@ -377,8 +379,9 @@ fn values(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<V
     match output.success {
         true => Ok(kubectl::parse_secret_values(&output.stdout)),
         false => {
-            let told = format!("kubectl could not read the Secret {name}; its words may hold values and are not shown");
-            Err(Stop::failed(format!("{told}\nNext: cargo xtask status")).into())
+            let message =
+                format!("kubectl could not read the Secret {name}; its words may hold values and are not shown");
+            Err(Stop::failed(format!("{message}\nNext: cargo xtask status")).into())
         }
     }
 }
@@ -407,14 +410,14 @@ fn refuse_lost_password(
     };
     let Some(claim) = claims.iter().find(ours) else { return Ok(()) };
     let volume = claim["metadata"]["name"].as_str().unwrap_or_default();
-    let told = match live {
+    let message = match live {
         None => {
             format!("the volume {volume} is there, and the Secret {name} with the password it was made with is not")
         }
         Some(_) => format!("the volume {volume} is there, and {lost} of the Secret {name}, which opens it, is not"),
     };
     Err(Stop::failed(format!(
-        "{told}\nNext: give it again with --override FILE, as cargo xtask secrets export writes one, or remove the data \
+        "{message}\nNext: give it again with --override FILE, as cargo xtask secrets export writes one, or remove the data \
          with cargo xtask down --purge"
     ))
     .into())

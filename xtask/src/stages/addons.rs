@@ -41,8 +41,8 @@ pub fn enable(ctx: &Context, tools: &Paths, addons: &[String], images: &BTreeMap
         let own = own.and_then(|(image, part)| Some((part, image.repository.rsplit_once('/')?, &image.tag)));
         let own = own.map(|(part, (registry, name), tag)| (part, registry, format!("{name}:{tag}")));
         let own = own.as_ref().map(|(part, registry, image)| (part.as_str(), *registry, image.as_str()));
-        let told = minikube::enable_addon(&tools.minikube, &ctx.config.cluster.name, addon, own);
-        ctx.spawn_minikube()?.run(command(told, deadline).on_line(&show))?;
+        let argv = minikube::enable_addon(&tools.minikube, &ctx.config.cluster.name, addon, own);
+        ctx.spawn_minikube()?.run(command(argv, deadline).on_line(&show))?;
         let mut why = String::new();
         let serves = poll::until(&ctx.spawn.interrupt, deadline, || {
             let asked = kubectl::get_addons(&tools.kubectl, &ctx.target(), std::slice::from_ref(addon));
@@ -52,9 +52,9 @@ pub fn enable(ctx: &Context, tools: &Paths, addons: &[String], images: &BTreeMap
             Ok(why.is_empty().then_some(()))
         })?;
         if serves.is_none() {
-            let told = format!("the addon {addon} was enabled and does not serve: {why}");
+            let message = format!("the addon {addon} was enabled and does not serve: {why}");
             let next = format!("Next: kubectl describe pods --all-namespaces --selector k8s-app={addon}");
-            return Err(Stop::deadline(format!("{told}\n{next}")).into());
+            return Err(Stop::deadline(format!("{message}\n{next}")).into());
         }
         step.done(images.get(addon).map(Built::reference).unwrap_or_default().as_str());
     }
@@ -112,8 +112,8 @@ mod tests {
         let own = Built { repository: "local/m".into(), tag: "2".into(), id: "sha256:2".into() };
         assert_eq!(trouble("m", None, &[workload("m", "public/m:1", 1)]), None);
         assert_eq!(trouble("m", Some(&own), &[workload("m", "local/m:2", 1)]), None);
-        let told = trouble("m", Some(&own), &[workload("m", "local/m:1", 1)]).unwrap();
-        assert_eq!(told, "it does not run local/m:2");
+        let text = trouble("m", Some(&own), &[workload("m", "local/m:1", 1)]).unwrap();
+        assert_eq!(text, "it does not run local/m:2");
         assert!(trouble("m", None, &[workload("m", "public/m:1", 0)]).unwrap().contains("0 available"));
         assert_eq!(trouble("m", None, &[workload("other", "x", 1)]).unwrap(), "it has no workload");
     }

@@ -125,8 +125,8 @@ fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Err
             _ => Ok(()),
         };
         ctx.ui.say(&match (undone, served) {
-            (Ok(told), Ok(())) => told,
-            (Ok(told), Err(error)) => format!("{told}; it is not known to serve: {error:#}"),
+            (Ok(message), Ok(())) => message,
+            (Ok(message), Err(error)) => format!("{message}; it is not known to serve: {error:#}"),
             (Err(error), _) => format!("{} could not be taken back: {error:#}", one.scope.release),
         });
     }

@@ -78,8 +78,8 @@ pub fn find(reference: &str, host: &BTreeMap<String, String>) -> Option<Built> {
 /// Why a service's image has to be built: what of its content is other than in the last image of it.
 pub fn why(ctx: &Context, tools: &Paths, images: &Images, name: &str) -> Result<String> {
     let label = docker::label(&ctx.config.project);
-    let told = ctx.spawn.run(command(docker::images_of(&tools.docker, &label, name), SHORT))?;
-    let last = match told.lines().next() {
+    let stdout = ctx.spawn.run(command(docker::images_of(&tools.docker, &label, name), SHORT))?;
+    let last = match stdout.lines().next() {
         None => None,
         Some(newest) => {
             let label = ctx.spawn.run(command(docker::label_of(&tools.docker, newest, INPUTS_LABEL), SHORT))?;
@@ -87,7 +87,7 @@ pub fn why(ctx: &Context, tools: &Paths, images: &Images, name: &str) -> Result<
             serde_json::from_str(&label).ok()
         }
     };
-    Ok(match (&last, told.is_empty()) {
+    Ok(match (&last, stdout.is_empty()) {
         (None, false) => "its content changed".to_string(),
         _ => plan::why_build(&inputs(ctx, &ctx.config.services[name], images)?, last.as_ref()),
     })
@@ -111,14 +111,14 @@ fn tag(ctx: &Context, service: &Service, images: &Images) -> Result<String> {
 /// The same content piece by piece, each with a digest of its own.
 fn inputs(ctx: &Context, service: &Service, images: &Images) -> Result<Inputs> {
     let mut inputs = Inputs::new();
-    let mut file = |root: &Path, file: PathBuf, told: PathBuf| -> Result<()> {
-        inputs.insert(told.display().to_string(), Content::default().files(root, &[file])?.short());
+    let mut file = |root: &Path, file: PathBuf, name: PathBuf| -> Result<()> {
+        inputs.insert(name.display().to_string(), Content::default().files(root, &[file])?.short());
         Ok(())
     };
     let context = ctx.root.join(&service.context);
     for path in list_files(&context, &service.inputs)? {
-        let told = service.context.join(&path);
-        file(&context, path, told)?;
+        let message = service.context.join(&path);
+        file(&context, path, message)?;
     }
     file(&ctx.root, service.dockerfile.clone(), service.dockerfile.clone())?;
     let base =
@@ -164,7 +164,7 @@ fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, reference: &
     args.extend(base_argument(images, service.base).map(|(name, image)| (name.to_string(), Some(image.to_string()))));
     args.extend(proxies());
     let ca = ca_bundle();
-    let told = docker::build(
+    let argv = docker::build(
         &tools.docker,
         &Build {
             dockerfile: &ctx.path(&service.dockerfile),
@@ -181,19 +181,19 @@ fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, reference: &
     );
     let show = |line: &str| step.update(strip_prefix(line));
     ctx.spawn
-        .run(command(told, ctx.config.deadlines.build).on_line(&show))
+        .run(command(argv, ctx.config.deadlines.build).on_line(&show))
         .with_context(|| format!("the image of {name} could not be built from {}", service.dockerfile.display()))?;
     let size: u64 = ctx.spawn.run(command(docker::size(&tools.docker, reference), SHORT))?.trim().parse()?;
-    let told_mb = size as f64 / 1e6;
+    let size_mb = size as f64 / 1e6;
     if let Some(limit) = service.size_limit_mb.filter(|limit| size > limit * 1_000_000) {
         // With the image gone, the next run can't take it for built and well.
         ctx.spawn.run(command(docker::remove_image(&tools.docker, reference), SHORT))?;
         let message = format!(
-            "{reference} has {told_mb:.1} MB, over services.{name}.size_limit_mb, {limit}\nNext: make the image smaller, or raise the limit"
+            "{reference} has {size_mb:.1} MB, over services.{name}.size_limit_mb, {limit}\nNext: make the image smaller, or raise the limit"
         );
         return Err(Stop::failed(message).into());
     }
-    step.done(&format!("{reference}, {told_mb:.1} MB ({why})"));
+    step.done(&format!("{reference}, {size_mb:.1} MB ({why})"));
     Ok(())
 }
 

@@ -37,7 +37,7 @@ pub fn bring_up(ctx: &Context, ready: &Ready) -> Result<()> {
 
 pub fn need_running(ctx: &Context, state: State) -> Result<()> {
     let name = &ctx.config.cluster.name;
-    let told = match state {
+    let message = match state {
         State::Running => return Ok(()),
         State::Absent => format!("there is no cluster {name}"),
         State::Stopped => format!("the cluster {name} is stopped"),
@@ -45,7 +45,7 @@ pub fn need_running(ctx: &Context, state: State) -> Result<()> {
         State::Unready(why) => format!("the cluster {name} runs and does not serve: {why}"),
         State::Orphaned => format!("there is a node named {name}, and its keys are gone"),
     };
-    Err(Stop::needs_setup(format!("{told}\nNext: cargo xtask up")).into())
+    Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask up")).into())
 }
 
 /// Sees to a cluster that serves. `node_image` is one of our own, where kicbase can't be had.
@@ -80,8 +80,8 @@ pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<
     match wait_ready(ctx, tools)? {
         None => Ok(()),
         Some(why) => {
-            let told = format!("the cluster {name} was started and does not serve: {why}");
-            Err(Stop::failed(format!("{told}\nNext: cargo xtask down --cluster, then up")).into())
+            let message = format!("the cluster {name} was started and does not serve: {why}");
+            Err(Stop::failed(format!("{message}\nNext: cargo xtask down --cluster, then up")).into())
         }
     }
 }
@@ -114,8 +114,8 @@ pub fn observe(ctx: &Context, tools: &Paths) -> Result<State> {
 
 /// The node's names, of which a cluster that runs has at least one.
 pub fn nodes(ctx: &Context, tools: &Paths) -> Result<Vec<String>> {
-    let told = ctx.spawn.run(command(docker::nodes(&tools.docker, &ctx.config.cluster.name), SHORT))?;
-    let nodes: Vec<String> = told.lines().map(str::to_string).collect();
+    let stdout = ctx.spawn.run(command(docker::nodes(&tools.docker, &ctx.config.cluster.name), SHORT))?;
+    let nodes: Vec<String> = stdout.lines().map(str::to_string).collect();
     match nodes.is_empty() {
         false => Ok(nodes),
         true => Err(Stop::failed("docker knows no node of the cluster\nNext: cargo xtask up").into()),
@@ -161,8 +161,8 @@ pub fn is_described(ctx: &Context) -> bool {
 
 fn remake(ctx: &Context, tools: &Paths, node_image: Option<&str>, why: &str) -> Result<()> {
     if !ctx.yes {
-        let told = format!("{why}\nNext: run the same command with --yes to remake it; the data in it is lost then");
-        return Err(Stop::needs_setup(told).into());
+        let message = format!("{why}\nNext: run the same command with --yes to remake it; the data in it is lost then");
+        return Err(Stop::needs_setup(message).into());
     }
     ctx.ui.say(&format!("{why}; it is remade"));
     delete(ctx, tools)?;
@@ -173,8 +173,8 @@ fn remake(ctx: &Context, tools: &Paths, node_image: Option<&str>, why: &str) -> 
 /// restarted has kubelet stopped: starting it is what minikube itself advises.
 fn mend(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<Option<String>> {
     if !ctx.folders.kubeconfig().exists() {
-        let told = minikube::update_context(&tools.minikube, &ctx.config.cluster.name);
-        ctx.spawn.run(command(told, ctx.config.deadlines.cluster))?;
+        let argv = minikube::update_context(&tools.minikube, &ctx.config.cluster.name);
+        ctx.spawn.run(command(argv, ctx.config.deadlines.cluster))?;
         if wait(ctx, tools, Duration::from_secs(8))?.is_none() {
             return Ok(None);
         }
@@ -187,9 +187,9 @@ fn mend(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<Option
 fn refuse_anothers(ctx: &Context, tools: &Paths) -> Result<()> {
     let name = &ctx.config.cluster.name;
     let copy = ctx.folders.state.join(format!("{name}.owner"));
-    let told = docker::copy_out(&tools.docker, name, OWNER, &copy.display().to_string());
+    let argv = docker::copy_out(&tools.docker, name, OWNER, &copy.display().to_string());
     // A node that says nothing is one whose making was interrupted, or none at all.
-    if !ctx.spawn.output(command(told, SHORT))?.success {
+    if !ctx.spawn.output(command(argv, SHORT))?.success {
         return Ok(());
     }
     let owner = fs::read_to_string(&copy)?;
@@ -197,9 +197,9 @@ fn refuse_anothers(ctx: &Context, tools: &Paths) -> Result<()> {
     if owner.trim() == self::owner(ctx) {
         return Ok(());
     }
-    let told = format!("the node {name} belongs to {}, and this run to {}", owner.trim(), self::owner(ctx));
+    let message = format!("the node {name} belongs to {}, and this run to {}", owner.trim(), self::owner(ctx));
     let next = "Next: another cluster.name and other cluster.node_ports in xtask.toml, or have its owner remove it";
-    Err(Stop::needs_setup(format!("{told}\n{next}")).into())
+    Err(Stop::needs_setup(format!("{message}\n{next}")).into())
 }
 
 /// Whose a node is: the folder that has its keys.
@@ -214,8 +214,8 @@ fn make(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {
         fs::write(unfinished(ctx), "")?;
     }
     start(ctx, tools, node_image, "make the cluster")?;
-    let told = docker::write_line(&tools.docker, &ctx.config.cluster.name, OWNER, &owner(ctx));
-    ctx.spawn.run(command(told, SHORT))?;
+    let argv = docker::write_line(&tools.docker, &ctx.config.cluster.name, OWNER, &owner(ctx));
+    ctx.spawn.run(command(argv, SHORT))?;
     forget_unfinished(ctx)
 }
 
@@ -237,8 +237,8 @@ fn unfinished(ctx: &Context) -> PathBuf {
     ctx.folders.state.join(format!("{}.unfinished", ctx.config.cluster.name))
 }
 
-fn start(ctx: &Context, tools: &Paths, node_image: Option<&str>, told: &str) -> Result<()> {
-    let step = ctx.ui.step(told);
+fn start(ctx: &Context, tools: &Paths, node_image: Option<&str>, text: &str) -> Result<()> {
+    let step = ctx.ui.step(text);
     let show = |line: &str| step.update(line.trim_start_matches(['*', '-', '!', ' ']));
     let root = rustix::process::geteuid().is_root();
     let start = minikube::start(&tools.minikube, &ctx.config.cluster, node_image, root);

@@ -12,7 +12,7 @@ use crate::diagnosis::watch;
 use crate::diagnosis::watch::{Failure, Found, Watch};
 use crate::diagnosis::{events, release};
 use crate::live;
-use crate::model::plan::{Release, drift, is_stuck, told, why_deploy, why_deploy_by_status};
+use crate::model::plan::{Release, describe, drift, is_stuck, why_deploy, why_deploy_by_status};
 use crate::model::rollout;
 use crate::model::states::DeploymentState;
 use crate::model::subset::differences;
@@ -121,8 +121,8 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
         live::last_revision(ctx, tools, scope)?.context("helm installed the release and does not list it")?;
     deployed.revision = revision;
     if status != "deployed" {
-        let told = format!("helm ended well, and calls revision {revision} of {} {status}", scope.release);
-        return Err(Stop::failed(format!("{told}\nNext: cargo xtask history")).into());
+        let message = format!("helm ended well, and calls revision {revision} of {} {status}", scope.release);
+        return Err(Stop::failed(format!("{message}\nNext: cargo xtask history")).into());
     }
     ctx.ui.validated(&scope.release, state, &format!("helm calls revision {revision} deployed"));
     step.done(&format!("revision {} in namespace {} ({why})", deployed.revision, scope.target.namespace));
@@ -142,10 +142,10 @@ fn upgrade(
 ) -> Result<Option<Failure>> {
     let (wanted, hooks) = (live::objects_in(rendered)?, release::hooks(&live::objects_in(hooks)?));
     let deadline = ctx.config.deadlines.helm;
-    let told = helm::upgrade(&tools.helm, &scope.target, chart, deadline.as_secs());
+    let argv = helm::upgrade(&tools.helm, &scope.target, chart, deadline.as_secs());
     let mut watch = Watch::new(ctx, tools, scope);
     let (output, ended) =
-        watch::beside(&mut watch, &hooks, &wanted, |spawn| spawn.output(command(told, deadline + SHORT)));
+        watch::beside(&mut watch, &hooks, &wanted, |spawn| spawn.output(command(argv, deadline + SHORT)));
     ctx.spawn.interrupt.check()?;
     let release = &scope.release;
     if let Some(trouble) = ended.by {
@@ -185,12 +185,12 @@ pub fn await_others(ctx: &Context, scope: &Scope) -> Result<()> {
     // Its argv may hold values that are nobody's business.
     if let Some((pid, _)) = at_work() {
         let deadline = ctx.config.deadlines.helm;
-        let told = format!("process {pid} is a helm that works on release {}", scope.release);
-        ctx.ui.say(&format!("{told}; waiting for it to end, {} s at the most", deadline.as_secs()));
+        let message = format!("process {pid} is a helm that works on release {}", scope.release);
+        ctx.ui.say(&format!("{message}; waiting for it to end, {} s at the most", deadline.as_secs()));
         let ended = poll::until(&ctx.spawn.interrupt, deadline, || Ok(at_work().is_none().then_some(())))?;
         ended.ok_or_else(|| {
             let next = format!("Next: wait for it, or kill -INT {pid}; then run the same command again");
-            Stop::deadline(format!("{told}; waited {} s for it\n{next}", deadline.as_secs()))
+            Stop::deadline(format!("{message}; waited {} s for it\n{next}", deadline.as_secs()))
         })?;
     }
     Ok(())
@@ -269,20 +269,20 @@ fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &Rendered) -> R
 fn make_room(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Result<()> {
     let wanted = live::objects_in(rendered)?;
     let live = live::objects_of(ctx, tools, scope, rendered)?;
-    let mut names: Vec<String> = wanted.iter().filter(|object| is_in_the_way(object, &live)).map(told).collect();
+    let mut names: Vec<String> = wanted.iter().filter(|object| is_in_the_way(object, &live)).map(describe).collect();
     if wanted.iter().any(|object| object["kind"] == "Service" && !drift(std::slice::from_ref(object), &live).is_empty())
     {
         let applied = live::objects_in(&live::manifest(ctx, tools, scope)?)?;
         let edited = wanted.iter().filter(|object| has_renumbered_port(object, &applied, &live));
-        names.extend(edited.map(told));
+        names.extend(edited.map(describe));
     }
     if names.is_empty() {
         return Ok(());
     }
     ctx.ui.say(&format!("what changes of {} can't be changed in place; made anew", names.join(", ")));
     let deadline = ctx.config.deadlines.helm;
-    let told = kubectl::delete_orphaning(&tools.kubectl, &scope.target, &names, deadline.as_secs());
-    ctx.spawn.run(command(told, deadline + SHORT))?;
+    let argv = kubectl::delete_orphaning(&tools.kubectl, &scope.target, &names, deadline.as_secs());
+    ctx.spawn.run(command(argv, deadline + SHORT))?;
     Ok(())
 }
 
@@ -315,7 +315,7 @@ fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendere
     let wanted = live::objects_in(rendered)?;
     let different = |live: &[Value]| -> Vec<String> {
         let names = wanted.iter().filter(|object| !drift(std::slice::from_ref(*object), live).is_empty());
-        names.map(told).collect()
+        names.map(describe).collect()
     };
     let names = different(&live::objects_of(ctx, tools, scope, rendered)?);
     if names.is_empty() {
@@ -324,8 +324,8 @@ fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendere
     let (target, deadline) = (&scope.target, ctx.config.deadlines.helm);
     ctx.ui.say(&format!("helm keeps what was added by hand to {}; made anew", names.join(", ")));
     ctx.spawn.run(command(kubectl::delete(&tools.kubectl, target, &names, deadline.as_secs()), deadline + SHORT))?;
-    let told = helm::upgrade(&tools.helm, target, chart, deadline.as_secs());
-    ctx.spawn.run(command(told, deadline + SHORT)).inspect_err(|_| settle(ctx, tools, scope))?;
+    let argv = helm::upgrade(&tools.helm, target, chart, deadline.as_secs());
+    ctx.spawn.run(command(argv, deadline + SHORT)).inspect_err(|_| settle(ctx, tools, scope))?;
     let left = drift(&wanted, &live::objects_of(ctx, tools, scope, rendered)?);
     match left.first() {
         None => Ok(()),
@@ -362,7 +362,7 @@ fn mend(ctx: &Context, spawn: &Spawn, tools: &Paths, scope: &Scope, all: &[Revis
     let Scope { target, release } = scope;
     let Some(last) = all.last().filter(|last| is_stuck(&last.status)) else { return Ok(()) };
     let deadline = ctx.config.deadlines.helm;
-    let (told, argv) = match helm::serving(all) {
+    let (message, argv) = match helm::serving(all) {
         Some(revision) => (
             format!("it goes back to revision {revision} first"),
             helm::rollback(&tools.helm, target, release, revision, deadline.as_secs()),
@@ -372,7 +372,7 @@ fn mend(ctx: &Context, spawn: &Spawn, tools: &Paths, scope: &Scope, all: &[Revis
             helm::uninstall(&tools.helm, target, release, deadline.as_secs()),
         ),
     };
-    ctx.ui.say(&format!("{release} was left {} in revision {}: {told}", last.status, last.number));
+    ctx.ui.say(&format!("{release} was left {} in revision {}: {message}", last.status, last.number));
     spawn.run_whole(command(argv, deadline + SHORT))?;
     Ok(())
 }

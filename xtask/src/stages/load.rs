@@ -35,8 +35,8 @@ pub fn ensure(ctx: &Context, tools: &Paths, nodes: &[String], built: &BTreeMap<S
         steps.iter().try_for_each(|(node, step)| verify(node, &built[&step.subject], &there[*node]))?;
     }
     for (service, image) in built {
-        let told = format!("{} has {} as {}", nodes.join(" and "), image.reference(), image.id);
-        ctx.ui.validated(service, DeploymentState::Loading, &told);
+        let message = format!("{} has {} as {}", nodes.join(" and "), image.reference(), image.id);
+        ctx.ui.validated(service, DeploymentState::Loading, &message);
     }
     Ok(())
 }
@@ -52,8 +52,8 @@ pub fn observe(
 }
 
 pub fn list(ctx: &Context, tools: &Paths, node: &str) -> Result<BTreeMap<String, String>> {
-    let told = ctx.spawn.run(command(docker::node_images(&tools.docker, node), SHORT))?;
-    docker::parse_node_images(&told).with_context(|| format!("the image list of node {node} cannot be read"))
+    let stdout = ctx.spawn.run(command(docker::node_images(&tools.docker, node), SHORT))?;
+    docker::parse_node_images(&stdout).with_context(|| format!("the image list of node {node} cannot be read"))
 }
 
 /// The node's images under the IDs that the host's docker uses. In its classic store that is the digest of an image's
@@ -68,8 +68,8 @@ fn present(
     if built.values().all(|image| there.get(&image.reference()) == Some(&image.id)) {
         return Ok(there);
     }
-    let told = ctx.spawn.run(command(docker::node_manifests(&tools.docker, node), SHORT))?;
-    let manifests = docker::parse_node_manifests(&told);
+    let stdout = ctx.spawn.run(command(docker::node_manifests(&tools.docker, node), SHORT))?;
+    let manifests = docker::parse_node_manifests(&stdout);
     for image in built.values() {
         let reference = image.reference();
         if there.contains_key(&reference) && manifests.get(&reference) == Some(&image.id) {
@@ -81,12 +81,13 @@ fn present(
 
 fn verify(node: &str, image: &Built, there: &BTreeMap<String, String>) -> Result<()> {
     let reference = image.reference();
-    let told = match there.get(&reference) {
+    let message = match there.get(&reference) {
         Some(id) if *id == image.id => return Ok(()),
         Some(id) => format!("node {node} has {reference} as {id}, the host as {}", image.id),
         None => format!("node {node} took {reference} and does not list it"),
     };
-    Err(Stop::failed(format!("{told}\nNext: cargo xtask up; if it stays so, cargo xtask down --cluster and up")).into())
+    Err(Stop::failed(format!("{message}\nNext: cargo xtask up; if it stays so, cargo xtask down --cluster and up"))
+        .into())
 }
 
 #[cfg(test)]

@@ -54,14 +54,14 @@ pub fn remove(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
     let object = format!("namespace/{name}");
     let Some(namespace) = live::objects(ctx, tools, &target, &object)?.pop() else { return Ok(()) };
     if is_ours(&namespace) {
-        let told = kubectl::delete(&tools.kubectl, &target, &[object], deadline.as_secs());
-        ctx.spawn.run(command(told, deadline + SHORT))?;
+        let argv = kubectl::delete(&tools.kubectl, &target, &[object], deadline.as_secs());
+        ctx.spawn.run(command(argv, deadline + SHORT))?;
         return Ok(());
     }
     let kinds = "secrets,persistentvolumeclaims";
     for selector in [format!("{MANAGED_BY}={MANAGER}"), format!("app.kubernetes.io/part-of={}", ctx.config.project)] {
-        let told = kubectl::delete_labelled(&tools.kubectl, &target, kinds, &selector, deadline.as_secs());
-        ctx.spawn.run(command(told, deadline + SHORT))?;
+        let argv = kubectl::delete_labelled(&tools.kubectl, &target, kinds, &selector, deadline.as_secs());
+        ctx.spawn.run(command(argv, deadline + SHORT))?;
     }
     Ok(())
 }
@@ -85,10 +85,10 @@ pub fn refuse_foreign(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
     if name == "default" || found.iter().all(is_ours) {
         return Ok(());
     }
-    let told = format!(
+    let message = format!(
         "namespace {name} was not made by this tool (its label {MANAGED_BY} is not {MANAGER}), so it is not removed"
     );
-    Err(Stop::failed(format!("{told}\nNext: remove what you don't need of it yourself")).into())
+    Err(Stop::failed(format!("{message}\nNext: remove what you don't need of it yourself")).into())
 }
 
 /// What another profile runs in one of this profile's namespaces is not this one's to take down or back.
@@ -109,8 +109,8 @@ fn refuse_other(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -
         return Ok(());
     }
     let releases = releases.join(", ");
-    let told = format!("namespace {name} holds {releases} of profile {owner}, and one profile at a time has it");
-    Err(Stop::needs_setup(format!("{told}\nNext: cargo xtask down --profile {owner}")).into())
+    let message = format!("namespace {name} holds {releases} of profile {owner}, and one profile at a time has it");
+    Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask down --profile {owner}")).into())
 }
 
 fn take_over(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -> Result<()> {

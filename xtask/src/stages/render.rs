@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hooks_are_told_from_the_manifest() {
+    fn hooks_are_reported_from_the_manifest() {
         let pod = "kind: Pod\nmetadata:\n  annotations:\n    helm.sh/hook: test\n";
         let (hooks, rest) = split_hooks(&format!("---\nkind: Service\n---\n{pod}"));
         assert_eq!((hooks, rest), (format!("---\n{pod}"), "---\nkind: Service\n".to_string()));

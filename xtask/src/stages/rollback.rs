@@ -21,7 +21,7 @@ const SHORT: Duration = Duration::from_secs(60);
 pub fn undo(ctx: &Context, tools: &Paths, deployed: &Deployed) -> Result<String> {
     let Scope { release, target } = &deployed.scope;
     let deadline = ctx.config.deadlines.helm;
-    let (argv, told) = match deployed.before {
+    let (argv, describe) = match deployed.before {
         Some(revision) => (
             helm::rollback(&tools.helm, target, release, revision, deadline.as_secs()),
             format!("{release} is back at revision {revision}; up --no-rollback leaves what failed for a look"),
@@ -36,13 +36,13 @@ pub fn undo(ctx: &Context, tools: &Paths, deployed: &Deployed) -> Result<String>
     let step = ctx.ui.step(format!("take back {release}"));
     ctx.spawn.uninterrupted().run(command(argv, deadline + SHORT))?;
     step.done("");
-    Ok(told)
+    Ok(describe)
 }
 
 /// The revision that a release is to be taken to: `wanted`, or the last one before the present that worked.
 pub fn choose(ctx: &Context, tools: &Paths, scope: &Scope, wanted: Option<u64>) -> Result<u64> {
     let all = live::history(ctx, tools, scope, 10)?;
-    Ok(pick(&all, wanted).map_err(|told| Stop::failed(format!("{}: {told}", scope.release)))?)
+    Ok(pick(&all, wanted).map_err(|message| Stop::failed(format!("{}: {message}", scope.release)))?)
 }
 
 /// Takes a release to a revision. Returns the manifest that it has then. Helm, which leaves a release pending where a
@@ -50,8 +50,8 @@ pub fn choose(ctx: &Context, tools: &Paths, scope: &Scope, wanted: Option<u64>) 
 pub fn to(ctx: &Context, tools: &Paths, scope: &Scope, revision: u64) -> Result<String> {
     let step = ctx.ui.step(format!("roll back {}", scope.release));
     let deadline = ctx.config.deadlines.helm;
-    let told = helm::rollback(&tools.helm, &scope.target, &scope.release, revision, deadline.as_secs());
-    ctx.spawn.run_whole(command(told, deadline + SHORT))?;
+    let argv = helm::rollback(&tools.helm, &scope.target, &scope.release, revision, deadline.as_secs());
+    ctx.spawn.run_whole(command(argv, deadline + SHORT))?;
     step.done(&format!("to revision {revision}"));
     live::manifest(ctx, tools, scope)
 }
@@ -81,14 +81,14 @@ mod tests {
     use super::*;
 
     /// Revisions from 1 on, each with its status and the one that it went back to.
-    fn revisions(told: &[(&str, Option<u64>)]) -> Vec<Revision> {
+    fn revisions(message: &[(&str, Option<u64>)]) -> Vec<Revision> {
         let one = |((status, back), number): (&(&str, Option<u64>), u64)| Revision {
             number,
             status: status.to_string(),
             updated: String::new(),
             description: back.map_or("Upgrade complete".to_string(), |back| format!("Rollback to {back}")),
         };
-        told.iter().zip(1..).map(one).collect()
+        message.iter().zip(1..).map(one).collect()
     }
 
     #[test]

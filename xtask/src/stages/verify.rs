@@ -31,7 +31,7 @@ pub enum Outcome {
 }
 
 /// Waits until every workload of a release's manifest is rolled out and its Services lead to pods. What goes wrong
-/// meanwhile is told at once; what won't pass ends the wait. The deadline counts from the last time that something went
+/// meanwhile is reported at once; what won't pass ends the wait. The deadline counts from the last time that something went
 /// on, and what starts within its own rules is waited for beyond it, up to three times the deadline in all. `upgrading`:
 /// other pods served before.
 pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgrading: bool) -> Result<Outcome> {
@@ -66,8 +66,8 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
         if open.is_empty() {
             let endpointless = release::endpointless(&seen, release, &wanted);
             if endpointless.is_empty() {
-                let told = format!("{} workloads are rolled out, and their Services lead to pods", states.len());
-                ctx.ui.validated(release, DeploymentState::Ready, &told);
+                let message = format!("{} workloads are rolled out, and their Services lead to pods", states.len());
+                ctx.ui.validated(release, DeploymentState::Ready, &message);
                 return Ok(Some(Outcome::Done(states.len())));
             }
             step.update("its Services lead nowhere yet");

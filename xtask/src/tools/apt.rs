@@ -59,9 +59,9 @@ mod tests {
 
     #[test]
     fn what_is_installed_and_what_would_go_is_read() {
-        let told = "installed docker.io\nconfig-files iptables\nnot-installed x\ninstalled runc\n";
-        assert_eq!(parse_installed(told), BTreeSet::from(["docker.io".to_string(), "runc".to_string()]));
-        let told = "NOTE: a simulation\nRemv docker.io [20.10]\nRemv libx:amd64 [1]\nInst y\n";
-        assert_eq!(parse_removed(told), BTreeSet::from(["docker.io".to_string(), "libx".to_string()]));
+        let message = "installed docker.io\nconfig-files iptables\nnot-installed x\ninstalled runc\n";
+        assert_eq!(parse_installed(message), BTreeSet::from(["docker.io".to_string(), "runc".to_string()]));
+        let message = "NOTE: a simulation\nRemv docker.io [20.10]\nRemv libx:amd64 [1]\nInst y\n";
+        assert_eq!(parse_removed(message), BTreeSet::from(["docker.io".to_string(), "libx".to_string()]));
     }
 }

@@ -39,14 +39,14 @@ mod tests {
 
     #[test]
     fn what_is_encrypted_stays_so() {
-        let told = |argv: Vec<String>| argv.join(" ");
-        assert!(told(text("https://a/b", 5)).contains("--proto =https --max-time 5"));
-        assert!(told(save("https://a/b", "f", 5, 9)).contains("--proto =https --connect-timeout 5"));
-        assert!(told(save("http://a/b", "f", 5, 9)).contains("--proto =http,https "));
+        let describe = |argv: Vec<String>| argv.join(" ");
+        assert!(describe(text("https://a/b", 5)).contains("--proto =https --max-time 5"));
+        assert!(describe(save("https://a/b", "f", 5, 9)).contains("--proto =https --connect-timeout 5"));
+        assert!(describe(save("http://a/b", "f", 5, 9)).contains("--proto =http,https "));
     }
 
     #[test]
-    fn the_reason_is_told_without_the_progress() {
+    fn the_reason_argv_without_the_progress() {
         let tail = "  0  100  0  0\ncurl: (28) Operation too slow\n  1  100  0";
         assert_eq!(reason(tail), "curl: (28) Operation too slow");
         assert!(is_timeout(tail));

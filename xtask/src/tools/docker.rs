@@ -147,12 +147,12 @@ pub fn inspect_images(docker: &str, ids: &[String]) -> Vec<String> {
 pub fn parse_inspected_images(stdout: &str, label: &str) -> serde_json::Result<Vec<Image>> {
     let list: Vec<serde_json::Value> = serde_json::from_str(stdout)?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
-    let image = |told: &serde_json::Value| Image {
-        id: text(&told["Id"]),
-        references: told["RepoTags"].as_array().into_iter().flatten().map(text).collect(),
-        label: told["Config"]["Labels"][label].as_str().map(str::to_string),
-        created: text(&told["Created"]),
-        size_bytes: told["Size"].as_u64().unwrap_or_default(),
+    let image = |parsed: &serde_json::Value| Image {
+        id: text(&parsed["Id"]),
+        references: parsed["RepoTags"].as_array().into_iter().flatten().map(text).collect(),
+        label: parsed["Config"]["Labels"][label].as_str().map(str::to_string),
+        created: text(&parsed["Created"]),
+        size_bytes: parsed["Size"].as_u64().unwrap_or_default(),
         pinned: false,
     };
     Ok(list.iter().map(image).collect())
@@ -190,11 +190,11 @@ pub struct Container {
 pub fn parse_inspected_containers(stdout: &str) -> serde_json::Result<Vec<Container>> {
     let list: Vec<serde_json::Value> = serde_json::from_str(stdout)?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
-    let container = |told: &serde_json::Value| Container {
-        name: text(&told["Name"]).trim_start_matches('/').to_string(),
-        image_id: text(&told["Image"]),
-        running: told["State"]["Running"] == true,
-        labels: told["Config"]["Labels"]
+    let container = |parsed: &serde_json::Value| Container {
+        name: text(&parsed["Name"]).trim_start_matches('/').to_string(),
+        image_id: text(&parsed["Image"]),
+        running: parsed["State"]["Running"] == true,
+        labels: parsed["Config"]["Labels"]
             .as_object()
             .into_iter()
             .flatten()
@@ -226,8 +226,8 @@ pub fn runtimes(docker: &str) -> Vec<String> {
 
 /// The paths in what `runtimes` printed.
 pub fn parse_runtimes(stdout: &str) -> Vec<String> {
-    let told: BTreeMap<String, serde_json::Value> = serde_json::from_str(stdout).unwrap_or_default();
-    told.values().filter_map(|runtime| runtime["path"].as_str().map(str::to_string)).collect()
+    let value: BTreeMap<String, serde_json::Value> = serde_json::from_str(stdout).unwrap_or_default();
+    value.values().filter_map(|runtime| runtime["path"].as_str().map(str::to_string)).collect()
 }
 
 /// The commands that an image was made by, one to a line, the last first.
@@ -266,8 +266,8 @@ pub fn node_container(docker: &str, node: &str, id: &str) -> Vec<String> {
 
 /// The environment in what `node_container` printed.
 pub fn parse_node_environment(stdout: &str) -> Option<BTreeMap<String, String>> {
-    let told: serde_json::Value = serde_json::from_str(stdout).ok()?;
-    let entries = told.pointer("/Spec/process/env")?.as_array()?;
+    let parsed: serde_json::Value = serde_json::from_str(stdout).ok()?;
+    let entries = parsed.pointer("/Spec/process/env")?.as_array()?;
     let pairs = entries.iter().filter_map(|entry| entry.as_str()?.split_once('='));
     Some(pairs.map(|(name, value)| (name.to_string(), value.to_string())).collect())
 }
@@ -322,10 +322,11 @@ pub fn container_network(docker: &str, name: &str) -> Vec<String> {
 /// port that it publishes where that can't be reached.
 pub fn parse_api_servers(stdout: &str) -> Vec<String> {
     const PORT: &str = "8443";
-    let told: serde_json::Value = serde_json::from_str(stdout).unwrap_or_default();
+    let parsed: serde_json::Value = serde_json::from_str(stdout).unwrap_or_default();
     let text = |value: &serde_json::Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_string);
-    let own = told["Networks"].as_object().into_iter().flatten().filter_map(|(_, network)| text(&network["IPAddress"]));
-    let published = told["Ports"][format!("{PORT}/tcp")].as_array().into_iter().flatten();
+    let own =
+        parsed["Networks"].as_object().into_iter().flatten().filter_map(|(_, network)| text(&network["IPAddress"]));
+    let published = parsed["Ports"][format!("{PORT}/tcp")].as_array().into_iter().flatten();
     let published = published.filter_map(|one| Some((text(&one["HostIp"])?, text(&one["HostPort"])?)));
     let all = own.map(|address| (address, PORT.to_string())).chain(published);
     all.map(|(address, port)| format!("https://{address}:{port}")).collect()
@@ -391,20 +392,20 @@ pub fn parse_node_images(stdout: &str) -> serde_json::Result<BTreeMap<String, St
 
 /// A node's images with their names and sizes, from what `node_images` printed.
 pub fn parse_node_inventory(stdout: &str) -> serde_json::Result<Vec<Image>> {
-    let told: serde_json::Value = serde_json::from_str(stdout)?;
-    let image = |told: &serde_json::Value| {
-        let references = told["repoTags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str());
+    let value: serde_json::Value = serde_json::from_str(stdout)?;
+    let image = |value: &serde_json::Value| {
+        let references = value["repoTags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str());
         // The interface writes 64-bit numbers as text.
-        let size = told["size"].as_str().and_then(|text| text.parse().ok()).or(told["size"].as_u64());
+        let size = value["size"].as_str().and_then(|text| text.parse().ok()).or(value["size"].as_u64());
         Image {
-            id: told["id"].as_str().unwrap_or_default().to_string(),
+            id: value["id"].as_str().unwrap_or_default().to_string(),
             references: references.map(|tag| short(tag).to_string()).collect(),
             size_bytes: size.unwrap_or_default(),
-            pinned: told["pinned"] == true,
+            pinned: value["pinned"] == true,
             ..Image::default()
         }
     };
-    Ok(told["images"].as_array().into_iter().flatten().map(image).collect())
+    Ok(value["images"].as_array().into_iter().flatten().map(image).collect())
 }
 
 /// The images of a node with the digests of their manifests, as a table.
@@ -518,7 +519,7 @@ mod tests {
     #[test]
     fn a_build_names_everything_it_takes() {
         let tags = ["todo:1".to_string()];
-        let told = build(
+        let text = build(
             "docker",
             &Build {
                 dockerfile: "docker/a.Dockerfile",
@@ -531,7 +532,7 @@ mod tests {
             },
         );
         assert_eq!(
-            told.join(" "),
+            text.join(" "),
             "docker build --progress plain --file docker/a.Dockerfile --tag todo:1 --build-arg PORT=8000 --build-arg HTTP_PROXY \
              --label todo-chatbot.service=a --secret id=ca,src=/ca.crt stage/a"
         );
@@ -539,8 +540,8 @@ mod tests {
 
     #[test]
     fn the_clients_version_is_read() {
-        let told = "Docker version 20.10.24+dfsg1, build 297e128\n";
-        assert_eq!(parse_client_version(told), Some("20.10.24+dfsg1".to_string()));
+        let message = "Docker version 20.10.24+dfsg1, build 297e128\n";
+        assert_eq!(parse_client_version(message), Some("20.10.24+dfsg1".to_string()));
         assert_eq!(parse_client_version("podman 5"), None);
     }
 

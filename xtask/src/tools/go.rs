@@ -34,9 +34,9 @@ mod tests {
             variables: [("a/b.version".to_string(), "v1".to_string())].into(),
             rename: Default::default(),
         };
-        let told = build(&module, "out");
-        assert_eq!(told[..2], ["go", "build"]);
-        assert!(told.contains(&"-s -w -X a/b.version=v1".to_string()), "{told:?}");
-        assert_eq!(told[told.len() - 3..], ["-o", "out/", "example.org/cmd/tool"]);
+        let text = build(&module, "out");
+        assert_eq!(text[..2], ["go", "build"]);
+        assert!(text.contains(&"-s -w -X a/b.version=v1".to_string()), "{text:?}");
+        assert_eq!(text[text.len() - 3..], ["-o", "out/", "example.org/cmd/tool"]);
     }
 }

@@ -276,10 +276,10 @@ pub fn lint_is_silent(success: bool, tail: &str) -> bool {
 
 /// `lint` with the values that a release gets.
 pub fn lint_release(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
-    let mut told = lint(helm, chart.folder);
-    told.extend(["--namespace".to_string(), target.namespace.clone()]);
-    told.extend(values(chart));
-    told
+    let mut message = lint(helm, chart.folder);
+    message.extend(["--namespace".to_string(), target.namespace.clone()]);
+    message.extend(values(chart));
+    message
 }
 
 pub fn lint(helm: &str, folder: &str) -> Vec<String> {
@@ -309,7 +309,7 @@ mod tests {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &[] };
         let (three, four) = (helm("--install"), helm("--install\n --server-side string   must be \"true\""));
-        let told = |helm: &Helm| {
+        let describe = |helm: &Helm| {
             [
                 upgrade(helm, &target, &chart, 90),
                 rollback(helm, &target, "r", 1, 90),
@@ -317,8 +317,8 @@ mod tests {
                 try_rollback(helm, &target, "r", 1),
             ]
         };
-        assert!(told(&four).iter().all(|argv| argv.iter().any(|word| word == "--server-side=false")));
-        assert!(told(&three).iter().flatten().all(|word| !word.contains("server-side")));
+        assert!(describe(&four).iter().all(|argv| argv.iter().any(|word| word == "--server-side=false")));
+        assert!(describe(&three).iter().flatten().all(|word| !word.contains("server-side")));
     }
 
     #[test]
@@ -336,13 +336,13 @@ mod tests {
     fn what_is_only_tried_changes_nothing() {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &[] };
-        for told in [
+        for argv in [
             try_upgrade(&helm(""), &target, &chart),
             try_rollback(&helm(""), &target, "r", 1),
             try_uninstall("helm", &target, "r"),
         ] {
-            assert!(told.iter().any(|word| word.starts_with("--dry-run")), "{told:?}");
-            assert!(told.join(" ").ends_with("--kubeconfig /k --kube-context c --namespace n"), "{told:?}");
+            assert!(argv.iter().any(|word| word.starts_with("--dry-run")), "{argv:?}");
+            assert!(argv.join(" ").ends_with("--kubeconfig /k --kube-context c --namespace n"), "{argv:?}");
         }
     }
 
@@ -359,9 +359,9 @@ mod tests {
     fn what_is_linted_has_hooks_and_values() {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &["a.yaml".into()] };
-        let told = |argv: Vec<String>| argv.join(" ");
+        let describe = |argv: Vec<String>| argv.join(" ");
         let lint = "helm lint --strict --quiet chart --namespace n --values a.yaml";
-        assert_eq!(told(lint_release("helm", &target, &chart)), lint);
+        assert_eq!(describe(lint_release("helm", &target, &chart)), lint);
     }
 
     #[test]
@@ -416,9 +416,9 @@ mod tests {
     #[test]
     fn releases_are_listed_with_their_namespaces() {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
-        let told = list_everywhere("helm", &target).join(" ");
+        let message = list_everywhere("helm", &target).join(" ");
         assert_eq!(
-            told,
+            message,
             format!("helm list {} --all-namespaces --output json --kubeconfig /k --kube-context c", STATES.join(" "))
         );
         let read = parse_places(r#"[{"name":"r","namespace":"n","revision":"1"}]"#).unwrap();

@@ -217,8 +217,8 @@ pub fn port_forward(kubectl: &str, target: &Target, service: &str, port: u16) ->
 const POD: &str = "2s";
 
 /// What went wrong in a call that needs a pod to run, in words that say so where there is none.
-pub fn refusal_of_pod(told: &str) -> &str {
-    if told.contains("timed out waiting for the condition") { "no pod of it runs" } else { told }
+pub fn refusal_of_pod(text: &str) -> &str {
+    if text.contains("timed out waiting for the condition") { "no pod of it runs" } else { text }
 }
 
 /// Serves the cluster's API at a free port of 127.0.0.1; the address is in the line it prints.
@@ -291,7 +291,7 @@ mod tests {
     fn every_call_names_the_cluster() {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let tail = "--kubeconfig /k --context c --namespace n";
-        for told in [
+        for argv in [
             get_cluster("kubectl", &target),
             get("kubectl", &target, "pods", Some("a=b")),
             get_live("kubectl", &target),
@@ -305,21 +305,21 @@ mod tests {
             timed_logs("kubectl", &target, "p", "c", &LogPart { follow: true, tail: Some(5), ..LogPart::default() }),
             delete("kubectl", &target, &["pod/x".to_string()], 5),
         ] {
-            assert!(told.join(" ").ends_with(tail), "{told:?}");
+            assert!(argv.join(" ").ends_with(tail), "{argv:?}");
         }
     }
 
     #[test]
     fn a_part_of_a_log_is_what_was_asked_for() {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
-        let told = |part| timed_logs("kubectl", &target, "p", "c", &part).join(" ");
+        let describe = |part| timed_logs("kubectl", &target, "p", "c", &part).join(" ");
         let start = "kubectl logs p --container c --timestamps";
         let end = "--kubeconfig /k --context c --namespace n";
-        assert_eq!(told(LogPart::default()), format!("{start} {end}"));
+        assert_eq!(describe(LogPart::default()), format!("{start} {end}"));
         let before = LogPart { previous: true, since_time: Some("2026-01-31T12:00:00Z"), ..LogPart::default() };
-        assert_eq!(told(before), format!("{start} --previous --since-time=2026-01-31T12:00:00Z {end}"));
+        assert_eq!(describe(before), format!("{start} --previous --since-time=2026-01-31T12:00:00Z {end}"));
         let part = LogPart { follow: true, tail: Some(5), since: Some("10m"), ..LogPart::default() };
-        assert_eq!(told(part), format!("{start} --follow --tail=5 --since=10m {end}"));
+        assert_eq!(describe(part), format!("{start} --follow --tail=5 --since=10m {end}"));
     }
 
     #[test]

@@ -119,10 +119,10 @@ mod tests {
 
     #[test]
     fn an_own_node_image_comes_with_what_it_needs() {
-        let told = start("minikube", &cluster(), Some("local/node:1"), false).join(" ");
-        assert!(told.contains("--base-image=local/node:1 --preload=false"), "{told}");
-        assert!(told.contains("--ports=127.0.0.1:30080-30089:30080-30089"), "{told}");
-        assert!(told.contains("--kubernetes-version v1.33.1 --cpus 2 --memory 4096"), "{told}");
+        let text = start("minikube", &cluster(), Some("local/node:1"), false).join(" ");
+        assert!(text.contains("--base-image=local/node:1 --preload=false"), "{text}");
+        assert!(text.contains("--ports=127.0.0.1:30080-30089:30080-30089"), "{text}");
+        assert!(text.contains("--kubernetes-version v1.33.1 --cpus 2 --memory 4096"), "{text}");
         assert!(!start("minikube", &cluster(), None, false).join(" ").contains("--base-image"));
     }
 }

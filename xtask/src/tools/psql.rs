@@ -11,8 +11,8 @@ pub fn query() -> Vec<String> {
 }
 
 /// What the server refused in a query; None where the question did not reach it, or it was not ready yet.
-pub fn refusal(told: &str) -> Option<&str> {
-    told.lines().find_map(|line| line.find("ERROR:").map(|start| &line[start..]))
+pub fn refusal(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.find("ERROR:").map(|start| &line[start..]))
 }
 
 /// Runs the statements on stdin as a role that comes by the pod's own socket, and so needs no password.
@@ -40,8 +40,8 @@ mod tests {
 
     #[test]
     fn the_password_is_the_pods_own() {
-        let told = query().join(" ");
-        assert!(told.contains("PGPASSWORD=${POSTGRES_PASSWORD:-} "), "{told}");
+        let text = query().join(" ");
+        assert!(text.contains("PGPASSWORD=${POSTGRES_PASSWORD:-} "), "{text}");
     }
 
     #[test]

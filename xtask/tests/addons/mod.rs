@@ -34,7 +34,7 @@ fn where_no_addon_is_asked_for_nobody_asks_after_them() {
 }
 
 #[test]
-fn an_addon_that_never_serves_is_told_with_the_reason() {
+fn an_addon_that_never_serves_is_reported_with_the_reason() {
     let project = with_addon();
     project.edit("xtask.toml", "cluster_s = 60", "cluster_s = 1");
     project.answer("minikube addons enable ", "");

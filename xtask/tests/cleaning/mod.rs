@@ -148,7 +148,7 @@ fn clean_removes_what_is_old_and_neither_what_is_used_nor_what_is_foreign() {
     assert_eq!(run.changes(), expected);
     assert!(OLD_FILES.iter().all(|file| !project.is_there(file)));
     assert!(OTHER_FILES.iter().all(|file| project.is_there(file)));
-    for told in [
+    for line in [
         "host: 2 images to remove, 7 stay, left alone 3 of others",
         "node todo: 2 images to remove, 3 stay, left alone 1 of others",
         &format!("  {}      1.5 MB  nothing uses it, and 2 newer ones stay", backend(1)),
@@ -156,7 +156,7 @@ fn clean_removes_what_is_old_and_neither_what_is_used_nor_what_is_foreign() {
         "docker's build cache holds 2.4GB; it names no owner and is left alone: docker builder prune",
         "8 went, up to ",
     ] {
-        assert!(run.stdout.contains(told), "«{told}» is not in\n{}", run.stdout);
+        assert!(run.stdout.contains(line), "«{line}» is not in\n{}", run.stdout);
     }
     let again = project.run(&["clean", "--keep", "3"]);
     assert_eq!(again.changes().iter().filter(|call| call.contains(&backend(6))).count(), 0, "{:?}", again.changes());
@@ -225,7 +225,7 @@ fn clean_waits_for_runs_that_go_on() {
 }
 
 #[test]
-fn what_cannot_be_removed_is_told_and_the_rest_goes() {
+fn what_cannot_be_removed_is_reported_and_the_rest_goes() {
     let project = with_old_things();
     let rules = project.read("standin/rules");
     project.write("standin/rules", "");
@@ -341,7 +341,7 @@ fn uninstall_says_what_goes_and_waits_for_a_yes_of_a_persons() {
     assert!(project.is_there("cache/todo/go/helm-bbbbbbbbbbbb/helm") && project.is_there("state/todo/machine.json"));
     run.assert_says(&["10 things would be removed; nothing was", "Next: cargo xtask uninstall --yes"]);
     let said = run.stdout.replace(project.path("").to_str().unwrap(), "ROOT/");
-    for told in [
+    for line in [
         "the cluster todo, with the data of all its namespaces\n    minikube delete --profile todo\n",
         "the image todo.local/node:111111111111, 1.5 MB\n    docker image rm todo.local/node:111111111111\n",
         "docker's build cache, 2.4GB\n    docker builder prune --all --force\n",
@@ -350,7 +350,7 @@ fn uninstall_says_what_goes_and_waits_for_a_yes_of_a_persons() {
         "the cache folder ROOT/cache/todo, 0.0 MB\n    rm -r ROOT/cache/todo\n",
         "    rm -r ROOT/state/todo",
     ] {
-        assert!(said.contains(told), "«{told}» is not in\n{said}");
+        assert!(said.contains(line), "«{line}» is not in\n{said}");
     }
 }
 
@@ -388,13 +388,13 @@ fn uninstall_leaves_a_daemon_on_which_others_run_and_what_it_needs() {
     });
     assert_eq!(run.changes(), expected);
     assert!(project.is_there("cache/todo") && project.is_there("state/todo/machine.json"));
-    for told in [
+    for line in [
         "left alone: 1 image that containers of others are made from",
         "left alone: the docker daemon: 1 container of others run on it",
         "left alone: the Debian packages docker.io, runc: ",
         "left alone: docker's build cache, 2.4GB",
     ] {
-        assert!(run.stdout.contains(told), "«{told}» is not in\n{}", run.stdout);
+        assert!(run.stdout.contains(line), "«{line}» is not in\n{}", run.stdout);
     }
 }
 

@@ -203,7 +203,7 @@ fn what_is_on_path_is_not_asked_for() {
 }
 
 #[test]
-fn what_is_not_as_published_or_not_whole_is_told_and_not_installed() {
+fn what_is_not_as_published_or_not_whole_is_reported_and_not_installed() {
     type Spoil = fn(&Releases);
     let wrong: [(&str, Spoil, i32, &[&str]); 7] = [
         (
@@ -252,14 +252,14 @@ fn what_is_not_as_published_or_not_whole_is_told_and_not_installed() {
             &["helm 3.17.0 from http", "says that it is v3.16.0"],
         ),
     ];
-    for (what, spoil, code, told) in wrong {
+    for (what, spoil, code, describe) in wrong {
         let releases = Releases::new();
         spoil(&releases);
         let project = releases.project(&["helm"]);
         project.edit("xtask.toml", "stall_s = 30", "stall_s = 1");
         let run = project.run(&["bootstrap"]);
         assert_eq!(run.code, Some(code), "{what}\n{}", run.stderr);
-        run.assert_says(told);
+        run.assert_says(describe);
         run.assert_says(&["\nNext: "]);
         assert_eq!((installed(&project), run.calls_of(&["go build"])), (vec![], vec![]), "{what}");
         assert!(!project.path("cache/todo/tools/helm-3.17.0").exists(), "{what}");
@@ -415,7 +415,7 @@ fn the_lock_holds_what_was_downloaded_and_refuses_anything_else() {
 }
 
 #[test]
-fn a_lock_is_written_whole_or_not_at_all_and_a_damaged_one_is_told() {
+fn a_lock_is_written_whole_or_not_at_all_and_a_damaged_one_is_reported() {
     let releases = Releases::new();
     let project = releases.project(&["helm"]);
     releases.serve("/kubectl", Answer::Whole(b"something else".to_vec()));

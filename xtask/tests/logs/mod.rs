@@ -1,4 +1,4 @@
-//! Logs: whose are told, in which order, and what becomes of them when a container restarts or a pod is replaced.
+//! Logs: whose are reported, in which order, and what becomes of them when a container restarts or a pod is replaced.
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -71,7 +71,7 @@ fn wait_for_calls(project: &Project, text: &str, count: usize) {
 }
 
 #[test]
-fn logs_are_told_in_the_order_of_their_times_with_service_and_pod() {
+fn logs_are_reported_in_the_order_of_their_times_with_service_and_pod() {
     let project =
         with_pods(&[pod("backend", "backend-7d8f-aaaaa", 0, "running"), pod("frontend", "frontend-1", 0, "running")]);
     project.write("standin/backend-7d8f-aaaaa", &(line(1, "first") + &line(3, "third")));
@@ -98,7 +98,7 @@ fn logs_are_told_in_the_order_of_their_times_with_service_and_pod() {
 }
 
 #[test]
-fn the_log_of_the_container_before_is_told_of_those_that_had_one() {
+fn the_log_of_the_container_before_is_reported_of_those_that_had_one() {
     let project = with_pods(&[pod("backend", "backend-1", 1, "running"), pod("frontend", "frontend-1", 0, "running")]);
     project.write("standin/backend-1.previous", &line(1, "panicked"));
     let run = project.run(&["logs", "--previous"]);
@@ -123,7 +123,7 @@ fn without_pods_logs_say_what_to_do_first() {
 }
 
 #[test]
-fn a_log_that_cannot_be_had_is_told_beside_those_that_can() {
+fn a_log_that_cannot_be_had_is_reported_beside_those_that_can() {
     let project = with_pods(&[pod("backend", "backend-1", 0, "running"), pod("frontend", "frontend-1", 0, "running")]);
     project.write("standin/backend-1", &line(1, "there"));
     let run = project.run(&["logs"]);
@@ -133,7 +133,7 @@ fn a_log_that_cannot_be_had_is_told_beside_those_that_can() {
 }
 
 #[test]
-fn a_restarted_container_is_followed_and_nothing_is_told_twice_or_left_out() {
+fn a_restarted_container_is_followed_and_nothing_is_reported_twice_or_left_out() {
     let project = with_pods(&[pod("backend", "backend-1", 0, "running")]);
     project.write("standin/backend-1", &(line(1, "a") + &line(1, "b")));
     let run = follow(&project, &["backend"], || {
@@ -149,8 +149,8 @@ fn a_restarted_container_is_followed_and_nothing_is_told_twice_or_left_out() {
         wait_for_calls(&project, "--follow", 2);
     });
     run.assert_ended(0);
-    let told = ["a", "b", "c", "d", "e"].map(|text| format!("backend 1     | {text}\n"));
-    assert_eq!(run.stdout, told.concat());
+    let message = ["a", "b", "c", "d", "e"].map(|text| format!("backend 1     | {text}\n"));
+    assert_eq!(run.stdout, message.concat());
     run.assert_says(&["backend 1 was started anew, restart 1"]);
     let streams = run.calls_of(&["kubectl logs"]);
     assert!(
@@ -180,10 +180,10 @@ fn a_pod_in_the_place_of_another_is_followed_from_its_first_line() {
         wait_for_calls(&project, "get pods", looked + 2);
     });
     run.assert_ended(0);
-    let mut told: Vec<&str> = run.stdout.lines().map(|line| line.split("| ").nth(1).unwrap()).collect();
-    assert_eq!(told[0], "old");
-    told.sort();
-    assert_eq!(told, ["new", "newer", "old", "stopped"]);
+    let mut text: Vec<&str> = run.stdout.lines().map(|line| line.split("| ").nth(1).unwrap()).collect();
+    assert_eq!(text[0], "old");
+    text.sort();
+    assert_eq!(text, ["new", "newer", "old", "stopped"]);
 }
 
 #[test]

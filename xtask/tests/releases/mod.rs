@@ -78,7 +78,7 @@ fn wait_for_rollout(project: &Project, release: &str) {
 }
 
 /// Nowhere but in what was handed over on stdin, in the stand-in's cluster and in the person's own files: not as it is, and
-/// not in base64. What a database is told is looked at too: a server may log it.
+/// not in base64. What a database is reported is looked at too: a server may log it.
 #[track_caller]
 pub fn assert_secret(project: &Project, run: &Run, values: &[&str]) {
     let cluster = project.path("standin/secrets");
@@ -91,8 +91,8 @@ pub fn assert_secret(project: &Project, run: &Run, values: &[&str]) {
         files.map(|file| (file.clone(), String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned())).collect();
     for value in values.iter().filter(|value| !value.is_empty()) {
         for form in [value.to_string(), BASE64_STANDARD.encode(value)] {
-            let told = [&run.calls.join("\n"), &run.stdout, &run.stderr];
-            assert!(told.iter().all(|text| !text.contains(&form)), "a value of a Secret is told");
+            let printed = [&run.calls.join("\n"), &run.stdout, &run.stderr];
+            assert!(printed.iter().all(|text| !text.contains(&form)), "a value of a Secret is reported");
             let leak = texts.iter().find(|(_, text)| text.contains(&form));
             assert!(leak.is_none(), "a value of a Secret is in {}", leak.unwrap().0.display());
         }
@@ -195,7 +195,7 @@ fn a_first_install_that_helm_itself_refuses_is_removed() {
 }
 
 #[test]
-fn all_that_fail_beside_each_other_are_told_and_taken_back() {
+fn all_that_fail_beside_each_other_are_reported_and_taken_back() {
     let project = Project::up_with("many");
     project.write("services/backend/main.rs", "// changed\n");
     project.write("services/worker/main.rs", "// changed\n");
@@ -208,7 +208,7 @@ fn all_that_fail_beside_each_other_are_told_and_taken_back() {
 }
 
 #[test]
-fn what_could_not_be_taken_back_is_told_and_the_rest_still_goes_back() {
+fn what_could_not_be_taken_back_is_reported_and_the_rest_still_goes_back() {
     let project = Project::up_with("many");
     project.write("services/backend/main.rs", "// changed\n");
     project.write("services/worker/main.rs", "// changed\n");
@@ -472,7 +472,7 @@ fn a_key_that_is_given_later_replaces_the_one_in_the_secret_alone() {
 }
 
 #[test]
-fn a_value_that_kubectl_repeats_when_it_fails_is_not_told() {
+fn a_value_that_kubectl_repeats_when_it_fails_is_not_reported() {
     let project = Project::up_with("many");
     project.write(OVERRIDE, "secret:\n  values:\n    API_KEY: sentinel-two\n");
     project.answer("kubectl patch ", "echo \"error: cannot patch $input\" >&2; exit 1");
@@ -484,11 +484,11 @@ fn a_value_that_kubectl_repeats_when_it_fails_is_not_told() {
     project.answer("kubectl get secret app --output ", "echo 'API_KEY c2VudGluZWwtdHdv'; exit 1");
     let asked = project.run(&["up", "--profile", "many", "--verbose"]);
     asked.assert_ended(1);
-    assert!(!asked.stderr.contains("c2VudGluZWwtdHdv"), "a value of the Secret is told, in base64");
+    assert!(!asked.stderr.contains("c2VudGluZWwtdHdv"), "a value of the Secret is reported, in base64");
 }
 
 #[test]
-fn placeholders_and_unknown_keys_of_an_override_are_told_with_their_lines() {
+fn placeholders_and_unknown_keys_of_an_override_are_reported_with_their_lines() {
     let project = Project::new();
     let text = "secret:\n  values:\n    DATABASE_URL: postgres://todo:CHANGE_ME@db/todo\n    API_KYE: sentinel-two\n";
     project.write(OVERRIDE, text);
@@ -782,7 +782,7 @@ fn several_node_ports_are_chosen_without_getting_in_each_others_way() {
 }
 
 #[test]
-fn a_node_port_that_others_hold_is_told_and_taken_once_it_is_free() {
+fn a_node_port_that_others_hold_is_reported_and_taken_once_it_is_free() {
     let project = with_node_ports(1);
     let port = project.node_port;
     let run = project.run(&["up"]);
@@ -880,7 +880,7 @@ fn config_tells_which_line_says_what() {
     project.write("charts/single/values.yaml", "of: chart\nmore: true\n");
     let run = project.run(&["config", "--profile", "many", "--explain"]);
     run.assert_ended(0);
-    let told: Vec<Vec<&str>> = run.stdout.lines().map(|line| line.splitn(2, "  #").map(str::trim).collect()).collect();
+    let text: Vec<Vec<&str>> = run.stdout.lines().map(|line| line.splitn(2, "  #").map(str::trim).collect()).collect();
     for expected in [
         ["open = \"frontend\"", "xtask.toml:3:8"],
         ["namespace = \"many\"", "k8s/profiles/many.toml:2:13"],
@@ -890,7 +890,7 @@ fn config_tells_which_line_says_what() {
         ["values.api.of = \"api\"", "k8s/profiles/many.api.values.yaml:1:1"],
         ["values.api.more = true", "charts/single/values.yaml:2:1"],
     ] {
-        assert!(told.iter().any(|line| line[..] == expected), "{expected:?} is not in\n{}", run.stdout);
+        assert!(text.iter().any(|line| line[..] == expected), "{expected:?} is not in\n{}", run.stdout);
     }
     let plain = project.run(&["config", "--profile", "many"]);
     plain.assert_ended(0);
@@ -953,13 +953,13 @@ fn a_tunnel_is_for_load_balancers() {
 }
 
 #[test]
-fn a_load_balancer_without_an_address_is_told_and_not_waited_for() {
+fn a_load_balancer_without_an_address_is_reported_and_not_waited_for() {
     let project = Project::up();
     project.write("standin/load-balancers", "frontend\n");
     let run = project.run(&["up"]);
     run.assert_ended(0);
-    let told = "frontend is a LoadBalancer and waits for an address: cargo xtask tunnel --profile dev; meanwhile it answers at";
-    run.assert_says(&[&format!("{told} http://127.0.0.1:{}", project.node_port)]);
+    let message = "frontend is a LoadBalancer and waits for an address: cargo xtask tunnel --profile dev; meanwhile it answers at";
+    run.assert_says(&[&format!("{message} http://127.0.0.1:{}", project.node_port)]);
     project.write("standin/load-balancers", "frontend 10.0.0.9\n");
     let given = project.run(&["up"]);
     given.assert_ended(0);

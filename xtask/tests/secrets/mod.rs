@@ -252,7 +252,7 @@ fn a_rotation_that_is_killed_anywhere_is_ended_by_the_next_run() {
             let run = project.run(next);
             run.assert_ended(0);
             assert_whole(&project);
-            // The database is told what is in force, whatever it had been told before.
+            // The database is told what is in force, whatever it had been reported before.
             assert!(!begun || project.read("standin/statements").lines().count() > statements, "{step} {nth} {next:?}");
             let again = project.run(&["up", "--profile", "many"]);
             again.assert_ended(0);

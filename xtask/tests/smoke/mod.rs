@@ -85,7 +85,7 @@ fn each_check_that_passes_has_a_line_in_smoke_and_none_in_up() {
 }
 
 #[test]
-fn all_checks_that_fail_are_told_in_events_too() {
+fn all_checks_that_fail_are_reported_in_events_too() {
     let project = with_check("service = \"frontend\"\nsteps = [{ path = \"/\", status = 404 }]");
     project.edit("xtask.toml", "[deadlines]", &format!("[[smoke]]\nname = \"two rows\"\n{SQL}\n\n[deadlines]"));
     serve(project.node_port, "ready");
@@ -168,7 +168,7 @@ fn a_query_that_is_refused_fails_at_once_and_a_database_that_starts_is_asked_aga
 }
 
 #[test]
-fn a_connection_brings_an_answer_or_is_told() {
+fn a_connection_brings_an_answer_or_is_reported() {
     let project = with_check(TCP);
     project.run(&["smoke"]).assert_ended(0);
 
@@ -223,7 +223,7 @@ fn a_charts_tests_run_when_something_was_deployed() {
 }
 
 #[test]
-fn a_charts_test_that_fails_is_told_with_its_log() {
+fn a_charts_test_that_fails_is_reported_with_its_log() {
     let project = with_check(HELM_TEST);
     let suite = "TEST SUITE:     todo-test\\nPhase:          Failed\\n";
     project.answer("helm test ", &format!("printf '{suite}'; echo 'Error: pod todo-test failed' >&2; exit 1"));

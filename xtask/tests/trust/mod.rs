@@ -63,7 +63,7 @@ fn assert_nothing_pends(project: &Project) {
     assert!(!revisions.lines().last().unwrap_or_default().contains("pending"), "{revisions}");
 }
 
-/// What is told of the releases, each with its verb.
+/// What is reported of the releases, each with its verb.
 fn deeds(run: &Run) -> Vec<String> {
     beginnings(&run.calls_of(&["helm upgrade todo", "helm rollback", "helm uninstall"]))
 }
@@ -145,8 +145,8 @@ fn what_is_stuck_goes_back_to_what_served_before_it_is_upgraded() {
         assert_eq!(run.code, Some(0), "{revisions}: {}", run.stderr);
         match back {
             Some(number) => {
-                let told = format!("helm rollback todo {number} --history-max 10 --timeout 60s {HELM}");
-                assert_eq!(run.changes()[0], told, "{revisions}");
+                let message = format!("helm rollback todo {number} --history-max 10 --timeout 60s {HELM}");
+                assert_eq!(run.changes()[0], message, "{revisions}");
                 assert_eq!(deeds(&run), ["helm rollback todo", "helm upgrade todo"], "{revisions}");
             }
             None => assert_eq!(deeds(&run), ["helm uninstall todo", "helm upgrade todo"], "{revisions}"),
@@ -186,20 +186,20 @@ fn foreign_helm(project: &Project) -> std::process::Child {
 fn a_helm_that_is_at_work_is_waited_for_and_not_mended_under_its_feet() {
     let project = Project::up();
     let mut helm = foreign_helm(&project);
-    let told = format!("process {} is a helm that works on release todo", helm.id());
+    let message = format!("process {} is a helm that works on release todo", helm.id());
     let run = project.run_while(&["up"], |_| {
-        let waits = || project.texts("state").iter().any(|text| text.contains(&told));
-        assert!(eventually(waits), "nobody waits for {told}");
+        let waits = || project.texts("state").iter().any(|text| text.contains(&message));
+        assert!(eventually(waits), "nobody waits for {message}");
         project.write("standin/held", "");
     });
     helm.wait().unwrap();
     run.assert_ended(0);
-    run.assert_says(&[&told, "waiting for it to end, 60 s at the most"]);
+    run.assert_says(&[&message, "waiting for it to end, 60 s at the most"]);
     assert_eq!(deeds(&run), ["helm upgrade todo"]);
 }
 
 #[test]
-fn a_helm_that_does_not_end_is_told_and_left_alone() {
+fn a_helm_that_does_not_end_is_reported_and_left_alone() {
     let project = Project::up();
     project.edit("xtask.toml", "helm_s = 60", "helm_s = 1");
     let mut helm = foreign_helm(&project);
@@ -302,23 +302,23 @@ fn of_two_runs_at_once_the_second_waits_and_says_for_whom() {
     project.write("standin/held", "upgrade todo\n");
     let first = project.run_while(&["up"], |xtask| {
         project.wait_for_lines("standin/pids", 1);
-        let told = format!("another run works on todo: `cargo xtask up`, process {}, since 2", xtask.as_raw_pid());
+        let message = format!("another run works on todo: `cargo xtask up`, process {}, since 2", xtask.as_raw_pid());
         let second = std::thread::scope(|threads| {
             threads.spawn(|| {
-                let waits = || project.texts("state").iter().any(|text| text.contains(&told));
-                assert!(eventually(waits), "nobody says {told}");
+                let waits = || project.texts("state").iter().any(|text| text.contains(&message));
+                assert!(eventually(waits), "nobody says {message}");
                 project.write("standin/held", "");
             });
             project.run(&["up"])
         });
         second.assert_ended(0);
-        second.assert_says(&[&told, "waiting for it to end", "nothing to deploy"]);
+        second.assert_says(&[&message, "waiting for it to end", "nothing to deploy"]);
     });
     first.assert_ended(0);
 }
 
 #[test]
-fn a_lock_that_is_not_given_back_is_told_with_its_holder() {
+fn a_lock_that_is_not_given_back_is_reported_with_its_holder() {
     let project = Project::up();
     project.edit("xtask.toml", "bootstrap_s = 60", "bootstrap_s = 1");
     let path = project.path("state/todo/bootstrap.lock");

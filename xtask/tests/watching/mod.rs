@@ -1,4 +1,4 @@
-//! What is told while a rollout is waited for and while helm works, and what ends the wait.
+//! What is reported while a rollout is waited for and while helm works, and what ends the wait.
 
 use std::fs;
 
@@ -69,13 +69,13 @@ fn hook_pod(status: Value) -> Value {
     })
 }
 
-/// The lines that were told before the error at the end.
-fn told_before_the_end(run: &Run) -> &str {
+/// The lines that were reported before the error at the end.
+fn reported_before_the_end(run: &Run) -> &str {
     run.stderr.split_once('✗').map_or("", |(before, _)| before)
 }
 
 #[test]
-fn a_first_crash_is_told_and_a_second_one_ends_the_run() {
+fn a_first_crash_is_reported_and_a_second_one_ends_the_run() {
     let project = stalled();
     project.answer("kubectl logs ", "echo starting; echo 'no database at postgres:5432'");
     let run = project.run_while(&["up"], |_| {
@@ -122,7 +122,7 @@ fn a_pod_for_which_no_node_has_room_tells_what_is_missing_and_who_holds_it() {
     run.assert_ended(1);
     let why = "pod backend-0: cannot be scheduled: cpu: 250m asked for, 145m of 2000m are free on node todo, 105m too little; \
         most of it is held by etcd-todo (1855m)";
-    assert!(told_before_the_end(&run).contains(why), "{}", run.stderr);
+    assert!(reported_before_the_end(&run).contains(why), "{}", run.stderr);
     run.assert_says(&[
         &format!("todo cannot be rolled out, because of pod backend-0\n  {why}"),
         "Next: kubectl describe nodes",
@@ -130,7 +130,7 @@ fn a_pod_for_which_no_node_has_room_tells_what_is_missing_and_who_holds_it() {
 }
 
 #[test]
-fn a_quota_that_is_used_up_is_told_though_there_is_no_pod() {
+fn a_quota_that_is_used_up_is_reported_though_there_is_no_pod() {
     let project = stalled();
     let forbidden =
         "pods \"backend-1\" is forbidden: exceeded quota: tiny, requested: pods=1, used: pods=2, limited: pods=2";
@@ -141,7 +141,7 @@ fn a_quota_that_is_used_up_is_told_though_there_is_no_pod() {
     let run = project.run(&["up"]);
     run.assert_ended(1);
     let why = "deployment backend: the quota tiny is used up: pods: 1 asked for, 2 of 2 are used";
-    assert!(told_before_the_end(&run).contains(why), "{}", run.stderr);
+    assert!(reported_before_the_end(&run).contains(why), "{}", run.stderr);
     run.assert_says(&["Next: kubectl describe resourcequota tiny"]);
 }
 
@@ -209,7 +209,7 @@ fn a_service_that_leads_nowhere_fails_the_run_though_all_pods_run() {
 }
 
 #[test]
-fn a_hook_that_fails_is_told_with_its_pod_and_its_log() {
+fn a_hook_that_fails_is_reported_with_its_pod_and_its_log() {
     let project = Project::new();
     project.before("helm template ", HOOK);
     let ended =
@@ -229,11 +229,11 @@ fn a_hook_that_fails_is_told_with_its_pod_and_its_log() {
         "job migrate failed: BackoffLimitExceeded",
         "Next: kubectl logs migrate-1 --container migrate",
     ]);
-    assert!(told_before_the_end(&run).contains("pod migrate-1, container migrate: crashed once"), "{}", run.stderr);
+    assert!(reported_before_the_end(&run).contains("pod migrate-1, container migrate: crashed once"), "{}", run.stderr);
 }
 
 #[test]
-fn a_hook_that_does_not_end_is_told_while_helm_waits_for_it() {
+fn a_hook_that_does_not_end_is_reported_while_helm_waits_for_it() {
     let project = Project::new();
     project.before("helm template ", HOOK);
     let running = json!({"name": "migrate", "restartCount": 0, "state": {"running": {}}});
@@ -246,7 +246,7 @@ fn a_hook_that_does_not_end_is_told_while_helm_waits_for_it() {
     run.assert_ended(4);
     let waits =
         "hook job migrate: helm waits for it (pre-install, pre-upgrade); pod migrate-1 is running, since 10:00:00 UTC";
-    assert!(told_before_the_end(&run).contains(waits), "{}", run.stderr);
+    assert!(reported_before_the_end(&run).contains(waits), "{}", run.stderr);
     run.assert_says(&[
         "todo cannot be deployed: hook job migrate (pre-install) did not end within 60 s",
         "    waiting for a lock",
@@ -290,7 +290,7 @@ fn what_was_there_before_helm_began_is_not_its_doing() {
 }
 
 #[test]
-fn what_the_cluster_refuses_of_helm_is_told_in_plain_words() {
+fn what_the_cluster_refuses_of_helm_is_reported_in_plain_words() {
     let project = Project::new();
     let says = "Error: INSTALLATION FAILED: services \"web\" is forbidden: exceeded quota: few, requested: count/services=1, used: count/services=4, limited: count/services=4";
     project.before("helm upgrade todo ", &format!("echo '{says}' >&2; exit 1"));

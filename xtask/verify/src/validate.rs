@@ -124,10 +124,10 @@ fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver
         lines.push("  A list of known vulnerabilities was not asked: this tool has none of its own.".to_string());
     }
     let found = || verdicts.iter().flat_map(|verdict| &verdict.findings);
-    lines.extend(found().filter(|finding| finding.waived.is_none()).map(|finding| format!("✗ {}", told(finding))));
+    lines.extend(found().filter(|finding| finding.waived.is_none()).map(|finding| format!("✗ {}", describe(finding))));
     for finding in found() {
         if let Some(reason) = &finding.waived {
-            lines.push(format!("waived: {}\n  because {reason}", told(finding)));
+            lines.push(format!("waived: {}\n  because {reason}", describe(finding)));
         }
     }
     lines.extend(unused.iter().map(|waiver| {
@@ -155,7 +155,7 @@ fn unseen(verdicts: &[Verdict]) -> BTreeMap<(Place, &str), Vec<&str>> {
     found
 }
 
-fn told(finding: &Finding) -> String {
+fn describe(finding: &Finding) -> String {
     let at = finding.at.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
     format!(
         "{} {} ({}{at})\n  {}",
@@ -177,11 +177,11 @@ fn to_json(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waive
         .iter()
         .map(|verdict| {
             let by_name = |place: &Place| place.name().to_string();
-            let mut told = rule_json(verdict.rule);
-            told["looked"] = verdict.looked.iter().map(|(place, count)| (by_name(place), json!(count))).collect();
-            told["unseen"] = verdict.unseen.iter().map(|(place, why)| (by_name(place), json!(why))).collect();
-            told["findings"] = verdict.findings.iter().map(finding).collect();
-            told
+            let mut text = rule_json(verdict.rule);
+            text["looked"] = verdict.looked.iter().map(|(place, count)| (by_name(place), json!(count))).collect();
+            text["unseen"] = verdict.unseen.iter().map(|(place, why)| (by_name(place), json!(why))).collect();
+            text["findings"] = verdict.findings.iter().map(finding).collect();
+            text
         })
         .collect();
     let scans: serde_json::Map<String, Value> = scans
@@ -228,16 +228,16 @@ mod tests {
             verdict_of("img.built", &[(Place::Image, 3)], &[], Vec::new()),
             verdict_of("img.no_secret", &[(Place::Image, 2)], &[(Place::Image, "2 layers are compressed")], Vec::new()),
         ];
-        let told = report("p", &verdicts, &[], &[]);
+        let text = report("p", &verdicts, &[], &[]);
         let line = |code: &str| {
-            told.lines().find(|line| line.starts_with(code)).unwrap().split_whitespace().collect::<Vec<_>>()
+            text.lines().find(|line| line.starts_with(code)).unwrap().split_whitespace().collect::<Vec<_>>()
         };
         assert_eq!(line("img.on_node"), ["img.on_node", UNSEEN, "not", "looked", "at"]);
         assert_eq!(line("img.built"), ["img.built", "3", "holds"]);
         assert_eq!(line("img.no_secret"), ["img.no_secret", "2*", "holds"]);
-        assert!(told.contains("– live: not asked for: --live: img.on_node"), "{told}");
-        assert!(told.contains("– image: 2 layers are compressed: img.no_secret"), "{told}");
-        assert!(told.ends_with("3 rules: 2 hold where they were looked at, 0 findings, 0 waived"), "{told}");
+        assert!(text.contains("– live: not asked for: --live: img.on_node"), "{text}");
+        assert!(text.contains("– image: 2 layers are compressed: img.no_secret"), "{text}");
+        assert!(text.ends_with("3 rules: 2 hold where they were looked at, 0 findings, 0 waived"), "{text}");
     }
 
     #[test]
@@ -246,14 +246,14 @@ mod tests {
         let verdicts = [verdict_of("img.size", &[(Place::Config, 2)], &[], findings)];
         let waiver =
             Waiver { code: "img.user".to_string(), object: Some("backend".to_string()), reason: String::new() };
-        let told = report("p", &verdicts, &[], &[&waiver]);
-        assert!(told.contains("1 FINDING, 1 waived"), "{told}");
-        assert!(told.contains("✗ img.size backend (config at xtask.toml:7:1)\n  it is too large"), "{told}");
+        let text = report("p", &verdicts, &[], &[&waiver]);
+        assert!(text.contains("1 FINDING, 1 waived"), "{text}");
+        assert!(text.contains("✗ img.size backend (config at xtask.toml:7:1)\n  it is too large"), "{text}");
         assert!(
-            told.contains("waived: img.size backend (config)\n  it is too large\n  because for a reason"),
-            "{told}"
+            text.contains("waived: img.size backend (config)\n  it is too large\n  because for a reason"),
+            "{text}"
         );
-        assert!(told.contains("the waiver img.user of backend waives nothing"), "{told}");
+        assert!(text.contains("the waiver img.user of backend waives nothing"), "{text}");
         let json = to_json("p", &verdicts, &[], &[&waiver]);
         assert_eq!((&json["open"], &json["rules"][0]["findings"][1]["waived"]), (&json!(1), &json!("for a reason")));
         assert_eq!(json["unused_waivers"][0]["code"], "img.user");
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_scan_is_printed_check_by_check() {
         let list = vec![("a health check", Ok(())), ("no sudo", Err("usr/bin/sudo".to_string()))];
-        let told = report("p", &[], &[("todo:1".to_string(), list)], &[]);
-        assert!(told.contains("scan of todo:1: 1 of 2 checks, 50 %\n  not: no sudo (usr/bin/sudo)"), "{told}");
+        let text = report("p", &[], &[("todo:1".to_string(), list)], &[]);
+        assert!(text.contains("scan of todo:1: 1 of 2 checks, 50 %\n  not: no sudo (usr/bin/sudo)"), "{text}");
     }
 }

@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// How often it may ask for something to be done before it has to say something.
 const ROUNDS_MAX: usize = 5;
 const CALLS_MAX: usize = 10;
-/// How much of the conversation it is told.
+/// How much of the conversation it is reported.
 const HISTORY_MAX: i64 = 20;
 
 const INSTRUCTIONS: &str = "You keep the user's to-do list. Use the tools to add, list, complete and delete tasks; ask \

@@ -1,4 +1,4 @@
-//! The logs of containers: whose there are, and how far each has been told.
+//! The logs of containers: whose there are, and how far each has been reported.
 
 use serde_json::Value;
 
@@ -66,10 +66,10 @@ pub fn split(line: &str) -> Option<(&str, &str)> {
     is_time.then_some((time, text))
 }
 
-/// How far a log has been told. A log that is read anew begins before that place, as kubectl knows whole seconds only.
+/// How far a log has been reported. A log that is read anew begins before that place, as kubectl knows whole seconds only.
 #[derive(Debug, Default)]
 pub struct Cursor {
-    /// The last time that was told, and how many lines had it.
+    /// The last time that was reported, and how many lines had it.
     time: String,
     count: usize,
     /// The same when the present reading began, and how many of those lines it has brought.
@@ -84,13 +84,13 @@ impl Cursor {
         self.skip = self.count;
     }
 
-    /// The time from which on to read; None where nothing has been told.
+    /// The time from which on to read; None where nothing has been reported.
     pub fn time(&self) -> Option<&str> {
         Some(self.time.as_str()).filter(|time| !time.is_empty())
     }
 
-    /// Whether a line of this time has not been told yet; then it counts as told. What the two streams of a container
-    /// write at once may stand out of order by a little, which matters only where something was told before.
+    /// Whether a line of this time has not been reported yet; then it counts as told. What the two streams of a container
+    /// write at once may stand out of order by a little, which matters only where something was reported before.
     pub fn is_new(&mut self, time: &str) -> bool {
         if time < self.from.as_str() {
             return false;
@@ -127,14 +127,14 @@ mod tests {
             },
         });
         let found = sources(&pod);
-        let told: Vec<_> = found.iter().map(|one| (one.container.as_str(), one.restarts, one.state)).collect();
+        let text: Vec<_> = found.iter().map(|one| (one.container.as_str(), one.restarts, one.state)).collect();
         let expected = [
             ("init", 0, Readable::Whole),
             ("a", 2, Readable::Growing),
             ("b", 1, Readable::Whole),
             ("c", 0, Readable::Not),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(text, expected);
         assert_eq!(found[1].label("web"), "web x2xq9 a");
         assert_eq!(Source { shared: false, ..found[1].clone() }.label("web"), "web x2xq9");
     }
@@ -148,25 +148,25 @@ mod tests {
         assert_eq!(split(""), None);
     }
 
-    /// The lines that are told of some readings of one log, each a list of times.
-    fn told(readings: &[&[&str]]) -> Vec<String> {
+    /// The lines that are reported of some readings of one log, each a list of times.
+    fn describe(readings: &[&[&str]]) -> Vec<String> {
         let mut cursor = Cursor::default();
-        let mut told = Vec::new();
+        let mut text = Vec::new();
         for reading in readings {
             cursor.begin();
-            told.extend(reading.iter().filter(|time| cursor.is_new(time)).map(|time| time.to_string()));
+            text.extend(reading.iter().filter(|time| cursor.is_new(time)).map(|time| time.to_string()));
         }
-        told
+        text
     }
 
     #[test]
-    fn what_is_read_anew_is_told_once_and_nothing_is_left_out() {
-        assert_eq!(told(&[&["1", "2"], &["1", "2", "3"], &["2", "3", "4"]]), ["1", "2", "3", "4"]);
+    fn what_is_read_anew_is_reported_once_and_nothing_is_left_out() {
+        assert_eq!(describe(&[&["1", "2"], &["1", "2", "3"], &["2", "3", "4"]]), ["1", "2", "3", "4"]);
         // Two lines of one moment, of which the first reading had brought one.
-        assert_eq!(told(&[&["1", "2"], &["1", "2", "2", "3"]]), ["1", "2", "2", "3"]);
-        assert_eq!(told(&[&["1", "2", "2"], &["2", "2", "2"]]), ["1", "2", "2", "2"]);
+        assert_eq!(describe(&[&["1", "2"], &["1", "2", "2", "3"]]), ["1", "2", "2", "3"]);
+        assert_eq!(describe(&[&["1", "2", "2"], &["2", "2", "2"]]), ["1", "2", "2", "2"]);
         // Out of order within one reading.
-        assert_eq!(told(&[&["1", "3", "2", "4"]]), ["1", "3", "2", "4"]);
-        assert_eq!(told(&[&[], &["1"]]), ["1"]);
+        assert_eq!(describe(&[&["1", "3", "2", "4"]]), ["1", "3", "2", "4"]);
+        assert_eq!(describe(&[&[], &["1"]]), ["1"]);
     }
 }

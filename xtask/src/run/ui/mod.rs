@@ -1,5 +1,5 @@
 //! What a person sees: bars on a terminal, plain lines with times elsewhere, one JSON event a line for programs. All
-//! that is told is an event first; a run's record holds the same ones, whatever is shown.
+//! that is reported is an event first; a run's record holds the same ones, whatever is shown.
 
 mod summary;
 
@@ -58,7 +58,7 @@ pub struct Step<'a> {
     name: String,
     started: Instant,
     bar: Option<ProgressBar>,
-    last_told: Mutex<Instant>,
+    last_reported: Mutex<Instant>,
     ended: bool,
 }
 
@@ -92,7 +92,7 @@ impl Ui {
             }
             Mode::Json | Mode::Quiet => None,
         };
-        Step { ui: self, name, started: Instant::now(), bar, last_told: Mutex::new(Instant::now()), ended: false }
+        Step { ui: self, name, started: Instant::now(), bar, last_reported: Mutex::new(Instant::now()), ended: false }
     }
 
     /// A part of a step that has ended. One that is good has a line only where lines are wanted, or all are.
@@ -135,8 +135,8 @@ impl Ui {
     }
 
     /// What was checked after a service, or a release, had been brought into a state, and held.
-    pub fn validated(&self, subject: &str, state: DeploymentState, told: &str) {
-        self.event("validated", json!({ "subject": subject, "state": format!("{state:?}"), "told": told }));
+    pub fn validated(&self, subject: &str, state: DeploymentState, text: &str) {
+        self.event("validated", json!({ "subject": subject, "state": format!("{state:?}"), "told": text }));
     }
 
     /// A result that a program may read: in JSON mode the value, else the text.
@@ -256,11 +256,11 @@ impl Step<'_> {
         if let Some(bar) = &self.bar {
             bar.set_message(text.to_string());
         }
-        let mut last_told = self.last_told.lock().unwrap();
-        if !self.ui.verbose && last_told.elapsed() <= PLAIN_INTERVAL {
+        let mut last_reported = self.last_reported.lock().unwrap();
+        if !self.ui.verbose && last_reported.elapsed() <= PLAIN_INTERVAL {
             return;
         }
-        *last_told = Instant::now();
+        *last_reported = Instant::now();
         self.ui.event("step_progress", json!({ "step": self.name, "text": text }));
         if self.ui.mode == Mode::Plain {
             self.ui.line(&format!("{} {}: {text}", self.ui.clock(), self.name));

@@ -166,9 +166,9 @@ fn parse_checksum(text: &str, file: &str) -> Option<String> {
 }
 
 fn unreachable(unreached: &[String]) -> Stop {
-    let told = unreached.join("\n");
+    let message = unreached.join("\n");
     Stop::needs_setup(format!(
-        "{told}\nNext: set http_proxy and https_proxy, or tools.NAME.download in xtask.toml to a place that can be reached, or run \
+        "{message}\nNext: set http_proxy and https_proxy, or tools.NAME.download in xtask.toml to a place that can be reached, or run \
          cargo xtask bootstrap --from mirrors"
     ))
 }
@@ -179,14 +179,14 @@ fn install(ctx: &Context, plan: &Plan, release: &Release, locked: Option<&Locked
     let Release { tool, version, platform, published, .. } = release;
     let known = locked.and_then(|locked| locked.get(tool, version, platform));
     if let Some(known) = known.filter(|known| known != published) {
-        let told = format!(
+        let message = format!(
             "{tool} {version} for {platform} is not what {file} holds, and is not installed\n    {known} in {file}\n    \
              {published} at {url}\nNext: find out why the release was replaced; cargo xtask bootstrap --update-lock takes what \
              is there now",
             file = locked::FILE,
             url = release.checksum_url
         );
-        return Err(Stop::failed(told).into());
+        return Err(Stop::failed(message).into());
     }
     let step = ctx.ui.step(format!("download {tool}"));
     let folder = &plan.tools[tool].release;
@@ -218,36 +218,36 @@ fn fetch(ctx: &Context, release: &Release, folder: &Path, show: &(dyn Fn(&str) +
     let size = || fs::metadata(&file).map_or(0, |about| about.len());
     let deadlines = &ctx.config.deadlines;
     let path = file.display().to_string();
-    let told = curl::save(url, &path, deadlines.reach.as_secs(), deadlines.stall.as_secs());
+    let argv = curl::save(url, &path, deadlines.reach.as_secs(), deadlines.stall.as_secs());
     // Curl draws its progress once a second.
     let progress = |_: &str| show(&megabytes(size()));
-    let output = ctx.spawn.output(command(told, deadlines.bootstrap).on_line(&progress))?;
+    let output = ctx.spawn.output(command(argv, deadlines.bootstrap).on_line(&progress))?;
     if !output.success {
-        let told = format!(
+        let message = format!(
             "{tool} {version} could not be downloaded, and is not installed\n    {url}\n    {}\nNext: run the same command again; \
              if it stays so, cargo xtask bootstrap --from mirrors",
             curl::reason(&output.tail)
         );
-        let stop = if curl::is_timeout(&output.tail) { Stop::deadline(told) } else { Stop::failed(told) };
+        let stop = if curl::is_timeout(&output.tail) { Stop::deadline(message) } else { Stop::failed(message) };
         return Err(stop.into());
     }
     let (bytes, came) = (size(), sha256(&file)?);
     if came != release.published {
-        let told = format!(
+        let message = format!(
             "{tool} {version} is not what its release publishes, and is not installed\n    {} at {}\n    {came} came from {url}\n\
              Next: run the same command again; if it stays so, don't trust that place: cargo xtask bootstrap --from mirrors",
             release.published, release.checksum_url
         );
-        return Err(Stop::failed(told).into());
+        return Err(Stop::failed(message).into());
     }
     match &release.member {
         Some(member) => {
-            let told = tar::extract(&path, &folder.display().to_string(), member);
-            if !ctx.spawn.output(command(told, UNPACK))?.success {
-                let told =
+            let argv = tar::extract(&path, &folder.display().to_string(), member);
+            if !ctx.spawn.output(command(argv, UNPACK))?.success {
+                let message =
                     format!("{tool} {version} from {url} is no archive with {member} in it, and is not installed");
                 let next = format!("Next: correct tools.{tool}.download in xtask.toml");
-                return Err(Stop::failed(format!("{told}\n{next}")).into());
+                return Err(Stop::failed(format!("{message}\n{next}")).into());
             }
             fs::rename(folder.join(member), &program)?;
             fs::remove_file(&file)?;
@@ -263,8 +263,8 @@ fn fetch(ctx: &Context, release: &Release, folder: &Path, show: &(dyn Fn(&str) +
         false => Err(format!("says that it is {said}")),
     };
     find::ask(&ctx.spawn, tool, &program.display().to_string()).and_then(is_it).map_err(|why| {
-        let told = format!("{tool} {version} from {url} {why}, and is not installed");
-        Stop::failed(format!("{told}\nNext: correct tools.{tool} in xtask.toml"))
+        let message = format!("{tool} {version} from {url} {why}, and is not installed");
+        Stop::failed(format!("{message}\nNext: correct tools.{tool} in xtask.toml"))
     })?;
     Ok(bytes)
 }

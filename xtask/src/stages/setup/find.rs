@@ -89,7 +89,7 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
             let found = look(own, "docker", &tools.docker, None, |path| ask(spawn, "docker", path));
             let Some(path) = found.path() else { return (found, None, BTreeMap::new()) };
             let (daemon, images) = both(spawn, docker::info(&path), docker::images(&path));
-            let daemon = daemon.ok().and_then(|told| docker::parse_info(&told));
+            let daemon = daemon.ok().and_then(|text| docker::parse_info(&text));
             let images = images.ok().filter(|_| daemon.is_some());
             (found, daemon, docker::parse_images(&images.unwrap_or_default()))
         });

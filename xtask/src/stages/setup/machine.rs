@@ -117,11 +117,11 @@ fn consent(ctx: &Context, changes: &[Vec<String>]) -> Result<()> {
         return Ok(());
     }
     let commands: Vec<String> = changes.iter().map(|argv| format!("    {}", display(argv))).collect();
-    let told = format!(
+    let message = format!(
         "this machine must be changed first:\n{}\nNext: run the same command with --yes, or run these yourself",
         commands.join("\n")
     );
-    Err(Stop::needs_setup(told).into())
+    Err(Stop::needs_setup(message).into())
 }
 
 /// A daemon elsewhere, named by DOCKER_HOST or a docker context, is not ours to start.
@@ -129,25 +129,26 @@ fn refuse_foreign_daemon(ctx: &Context, found: &All) -> Result<()> {
     if let Some(docker) = found.docker.path() {
         let asked = ctx.spawn.output(command(docker::info(&docker), DAEMON))?;
         if asked.tail.contains("permission denied") {
-            let told = "a docker daemon runs, and you may not talk to it";
+            let message = "a docker daemon runs, and you may not talk to it";
             let next = "Next: sudo usermod --append --groups docker \"$USER\", then log in again";
-            return Err(Stop::needs_setup(format!("{told}\n{next}")).into());
+            return Err(Stop::needs_setup(format!("{message}\n{next}")).into());
         }
         let context = ctx.spawn.output(command(docker::context(&docker), DAEMON))?;
         let name = context.stdout.trim();
         if context.success && !["", "default"].contains(&name) {
-            let told = format!("the docker context is {name}, and no docker daemon answers there");
-            return Err(
-                Stop::needs_setup(format!("{told}\nNext: start that daemon, or docker context use default")).into()
-            );
+            let message = format!("the docker context is {name}, and no docker daemon answers there");
+            return Err(Stop::needs_setup(format!(
+                "{message}\nNext: start that daemon, or docker context use default"
+            ))
+            .into());
         }
     }
     for variable in ["DOCKER_HOST", "DOCKER_CONTEXT"] {
         if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty() && value != "default") {
-            let told = format!(
+            let message = format!(
                 "{variable} is {value}, and no docker daemon answers there\nNext: start that daemon, or unset {variable}"
             );
-            return Err(Stop::needs_setup(told).into());
+            return Err(Stop::needs_setup(message).into());
         }
     }
     if !cfg!(target_os = "linux") {

@@ -75,13 +75,13 @@ pub(super) fn note_daemon(ctx: &Context) -> Result<()> {
 pub fn installed(ctx: &Context) -> Result<Option<BTreeSet<String>>> {
     let asked = ctx.spawn.output(command(apt::packages(), SHORT));
     ctx.spawn.interrupt.check()?;
-    Ok(asked.ok().filter(|told| told.success).map(|told| apt::parse_installed(&told.stdout)))
+    Ok(asked.ok().filter(|text| text.success).map(|text| apt::parse_installed(&text.stdout)))
 }
 
 /// What a removal of packages would take along beside them.
 pub fn dragged_along(ctx: &Context, packages: &[String]) -> Result<BTreeSet<String>> {
-    let told = ctx.spawn.run(command(apt::try_remove(packages), SHORT))?;
-    Ok(apt::parse_removed(&told).into_iter().filter(|name| !packages.contains(name)).collect())
+    let stdout = ctx.spawn.run(command(apt::try_remove(packages), SHORT))?;
+    Ok(apt::parse_removed(&stdout).into_iter().filter(|name| !packages.contains(name)).collect())
 }
 
 /// Ends a daemon as its own system would; its containers are ended by it.
@@ -98,8 +98,8 @@ pub fn run_removal(ctx: &Context, argv: Vec<String>) -> Result<()> {
 pub fn wait_for_end(ctx: &Context, daemon: &Daemon) -> Result<()> {
     let ended = poll::until(&ctx.spawn.interrupt, SHORT, || Ok((!daemon.lives()).then_some(())))?;
     ended.ok_or_else(|| {
-        let told = format!("the docker daemon, process {}, did not end within {} s", daemon.pid, SHORT.as_secs());
-        Stop::deadline(format!("{told}\nNext: end it, then run the same command again")).into()
+        let message = format!("the docker daemon, process {}, did not end within {} s", daemon.pid, SHORT.as_secs());
+        Stop::deadline(format!("{message}\nNext: end it, then run the same command again")).into()
     })
 }
 

@@ -97,8 +97,8 @@ fn need_go(next: &str) -> Result<()> {
     match which::which("go") {
         Ok(_) => Ok(()),
         Err(_) => {
-            let told = "go is not on PATH, and what is missing must be built with it";
-            Err(Stop::needs_setup(format!("{told}\nNext: {next}")).into())
+            let message = "go is not on PATH, and what is missing must be built with it";
+            Err(Stop::needs_setup(format!("{message}\nNext: {next}")).into())
         }
     }
 }
@@ -106,9 +106,9 @@ fn need_go(next: &str) -> Result<()> {
 /// Builds one Go module into its folder, if it is not there.
 pub fn build_module(ctx: &Context, plan: &Plan, name: &str) -> Result<()> {
     let (Some(module), Some(folder)) = (ctx.config.mirrors.modules.get(name), plan.modules.get(name)) else {
-        let told =
+        let message =
             format!("xtask.toml has no [mirrors.modules.{name}], and it must be built here\nNext: describe it there");
-        return Err(Stop::usage(told).into());
+        return Err(Stop::usage(message).into());
     };
     if folder.exists() {
         return Ok(());
@@ -258,7 +258,7 @@ impl Image<'_> {
 fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync)) -> Result<()> {
     let mut args: Vec<_> = image.from.iter().map(|(name, value)| (name.to_string(), Some(value.to_string()))).collect();
     args.extend(proxies());
-    let told = docker::build(
+    let argv = docker::build(
         docker,
         &Build {
             dockerfile: &ctx.path(Path::new(DOCKERFILES).join(image.dockerfile)),
@@ -270,7 +270,7 @@ fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync
             ca: None,
         },
     );
-    ctx.spawn.run(command(told, ctx.config.deadlines.build).on_line(show))?;
+    ctx.spawn.run(command(argv, ctx.config.deadlines.build).on_line(show))?;
     Ok(())
 }
 

@@ -73,8 +73,8 @@ fn ensure(ctx: &Context, road: Option<Road>) -> Result<Ready> {
     let daemon = found.daemon.as_ref().ok_or_else(|| Stop::needs_setup("the docker daemon does not answer"))?;
     let public = are_images_public(ctx, &found, &plan, &docker, road);
     if road == Some(Road::Release) {
-        let told = "no image registry answers, and without one images must be built";
-        return Err(Stop::needs_setup(format!("{told}\nNext: cargo xtask bootstrap without --from release")).into());
+        let message = "no image registry answers, and without one images must be built";
+        return Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask bootstrap without --from release")).into());
     }
     if !public {
         check_runtime(&plan, daemon)?;
@@ -259,12 +259,12 @@ fn check_runtime(plan: &recipes::Plan, daemon: &Daemon) -> Result<()> {
     if !plan.shim || daemon.default_runtime == tools::docker::RUNTIME {
         return Ok(());
     }
-    let told = format!(
+    let message = format!(
         "the docker daemon that runs cannot start a node on this machine: its runtime is {}, and the machine withholds \
          CAP_SYS_RESOURCE or has cgroup v1\nNext: stop that daemon, then run the same command with --yes, which starts one with a shim",
         daemon.default_runtime
     );
-    Err(Stop::needs_setup(told).into())
+    Err(Stop::needs_setup(message).into())
 }
 
 /// Whether images come from registries: none was made here, and a registry may be asked and answers.

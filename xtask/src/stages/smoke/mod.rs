@@ -96,8 +96,8 @@ pub fn run(
     let until = Instant::now() + ctx.config.deadlines.smoke;
     if !ctx.config.running().any(|(service, _)| live.contains_key(service)) {
         let profile = &ctx.config.profile;
-        let told = format!("nothing of profile {profile} is installed\nNext: cargo xtask up --profile {profile}");
-        return Err(Stop::needs_setup(told).into());
+        let message = format!("nothing of profile {profile} is installed\nNext: cargo xtask up --profile {profile}");
+        return Err(Stop::needs_setup(message).into());
     }
     let world = World { ctx, tools, agent: agent(REQUEST), addresses: Addresses::of(ctx, tools, &live), live };
     let due = |check: &&Check| occasion != Occasion::Unchanged || check.when == When::Always;
@@ -184,8 +184,8 @@ fn tell(ctx: &Context, check: &Check, outcome: &Outcome, took: Duration, wanted:
             ctx.ui.part(&check.name, took, &format!("left out: {service} is outside the cluster"), true, wanted);
         }
         Outcome::Failed(failure) => {
-            let told = failure.cause.to_string();
-            ctx.ui.part(&check.name, took, told.lines().next().unwrap_or_default(), false, true);
+            let message = failure.cause.to_string();
+            ctx.ui.part(&check.name, took, message.lines().next().unwrap_or_default(), false, true);
         }
     }
 }
@@ -347,23 +347,23 @@ mod tests {
         }
     }
 
-    fn told(step: &Step, answer: &str) -> String {
+    fn describe(step: &Step, answer: &str) -> String {
         judge(step, "GET /", answer, &mut BTreeMap::new()).unwrap_err().to_string()
     }
 
     #[test]
-    fn a_wrong_text_and_a_wrong_field_are_told() {
+    fn a_wrong_text_and_a_wrong_field_are_reported() {
         let saved = &mut BTreeMap::new();
         let todo = Step { contains: Some("Todo".into()), ..step(&[], &[]) };
         assert!(judge(&todo, "GET /", "<title>Todo</title>", saved).is_ok());
-        assert_eq!(told(&todo, "nothing"), "GET /: «nothing» instead of an answer with «Todo»");
+        assert_eq!(describe(&todo, "nothing"), "GET /: «nothing» instead of an answer with «Todo»");
         let three = Step { equals: Some("3".into()), ..step(&[], &[]) };
         assert!(judge(&three, "SQL", "3\n", saved).is_ok());
-        assert_eq!(told(&three, "33"), "GET /: «33» instead of «3»");
+        assert_eq!(describe(&three, "33"), "GET /: «33» instead of «3»");
         let done = step(&[("/done", json!(true))], &[]);
-        assert_eq!(told(&done, r#"{"done": false}"#), "GET /: false instead of true at /done");
-        assert_eq!(told(&done, r#"{"a": 1}"#), "GET /: nothing in «{\"a\": 1}» instead of true at /done");
-        assert_eq!(told(&done, "<html>"), "GET /: «<html>» instead of JSON");
+        assert_eq!(describe(&done, r#"{"done": false}"#), "GET /: false instead of true at /done");
+        assert_eq!(describe(&done, r#"{"a": 1}"#), "GET /: nothing in «{\"a\": 1}» instead of true at /done");
+        assert_eq!(describe(&done, "<html>"), "GET /: «<html>» instead of JSON");
     }
 
     #[test]
@@ -401,9 +401,9 @@ mod tests {
         let failed = [(&tests, &first, Duration::from_millis(1500)), (&page, &second, Duration::from_secs(9))];
         let expected = "the application runs, and 2 of 5 smoke checks fail\n  helm test, after 1.5 s:\n    asked     helm test todo\n    \
                         expected  success\n    came      todo-test failed\n        its log\n  the page, after 9.0 s and 3 attempts:\n";
-        let told = report("dev", 5, &failed);
-        assert!(told.starts_with(expected), "{told}");
-        assert!(told.ends_with("\nNext: cargo xtask logs web --profile dev"), "{told}");
+        let text = report("dev", 5, &failed);
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.ends_with("\nNext: cargo xtask logs web --profile dev"), "{text}");
         assert!(report("dev", 5, &failed[..1]).ends_with("\nNext: cargo xtask status --profile dev"));
     }
 }

@@ -44,12 +44,12 @@ fn exchange(
     speaks: bool,
     patience: Duration,
 ) -> Result<String, String> {
-    let told = |error: std::io::Error| error.to_string();
+    let describe = |error: std::io::Error| error.to_string();
     let until = Instant::now() + if speaks { patience } else { HELD.min(patience) };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, patience).map_err(told)?;
-    stream.set_write_timeout(Some(patience)).map_err(told)?;
-    stream.write_all(send).map_err(told)?;
+    let mut stream = TcpStream::connect_timeout(&address, patience).map_err(describe)?;
+    stream.set_write_timeout(Some(patience)).map_err(describe)?;
+    stream.write_all(send).map_err(describe)?;
     let mut came = Vec::new();
     let mut chunk = [0; 512];
     loop {
@@ -59,14 +59,14 @@ fn exchange(
         if (!came.is_empty() && enough(&text)) || came.len() >= MOST || left.is_zero() {
             return Ok(text);
         }
-        stream.set_read_timeout(Some(left)).map_err(told)?;
+        stream.set_read_timeout(Some(left)).map_err(describe)?;
         match stream.read(&mut chunk) {
             Ok(0) if came.is_empty() => return Err("it was closed at once".to_string()),
             Ok(0) => return Ok(text),
             Ok(count) => came.extend_from_slice(&chunk[..count]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(text),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(told(error)),
+            Err(error) => return Err(describe(error)),
         }
     }
 }

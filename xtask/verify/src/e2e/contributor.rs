@@ -25,7 +25,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a port that was renumbered by hand is set back", renumbered_by_hand),
     ("an image gone from the node is loaded again", image_gone),
     ("helm's own test passes, and fails for each fault", helm_test),
-    ("a broken Secret is told with pod and log, and mended", broken_secret),
+    ("a broken Secret is reported with pod and log, and mended", broken_secret),
     ("an upgrade that fails goes back, and what served serves on", failed_upgrade),
     ("a service more is data, a Dockerfile and a chart of three lines", fourth::is_data),
     ("a rotation leaves all as it was but the Secrets' values", secrets::rotate),

@@ -117,9 +117,9 @@ pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
         .filter(|(_, case)| matches!(case.outcome, Outcome::Failed { .. }))
         .map(|(suite, case)| report::label(suite, case))
         .next();
-    let told = format!("end to end: {} failed, {} not run", counts.failed, counts.not_run);
+    let message = format!("end to end: {} failed, {} not run", counts.failed, counts.not_run);
     let next = first.unwrap_or_default();
-    Err(Stop::failed(format!("{told}\nNext: cargo xtask test-e2e --keep --only \"{next}\"")).into())
+    Err(Stop::failed(format!("{message}\nNext: cargo xtask test-e2e --keep --only \"{next}\"")).into())
 }
 
 /// All there are, the contributor's own first: it is what the others build upon.
@@ -163,8 +163,8 @@ fn choose(groups: Vec<Group>, only: Option<&str>) -> Result<Vec<Group>> {
     match chosen.is_empty() {
         false => Ok(chosen),
         true => {
-            let told = format!("no scenario is called {only}\nNext: cargo xtask test-e2e --list");
-            Err(Stop::usage(told).into())
+            let message = format!("no scenario is called {only}\nNext: cargo xtask test-e2e --list");
+            Err(Stop::usage(message).into())
         }
     }
 }
@@ -214,7 +214,7 @@ fn run_group(world: &World, group: &Group, keep: bool) -> Suite {
     if !keep && state != Some(State::Gone) && interrupt.check().is_ok() {
         let began = Instant::now();
         if let Err(error) = remove(world) {
-            let outcome = Outcome::Failed { told: format!("{error:#}"), evidence: None };
+            let outcome = Outcome::Failed { message: format!("{error:#}"), evidence: None };
             cases.push(Case { name: "is removed".to_string(), took: began.elapsed(), outcome });
         }
     }
@@ -272,9 +272,9 @@ fn judge(world: &World, group: &str, planned: &Planned, keep: bool, ended: Resul
         }
         Err(_) if world.ctx.spawn.interrupt.check().is_err() => Outcome::NotRun(INTERRUPTED.to_string()),
         Err(error) => {
-            let told = format!("{error:#}");
-            ui.error(&format!("{label}\n{}", indent(&told)));
-            Outcome::Failed { told, evidence: kept(true) }
+            let message = format!("{error:#}");
+            ui.error(&format!("{label}\n{}", indent(&message)));
+            Outcome::Failed { message, evidence: kept(true) }
         }
     }
 }
@@ -319,10 +319,10 @@ fn tell(ctx: &Context, suites: &[Suite], file: &Path) -> Result<()> {
     }
     fs::write(file, report::junit(suites)).with_context(|| format!("cannot write {}", file.display()))?;
     let counts = report::count(suites);
-    let told = format!("{} passed, {} failed, {} not run", counts.passed, counts.failed, counts.not_run);
+    let message = format!("{} passed, {} failed, {} not run", counts.passed, counts.failed, counts.not_run);
     let mut value = report::value(suites);
     value["junit"] = file.display().to_string().into();
-    ctx.ui.answer(&format!("{}end to end: {told}; as JUnit XML in {}", report::text(suites), file.display()), value);
+    ctx.ui.answer(&format!("{}end to end: {message}; as JUnit XML in {}", report::text(suites), file.display()), value);
     Ok(())
 }
 
@@ -339,7 +339,7 @@ fn keep_evidence(world: &World, group: &str, scenario: &str, failed: bool) -> Re
         return Ok(folder);
     }
     let spawn = world.ctx.spawn.uninterrupted();
-    let told = |argv| match spawn.output(command(argv, SHORT)) {
+    let describe = |argv| match spawn.output(command(argv, SHORT)) {
         Ok(output) if output.success => output.stdout,
         Ok(output) => output.tail,
         Err(error) => format!("{error:#}"),
@@ -351,7 +351,7 @@ fn keep_evidence(world: &World, group: &str, scenario: &str, failed: bool) -> Re
         "persistentvolumeclaims,resourcequotas,limitranges",
     ];
     for kinds in kinds {
-        let text = told(kubectl::get(&world.tools.kubectl, &world.target, kinds, None));
+        let text = describe(kubectl::get(&world.tools.kubectl, &world.target, kinds, None));
         fs::write(folder.join(format!("{}.json", kinds.replace(',', "-"))), text)?;
     }
     for pod in world.pods().unwrap_or_default() {
@@ -359,7 +359,8 @@ fn keep_evidence(world: &World, group: &str, scenario: &str, failed: bool) -> Re
         for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
             let container = container["name"].as_str().unwrap_or_default();
             for (previous, ending) in [(false, "log"), (true, "previous.log")] {
-                let text = told(kubectl::logs(&world.tools.kubectl, &world.target, name, container, previous, 1000));
+                let text =
+                    describe(kubectl::logs(&world.tools.kubectl, &world.target, name, container, previous, 1000));
                 fs::write(folder.join(format!("{name}-{container}.{ending}")), text)?;
             }
         }
@@ -408,7 +409,7 @@ mod tests {
     }
 
     fn failed() -> Outcome {
-        Outcome::Failed { told: "it broke".to_string(), evidence: None }
+        Outcome::Failed { message: "it broke".to_string(), evidence: None }
     }
 
     #[test]

@@ -79,8 +79,8 @@ fn obeys(world: &World) -> Result<()> {
 
 fn helm_tests(world: &World) -> Result<()> {
     for scope in world.ctx.scopes() {
-        let told = helm::test(&world.tools.helm, &scope.target, &scope.release, 120);
-        world.ctx.spawn.run(command(told, SHORT * 3))?;
+        let argv = helm::test(&world.tools.helm, &scope.target, &scope.release, 120);
+        world.ctx.spawn.run(command(argv, SHORT * 3))?;
     }
     Ok(())
 }
@@ -137,10 +137,10 @@ fn scales(world: &World) -> Result<()> {
     let output = world.up_with(&values, &[])?;
     ensure!(output.success, "the upgrade failed\n{}", output.tail);
     let target = world.ctx.target();
-    let told = kubectl::get(&world.tools.kubectl, &target, "horizontalpodautoscalers", None);
+    let argv = kubectl::get(&world.tools.kubectl, &target, "horizontalpodautoscalers", None);
     let mut last = Value::Null;
     let active = poll::until(&world.ctx.spawn.interrupt, SHORT * 4, || {
-        let all = live::parse_objects(&world.run(told.clone())?)?;
+        let all = live::parse_objects(&world.run(argv.clone())?)?;
         let is_active = |one: &Value| {
             let conditions = one["status"]["conditions"].as_array().into_iter().flatten();
             conditions.clone().any(|about| about["type"] == "ScalingActive" && about["status"] == "True")
@@ -189,8 +189,8 @@ fn goes_away(world: &World) -> Result<()> {
         let releases = helm::parse_list(&world.run(helm::list(&world.tools.helm, &target))?);
         ensure!(releases.is_empty(), "{releases:?} are still in namespace {name}");
         let kinds = "deployments,statefulsets,pods,services,secrets,persistentvolumeclaims,networkpolicies,poddisruptionbudgets,ingresses,horizontalpodautoscalers";
-        let told = world.run(kubectl::get(&world.tools.kubectl, &target, kinds, None))?;
-        let left: Vec<Value> = live::parse_objects(&told)?;
+        let message = world.run(kubectl::get(&world.tools.kubectl, &target, kinds, None))?;
+        let left: Vec<Value> = live::parse_objects(&message)?;
         let ours = |object: &&Value| object["metadata"]["labels"]["component"] != "apiserver";
         let left: Vec<String> = left.iter().filter(ours).map(|one| one["metadata"]["name"].to_string()).collect();
         ensure!(left.is_empty(), "{} are still in namespace {name}", left.join(", "));
@@ -242,9 +242,9 @@ impl Load {
         let mut running = Vec::new();
         for keep_alive in [true, false] {
             let results = world.ctx.staging(&format!("results-{keep_alive}")).display().to_string();
-            let told =
+            let argv =
                 vegeta::attack(&program, &targets.display().to_string(), &results, RATE, keep_alive, LOAD.as_secs());
-            running.push((world.ctx.spawn.background(told, |_| {})?, results));
+            running.push((world.ctx.spawn.background(argv, |_| {})?, results));
         }
         Ok(Load { program, running })
     }
@@ -257,7 +257,7 @@ impl Load {
             // Interrupted, it writes what it has.
             attack.interrupt();
             let report = world.run(vegeta::report(&self.program, &results))?;
-            let (of_this, well) = vegeta::parse_report(&report).with_context(|| format!("vegeta told {report}"))?;
+            let (of_this, well) = vegeta::parse_report(&report).with_context(|| format!("vegeta printed {report}"))?;
             sent += of_this;
             lost += of_this - well;
         }

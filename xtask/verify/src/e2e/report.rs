@@ -26,7 +26,7 @@ pub struct Case {
 pub enum Outcome {
     Passed,
     Failed {
-        told: String,
+        message: String,
         evidence: Option<PathBuf>,
     },
     /// And why not.
@@ -65,10 +65,10 @@ pub fn text(suites: &[Suite]) -> String {
             Outcome::NotRun(why) => ("not run", why.as_str()),
         };
         let padding = " ".repeat(width - name.chars().count());
-        let told = format!("  {name}{padding}  {word:<7}  {:>7.1} s  {why}", case.took.as_secs_f64());
-        line(&mut text, told.trim_end());
-        if let Outcome::Failed { told, evidence } = &case.outcome {
-            first_lines(told).iter().for_each(|first| line(&mut text, &format!("      {first}")));
+        let message = format!("  {name}{padding}  {word:<7}  {:>7.1} s  {why}", case.took.as_secs_f64());
+        line(&mut text, message.trim_end());
+        if let Outcome::Failed { message, evidence } = &case.outcome {
+            first_lines(message).iter().for_each(|first| line(&mut text, &format!("      {first}")));
             if let Some(folder) = evidence {
                 line(&mut text, &format!("      evidence: {}", folder.display()));
             }
@@ -83,9 +83,9 @@ pub fn value(suites: &[Suite]) -> Value {
         let mut value = json!({ "name": case.name, "took_ms": case.took.as_millis() as u64 });
         match &case.outcome {
             Outcome::Passed => value["outcome"] = "passed".into(),
-            Outcome::Failed { told, evidence } => {
+            Outcome::Failed { message, evidence } => {
                 value["outcome"] = "failed".into();
-                value["told"] = told.as_str().into();
+                value["told"] = message.as_str().into();
                 value["evidence"] = json!(evidence);
             }
             Outcome::NotRun(why) => {
@@ -113,13 +113,13 @@ pub fn junit(suites: &[Suite]) -> String {
             let opened = format!("    <testcase classname=\"{class}\" name=\"{name}\" time=\"{}\"", seconds(case.took));
             match &case.outcome {
                 Outcome::Passed => line(&mut xml, &format!("{opened}/>")),
-                Outcome::Failed { told, evidence } => {
+                Outcome::Failed { message, evidence } => {
                     line(&mut xml, &format!("{opened}>"));
-                    let first = escape(told.lines().next().unwrap_or_default());
-                    line(&mut xml, &format!("      <failure message=\"{first}\">{}</failure>", escape(told)));
+                    let first = escape(message.lines().next().unwrap_or_default());
+                    line(&mut xml, &format!("      <failure message=\"{first}\">{}</failure>", escape(message)));
                     if let Some(folder) = evidence {
-                        let told = escape(&format!("evidence: {}", folder.display()));
-                        line(&mut xml, &format!("      <system-out>{told}</system-out>"));
+                        let message = escape(&format!("evidence: {}", folder.display()));
+                        line(&mut xml, &format!("      <system-out>{message}</system-out>"));
                     }
                     line(&mut xml, "    </testcase>");
                 }
@@ -151,8 +151,8 @@ fn seconds(took: Duration) -> String {
 }
 
 /// The first line, and what a command of ours said last: its error, where it told one.
-fn first_lines(told: &str) -> Vec<&str> {
-    let mut lines: Vec<&str> = told.lines().collect();
+fn first_lines(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
     let error = lines.iter().skip(1).position(|line| line.starts_with('✗'));
     if let Some(before) = error {
         lines.drain(1..=before);
@@ -191,8 +191,8 @@ mod tests {
     }
 
     fn suites() -> Vec<Suite> {
-        let told = "up failed\n[0.1 s] build …\n✗ pod a: <crashed> & \"gone\"\x1b[0m\nNext: b".to_string();
-        let failed = Outcome::Failed { told, evidence: Some("/e/two".into()) };
+        let message = "up failed\n[0.1 s] build …\n✗ pod a: <crashed> & \"gone\"\x1b[0m\nNext: b".to_string();
+        let failed = Outcome::Failed { message, evidence: Some("/e/two".into()) };
         vec![
             Suite {
                 name: "dev".into(),
@@ -227,7 +227,7 @@ Next: b</failure>
     }
 
     #[test]
-    fn the_text_has_a_line_for_each_scenario_and_what_a_failure_told() {
+    fn the_text_has_a_line_for_each_scenario_and_what_a_failure_reported() {
         let wanted = "  dev: one          passed       1.5 s
   dev: two & three  FAILED       0.2 s
       up failed

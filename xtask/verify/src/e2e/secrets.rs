@@ -174,9 +174,9 @@ fn keep_release(world: &World, folder: &std::path::Path) -> Result<()> {
             let mut bytes = BASE64_STANDARD.decode(value.as_str().unwrap_or_default())?;
             if secret["type"] == "helm.sh/release.v1" {
                 let zipped = BASE64_STANDARD.decode(&bytes)?;
-                let told = world.ctx.spawn.output(command(grep::unzip(), SHORT).stdin(zipped))?;
-                ensure!(told.success && told.stdout.contains("\"manifest\""), "{name} could not be unzipped");
-                bytes = told.stdout.into_bytes();
+                let answer = world.ctx.spawn.output(command(grep::unzip(), SHORT).stdin(zipped))?;
+                ensure!(answer.success && answer.stdout.contains("\"manifest\""), "{name} could not be unzipped");
+                bytes = answer.stdout.into_bytes();
                 kept += 1;
             }
             fs::write(folder.join(format!("{name}-{key}")), bytes)?;
@@ -198,11 +198,11 @@ fn keep_objects(world: &World, folder: &std::path::Path) -> Result<()> {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
         for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
             let container = container["name"].as_str().unwrap_or_default();
-            let told = world
+            let answer = world
                 .ctx
                 .spawn
                 .output(command(kubectl::logs(kubectl, target, name, container, false, 10_000), SHORT))?;
-            fs::write(folder.join(format!("{name}-{container}.log")), told.stdout)?;
+            fs::write(folder.join(format!("{name}-{container}.log")), answer.stdout)?;
         }
     }
     Ok(())

@@ -96,7 +96,7 @@ impl World<'_> {
         let said = lines.clone();
         let note = move |line: &str| said.lock().unwrap().push(line.to_string());
         let running = self.of_project(root).background(argv.clone(), note)?;
-        Ok(Begun { told: display(&argv), running, lines })
+        Ok(Begun { message: display(&argv), running, lines })
     }
 
     /// A copy of the project, for a scenario to change.
@@ -208,25 +208,25 @@ impl World<'_> {
     fn say(&self, spawn: &Spawn, argv: Vec<String>) -> Result<Output> {
         let lines = Mutex::new(Vec::new());
         let note = |line: &str| lines.lock().unwrap().push(line.to_string());
-        let told = display(&argv);
+        let command_line = display(&argv);
         let ended = spawn.output(command(argv, COMMAND).on_line(&note));
         let tail = lines.into_inner().unwrap().join("\n");
         let ending = match &ended {
             Ok(output) => ending(output.code),
             Err(error) => format!("{error:#}"),
         };
-        self.note(&told, &tail, &ending);
+        self.note(&command_line, &tail, &ending);
         Ok(Output { tail, ..ended? })
     }
 
-    fn note(&self, told: &str, tail: &str, ending: &str) {
-        self.said.lock().unwrap().push_str(&format!("$ {told}\n{tail}\n{ending}\n\n"));
+    fn note(&self, text: &str, tail: &str, ending: &str) {
+        self.said.lock().unwrap().push_str(&format!("$ {text}\n{tail}\n{ending}\n\n"));
     }
 }
 
 /// A command of ours that runs while something is done to it.
 pub struct Begun {
-    told: String,
+    message: String,
     running: Background,
     lines: Arc<Mutex<Vec<String>>>,
 }
@@ -252,8 +252,8 @@ impl Begun {
         let read = || Ok((Arc::strong_count(&self.lines) == 1).then_some(()));
         poll::until(interrupt, Duration::from_secs(2), read)?;
         let tail = self.lines.lock().unwrap().join("\n");
-        world.note(&self.told, &tail, &ended.map_or("still running".to_string(), ending));
-        let code = ended.with_context(|| format!("`{}` does not end\n{tail}", self.told))?;
+        world.note(&self.message, &tail, &ended.map_or("still running".to_string(), ending));
+        let code = ended.with_context(|| format!("`{}` does not end\n{tail}", self.message))?;
         Ok(Output { success: code == Some(0), code, stdout: String::new(), tail })
     }
 }

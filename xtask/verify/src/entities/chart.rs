@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn illegal_charts_are_refused() {
-        for (wrong, told) in [
+        for (wrong, describe) in [
             (json!({"apiVersion": "v1"}), "apiVersion: \"v1\" is none of v2"),
             (json!({"name": "Todo"}), "name: \"Todo\" is not a chart's name"),
             (json!({"version": "0.1"}), "version: \"0.1\" is not a version MAJOR.MINOR.PATCH"),
@@ -163,13 +163,13 @@ mod tests {
             ),
         ] {
             let found = chart(wrong).unwrap_err();
-            assert!(found.len() == 1 && found[0].starts_with(told), "{found:?}");
+            assert!(found.len() == 1 && found[0].starts_with(describe), "{found:?}");
         }
         assert_eq!(Chart::from_object(&json!({})).unwrap_err().len(), 3);
     }
 
     #[test]
-    fn ranges_are_told_from_other_texts() {
+    fn ranges_are_reported_from_other_texts() {
         for text in [">=1.32.0-0", ">= 1.2, < 2", "^1.2.0", "~1", "1.x", "*", "1.2 - 1.4", ">=1.0.0 <2.0.0 || ^3.1"] {
             assert!(version_range(text).is_ok(), "{text}");
         }

@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn illegal_containers_are_refused() {
         let ports = json!([{"name": "http", "containerPort": 1}, {"name": "http", "containerPort": 2}]);
-        for (key, value, told) in [
+        for (key, value, describe) in [
             ("image", json!("todo-backend:"), "image: \"\" is not an image tag"),
             (
                 "imagePullPolicy",
@@ -285,7 +285,7 @@ mod tests {
             let mut container = seed();
             container[key] = value;
             let found = read(&container, Container::read).unwrap_err();
-            assert!(found.len() == 1 && found[0].starts_with(told), "{found:?}");
+            assert!(found.len() == 1 && found[0].starts_with(describe), "{found:?}");
         }
     }
 }

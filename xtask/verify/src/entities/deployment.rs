@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn illegal_workloads_are_refused() {
-        for (path, value, told) in [
+        for (path, value, message) in [
             ("/spec/replicas", json!(0), "spec.replicas: 0 is not a number of replicas: at least 1 is needed"),
             ("/spec/replicas", json!(-1), "spec.replicas: -1 is not a number of replicas: at least 1 is needed"),
             ("/spec/selector", json!({}), "spec.selector: takes every pod: it needs a label"),
@@ -288,18 +288,18 @@ mod tests {
         ] {
             let mut object = seed();
             *object.pointer_mut(path).unwrap() = value;
-            assert_eq!(DeploymentSpec::from_object(&object).unwrap_err(), [told]);
+            assert_eq!(DeploymentSpec::from_object(&object).unwrap_err(), [message]);
         }
     }
 
     #[test]
-    fn all_mistakes_are_told_at_once() {
+    fn all_mistakes_are_reported_at_once() {
         let mut object = seed();
         object["spec"]["replicas"] = json!(0);
         object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("UPPER:1");
         object["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("600m");
         let found = DeploymentSpec::from_object(&object).unwrap_err();
-        let paths: Vec<&str> = found.iter().map(|told| told.split(": ").next().unwrap()).collect();
+        let paths: Vec<&str> = found.iter().map(|text| text.split(": ").next().unwrap()).collect();
         let container = "spec.template.spec.containers[0]";
         assert_eq!(
             paths,

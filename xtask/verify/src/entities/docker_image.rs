@@ -45,7 +45,7 @@ pub struct HealthCheck {
 }
 
 impl DockerImage {
-    /// What the last stage will be, with these build arguments. Errors are told with their lines.
+    /// What the last stage will be, with these build arguments. Errors are reported with their lines.
     pub fn from_dockerfile(text: &str, build_args: &Texts) -> Result<DockerImage, Vec<String>> {
         let file = Dockerfile::parse(text)?;
         let mut mistakes = Vec::new();
@@ -94,8 +94,8 @@ impl DockerImage {
     }
 
     /// From `docker image inspect`: its list of one image, or the image itself.
-    pub fn from_inspect(told: &Value) -> Result<DockerImage, Vec<String>> {
-        let object = told.as_array().and_then(|images| images.first()).unwrap_or(told);
+    pub fn from_inspect(message: &Value) -> Result<DockerImage, Vec<String>> {
+        let object = message.as_array().and_then(|images| images.first()).unwrap_or(message);
         read(object, |f| {
             let references = f.at("RepoTags").list(|tag| tag.parsed(Reference::parse));
             let id = f.at("Id").text();
@@ -329,7 +329,7 @@ CMD [\"uvicorn\", \"main:app\", \"--host\", \"0.0.0.0\", \"--port\", \"8000\"]
 
     #[test]
     fn an_inspected_image_is_read() {
-        let told = json!([{
+        let value = json!([{
             "Id": "sha256:6a12", "RepoTags": ["todo-frontend:latest", "minikube.local/todo-frontend:1.0.0"], "Size": 3508200,
             "Config": {
                 "User": "10001:10001", "WorkingDir": "/app", "Entrypoint": ["/app/frontend"], "Cmd": null,
@@ -337,7 +337,7 @@ CMD [\"uvicorn\", \"main:app\", \"--host\", \"0.0.0.0\", \"--port\", \"8000\"]
                 "Healthcheck": {"Test": ["CMD", "/app/frontend", "healthcheck"]}, "Labels": {"a": "b"},
             },
         }]);
-        let image = DockerImage::from_inspect(&told).unwrap();
+        let image = DockerImage::from_inspect(&value).unwrap();
         assert_eq!(image.references[1].registry(), Some("minikube.local"));
         assert_eq!((image.size_bytes, image.health_path().as_deref()), (Some(3508200), Some("/")));
         assert_eq!(
@@ -361,8 +361,8 @@ CMD [\"uvicorn\", \"main:app\", \"--host\", \"0.0.0.0\", \"--port\", \"8000\"]
                 "line 4: HEALTHCHECK needs CMD and a command, or NONE",
             ]
         );
-        let told = json!({"RepoTags": ["A:1"], "Size": -1, "Config": {"ExposedPorts": {"x/tcp": {}}}});
-        assert_eq!(DockerImage::from_inspect(&told).unwrap_err().len(), 4);
+        let value = json!({"RepoTags": ["A:1"], "Size": -1, "Config": {"ExposedPorts": {"x/tcp": {}}}});
+        assert_eq!(DockerImage::from_inspect(&value).unwrap_err().len(), 4);
     }
 
     #[test]

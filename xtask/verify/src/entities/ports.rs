@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_of_a_mapping_is_told() {
+    fn every_mistake_of_a_mapping_is_reported() {
         let wrong = json!({"port": 0, "targetPort": "HTTP", "protocol": "ICMP", "nodePort": 80});
         assert_eq!(
             read(&wrong, PortMapping::read).unwrap_err(),

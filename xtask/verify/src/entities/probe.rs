@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_probe_asks_one_thing_and_soundly() {
-        for (wrong, told) in [
+        for (wrong, message) in [
             (json!({}), "asks nothing: one of httpGet, tcpSocket, exec, grpc is needed"),
             (
                 json!({"tcpSocket": {"port": 1}, "exec": {"command": ["a"]}}),
@@ -166,7 +166,7 @@ mod tests {
             ),
             (json!({"httpGet": {"port": 1, "scheme": "FTP"}}), "httpGet.scheme: \"FTP\" is none of HTTP, HTTPS"),
         ] {
-            assert_eq!(probe(wrong).unwrap_err(), [told]);
+            assert_eq!(probe(wrong).unwrap_err(), [message]);
         }
     }
 }

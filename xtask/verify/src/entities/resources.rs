@@ -69,8 +69,8 @@ fn above(requests: &Amounts, limits: &Amounts) -> Vec<(&'static str, String)> {
         limit: Option<T>,
     ) -> Option<(&'static str, String)> {
         let (request, limit) = (request?, limit?);
-        let told = || (name, format!("{} is above the limit, {}", request.to_string(), limit.to_string()));
-        (request > limit).then(told)
+        let describe = || (name, format!("{} is above the limit, {}", request.to_string(), limit.to_string()));
+        (request > limit).then(describe)
     }
     [
         check("cpu", requests.cpu, limits.cpu),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_alone_is_a_request_and_nonsense_is_told() {
+    fn a_limit_alone_is_a_request_and_nonsense_is_reported() {
         let limited = read(&json!({"limits": {"cpu": "1"}}), Resources::read).unwrap();
         assert_eq!(limited.requests().cpu.unwrap().millis(), 1000);
         let wrong = json!({"limits": {"cpu": "x", "memory": "1gb"}});

@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_the_api_server_refuses_is_refused() {
-        for (wrong, told) in [
+        for (wrong, message) in [
             (json!({"tolerations": [{"value": "x"}]}), "tolerations[0]: has no key: that needs operator Exists"),
             (
                 json!({"tolerations": [{"key": "a", "operator": "Exists", "value": "x"}]}),
@@ -231,7 +231,7 @@ mod tests {
                 "affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: 101 is not an integer from 1 to 100",
             ),
         ] {
-            assert_eq!(read(&wrong, Scheduling::read).unwrap_err(), [told]);
+            assert_eq!(read(&wrong, Scheduling::read).unwrap_err(), [message]);
         }
     }
 }

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn illegal_secrets_are_refused() {
-        for (wrong, told) in [
+        for (wrong, describe) in [
             (json!({"type": "Plain"}), "type: \"Plain\" is no type of a Secret"),
             (json!({"type": "kubernetes.io/other"}), "type: \"kubernetes.io/other\" is no type"),
             (json!({"data": {"A": "plain text"}}), "data.A: is not base64"),
@@ -162,7 +162,7 @@ mod tests {
             ),
         ] {
             let found = secret(wrong).unwrap_err();
-            assert!(found.len() == 1 && found[0].starts_with(told), "{found:?}");
+            assert!(found.len() == 1 && found[0].starts_with(describe), "{found:?}");
         }
         assert!(secret(json!({"type": "helm.sh/release.v1"})).is_ok());
     }

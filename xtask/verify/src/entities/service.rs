@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn illegal_services_are_refused() {
         let port = || json!([{"port": 80}]);
-        for (wrong, told) in [
+        for (wrong, describe) in [
             (
                 service("a", "Cluster", port()),
                 "spec.type: \"Cluster\" is none of ClusterIP, NodePort, LoadBalancer, ExternalName",
@@ -192,7 +192,7 @@ mod tests {
             ),
         ] {
             let found = ServiceSpec::from_object(&wrong).unwrap_err();
-            assert!(found.len() == 1 && found[0].starts_with(told), "{found:?}");
+            assert!(found.len() == 1 && found[0].starts_with(describe), "{found:?}");
         }
         assert!(
             ServiceSpec::from_object(

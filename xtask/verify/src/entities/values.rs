@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn all_illegal_values_are_told() {
+    fn all_illegal_values_are_reported() {
         let wrong = json!({
             "replicaCount": 0, "image": {"repository": "a:1", "tag": "a b", "pullPolicy": "Maybe"}, "port": 0,
             "service": {"type": "Ingress", "port": 70000, "nodePort": 80, "protocol": "HTTP"},
@@ -145,7 +145,7 @@ mod tests {
             "nodeSelector": {"a": 1}, "env": {"A-B": "1"},
         });
         let found = Values::from_object(&wrong).unwrap_err();
-        let paths: Vec<&str> = found.iter().map(|told| told.split(": ").next().unwrap()).collect();
+        let paths: Vec<&str> = found.iter().map(|text| text.split(": ").next().unwrap()).collect();
         assert_eq!(
             paths,
             [

@@ -20,8 +20,8 @@ const CHECKSUMS: [&str; 2] = ["Cargo.lock", "go.sum"];
 /// Everything but the charts, which are looked at where they are rendered. Without git, nothing is tracked.
 pub fn gather(ctx: &Context) -> Result<Files> {
     let root = ctx.root.display().to_string();
-    let told = ctx.spawn.output(command(git::ls_files(&root), SHORT))?;
-    let tracked = if told.success { Some(git::parse_files(&told.stdout)) } else { None };
+    let answer = ctx.spawn.output(command(git::ls_files(&root), SHORT))?;
+    let tracked = if answer.success { Some(git::parse_files(&answer.stdout)) } else { None };
     let overrides = ctx.config.overrides.display().to_string();
     let override_ignored = ctx.spawn.output(command(git::check_ignore(&root, &overrides), SHORT))?.success;
     let keys: Vec<&str> = ctx.config.secrets.values().flat_map(|secret| secret.keys()).collect();
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tracked_secret_is_told_with_its_line_and_without_its_value() {
+    fn a_tracked_secret_is_reported_with_its_line_and_without_its_value() {
         let folder = tempfile::tempdir().unwrap();
         let value = ["a8F3kQ9zLm2Xw7", "Rt5Yb1Nc6V"].concat();
         fs::write(folder.path().join("values.yaml"), format!("a: 1\nJWT_SECRET: {value}\n")).unwrap();

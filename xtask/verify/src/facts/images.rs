@@ -24,8 +24,8 @@ const START: Duration = Duration::from_secs(15);
 const TEXT_MAX_BYTES: u64 = 1 << 20;
 
 pub fn inspect(ctx: &Context, tools: &Paths, image: &Built) -> Result<Value> {
-    let told = ctx.spawn.run(command(docker::inspect(&tools.docker, &image.reference()), SHORT))?;
-    docker::parse_inspect(&told).with_context(|| format!("docker does not tell what {} is", image.reference()))
+    let stdout = ctx.spawn.run(command(docker::inspect(&tools.docker, &image.reference()), SHORT))?;
+    docker::parse_inspect(&stdout).with_context(|| format!("docker does not tell what {} is", image.reference()))
 }
 
 pub fn gather(ctx: &Context, tools: &Paths, service: &str, image: &Built, inspect: &Value) -> Result<ImageFacts> {
@@ -74,8 +74,8 @@ fn start(
         let ended = poll::until(&ctx.spawn.interrupt, START, || {
             let state = ctx.spawn.run(command(docker::container_ending(docker, &name), SHORT))?;
             if let Some(code) = state.trim().strip_prefix("exited ") {
-                let told = ctx.spawn.output(command(docker::container_logs(docker, &name), SHORT))?;
-                return Ok(Some(judge_ending(code, &told.tail)));
+                let answer = ctx.spawn.output(command(docker::container_logs(docker, &name), SHORT))?;
+                return Ok(Some(judge_ending(code, &answer.tail)));
             }
             let Some(health) = &health else { return Ok(Some(Ok("it runs, and has no health check".to_string()))) };
             let asked = ctx.spawn.output(command(docker::exec(docker, &name, health), SHORT))?;
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_layer_is_told_and_not_taken_for_clean() {
+    fn a_compressed_layer_is_reported_and_not_taken_for_clean() {
         let scan = saved(&[vec![0x1f, 0x8b, 8, 0, 0, 0]]);
         assert_eq!((scan.unread, scan.files.len()), (1, 0));
     }

@@ -119,14 +119,14 @@ mod tests {
     fn what_is_secret_is_found_and_not_repeated() {
         // Put together here, as a scanner would stumble over them in this file too.
         let body = "a8F3kQ9zLm2Xw7Rt5Yb1Nc6V";
-        for (text, told) in [
+        for (text, message) in [
             (format!("x\nkey: sk-{body}"), "2 a token that begins with sk-"),
             (format!("postgresql://todo:{body}@host/db"), "1 a URL with a password"),
             (format!("  JWT_SECRET: \"{body}\""), "1 a value of JWT_SECRET"),
             (format!("JWT_SECRET={body}"), "1 a value of JWT_SECRET"),
             (format!("-----BEGIN RSA PRIVATE KEY-----\n{body}{body}"), "1 a private key"),
         ] {
-            assert_eq!(leaks(&text), [told]);
+            assert_eq!(leaks(&text), [message]);
             assert!(!leaks(&text).join("").contains(body));
         }
     }

@@ -73,21 +73,21 @@ pub fn gather(
         let target = ctx.target_in(namespace);
         objects.extend(live::objects(ctx, tools, &target, KINDS)?);
         objects.extend(live::objects(ctx, tools, &target, &format!("namespace/{namespace}"))?);
-        let told = ctx.spawn.run(command(kubectl::list_secrets(&tools.kubectl, &target), SHORT))?;
-        for mut secret in kubectl::parse_secrets(&told) {
+        let stdout = ctx.spawn.run(command(kubectl::list_secrets(&tools.kubectl, &target), SHORT))?;
+        for mut secret in kubectl::parse_secrets(&stdout) {
             // Helm keeps its history in Secrets.
             if secret["type"] != "helm.sh/release.v1" {
                 secret["metadata"]["namespace"] = namespace.as_str().into();
                 secrets.push(secret);
             }
         }
-        let told = ctx.spawn.run(command(helm::list_all(&tools.helm, &target), SHORT))?;
-        listed.extend(serde_json::from_str::<Vec<Value>>(&told).context("helm list printed no JSON")?);
+        let stdout = ctx.spawn.run(command(helm::list_all(&tools.helm, &target), SHORT))?;
+        listed.extend(serde_json::from_str::<Vec<Value>>(&stdout).context("helm list printed no JSON")?);
     }
     if !releases.keys().any(|name| listed.iter().any(|found| found["name"] == name.as_str())) {
         let profile = &ctx.config.profile;
-        let told = format!("no release of profile {profile} is installed\nNext: cargo xtask up --profile {profile}");
-        return Err(Stop::needs_setup(told).into());
+        let message = format!("no release of profile {profile} is installed\nNext: cargo xtask up --profile {profile}");
+        return Err(Stop::needs_setup(message).into());
     }
     let cluster = Cluster { ctx, tools, objects, secrets, endpoints: live::endpoints(ctx, tools)?, inspects };
     let (mut attempts, minikube, tables) = thread::scope(|scope| {
@@ -139,15 +139,15 @@ pub fn gather(
 
 /// A question whose answer holds values of Secrets: of a failure nothing is repeated but that there was one.
 fn ask_for_secrets(ctx: &Context, argv: Vec<String>, what: &str) -> Result<Output> {
-    let told = ctx.spawn.output(command(argv, SHORT));
+    let answer = ctx.spawn.output(command(argv, SHORT));
     ctx.spawn.interrupt.check()?;
-    told.map_err(|_| Stop::failed(format!("{what} could not be asked for within {} s", SHORT.as_secs())).into())
+    answer.map_err(|_| Stop::failed(format!("{what} could not be asked for within {} s", SHORT.as_secs())).into())
 }
 
 /// How a call has ended, in words.
 fn ended(ctx: &Context, argv: Vec<String>, deadline: Duration, good: &str) -> Result<Result<String, String>> {
-    let told = ctx.spawn.output(command(argv, deadline))?;
-    Ok(if told.success { Ok(good.to_string()) } else { Err(refusal(&told.tail)) })
+    let answer = ctx.spawn.output(command(argv, deadline))?;
+    Ok(if answer.success { Ok(good.to_string()) } else { Err(refusal(&answer.tail)) })
 }
 
 fn try_helm(cluster: &Cluster, releases: &BTreeMap<String, Gathered>) -> Result<Attempts> {
@@ -239,11 +239,11 @@ fn ask(cluster: &Cluster, from: &str, host: &str, port: u16, path: &str) -> Resu
     let target = ctx.target_in(text("/metadata/namespace"));
     let exec =
         kubectl::exec(&tools.kubectl, &target, text("/metadata/name"), text("/spec/containers/0/name"), &question);
-    let told = ctx.spawn.output(command(exec, SHORT))?;
+    let answer = ctx.spawn.output(command(exec, SHORT))?;
     let url = format!("http://{host}:{port}{path}");
-    Ok(Some(match told.success {
+    Ok(Some(match answer.success {
         true => Ok(format!("{url} answered a pod of {from}")),
-        false => Err(format!("a pod of {from} got no answer: {}", told.tail.lines().next().unwrap_or_default())),
+        false => Err(format!("a pod of {from} got no answer: {}", answer.tail.lines().next().unwrap_or_default())),
     }))
 }
 
@@ -282,11 +282,11 @@ fn ask_database(cluster: &Cluster) -> Result<Result<Tables, String>> {
     let target = ctx.target_in(text("/metadata/namespace"));
     let object = format!("pod/{}", text("/metadata/name"));
     let exec = kubectl::exec_with_stdin(&tools.kubectl, &target, &object, &psql::query());
-    let told = ctx.spawn.output(command(exec, SHORT).stdin(TABLES))?;
-    if !told.success {
-        return Ok(Err(format!("the database does not answer: {}", told.tail.lines().last().unwrap_or_default())));
+    let answer = ctx.spawn.output(command(exec, SHORT).stdin(TABLES))?;
+    if !answer.success {
+        return Ok(Err(format!("the database does not answer: {}", answer.tail.lines().last().unwrap_or_default())));
     }
-    let text = told.stdout.trim();
+    let text = answer.stdout.trim();
     Ok(if text.is_empty() {
         Ok(BTreeMap::new())
     } else {
@@ -303,7 +303,7 @@ fn ask_minikube(cluster: &Cluster) -> Result<(Attempts, Value)> {
     // It exits with an error where not all runs, and says so in the same form.
     let status = spawn.output(command(minikube::status(minikube, name), SHORT))?.stdout;
     let ip = spawn.output(command(minikube::ip(minikube, name), SHORT))?.stdout;
-    let told = json!({
+    let value = json!({
         "profiles": serde_json::from_str::<Value>(&profiles).unwrap_or_default(),
         "status": serde_json::from_str::<Value>(&status).unwrap_or_default(),
         "ip": ip.trim(),
@@ -315,15 +315,15 @@ fn ask_minikube(cluster: &Cluster) -> Result<(Attempts, Value)> {
             attempts.insert(Attempt::Url(service.clone()), get(&format!("{url}{path}")));
         }
         let argv = minikube::service_url(minikube, name, &endpoint.namespace, &endpoint.object);
-        let told = spawn.output(command(argv, SHORT))?;
-        let url = told.stdout.lines().find(|line| line.starts_with("http://"));
+        let answer = spawn.output(command(argv, SHORT))?;
+        let url = answer.stdout.lines().find(|line| line.starts_with("http://"));
         let ended = match url {
             Some(url) => get(&format!("{}{path}", url.trim_end_matches('/'))),
-            None => Err(format!("minikube names no URL: {}", told.tail.lines().last().unwrap_or_default())),
+            None => Err(format!("minikube names no URL: {}", answer.tail.lines().last().unwrap_or_default())),
         };
         attempts.insert(Attempt::MinikubeUrl(service.clone()), ended);
     }
-    Ok((attempts, told))
+    Ok((attempts, value))
 }
 
 fn get(url: &str) -> Result<String, String> {
@@ -348,10 +348,10 @@ fn look_into_containers(cluster: &Cluster) -> Result<Attempts> {
             continue;
         }
         let argv = docker::node_container(&tools.docker, text("/spec/nodeName"), id);
-        let told = ask_for_secrets(ctx, argv, "the environment of a container")?;
-        let there = docker::parse_node_environment(&told.stdout).unwrap_or_default();
+        let message = ask_for_secrets(ctx, argv, "the environment of a container")?;
+        let there = docker::parse_node_environment(&message.stdout).unwrap_or_default();
         let ended = match missing(&pod["spec"]["containers"][0], &there, objects, &cluster.secrets) {
-            _ if !told.success => Err("its node does not tell what its container was started with".to_string()),
+            _ if !message.success => Err("its node does not tell what its container was started with".to_string()),
             wrong if wrong.is_empty() => Ok(format!("{} variables are as they should be", there.len())),
             wrong => Err(format!("in pod {}: {}", text("/metadata/name"), wrong.join(", "))),
         };
@@ -411,10 +411,10 @@ fn try_config_maps(cluster: &Cluster, releases: &BTreeMap<String, Gathered>) -> 
             let map = map["metadata"]["name"].as_str().unwrap_or_default();
             let argv = kubectl::try_patch(&tools.kubectl, &target, &format!("configmap/{map}"));
             let patch = json!({"data": {"VALIDATE": "tried"}}).to_string();
-            let told = ctx.spawn.output(command(argv, SHORT).stdin(patch))?;
-            let ended = match told.success {
+            let answer = ctx.spawn.output(command(argv, SHORT).stdin(patch))?;
+            let ended = match answer.success {
                 true => Ok("the API server takes a change".to_string()),
-                false => Err(refusal(&told.tail)),
+                false => Err(refusal(&answer.tail)),
             };
             attempts.insert(Attempt::ConfigMap(map.to_string()), ended);
         }
@@ -434,11 +434,11 @@ fn look_at_secrets(cluster: &Cluster, namespaces: &BTreeSet<&String>) -> Result<
         }
         let target = ctx.target_in(&secret.namespace);
         let argv = kubectl::get_secret_values(&tools.kubectl, &target, name);
-        let told = ask_for_secrets(ctx, argv, &format!("the Secret {name}"))?;
-        if !told.success {
+        let message = ask_for_secrets(ctx, argv, &format!("the Secret {name}"))?;
+        if !message.success {
             return Err(Stop::failed(format!("kubectl cannot read the Secret {name}")).into());
         }
-        let judged = kubectl::parse_secret_values(&told.stdout).into_iter().map(|(key, value)| {
+        let judged = kubectl::parse_secret_values(&message.stdout).into_iter().map(|(key, value)| {
             let may_be_empty = secret.given.contains(&key);
             let judged = judge::judge_secret(&key, &value, may_be_empty);
             (key, judged)
@@ -453,7 +453,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_without_a_key_of_its_sources_is_told_and_no_value_is() {
+    fn a_container_without_a_key_of_its_sources_is_reported_and_no_value_is() {
         let container = json!({
             "envFrom": [{"configMapRef": {"name": "settings"}}],
             "env": [
@@ -467,8 +467,8 @@ mod tests {
         let whole = there(&[("PORT", "8000"), ("KEY", "sentinel"), ("LOG_LEVEL", "info")]);
         assert!(missing(&container, &whole, &objects, &[]).is_empty());
         let old = there(&[("PORT", "8000"), ("LOG_LEVEL", "sentinel")]);
-        let told = missing(&container, &old, &objects, &[]);
-        assert_eq!(told, ["KEY is not set", "LOG_LEVEL has another value than its source"]);
+        let text = missing(&container, &old, &objects, &[]);
+        assert_eq!(text, ["KEY is not set", "LOG_LEVEL has another value than its source"]);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use xtask::stages::setup;
 use xtask::stages::{build, cluster};
 
 /// Everything about the profile; what runs only where asked for. A machine that isn't set up is an error, as nothing
-/// could be told of images then.
+/// could be reported of images then.
 pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
     let overrides = overrides::read(ctx)?;
     let (found, ready) = setup::observe(ctx)?;

@@ -45,11 +45,11 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
         fs::write(&file, more.to_string())?;
         let values: Vec<String> = staged.values.iter().cloned().chain([file.display().to_string()]).collect();
         let chart = Chart { release, folder: &staged.folder, values: &values };
-        let told = ctx.spawn.output(command(helm::template(&tools.helm, &scope.target, &chart), SHORT))?;
+        let answer = ctx.spawn.output(command(helm::template(&tools.helm, &scope.target, &chart), SHORT))?;
         fs::remove_file(&file)?;
-        Ok(match told.success {
-            true => Ok(live::objects_in(&told.stdout)?),
-            false => Err(refusal(&told.tail)),
+        Ok(match answer.success {
+            true => Ok(live::objects_in(&answer.stdout)?),
+            false => Err(refusal(&answer.tail)),
         })
     };
     let all = live::objects_in(&helm_of(&staged.values)?)?;
@@ -61,16 +61,16 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Res
         |text: &str| keys.iter().map(|key| (key.to_string(), json!(text))).collect::<serde_json::Map<_, _>>();
     let mut made_secrets = BTreeMap::new();
     for field in ["data", "stringData"] {
-        let told = over(field, &json!({"secret": {"create": true, "field": field, "values": values_of(SAMPLE)}}))?;
+        let message = over(field, &json!({"secret": {"create": true, "field": field, "values": values_of(SAMPLE)}}))?;
         // A certificate may be among them, which isn't made of values.
         let own = |object: &Value| object["kind"] == "Secret" && object["metadata"]["name"] == about.secret.as_str();
-        let secrets = told.map(|objects| objects.into_iter().filter(own).collect());
+        let secrets = message.map(|objects| objects.into_iter().filter(own).collect());
         made_secrets.insert(field.to_string(), secrets);
     }
     let placeholder = match keys.first() {
         Some(key) => {
-            let told = over("placeholder", &json!({"secret": {"create": true, "values": {*key: PLACEHOLDER}}}))?;
-            Some((key.to_string(), told.err()))
+            let message = over("placeholder", &json!({"secret": {"create": true, "values": {*key: PLACEHOLDER}}}))?;
+            Some((key.to_string(), message.err()))
         }
         None => None,
     };

@@ -25,8 +25,8 @@ pub fn stale(charts: &Path) -> Result<Vec<Stale>> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let section = render(&name, &fs::read_to_string(folder.join("values.yaml"))?);
         let readme = folder.join("README.md");
-        let text = fs::read_to_string(&readme).map_err(|error| told(&readme, &error.to_string()))?;
-        let wanted = replace(&text, &section).ok_or_else(|| told(&readme, &format!("lacks {BEGIN} and {END}")))?;
+        let text = fs::read_to_string(&readme).map_err(|error| describe(&readme, &error.to_string()))?;
+        let wanted = replace(&text, &section).ok_or_else(|| describe(&readme, &format!("lacks {BEGIN} and {END}")))?;
         if wanted != text {
             found.push(Stale { readme, text: wanted });
         }
@@ -34,7 +34,7 @@ pub fn stale(charts: &Path) -> Result<Vec<Stale>> {
     Ok(found)
 }
 
-fn told(file: &Path, what: &str) -> Error {
+fn describe(file: &Path, what: &str) -> Error {
     Error::other(format!("{}: {what}", file.display()))
 }
 

@@ -125,21 +125,21 @@ fn openapi(ctx: &Context, kubectl: &str) -> Result<Result<Value, String>> {
         return Ok(Err(format!("there is no kubectl, and so no schemas: {next}")));
     }
     let ask = |path: &str| ctx.spawn.output(command(kubectl::get_raw(kubectl, &ctx.target(), path), SHORT));
-    let told = ask("/version")?;
-    let live: Value = serde_json::from_str(&told.stdout).unwrap_or_default();
+    let value = ask("/version")?;
+    let live: Value = serde_json::from_str(&value.stdout).unwrap_or_default();
     if live["gitVersion"] != version.as_str() {
         return Ok(Err(match live["gitVersion"].as_str() {
             Some(other) => format!("the cluster is {other}, and its schemas are not those of {version}"),
             None => format!("no cluster answers, and so there are no schemas: {next}"),
         }));
     }
-    let told = ask("/openapi/v2")?;
-    let Ok(openapi) = serde_json::from_str::<Value>(&told.stdout) else {
-        return Ok(Err(format!("the cluster does not tell its API: {}", last_line(&told))));
+    let message = ask("/openapi/v2")?;
+    let Ok(openapi) = serde_json::from_str::<Value>(&message.stdout) else {
+        return Ok(Err(format!("the cluster does not tell its API: {}", last_line(&message))));
     };
     let partial = cached.with_extension("partial");
     fs::create_dir_all(cached.parent().context("a cached file lies in a folder")?)?;
-    fs::write(&partial, &told.stdout)?;
+    fs::write(&partial, &message.stdout)?;
     fs::rename(&partial, &cached)?;
     Ok(Ok(openapi))
 }
@@ -213,12 +213,12 @@ fn snapshot(ctx: &Context, wanted: &str, update: bool) -> Result<Option<Finding>
     let kept = fs::read_to_string(&path).unwrap_or_default();
     let line = kept.lines().zip(wanted.lines()).position(|(kept, wanted)| kept != wanted);
     let line = line.unwrap_or_else(|| kept.lines().count().min(wanted.lines().count())) + 1;
-    let told = format!(
+    let message = format!(
         "the manifests are others from line {line} on, which would be «{}»: if that is meant, {}",
         wanted.lines().nth(line - 1).unwrap_or_default().trim(),
         chart_docs::COMMAND
     );
-    Ok((kept != wanted).then(|| finding("snapshot", &file, &told)))
+    Ok((kept != wanted).then(|| finding("snapshot", &file, &message)))
 }
 
 /// The charts' READMEs against the comments of their values.
@@ -232,9 +232,9 @@ fn readmes(ctx: &Context, update: bool) -> Result<Vec<Finding>> {
             fs::write(stale.readme, stale.text)?;
         }
     }
-    let told = format!("its table is not what values.yaml says: {}", chart_docs::COMMAND);
+    let message = format!("its table is not what values.yaml says: {}", chart_docs::COMMAND);
     let name = |path: &Path| path.strip_prefix(&ctx.root).unwrap_or(path).display().to_string();
-    Ok(chart_docs::stale(&charts)?.iter().map(|stale| finding("readme", &name(&stale.readme), &told)).collect())
+    Ok(chart_docs::stale(&charts)?.iter().map(|stale| finding("readme", &name(&stale.readme), &message)).collect())
 }
 
 /// A schema for each kind among the objects that the cluster knows.
@@ -258,7 +258,7 @@ fn write_schemas(ctx: &Context, openapi: &Value, objects: &[Value]) -> Result<Pa
 /// Objects as findings name them, with the service that each belongs to.
 fn services(objects: &[Value]) -> BTreeMap<String, String> {
     let service = |object: &Value| object.pointer(SERVICE_LABEL)?.as_str().map(str::to_string);
-    objects.iter().filter_map(|object| Some((rules::told(object), service(object)?))).collect()
+    objects.iter().filter_map(|object| Some((rules::describe(object), service(object)?))).collect()
 }
 
 /// The Dockerfiles of all services and of the node, relative to the root.
@@ -280,14 +280,14 @@ fn dockerfiles<'a>(root: &Path, configs: impl Iterator<Item = &'a Config>) -> Re
 fn lint_dockerfiles(ctx: &Context, program: &str, files: &[String]) -> Result<Vec<Finding>> {
     let output = ctx.spawn.output(command(hadolint::check(program, files), SHORT).folder(&ctx.root))?;
     let remarks = hadolint::parse(&output.stdout).map_err(|_| unreadable("hadolint", &output))?;
-    let told = |remark: hadolint::Remark| {
+    let describe = |remark: hadolint::Remark| {
         finding(
             &format!("hadolint/{}", remark.code),
             &remark.file,
             &format!("line {}: {}", remark.line, remark.message),
         )
     };
-    Ok(remarks.into_iter().map(told).collect())
+    Ok(remarks.into_iter().map(describe).collect())
 }
 
 fn finding(code: &str, object: &str, message: &str) -> Finding {
@@ -357,11 +357,11 @@ fn unused(waivers: &[Waiver], groups: &[Group], skipped: &[(&str, &String)]) -> 
     let is_used = |waiver: &Waiver| groups.iter().any(|group| group.waived.iter().any(|(_, used)| same(used, waiver)));
     let is_skipped = |waiver: &Waiver| skipped.iter().any(|(code, _)| waiver.code.split('/').next() == Some(code));
     let idle = waivers.iter().filter(|waiver| is_ours(&waiver.code) && !is_skipped(waiver) && !is_used(waiver));
-    let told = |waiver: &Waiver| {
+    let describe = |waiver: &Waiver| {
         let object = waiver.object.as_deref().unwrap_or("every object");
         finding("unused-waiver", &waiver.code, &format!("waives nothing at {object}: take it out"))
     };
-    Group { name: "waivers".to_string(), findings: idle.map(told).collect(), waived: Vec::new() }
+    Group { name: "waivers".to_string(), findings: idle.map(describe).collect(), waived: Vec::new() }
 }
 
 fn report(ctx: &Context, groups: &[Group], skipped: &[(&str, &String)]) -> Result<()> {
@@ -370,9 +370,9 @@ fn report(ctx: &Context, groups: &[Group], skipped: &[(&str, &String)]) -> Resul
     match count {
         0 => Ok(()),
         count => {
-            let told = format!("{count} finding{}", if count == 1 { "" } else { "s" });
+            let message = format!("{count} finding{}", if count == 1 { "" } else { "s" });
             let next = "mend what is found, or waive it with a reason: [[waivers]] in xtask.toml or the profile";
-            Err(Stop::failed(format!("{told}\nNext: {next}")).into())
+            Err(Stop::failed(format!("{message}\nNext: {next}")).into())
         }
     }
 }
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_waived_is_told_with_its_reason_and_counts_no_more() {
+    fn what_is_waived_is_reported_with_its_reason_and_counts_no_more() {
         let found = vec![
             at("kube-score/a", "pod/x", None),
             at("kube-score/a", "pod/y", None),
@@ -452,9 +452,9 @@ mod tests {
         let expected = "profile p: 1 finding, 2 waived\n  ✗ docker-sock  pod/x: wrong\n  – kube-score/a, 2 waived: because\n\
                         skipped hadolint: no";
         assert_eq!(text(&groups, &[("hadolint", &"no".to_string())]), expected);
-        let told = value(&groups, &[]);
+        let printed = value(&groups, &[]);
         assert_eq!(
-            told["groups"][0]["waived"][1],
+            printed["groups"][0]["waived"][1],
             json!({"code": "kube-score/a", "object": "pod/y", "message": "wrong", "reason": "because"})
         );
     }

@@ -79,7 +79,8 @@ fn unmodelled(objects: &[Value]) -> Vec<(String, String)> {
         "Secret" => Secret::from_object(object).err(),
         _ => None,
     };
-    let all = objects.iter().flat_map(|object| mistakes(object).into_iter().flatten().map(|why| (told(object), why)));
+    let all =
+        objects.iter().flat_map(|object| mistakes(object).into_iter().flatten().map(|why| (describe(object), why)));
     all.collect()
 }
 
@@ -91,7 +92,7 @@ struct Pod<'a> {
 }
 
 /// `kind/name`, as kubectl takes it.
-pub fn told(object: &Value) -> String {
+pub fn describe(object: &Value) -> String {
     format!("{}/{}", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
 }
 
@@ -122,7 +123,7 @@ fn pod_of(owner: &Value) -> Option<Pod<'_>> {
 }
 
 fn pods(objects: &[Value], check: fn(&Pod) -> Option<String>) -> Vec<(String, String)> {
-    all_pods(objects).iter().filter_map(|pod| Some((told(pod.owner), check(pod)?))).collect()
+    all_pods(objects).iter().filter_map(|pod| Some((describe(pod.owner), check(pod)?))).collect()
 }
 
 fn containers(objects: &[Value], check: fn(&Pod, &Value) -> Option<String>) -> Vec<(String, String)> {
@@ -130,7 +131,7 @@ fn containers(objects: &[Value], check: fn(&Pod, &Value) -> Option<String>) -> V
     for pod in all_pods(objects) {
         for container in ["initContainers", "containers"].iter().flat_map(|kind| list(&pod.spec[kind])) {
             if let Some(why) = check(&pod, container) {
-                found.push((told(pod.owner), format!("container {} {why}", text(&container["name"]))));
+                found.push((describe(pod.owner), format!("container {} {why}", text(&container["name"]))));
             }
         }
     }
@@ -142,7 +143,7 @@ fn volumes(objects: &[Value], check: fn(&str) -> bool) -> Vec<(String, String)> 
     for pod in all_pods(objects) {
         let paths = list(&pod.spec["volumes"]).map(|volume| text(&volume["hostPath"]["path"]));
         found.extend(
-            paths.filter(|path| check(path)).map(|path| (told(pod.owner), format!("mounts the host's {path}"))),
+            paths.filter(|path| check(path)).map(|path| (describe(pod.owner), format!("mounts the host's {path}"))),
         );
     }
     found
@@ -185,7 +186,7 @@ fn choosing_services(objects: &[Value]) -> impl Iterator<Item = &Value> {
 fn dangling_service(objects: &[Value]) -> Vec<(String, String)> {
     choosing_services(objects)
         .filter(|service| behind(objects, service).is_empty())
-        .map(|service| (told(service), format!("no pod has the labels {}", service["spec"]["selector"])))
+        .map(|service| (describe(service), format!("no pod has the labels {}", service["spec"]["selector"])))
         .collect()
 }
 
@@ -201,7 +202,7 @@ fn target_ports(objects: &[Value]) -> Vec<(String, String)> {
             let served =
                 pods.iter().any(|pod| list(&pod.spec["containers"]).any(|container| serves(container, target)));
             if !served {
-                found.push((told(service), format!("no container behind it has the port {target}")));
+                found.push((describe(service), format!("no container behind it has the port {target}")));
             }
         }
     }
@@ -244,7 +245,7 @@ fn mismatching_selector(objects: &[Value]) -> Vec<(String, String)> {
     objects
         .iter()
         .filter(|object| workloads.contains(&text(&object["kind"])) && !chosen(object))
-        .map(|object| (told(object), "its selector doesn't choose its own pods".to_string()))
+        .map(|object| (describe(object), "its selector doesn't choose its own pods".to_string()))
         .collect()
 }
 
@@ -276,7 +277,7 @@ fn no_anti_affinity(objects: &[Value]) -> Vec<(String, String)> {
         .iter()
         .filter(|pod| matches!(text(&pod.owner["kind"]), "Deployment" | "StatefulSet" | "ReplicaSet"))
         .filter(|pod| replicas(objects, pod.owner) >= 2 && !apart(pod))
-        .map(|pod| (told(pod.owner), "nothing keeps its pods on different nodes".to_string()))
+        .map(|pod| (describe(pod.owner), "nothing keeps its pods on different nodes".to_string()))
         .collect()
 }
 
@@ -284,7 +285,7 @@ fn budgets(objects: &[Value], check: impl Fn(&Value, &[Pod]) -> Option<String>) 
     let budget = |budget: &Value| {
         let chosen = |pod: &Pod| same_namespace(pod.owner, budget) && selects(&budget["spec"]["selector"], pod.labels);
         let pods: Vec<Pod> = all_pods(objects).into_iter().filter(chosen).collect();
-        Some((told(budget), check(budget, &pods)?))
+        Some((describe(budget), check(budget, &pods)?))
     };
     of(objects, "PodDisruptionBudget").filter_map(budget).collect()
 }
@@ -322,7 +323,7 @@ fn budget_eviction(objects: &[Value]) -> Vec<(String, String)> {
 fn job_without_ttl(objects: &[Value]) -> Vec<(String, String)> {
     of(objects, "Job")
         .filter(|job| job["spec"]["ttlSecondsAfterFinished"].is_null())
-        .map(|job| (told(job), "stays for ever when it has finished (ttlSecondsAfterFinished)".to_string()))
+        .map(|job| (describe(job), "stays for ever when it has finished (ttlSecondsAfterFinished)".to_string()))
         .collect()
 }
 
@@ -336,7 +337,7 @@ fn service_account(objects: &[Value]) -> Vec<(String, String)> {
     all_pods(objects)
         .iter()
         .filter(|pod| !exists(pod, text(&pod.spec["serviceAccountName"])))
-        .map(|pod| (told(pod.owner), format!("service account {} is not made", pod.spec["serviceAccountName"])))
+        .map(|pod| (describe(pod.owner), format!("service account {} is not made", pod.spec["serviceAccountName"])))
         .collect()
 }
 
@@ -426,8 +427,8 @@ fn unset(container: &Value, paths: &[&str]) -> Option<String> {
 fn low_id(pod: &Pod, container: &Value) -> Option<String> {
     let id = |name| context(pod, container, name).as_u64();
     let low = ["runAsUser", "runAsGroup"].into_iter().find(|name| id(name).is_none_or(|id| id < FIRST_ID))?;
-    let told = id(low).map_or("unset".to_string(), |id| id.to_string());
-    Some(format!("has {low} {told}: {FIRST_ID} or more is nobody's on the node"))
+    let message = id(low).map_or("unset".to_string(), |id| id.to_string());
+    Some(format!("has {low} {message}: {FIRST_ID} or more is nobody's on the node"))
 }
 
 #[cfg(test)]

@@ -186,7 +186,7 @@ fn names(facts: &Facts, checks: &mut Checks) {
                     _ => format!(
                         "its {what} is named {} instead of {}: set names.{key} in the values",
                         names.join(", "),
-                        told(wanted)
+                        describe(wanted)
                     ),
                 });
             }
@@ -330,7 +330,7 @@ fn replicas_range(facts: &Facts, checks: &mut Checks) {
         checks.that_at(facts.config, &path, service, holds, || {
             format!(
                 "replicas are to be {least} to {most}, and {} by default: no number is all of it",
-                told(seed.replicas)
+                describe(seed.replicas)
             )
         });
         for found in workloads(facts).iter().filter(|found| found.service == service) {
@@ -419,10 +419,10 @@ fn resources_node(facts: &Facts, checks: &mut Checks) {
             Err(wrong) => Some(wrong),
             Ok(has) => {
                 (has.cpu.is_some_and(|has| cpu > has) || has.memory.is_some_and(|has| memory > has)).then(|| {
-                    let told = [has.cpu.map(|cpu| cpu.to_string()), has.memory.map(|memory| memory.to_string())];
+                    let message = [has.cpu.map(|cpu| cpu.to_string()), has.memory.map(|memory| memory.to_string())];
                     format!(
                         "its pods request {cpu} CPUs and {memory}: it has {}",
-                        told.map(|has| has.unwrap_or_default()).join(" and ")
+                        message.map(|has| has.unwrap_or_default()).join(" and ")
                     )
                 })
             }
@@ -521,7 +521,7 @@ fn probes(facts: &Facts, checks: &mut Checks) {
                 let place = format!("services.{service}.probes.{kind}");
                 let holds = ours.is_some() && path.is_none_or(|path| ours == Some(path));
                 checks.that_at(facts.config, &place, service, holds, || {
-                    format!("{kind} asks {} instead of {}: set {place}", told(ours), path.unwrap_or("a path"))
+                    format!("{kind} asks {} instead of {}: set {place}", describe(ours), path.unwrap_or("a path"))
                 });
             }
             for found in workloads(facts).iter().filter(|found| found.service == service) {
@@ -564,16 +564,16 @@ fn probe_trouble(container: &Value, key: &str, wanted: &Wanted) -> Option<String
     let port = probe.port().map(|port| port.resolve(&ports).map(|port| port.number()));
     let differs = |wanted: Option<u32>, there: u64| wanted.is_some_and(|wanted| u64::from(wanted) != there);
     if wanted.path.is_some() && probe.path() != wanted.path {
-        return Some(format!("asks {} instead of {}", probe.path().unwrap_or("no path"), told(wanted.path)));
+        return Some(format!("asks {} instead of {}", probe.path().unwrap_or("no path"), describe(wanted.path)));
     }
     if port.is_some_and(|port| port != Some(wanted.port)) {
-        return Some(format!("asks port {} instead of {}", told(probe.port()), wanted.port));
+        return Some(format!("asks port {} instead of {}", describe(probe.port()), wanted.port));
     }
     if differs(wanted.delay_s, probe.initial_delay_s) {
-        return Some(format!("waits {} s instead of {}", probe.initial_delay_s, told(wanted.delay_s)));
+        return Some(format!("waits {} s instead of {}", probe.initial_delay_s, describe(wanted.delay_s)));
     }
     let period = differs(wanted.period_s, probe.period_s);
-    period.then(|| format!("asks every {} s instead of {}", probe.period_s, told(wanted.period_s)))
+    period.then(|| format!("asks every {} s instead of {}", probe.period_s, describe(wanted.period_s)))
 }
 
 fn no_escalation(facts: &Facts, checks: &mut Checks) {
@@ -623,7 +623,7 @@ fn selectors(facts: &Facts, checks: &mut Checks) {
 
 fn app_trouble(there: Option<&String>, wanted: Option<&str>) -> Option<String> {
     let wanted = wanted.filter(|wanted| there.map(String::as_str) != Some(wanted))?;
-    Some(format!("selects app: {} instead of app: {wanted}", told(there)))
+    Some(format!("selects app: {} instead of app: {wanted}", describe(there)))
 }
 
 fn env_injected(facts: &Facts, checks: &mut Checks) {
@@ -811,12 +811,12 @@ fn health(facts: &Facts, checks: &mut Checks) {
             L,
             &pod.called(),
             wrong.map(|took| {
-                let told = if ready["status"] == "True" {
+                let message = if ready["status"] == "True" {
                     format!("was ready {took} s after its start")
                 } else {
                     format!("runs since {took} s and isn't ready")
                 };
-                format!("{told}: its health checks must pass within {HEALTHY_S} s; see cargo xtask logs")
+                format!("{message}: its health checks must pass within {HEALTHY_S} s; see cargo xtask logs")
             }),
         );
     }
@@ -858,7 +858,7 @@ fn autoscalers<'a>(facts: &'a Facts, found: &Found<'a>) -> Vec<&'a Value> {
         .collect()
 }
 
-fn told<T: std::fmt::Display>(value: Option<T>) -> String {
+fn describe<T: std::fmt::Display>(value: Option<T>) -> String {
     value.map_or("nothing".to_string(), |value| value.to_string())
 }
 

@@ -361,7 +361,7 @@ fn made_secrets() -> BTreeMap<String, Result<Vec<Value>, String>> {
 
 fn tables() -> BTreeMap<String, BTreeMap<String, String>> {
     let table = |name: &str, columns: &[(&str, &str)]| {
-        let columns = columns.iter().map(|(column, told)| (column.to_string(), told.to_string()));
+        let columns = columns.iter().map(|(column, kind)| (column.to_string(), kind.to_string()));
         (name.to_string(), columns.collect())
     };
     let (id, time) =

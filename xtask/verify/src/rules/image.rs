@@ -6,7 +6,7 @@ use crate::entities::docker_image::DockerImage;
 use crate::entities::dockerfile::Dockerfile;
 use crate::entities::reference::{Reference, Tag};
 use crate::rules::Place::{Config, Image, Live, Render};
-use crate::rules::{Checks, Facts, FileKind, ImageFacts, Rule, told};
+use crate::rules::{Checks, Facts, FileKind, ImageFacts, Rule, describe};
 use xtask::config::Service;
 use xtask::diagnosis::pod::troubles;
 
@@ -180,7 +180,7 @@ fn starts(facts: &Facts, checks: &mut Checks) {
             let why = troubles(pod, &[])
                 .first()
                 .map(|trouble| format!("{}: see kubectl logs, with --previous after a crash", trouble.why()));
-            checks.none(Live, &told(pod), why);
+            checks.none(Live, &describe(pod), why);
         }
     }
 }
@@ -208,7 +208,7 @@ fn nonroot(facts: &Facts, checks: &mut Checks) {
             let pod = &workload["spec"]["template"]["spec"];
             let container = &pod["containers"][0]["securityContext"];
             let of = |key: &str| if container[key].is_null() { &pod["securityContext"][key] } else { &container[key] };
-            checks.that(place, &told(workload), *of("runAsNonRoot") == true && *of("runAsUser") != 0, || {
+            checks.that(place, &describe(workload), *of("runAsNonRoot") == true && *of("runAsUser") != 0, || {
                 "its pods may run as root: set runAsNonRoot true and a runAsUser other than 0".to_string()
             });
         }
@@ -603,7 +603,7 @@ pub fn checklist(facts: &Facts, service: &str, image: &ImageFacts) -> Vec<(&'sta
         }
     };
     let none = |found: Option<String>| found.map_or(Ok(()), Err);
-    let holds = |good: bool, told: &str| if good { Ok(()) } else { Err(told.to_string()) };
+    let holds = |good: bool, message: &str| if good { Ok(()) } else { Err(message.to_string()) };
     let distribution = has("etc/os-release") || has("usr/lib/os-release");
     let programs = image.files.iter().filter(|file| file.kind == FileKind::Plain && file.mode & 0o111 != 0).count();
     let shells: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "busybox"];

@@ -230,17 +230,24 @@ pub struct Finding {
 
 impl Checks {
     /// Looks at one thing; `told` says what is wrong with it and what to do.
-    pub fn that(&mut self, place: Place, object: &str, holds: bool, told: impl FnOnce() -> String) {
+    pub fn that(&mut self, place: Place, object: &str, holds: bool, text: impl FnOnce() -> String) {
         *self.looked.entry(place).or_default() += 1;
         if !holds {
-            let (object, message) = (object.to_string(), told());
+            let (object, message) = (object.to_string(), text());
             self.findings.push(Finding { code: self.code, place, object, at: None, message, waived: None });
         }
     }
 
     /// The same, for a value that a line of the configuration gives: `path` as in `services.backend.size_limit_mb`.
-    pub fn that_at(&mut self, config: &Config, path: &str, object: &str, holds: bool, told: impl FnOnce() -> String) {
-        self.that(Place::Config, object, holds, told);
+    pub fn that_at(
+        &mut self,
+        config: &Config,
+        path: &str,
+        object: &str,
+        holds: bool,
+        message: impl FnOnce() -> String,
+    ) {
+        self.that(Place::Config, object, holds, message);
         if !holds && let Some(last) = self.findings.last_mut() {
             last.at = config.place_of(path);
         }
@@ -270,8 +277,8 @@ impl Checks {
 
     /// Says why something could not be looked at: it must not count as passed.
     pub fn cannot(&mut self, place: Place, why: impl Into<String>) {
-        let told = self.unseen.entry(place).or_default();
-        *told = if told.is_empty() { why.into() } else { format!("{told}; {}", why.into()) };
+        let message = self.unseen.entry(place).or_default();
+        *message = if message.is_empty() { why.into() } else { format!("{message}; {}", why.into()) };
     }
 }
 
@@ -377,7 +384,7 @@ pub fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// `kind/name`, as findings and waivers name an object.
-pub fn told(object: &Value) -> String {
+pub fn describe(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
     format!("{}/{}", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
 }
@@ -507,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiver_covers_its_object_and_an_idle_one_is_told() {
+    fn a_waiver_covers_its_object_and_an_idle_one_is_reported() {
         let mut good = good();
         let waiver = |code: &str, object: Option<&str>| Waiver {
             code: code.to_string(),

@@ -176,7 +176,7 @@ fn port(facts: &Facts, checks: &mut Checks) {
             checks.that_at(facts.config, &path, service, holds, || {
                 format!(
                     "is {}, and the container listens on {}: both must be the same",
-                    told(stated.service_port),
+                    describe(stated.service_port),
                     about.port
                 )
             });
@@ -246,7 +246,7 @@ fn node_port(facts: &Facts, checks: &mut Checks) {
                 let wrong = match there {
                     Err(wrong) => Some(wrong),
                     Ok(Some(port)) if wanted.is_some_and(|wanted| wanted != port.number()) => {
-                        Some(format!("its node port is {port} instead of {}: set service.nodePort", told(wanted)))
+                        Some(format!("its node port is {port} instead of {}: set service.nodePort", describe(wanted)))
                     }
                     Ok(Some(port))
                         if index == 0
@@ -259,7 +259,7 @@ fn node_port(facts: &Facts, checks: &mut Checks) {
                         ))
                     }
                     Ok(None) if wanted.is_some() => {
-                        Some(format!("has no node port: set service.nodePort to {}", told(wanted)))
+                        Some(format!("has no node port: set service.nodePort to {}", describe(wanted)))
                     }
                     Ok(None) if open && found.place == L => Some("has no node port in the cluster".to_string()),
                     Ok(_) => None,
@@ -280,7 +280,7 @@ fn protocol(facts: &Facts, checks: &mut Checks) {
             checks.that_at(facts.config, &format!("services.{service}.port"), service, other.is_none(), || {
                 format!(
                     "is asked over TCP in a smoke check, and its Service speaks {}: set service.protocol",
-                    told(other)
+                    describe(other)
                 )
             });
         }
@@ -361,7 +361,7 @@ fn front_external(facts: &Facts, checks: &mut Checks) {
             checks.that(place, &found.called(), kind.as_ref().map_or(true, |kind| kind.is_open()), || {
                 format!(
                     "is of type {}: nobody outside reaches the page; set service.type to NodePort",
-                    told(kind.as_ref().ok())
+                    describe(kind.as_ref().ok())
                 )
             });
             if let Some(wanted) = seed.and_then(|seed| seed.service_port) {
@@ -401,7 +401,7 @@ fn back_access(facts: &Facts, checks: &mut Checks) {
         let holds = kind.as_ref().map_or(true, |kind| kind.is_open() == outside);
         checks.that(found.place, &found.called(), holds, || {
             let place = if outside { "outside" } else { "within" };
-            format!("is of type {}, and is to be reached from {place}: set service.type", told(kind.as_ref().ok()))
+            format!("is of type {}, and is to be reached from {place}: set service.type", describe(kind.as_ref().ok()))
         });
     }
     if outside {
@@ -449,7 +449,7 @@ fn lead_to(target: &TargetPort, ports: &[ContainerPort]) -> Option<Port> {
     target.resolve(ports).filter(|port| ports.iter().any(|known| known.port == *port))
 }
 
-fn told<T: std::fmt::Display>(value: Option<T>) -> String {
+fn describe<T: std::fmt::Display>(value: Option<T>) -> String {
     value.map_or("nothing".to_string(), |value| value.to_string())
 }
 

@@ -11,7 +11,7 @@ use crate::entities::secret::{Secret, SecretType};
 use crate::facts::leaks;
 use crate::facts::rendered::SAMPLE;
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Attempt, Checks, Facts, Place, Rule, told};
+use crate::rules::{Attempt, Checks, Facts, Place, Rule, describe};
 use xtask::config::placeholders;
 use xtask::secrets::judge;
 use xtask::secrets::placeholder::is_placeholder;
@@ -114,7 +114,7 @@ fn settings(facts: &Facts, place: Place) -> Vec<(String, String, String)> {
     let of = |map: &Value| {
         let entries = map["data"].as_object().cloned().unwrap_or_default();
         let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
-        entries.iter().map(|(key, text)| (told(map), key.clone(), value(text))).collect::<Vec<_>>()
+        entries.iter().map(|(key, text)| (describe(map), key.clone(), value(text))).collect::<Vec<_>>()
     };
     config_maps(facts, place).into_iter().flat_map(of).collect()
 }
@@ -215,7 +215,7 @@ fn independent(facts: &Facts, checks: &mut Checks) {
         checks.tried(
             facts,
             &Attempt::ConfigMap(name.to_string()),
-            &told(map),
+            &describe(map),
             "let it be changed, without `immutable`",
         );
         // What an image has in its environment too would win nowhere and mislead everywhere.
@@ -225,7 +225,7 @@ fn independent(facts: &Facts, checks: &mut Checks) {
             let secret = |key: &&str| *key != "PORT" && map["data"][*key].is_string();
             Some((service, names.into_iter().find(secret)?.to_string()))
         });
-        checks.that(Live, &told(map), baked.is_none(), || {
+        checks.that(Live, &describe(map), baked.is_none(), || {
             let (service, key) = baked.unwrap_or_else(|| unreachable!());
             format!("{key} is in the image of {service} too: take it out of its Dockerfile")
         });
@@ -237,7 +237,7 @@ fn binary(facts: &Facts, checks: &mut Checks) {
         let wrong = ConfigMap::from_object(map)
             .err()
             .map(|mistakes| format!("{}: mend it in its values file", mistakes.join("; ")));
-        checks.none(Render, &told(map), wrong);
+        checks.none(Render, &describe(map), wrong);
     }
 }
 
@@ -291,7 +291,7 @@ fn first(facts: &Facts, checks: &mut Checks) {
                 continue;
             }
             let (made, taken) = (meta(secret, "creationTimestamp"), meta(workload, "creationTimestamp"));
-            checks.that(Live, &told(workload), made <= taken, || {
+            checks.that(Live, &describe(workload), made <= taken, || {
                 format!("the Secret {name} was made at {made}, after it, at {taken}: make Secrets first")
             });
         }
@@ -402,16 +402,16 @@ fn kind(facts: &Facts, checks: &mut Checks) {
         matches!(SecretType::parse(kind), Ok(SecretType::Opaque | SecretType::Tls))
     };
     for secret in rendered_secrets(facts) {
-        checks.that(Render, &told(secret), sound(secret), || {
+        checks.that(Render, &describe(secret), sound(secret), || {
             format!("its type is {}: use Opaque or kubernetes.io/tls", secret["type"])
         });
     }
     let Some(live) = &facts.live else { return };
-    let ours: BTreeSet<String> = rendered_secrets(facts).iter().map(|secret| told(secret)).collect();
+    let ours: BTreeSet<String> = rendered_secrets(facts).iter().map(|secret| describe(secret)).collect();
     for secret in &live.secret_objects {
         let name = secret["metadata"]["name"].as_str().unwrap_or_default();
-        if facts.config.secrets.contains_key(name) || ours.contains(&told(secret)) {
-            checks.that(Live, &told(secret), sound(secret), || {
+        if facts.config.secrets.contains_key(name) || ours.contains(&describe(secret)) {
+            checks.that(Live, &describe(secret), sound(secret), || {
                 format!("its type is {}: use Opaque or kubernetes.io/tls", secret["type"])
             });
         }
@@ -429,11 +429,15 @@ fn encoding(facts: &Facts, checks: &mut Checks) {
                 }
             };
             for secret in secrets {
-                checks.none(Render, &told(secret), encoded_wrongly(secret, field));
+                checks.none(Render, &describe(secret), encoded_wrongly(secret, field));
             }
         }
         for secret in rendered.objects.iter().chain(&rendered.hooks).filter(|object| object["kind"] == "Secret") {
-            checks.none(Render, &told(secret), Secret::from_object(secret).err().map(|mistakes| mistakes.join("; ")));
+            checks.none(
+                Render,
+                &describe(secret),
+                Secret::from_object(secret).err().map(|mistakes| mistakes.join("; ")),
+            );
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::entities::minikube::{Driver, MinikubeCluster, Status as ClusterStatus};
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Checks, Facts, LiveFacts, Rule, told};
+use crate::rules::{Checks, Facts, LiveFacts, Rule, describe};
 use xtask::config::SeedCluster;
 use xtask::model::release::Status;
 use xtask::model::states::{DeploymentState, ImageState, Observed, PodState, ReleaseState, Vocabulary, check_trace};
@@ -125,7 +125,11 @@ fn pod(facts: &Facts, checks: &mut Checks) {
     for service in facts.services() {
         for pod in facts.pods(service) {
             let trace = pod_trace(pod);
-            checks.none(Live, &told(pod), check_trace(&trace).err().map(|why| format!("{why}: see kubectl describe")));
+            checks.none(
+                Live,
+                &describe(pod),
+                check_trace(&trace).err().map(|why| format!("{why}: see kubectl describe")),
+            );
         }
     }
 }
@@ -204,8 +208,8 @@ fn deploy(facts: &Facts, checks: &mut Checks) {
             _ => Some(vec![format!("\"{machine}\" has no states: known are deployment, pod, release")]),
         };
         let path = format!("seed.states.{machine}");
-        let told = || format!("{path}: {}", unknown.iter().flatten().cloned().collect::<Vec<_>>().join("; "));
-        checks.that_at(facts.config, &path, "states", unknown.is_none(), told);
+        let describe = || format!("{path}: {}", unknown.iter().flatten().cloned().collect::<Vec<_>>().join("; "));
+        checks.that_at(facts.config, &path, "states", unknown.is_none(), describe);
     }
     use DeploymentState::{Building, Failed, Installing, Loading, Pending, Ready, Running, Upgrading};
     for trace in [
@@ -350,16 +354,16 @@ fn tables(facts: &Facts, checks: &mut Checks) {
 fn models(facts: &Facts, checks: &mut Checks) {
     let Some(tables) = found_tables(facts, checks) else { return };
     for (table, column, words) in COLUMNS {
-        let told = tables.get(table).and_then(|columns| columns.get(column)).map(String::as_str);
+        let message = tables.get(table).and_then(|columns| columns.get(column)).map(String::as_str);
         let lacks: Vec<&str> =
-            words.iter().copied().filter(|word| !told.is_some_and(|told| told.contains(word))).collect();
-        checks.that(Live, &format!("table/{table}"), lacks.is_empty(), || match told {
+            words.iter().copied().filter(|word| !message.is_some_and(|text| text.contains(word))).collect();
+        checks.that(Live, &format!("table/{table}"), lacks.is_empty(), || match message {
             None => format!("it has no column {column}: add a migration"),
-            Some(told) => format!("{column} is `{told}`, without {}: add a migration", lacks.join(", ")),
+            Some(message) => format!("{column} is `{message}`, without {}: add a migration", lacks.join(", ")),
         });
     }
     let optional = tables.get("tasks").and_then(|columns| columns.get("description"));
-    checks.that(Live, "table/tasks", !optional.is_some_and(|told| told.contains("not null")), || {
+    checks.that(Live, "table/tasks", !optional.is_some_and(|text| text.contains("not null")), || {
         "description must be allowed to be absent: add a migration".to_string()
     });
 }
@@ -390,7 +394,7 @@ fn database_outside(facts: &Facts, checks: &mut Checks) {
         own.filter(|object| object["metadata"]["namespace"].as_str().is_none_or(|name| name == config.namespace))
     {
         let image = workload["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
-        checks.that(Render, &told(workload), !image.contains("postgres"), || {
+        checks.that(Render, &describe(workload), !image.contains("postgres"), || {
             "the release has a database of its own: leave it out of its services".to_string()
         });
     }
@@ -483,8 +487,8 @@ mod tests {
     #[test]
     fn missing_tables_and_other_columns_are_found() {
         breaks("app.tables", Live, "table/users", |good| drop(good.live.tables.remove("users")));
-        let column = |good: &mut Good, table: &str, column: &str, told: &str| {
-            good.live.tables.get_mut(table).unwrap().insert(column.to_string(), told.to_string());
+        let column = |good: &mut Good, table: &str, column: &str, message: &str| {
+            good.live.tables.get_mut(table).unwrap().insert(column.to_string(), message.to_string());
         };
         breaks("app.models", Live, "table/tasks", |good| {
             column(good, "tasks", "priority", "text not null default 'low'::text")

@@ -20,12 +20,12 @@ pub fn parse(stdout: &str) -> serde_json::Result<Vec<(String, String, String)>> 
     for object in objects {
         let name = format!("{}/{}", object.type_meta.kind.to_lowercase(), object.object_meta.name);
         for check in object.checks.iter().filter(|check| !check.skipped && check.grade < GOOD_ENOUGH) {
-            let told = |comment: &Comment| match comment.path.as_str() {
+            let describe = |comment: &Comment| match comment.path.as_str() {
                 "" => comment.summary.clone(),
                 path => format!("{path}: {}", comment.summary),
             };
-            let told: Vec<String> = check.comments.iter().flatten().map(told).collect();
-            found.push((check.check.id.clone(), name.clone(), told.join("; ")));
+            let message: Vec<String> = check.comments.iter().flatten().map(describe).collect();
+            found.push((check.check.id.clone(), name.clone(), message.join("; ")));
         }
     }
     Ok(found)
@@ -73,8 +73,8 @@ mod tests {
 
     #[test]
     fn the_minor_version_is_what_counts() {
-        let told = score("kube-score", "1.33.1").join(" ");
-        assert!(told.contains("--kubernetes-version v1.33 "), "{told}");
+        let text = score("kube-score", "1.33.1").join(" ");
+        assert!(text.contains("--kubernetes-version v1.33 "), "{text}");
     }
 
     #[test]
@@ -100,8 +100,8 @@ mod tests {
         let found = parse(&object).unwrap();
         let expected = [("bad", "web: no limit; none"), ("so-so", "")];
         assert_eq!(found.len(), expected.len());
-        for ((id, object, told), (wanted, summary)) in found.iter().zip(expected) {
-            assert_eq!((id.as_str(), object.as_str(), told.as_str()), (wanted, "deployment/web", summary));
+        for ((id, object, message), (wanted, summary)) in found.iter().zip(expected) {
+            assert_eq!((id.as_str(), object.as_str(), message.as_str()), (wanted, "deployment/web", summary));
         }
     }
 }

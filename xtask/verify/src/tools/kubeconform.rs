@@ -20,11 +20,11 @@ pub fn validate(kubeconform: &str, schemas: &str) -> Vec<String> {
 /// What is wrong, each with the object, `kind/name`.
 pub fn parse(stdout: &str) -> serde_json::Result<Vec<(String, String)>> {
     let report: Report = serde_json::from_str(stdout)?;
-    let told = |resource: Resource| {
+    let describe = |resource: Resource| {
         let object = format!("{}/{}", resource.kind.to_lowercase(), resource.name);
         places(&resource.msg).into_iter().map(|place| (object.clone(), place)).collect::<Vec<_>>()
     };
-    Ok(report.resources.unwrap_or_default().into_iter().flat_map(told).collect())
+    Ok(report.resources.unwrap_or_default().into_iter().flat_map(describe).collect())
 }
 
 /// The wrong places in a message, which has one behind each ` - at `; what holds others only says that it failed.
@@ -56,23 +56,23 @@ mod tests {
     fn schemas_are_named_as_they_are_looked_for() {
         assert_eq!(file_name("v1", "Service"), "v1-v1-service.json");
         assert_eq!(file_name("networking.k8s.io/v1", "NetworkPolicy"), "networking.k8s.io-v1-networkpolicy.json");
-        let told = validate("kubeconform", "/s").join(" ");
-        assert!(told.ends_with("/s/{{.Group}}-{{.ResourceAPIVersion}}-{{.ResourceKind}}.json"), "{told}");
+        let text = validate("kubeconform", "/s").join(" ");
+        assert!(text.ends_with("/s/{{.Group}}-{{.ResourceAPIVersion}}-{{.ResourceKind}}.json"), "{text}");
     }
 
     #[test]
-    fn each_wrong_place_is_told() {
+    fn each_wrong_place_argv() {
         let resource =
             |rest: &str| format!(r#"{{"filename":"stdin","kind":"Service","name":"a","version":"v1",{rest}}}"#);
         let wrong = r#""status":"statusInvalid","msg":"problem validating schema: failed with 'file:///s.json#' - at '': validation failed - at '/spec': validation failed   - at '/spec/ports/0/port': got string, want integer   - at '/spec': additional properties 'prots' not allowed","validationErrors":[{"path":"","msg":"validation failed"}]"#;
         let absent = r#""status":"statusError","msg":"could not find schema for Service""#;
-        let told = parse(&format!(r#"{{"resources":[{},{}]}}"#, resource(wrong), resource(absent))).unwrap();
+        let text = parse(&format!(r#"{{"resources":[{},{}]}}"#, resource(wrong), resource(absent))).unwrap();
         let expected = [
             "/spec/ports/0/port: got string, want integer",
             "/spec: additional properties prots not allowed",
             "could not find schema for Service",
         ];
-        assert_eq!(told, expected.map(|message| ("service/a".to_string(), message.to_string())));
+        assert_eq!(text, expected.map(|message| ("service/a".to_string(), message.to_string())));
         assert_eq!(parse(r#"{"resources":null}"#).unwrap(), []);
     }
 }

@@ -9,11 +9,11 @@ pub fn check(pod_security: &str) -> Vec<String> {
 
 /// What breaks the restricted level, each with the object, `kind/name`.
 pub fn parse(stdout: &str) -> serde_json::Result<Vec<(String, String)>> {
-    let told = |violation: Violation| {
+    let describe = |violation: Violation| {
         let (kind, name) = violation.object.split_once('/').unwrap_or_default();
         (format!("{}/{name}", kind.to_lowercase()), format!("{}: {}", violation.reason, violation.detail))
     };
-    stdout.lines().map(|line| serde_json::from_str(line).map(told)).collect()
+    stdout.lines().map(|line| serde_json::from_str(line).map(describe)).collect()
 }
 
 #[derive(Deserialize)]
@@ -30,8 +30,8 @@ mod tests {
     #[test]
     fn a_line_is_a_violation() {
         let line = r#"{"object":"Job/x","reason":"runAsNonRoot != true","detail":"pod must set it"}"#;
-        let told = ("job/x".to_string(), "runAsNonRoot != true: pod must set it".to_string());
-        assert_eq!(parse(&format!("{line}\n")).unwrap(), [told]);
+        let message = ("job/x".to_string(), "runAsNonRoot != true: pod must set it".to_string());
+        assert_eq!(parse(&format!("{line}\n")).unwrap(), [message]);
         assert_eq!(parse("").unwrap(), []);
     }
 }

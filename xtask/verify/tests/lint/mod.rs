@@ -24,8 +24,8 @@ fn manifests_that_are_not_those_that_are_kept_are_found_and_written_when_asked()
     project.write("helm/snapshots/dev.yaml", "---\nkind: Secret\n");
     let run = project.run(&["lint", "--profile", "dev"]);
     run.assert_ended(1);
-    let told = "✗ snapshot  helm/snapshots/dev.yaml: the manifests are others from line 2 on";
-    assert!(run.stdout.contains(told), "{}", run.stdout);
+    let message = "✗ snapshot  helm/snapshots/dev.yaml: the manifests are others from line 2 on";
+    assert!(run.stdout.contains(message), "{}", run.stdout);
     project.run(&["lint", "--profile", "dev", "--update"]).assert_ended(0);
     assert_eq!(project.read("helm/snapshots/dev.yaml"), format!("---\n{MADE}\n"));
     project.run(&["lint", "--profile", "dev"]).assert_ended(0);
@@ -60,7 +60,7 @@ fn lint_builds_its_programs_once_and_asks_the_cluster_for_its_api_once() {
 }
 
 #[test]
-fn what_every_tool_finds_is_told_at_once() {
+fn what_every_tool_finds_is_reported_at_once() {
     let project = rendering_nothing_wrong(Project::up());
     project.answer("helm lint ", "echo '[WARNING] templates: no' >&2");
     project.answer("kube-score ", &format!("echo '[{SCORED}]'; exit 1"));
@@ -71,7 +71,7 @@ fn what_every_tool_finds_is_told_at_once() {
     project.answer("hadolint ", &format!("echo '[{remark}]'"));
     let run = project.run(&["lint", "--profile", "dev"]);
     run.assert_ended(1);
-    for told in [
+    for line in [
         "profile dev: 4 findings",
         "✗ helm-lint  release/todo: [WARNING] templates: no",
         "✗ kube-score/service-type  service/web: ",
@@ -80,13 +80,13 @@ fn what_every_tool_finds_is_told_at_once() {
         "Dockerfiles: 1 finding",
         "✗ hadolint/DL3008  docker/backend.Dockerfile: line 7: Pin",
     ] {
-        assert!(run.stdout.contains(told), "«{told}» is not in\n{}", run.stdout);
+        assert!(run.stdout.contains(line), "«{line}» is not in\n{}", run.stdout);
     }
     run.assert_says(&["5 findings", "[[waivers]]"]);
 }
 
 #[test]
-fn a_waiver_is_told_with_its_reason_and_one_that_waives_nothing_is_found() {
+fn a_waiver_is_reported_with_its_reason_and_one_that_waives_nothing_is_found() {
     let project = rendering_nothing_wrong(Project::up());
     project.answer("kube-score ", &format!("echo '[{SCORED}]'"));
     let waiver = |code: &str| format!("\n[[waivers]]\ncode = \"{code}\"\nreason = \"it is so wanted\"\n");
@@ -109,7 +109,7 @@ fn a_waiver_is_told_with_its_reason_and_one_that_waives_nothing_is_found() {
 fn without_a_cluster_lint_says_what_it_could_not_check() {
     let run = rendering_nothing_wrong(Project::new()).run(&["lint", "--profile", "dev"]);
     run.assert_ended(0);
-    let told = "skipped kubeconform: no cluster answers, and so there are no schemas";
-    assert!(run.stdout.contains(told), "{}", run.stdout);
+    let message = "skipped kubeconform: no cluster answers, and so there are no schemas";
+    assert!(run.stdout.contains(message), "{}", run.stdout);
     assert_eq!(run.calls_of(&["kubeconform"]), [""; 0]);
 }

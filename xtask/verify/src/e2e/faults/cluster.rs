@@ -203,8 +203,8 @@ pub fn other_cluster(world: &World) -> Result<()> {
     fs::create_dir_all(state.join(&profile))?;
     fs::copy(own.join(&profile).join("config.json"), state.join(&profile).join("config.json"))?;
     let (sender, receiver) = mpsc::channel();
-    let told = kubectl::proxy(&world.tools.kubectl, &world.target);
-    let _proxy = world.ctx.spawn.background(told, move |line| {
+    let argv = kubectl::proxy(&world.tools.kubectl, &world.target);
+    let _proxy = world.ctx.spawn.background(argv, move |line| {
         let _ = sender.send(line.to_string());
     })?;
     let line = receiver.recv_timeout(SHORT).context("kubectl proxy says nothing")?;

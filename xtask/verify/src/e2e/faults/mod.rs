@@ -1,4 +1,4 @@
-//! Faults that users of such tools suffer from, made for real: each is told in plain words, with where and what to type
+//! Faults that users of such tools suffer from, made for real: each is reported in plain words, with where and what to type
 //! next, what served before serves on, and once the fault is gone `up` is well again.
 
 mod cluster;
@@ -22,25 +22,25 @@ const RELEASE: &str = "todo-chatbot";
 const REGISTRY: &str = "fault.invalid";
 
 pub const SCENARIOS: &[Scenario] = &[
-    ("an image that is not on the node is told", pods::image_absent),
-    ("an image that cannot be pulled is told", pods::image_unreachable),
-    ("an image for another processor is told", pods::wrong_architecture),
-    ("a crash at start is told with the log of the container before", pods::crash),
-    ("a container that takes too much memory is told with its limit", pods::out_of_memory),
-    ("a readiness probe that fails is told with its answer", pods::readiness),
-    ("a liveness probe that fails is told as what restarts the container", pods::liveness),
-    ("a pod for which there is too little CPU is told with what is missing", pods::too_little_cpu),
-    ("a pod for which there is too little memory is told with what is missing", pods::too_little_memory),
-    ("a key that a ConfigMap lacks is told", pods::config_key),
-    ("a key that a Secret lacks is told", pods::secret_key),
-    ("a migration that fails is told", pods::migration),
+    ("an image that is not on the node is reported", pods::image_absent),
+    ("an image that cannot be pulled is reported", pods::image_unreachable),
+    ("an image for another processor is reported", pods::wrong_architecture),
+    ("a crash at start is reported with the log of the container before", pods::crash),
+    ("a container that takes too much memory is reported with its limit", pods::out_of_memory),
+    ("a readiness probe that fails is reported with its answer", pods::readiness),
+    ("a liveness probe that fails is reported as what restarts the container", pods::liveness),
+    ("a pod for which there is too little CPU is reported with what is missing", pods::too_little_cpu),
+    ("a pod for which there is too little memory is reported with what is missing", pods::too_little_memory),
+    ("a key that a ConfigMap lacks is reported", pods::config_key),
+    ("a key that a Secret lacks is reported", pods::secret_key),
+    ("a migration that fails is reported", pods::migration),
     ("a start that is slow is no failure", pods::slow_start),
-    ("a volume that nobody makes is told", pods::claim_pending),
-    ("a quota that is used up is told", cluster::quota),
-    ("a pod that is not admitted is told with the rule", cluster::admission),
-    ("a hook that fails is told with its log", cluster::hook_fails),
-    ("a hook that hangs is told while helm waits", cluster::hook_hangs),
-    ("a Service without endpoints is told though pods run", cluster::no_endpoints),
+    ("a volume that nobody makes is reported", pods::claim_pending),
+    ("a quota that is used up is reported", cluster::quota),
+    ("a pod that is not admitted is reported with the rule", cluster::admission),
+    ("a hook that fails is reported with its log", cluster::hook_fails),
+    ("a hook that hangs is reported while helm waits", cluster::hook_hangs),
+    ("a Service without endpoints is reported though pods run", cluster::no_endpoints),
     ("another image under the same tag is replaced on the node", cluster::other_image),
     ("a node port that another Service took is left to it", cluster::port_taken),
     ("a namespace of others is not removed", cluster::foreign_namespace),
@@ -130,8 +130,8 @@ fn sql(world: &World, text: &str) -> Result<String> {
     let words =
         ["psql", "--username", "todo", "--dbname", "todo", "--quiet", "--tuples-only", "--no-align", "--command"];
     let words: Vec<String> = words.into_iter().chain([text]).map(str::to_string).collect();
-    let told = kubectl::exec(&world.tools.kubectl, &world.target, "postgres-0", "postgres", &words);
-    Ok(world.run(told)?.trim().to_string())
+    let argv = kubectl::exec(&world.tools.kubectl, &world.target, "postgres-0", "postgres", &words);
+    Ok(world.run(argv)?.trim().to_string())
 }
 
 /// Takes an image of ours off a node, and off the host.

@@ -26,9 +26,9 @@ pub fn left_pending(world: &World) -> Result<()> {
     render::stage_chart(&root.join("helm/todo-chatbot"), &folder)?;
     let folder = folder.display().to_string();
     let chart = Chart { release: RELEASE, folder: &folder, values: &[] };
-    let mut told = helm::upgrade(&world.tools.helm, &world.target, &chart, 60);
-    told.push("--reuse-values".to_string());
-    let running = world.ctx.spawn.background(told, |_| {})?;
+    let mut argv = helm::upgrade(&world.tools.helm, &world.target, &chart, 60);
+    argv.push("--reuse-values".to_string());
+    let running = world.ctx.spawn.background(argv, |_| {})?;
     await_pending(world, before)?;
     running.signal(Signal::KILL);
     await_some(world, "the end of helm", || Ok(running.has_ended().then_some(())))?;
