@@ -9,7 +9,7 @@ use crate::live;
 use crate::live::Endpoint;
 use crate::run::context::Context;
 use crate::run::process::Background;
-use crate::stages::smoke::{Cause, Refusal};
+use crate::stages::smoke::refusal::{Cause, Refusal};
 use crate::tools::{Paths, kubectl};
 
 /// How often an interruption is looked for.

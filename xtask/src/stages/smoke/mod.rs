@@ -4,11 +4,11 @@ mod addresses;
 mod helm_test;
 mod http;
 mod mcp;
+mod refusal;
 mod sql;
 mod tcp;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use crate::run::http::agent;
 use crate::run::poll;
 use crate::tools::Paths;
 use addresses::Addresses;
+use refusal::{Cause, Refusal};
 
 /// How long one question may take, if the check has so much left.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -36,23 +37,6 @@ pub enum Occasion {
     Changed,
     /// Nothing was: all but those that are for changes only.
     Unchanged,
-}
-
-/// What was asked, what should have come, and what did.
-#[derive(Clone, Debug, PartialEq)]
-struct Cause {
-    asked: String,
-    wanted: String,
-    came: String,
-}
-
-/// Why a check did not pass.
-#[derive(Debug, PartialEq)]
-enum Refusal {
-    /// Nobody answered, or a proxy had nobody to ask: endpoints may still be on their way.
-    NotYet(Cause),
-    /// An answer came, and it is wrong: asking again would hide that.
-    Wrong(Cause),
 }
 
 enum Outcome {
@@ -262,18 +246,6 @@ impl Attempt<'_> {
 
     fn fill(&self, template: &str) -> String {
         fill(template, &self.saved)
-    }
-}
-
-impl Cause {
-    fn new(asked: impl fmt::Display, wanted: impl fmt::Display, came: impl fmt::Display) -> Cause {
-        Cause { asked: asked.to_string(), wanted: wanted.to_string(), came: came.to_string() }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} instead of {}", self.asked, self.came.lines().next().unwrap_or_default(), self.wanted)
     }
 }
 
