@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::tree::{Node, Place, Problem, Value, parse};
-use crate::config::{Problems, parse_version};
+use crate::config::tree::{ConfigError, Node, Place, Value, parse};
+use crate::config::{ConfigErrors, parse_version};
 
 /// Relative to the root. Absent, nothing is locked yet.
 pub const FILE: &str = "tools.lock";
@@ -18,7 +18,7 @@ const HEAD: &str = "\
 pub struct Locked(BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>);
 
 /// Reads the file; all mistakes are reported at once.
-pub fn read(text: &str) -> Result<Locked, Problems> {
+pub fn read(text: &str) -> Result<Locked, ConfigErrors> {
     let mut problems = Vec::new();
     let root = parse(FILE, text, &mut problems);
     let mut locked = Locked::default();
@@ -39,7 +39,7 @@ pub fn read(text: &str) -> Result<Locked, Problems> {
         }
     }
     problems.sort();
-    if problems.is_empty() { Ok(locked) } else { Err(Problems(problems)) }
+    if problems.is_empty() { Ok(locked) } else { Err(ConfigErrors(problems)) }
 }
 
 impl Locked {
@@ -78,7 +78,7 @@ pub fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn entries<'a>(node: &'a Node, name: &str, problems: &mut Vec<Problem>) -> Vec<(&'a String, &'a Node)> {
+fn entries<'a>(node: &'a Node, name: &str, problems: &mut Vec<ConfigError>) -> Vec<(&'a String, &'a Node)> {
     match &node.value {
         Value::Table(entries) => entries.iter().collect(),
         other => {
@@ -88,8 +88,8 @@ fn entries<'a>(node: &'a Node, name: &str, problems: &mut Vec<Problem>) -> Vec<(
     }
 }
 
-fn report(problems: &mut Vec<Problem>, place: &Place, message: String) {
-    problems.push(Problem { place: place.clone(), message });
+fn report(problems: &mut Vec<ConfigError>, place: &Place, message: String) {
+    problems.push(ConfigError { place: place.clone(), message });
 }
 
 #[cfg(test)]

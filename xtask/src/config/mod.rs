@@ -17,7 +17,7 @@ use reader::Reader;
 pub use seed::{Seed, SeedChart, SeedCluster, SeedService};
 pub use template::{fill, follows, placeholders};
 use tree::parse;
-pub use tree::{Node, Place, Problem, Value, merge, to_json};
+pub use tree::{ConfigError, Node, Place, Value, merge, to_json};
 
 #[derive(Debug)]
 pub struct Config {
@@ -296,11 +296,11 @@ pub struct Module {
 
 /// Every mistake found, in the order of their places.
 #[derive(Debug)]
-pub struct Problems(pub Vec<Problem>);
+pub struct ConfigErrors(pub Vec<ConfigError>);
 
-impl std::error::Error for Problems {}
+impl std::error::Error for ConfigErrors {}
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
         writeln!(f, "the configuration has {count} mistake{}; nothing was started", if count == 1 { "" } else { "s" })?;
@@ -318,7 +318,7 @@ pub struct Source<'a> {
 }
 
 /// Reads the base and the profile over it. `exists` answers whether a path, relative to the root, is there.
-pub fn read(profile: &str, base: Source, over: Source, exists: &dyn Fn(&Path) -> bool) -> Result<Config, Problems> {
+pub fn read(profile: &str, base: Source, over: Source, exists: &dyn Fn(&Path) -> bool) -> Result<Config, ConfigErrors> {
     let mut syntax = Vec::new();
     let tree = merge(parse(base.file, base.text, &mut syntax), parse(over.file, over.text, &mut syntax));
     let problems = RefCell::new(syntax);
@@ -355,7 +355,7 @@ pub fn read(profile: &str, base: Source, over: Source, exists: &dyn Fn(&Path) ->
     let mut problems = problems.into_inner();
     problems.sort();
     problems.dedup();
-    if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+    if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
 }
 
 impl Config {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use crate::config::tree::{Node, Place, Problem, Value, to_json};
+use crate::config::tree::{ConfigError, Node, Place, Value, to_json};
 
 /// A table being read. What is asked for is remembered, so that `finish` can report the keys that nobody knows.
 pub struct Reader<'a> {
@@ -12,12 +12,12 @@ pub struct Reader<'a> {
     place: Place,
     entries: &'a BTreeMap<String, Node>,
     asked: RefCell<BTreeSet<&'static str>>,
-    problems: &'a RefCell<Vec<Problem>>,
+    problems: &'a RefCell<Vec<ConfigError>>,
 }
 
 impl<'a> Reader<'a> {
     /// Reads the root of a file, which TOML makes a table.
-    pub fn root(node: &'a Node, problems: &'a RefCell<Vec<Problem>>) -> Reader<'a> {
+    pub fn root(node: &'a Node, problems: &'a RefCell<Vec<ConfigError>>) -> Reader<'a> {
         Reader::over(node, String::new(), problems).expect("the root of a TOML document is a table")
     }
 
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn report(&self, place: Place, message: String) {
-        self.problems.borrow_mut().push(Problem { place, message });
+        self.problems.borrow_mut().push(ConfigError { place, message });
     }
 
     /// Where the table itself stands.
@@ -192,10 +192,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn over(node: &'a Node, path: String, problems: &'a RefCell<Vec<Problem>>) -> Option<Reader<'a>> {
+    fn over(node: &'a Node, path: String, problems: &'a RefCell<Vec<ConfigError>>) -> Option<Reader<'a>> {
         let Value::Table(entries) = &node.value else {
             let message = format!("{path} is {}: it must be a table", node.value.kind());
-            problems.borrow_mut().push(Problem { place: node.place.clone(), message });
+            problems.borrow_mut().push(ConfigError { place: node.place.clone(), message });
             return None;
         };
         Some(Reader { path, place: node.place.clone(), entries, asked: RefCell::default(), problems })

@@ -63,7 +63,7 @@ pub fn indent(text: &str) -> String {
 
 /// 1 failed, 2 usage or configuration, 3 something must be set up first, 4 deadline, 130 interrupted.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.downcast_ref::<crate::config::Problems>().is_some() {
+    if error.downcast_ref::<crate::config::ConfigErrors>().is_some() {
         return 2;
     }
     match error.downcast_ref::<Stop>().map(|stop| stop.reason) {

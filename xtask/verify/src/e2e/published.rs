@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::e2e::{SHORT, Scenario, World, tells};
 use crate::tools::vegeta;
-use xtask::config::{Problems, to_json, yaml};
+use xtask::config::{ConfigErrors, to_json, yaml};
 use xtask::live;
 use xtask::run::context::Context;
 use xtask::run::poll;
@@ -32,7 +32,7 @@ pub fn scenarios(ctx: &Context) -> Result<Vec<Scenario>> {
     for file in ctx.config.releases.values().flat_map(|release| &release.values) {
         let name = file.display().to_string();
         let text = std::fs::read_to_string(ctx.root.join(file)).with_context(|| format!("cannot read {name}"))?;
-        let values = yaml::parse_one(&name, &text).map_err(|problem| Problems(vec![problem]))?;
+        let values = yaml::parse_one(&name, &text).map_err(|problem| ConfigErrors(vec![problem]))?;
         if has_load_balancer(&to_json(&values)) {
             all.push(("a LoadBalancer answers at the address that a tunnel gives it", tunnel));
         }
