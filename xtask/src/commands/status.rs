@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::diagnosis::pod::troubles;
+use crate::diagnosis::pod::problems;
 use crate::live;
 use crate::model::release::Status;
 use crate::model::rollout;
@@ -45,7 +45,7 @@ pub fn run(ctx: &Context) -> Result<()> {
         let objects = live::objects_of(ctx, &tools, &scope, &manifest)?;
         let workloads = verify::states(&wanted, &objects)?;
         let pods = live::pods(ctx, &tools, &scope)?;
-        let found: Vec<_> = pods.iter().flat_map(|pod| troubles(pod, &[])).collect();
+        let found: Vec<_> = pods.iter().flat_map(|pod| problems(pod, &[])).collect();
         let of_release = Status::parse(&status).map(Status::state).map_err(Stop::failed)?;
         let running: Vec<Value> = objects.into_iter().filter(|one| is_workload(&one["kind"])).collect();
         let state = Observed::of(of_release, &running, &pods).state();
@@ -57,13 +57,13 @@ pub fn run(ctx: &Context) -> Result<()> {
         ));
         lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", describe(state))));
         lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod, &of_pods))));
-        lines.extend(found.iter().map(|trouble| format!("trouble   {}: {}", trouble.object.name, trouble.why())));
+        lines.extend(found.iter().map(|problem| format!("trouble   {}: {}", problem.object.name, problem.why())));
         well &= status == "deployed" && found.is_empty() && workloads.iter().all(|(_, state)| *state == Rollout::Done);
         releases.push(json!({
             "release": release, "namespace": namespace, "revision": revision, "status": status,
             "state": of_deployments.word(state),
             "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": describe(state)})).collect::<Vec<_>>(),
-            "troubles": found.iter().map(|trouble| json!({"pod": trouble.object.name, "why": trouble.why()})).collect::<Vec<_>>(),
+            "troubles": found.iter().map(|problem| json!({"pod": problem.object.name, "why": problem.why()})).collect::<Vec<_>>(),
         }));
     }
     let url = live::open_url(ctx, &live::endpoints(ctx, &tools)?);

@@ -7,7 +7,7 @@ use crate::diagnosis::capacity::Shortage;
 
 /// Something wrong with one object, or with one container of a pod.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Trouble {
+pub struct Problem {
     pub object: Object,
     pub container: Option<String>,
     pub cause: Cause,
@@ -115,7 +115,7 @@ pub enum Cause {
     },
 }
 
-impl Trouble {
+impl Problem {
     /// `pod backend-1, container backend`.
     pub fn subject(&self) -> String {
         match &self.container {
@@ -129,7 +129,7 @@ impl Trouble {
     }
 
     /// Whether both are about the same, if not in the same words: how often it has happened counts.
-    pub fn is_same(&self, other: &Trouble) -> bool {
+    pub fn is_same(&self, other: &Problem) -> bool {
         let same_kind = std::mem::discriminant(&self.cause) == std::mem::discriminant(&other.cause);
         let same_place = self.object == other.object && self.container == other.container;
         same_place && same_kind && self.cause.times() == other.cause.times()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::diagnosis::cause::{Cause, Log, Object, Trouble};
+use crate::diagnosis::cause::{Cause, Log, Object, Problem};
 use crate::diagnosis::events;
 use crate::model::time;
 
@@ -16,9 +16,9 @@ const ROOM: Duration = Duration::from_secs(10);
 const TRIED_AGAIN: Duration = Duration::from_secs(30);
 const AT_ONCE: Duration = Duration::ZERO;
 
-/// The troubles of a pod; none for one that is well, or just starting. `seen` has the events.
-pub fn troubles(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
-    let mut found: Vec<Trouble> =
+/// The problems of a pod; none for one that is well, or just starting. `seen` has the events.
+pub fn problems(pod: &Value, seen: &[Value]) -> Vec<Problem> {
+    let mut found: Vec<Problem> =
         [unscheduled(pod), put_off(pod), unmounted(pod, seen)].into_iter().flatten().collect();
     for status in statuses(pod) {
         found.extend(stuck(pod, status).or_else(|| crashed(pod, status, seen)).or_else(|| failing(pod, status, seen)));
@@ -26,8 +26,8 @@ pub fn troubles(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
     found
 }
 
-/// Containers that are not ready for no reason that `troubles` knows, for a wait that has run out.
-pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
+/// Containers that are not ready for no reason that `problems` knows, for a wait that has run out.
+pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Problem> {
     let list = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
     let unready = list.filter(|status| status["ready"] != true && !status["state"]["terminated"].is_object());
     let line = unready.map(|status| {
@@ -112,14 +112,14 @@ pub fn is_starting(pod: &Value, seen: &[Value], now: i64) -> bool {
     statuses(pod).any(starting) || pulls()
 }
 
-/// The same trouble, when the log tells what is behind it.
-pub fn refine(trouble: Trouble, log: &str, image: &str) -> Trouble {
+/// The same problem, when the log tells what is behind it.
+pub fn refine(problem: Problem, log: &str, image: &str) -> Problem {
     if log.contains("exec format error") {
         let cause = Cause::WrongProcessor { image: image.to_string() };
-        return Trouble { cause, patience: Some(AT_ONCE), ..trouble };
+        return Problem { cause, patience: Some(AT_ONCE), ..problem };
     }
-    if !matches!(trouble.cause, Cause::ProbeFails { .. }) {
-        return trouble;
+    if !matches!(problem.cause, Cause::ProbeFails { .. }) {
+        return problem;
     }
     // The backend's own words, the newest first.
     let describe =
@@ -136,8 +136,8 @@ pub fn refine(trouble: Trouble, log: &str, image: &str) -> Trouble {
             (None, None) => None,
         };
     match log.lines().rev().find_map(describe).flatten() {
-        Some((cause, patience)) => Trouble { cause, patience, ..trouble },
-        None => trouble,
+        Some((cause, patience)) => Problem { cause, patience, ..problem },
+        None => problem,
     }
 }
 
@@ -148,7 +148,7 @@ fn after(line: &str, words: &str) -> Option<String> {
     Some(message.split_once(words)?.1.to_string())
 }
 
-fn unscheduled(pod: &Value) -> Option<Trouble> {
+fn unscheduled(pod: &Value) -> Option<Problem> {
     let condition = conditions(pod).find(|one| one["type"] == "PodScheduled" && one["status"] == "False")?;
     let message = condition["message"].as_str().unwrap_or("no node takes it");
     // What it could not do about it by putting off others is of no use to anybody.
@@ -161,7 +161,7 @@ fn unscheduled(pod: &Value) -> Option<Trouble> {
             (Cause::NodePressure { message: format!("the node is short of {what}: {message}") }, Some(TRIED_AGAIN))
         }
         None => {
-            // The claim has a trouble of its own, or gets its volume soon.
+            // The claim has a problem of its own, or gets its volume soon.
             let patience = (!message.contains("PersistentVolumeClaim")).then_some(ROOM);
             (Cause::Unschedulable { message: message.to_string(), shortages: Vec::new() }, patience)
         }
@@ -170,7 +170,7 @@ fn unscheduled(pod: &Value) -> Option<Trouble> {
 }
 
 /// A pod that its node did not keep, or did not take after all. Its controller makes another one.
-fn put_off(pod: &Value) -> Option<Trouble> {
+fn put_off(pod: &Value) -> Option<Problem> {
     let status = &pod["status"];
     let reason = status["reason"].as_str().filter(|_| status["phase"] == "Failed")?;
     let message = format!("{reason}: {}", status["message"].as_str().unwrap_or("no more is reported").trim());
@@ -180,7 +180,7 @@ fn put_off(pod: &Value) -> Option<Trouble> {
 }
 
 /// A pod whose containers can't be made yet, for what the kubelet says.
-fn unmounted(pod: &Value, seen: &[Value]) -> Option<Trouble> {
+fn unmounted(pod: &Value, seen: &[Value]) -> Option<Problem> {
     let waits = |status: &Value| {
         matches!(status["state"]["waiting"]["reason"].as_str(), Some("ContainerCreating" | "PodInitializing"))
     };
@@ -203,7 +203,7 @@ fn unmounted(pod: &Value, seen: &[Value]) -> Option<Trouble> {
 }
 
 /// A container that was never made, or could not be started.
-fn stuck(pod: &Value, status: &Value) -> Option<Trouble> {
+fn stuck(pod: &Value, status: &Value) -> Option<Problem> {
     let waiting = &status["state"]["waiting"];
     let message = || waiting["message"].as_str().unwrap_or_default().trim().to_string();
     let image = || status["image"].as_str().unwrap_or_default().to_string();
@@ -241,7 +241,7 @@ fn start_error(pod: &Value, status: &Value, message: String) -> Cause {
     }
 }
 
-fn crashed(pod: &Value, status: &Value, seen: &[Value]) -> Option<Trouble> {
+fn crashed(pod: &Value, status: &Value, seen: &[Value]) -> Option<Problem> {
     let restarts = status["restartCount"].as_u64().unwrap_or(0);
     let (ended, last) = (&status["state"]["terminated"], &status["lastState"]["terminated"]);
     let backs_off = status["state"]["waiting"]["reason"] == "CrashLoopBackOff";
@@ -275,8 +275,8 @@ fn crashed(pod: &Value, status: &Value, seen: &[Value]) -> Option<Trouble> {
 }
 
 /// A container that runs and has not become ready for longer than a start takes. A startup probe that fails is no
-/// trouble until the kubelet loses its patience with it.
-fn failing(pod: &Value, status: &Value, seen: &[Value]) -> Option<Trouble> {
+/// problem until the kubelet loses its patience with it.
+fn failing(pod: &Value, status: &Value, seen: &[Value]) -> Option<Problem> {
     if status["ready"] == true || status["started"] == false || !status["state"]["running"].is_object() {
         return None;
     }
@@ -342,9 +342,9 @@ fn of_this<'a>(events: Vec<&'a Value>, status: &Value) -> Vec<&'a Value> {
     events.into_iter().filter(names).collect()
 }
 
-fn of_pod(pod: &Value, cause: Cause, since: Option<String>, patience: Option<Duration>) -> Trouble {
+fn of_pod(pod: &Value, cause: Cause, since: Option<String>, patience: Option<Duration>) -> Problem {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_string();
-    Trouble { object: Object { kind: "pod".to_string(), name }, container: None, cause, since, log: None, patience }
+    Problem { object: Object { kind: "pod".to_string(), name }, container: None, cause, since, log: None, patience }
 }
 
 /// `previous`: which log tells more, the present container's or that of the one before; None: neither.
@@ -355,11 +355,11 @@ fn of_container(
     since: Option<String>,
     previous: Option<bool>,
     patience: Option<Duration>,
-) -> Trouble {
+) -> Problem {
     let of_pod = of_pod(pod, cause, since, patience);
     let container = status["name"].as_str().unwrap_or_default().to_string();
     let log = previous.map(|previous| Log { pod: of_pod.object.name.clone(), container: container.clone(), previous });
-    Trouble { container: Some(container), log, ..of_pod }
+    Problem { container: Some(container), log, ..of_pod }
 }
 
 fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
@@ -453,12 +453,12 @@ mod tests {
     type Message = (String, Option<String>, Option<bool>, Option<u64>);
 
     fn describe(pod: &Value, seen: &[Value]) -> Vec<Message> {
-        let tell = |trouble: Trouble| {
-            let since = trouble.since.as_deref().and_then(time::clock).map(str::to_string);
-            let patience = trouble.patience.map(|patience| patience.as_secs());
-            (trouble.cause.to_string(), since, trouble.log.map(|log| log.previous), patience)
+        let tell = |problem: Problem| {
+            let since = problem.since.as_deref().and_then(time::clock).map(str::to_string);
+            let patience = problem.patience.map(|patience| patience.as_secs());
+            (problem.cause.to_string(), since, problem.log.map(|log| log.previous), patience)
         };
-        troubles(pod, seen).into_iter().map(tell).collect()
+        problems(pod, seen).into_iter().map(tell).collect()
     }
 
     fn expect(why: &str, since: &str, previous: Option<bool>, patience: Option<u64>) -> [Message; 1] {
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_is_well_or_just_starting_has_no_trouble() {
+    fn a_pod_that_is_well_or_just_starting_has_no_problem() {
         for status in [
             json!({"name": "backend", "ready": true, "restartCount": 0, "state": {"running": {}}}),
             waiting("ContainerCreating", ""),
@@ -741,11 +741,11 @@ mod tests {
     }
 
     #[test]
-    fn a_log_tells_what_is_behind_a_trouble() {
+    fn a_log_tells_what_is_behind_a_problem() {
         let mut status = json!({"name": "backend", "ready": false, "started": true, "state": {"running": {"startedAt": "2026-01-01T09:00:00Z"}}});
         let failed =
             event("Unhealthy", Some("backend"), 9, "Readiness probe failed: HTTP probe failed with statuscode: 503");
-        let unready = troubles(&pod(status.clone()), &[failed]).remove(0);
+        let unready = problems(&pod(status.clone()), &[failed]).remove(0);
         let line = |message: &str| format!("{{\"level\":\"WARN\",\"retry_ms\":250,\"message\":\"{message}\"}}\n");
         let broken = line("the migrations failed: while executing migration 3: column \\\"done\\\" does not exist");
         let locked = line("the migrations failed: canceling statement due to lock timeout");
@@ -761,7 +761,7 @@ mod tests {
             assert_eq!((refined.why().as_str(), refined.patience.map(|one| one.as_secs())), (why, patience));
         }
         status["state"] = json!({"terminated": ended(255, "Error")});
-        let crash = troubles(&pod(status), &[]).remove(0);
+        let crash = problems(&pod(status), &[]).remove(0);
         let refined = refine(crash.clone(), "exec /app/backend: exec format error\n", "i:1");
         assert_eq!(refined.why(), "its image i:1 is made for another processor than the node's: exec format error");
         assert_eq!(refined.patience, Some(AT_ONCE));

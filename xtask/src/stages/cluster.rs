@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::config::NodePorts;
 use crate::live;
-use crate::model::cluster::{State, trouble};
+use crate::model::cluster::{State, problem};
 use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::process::{command, display};
@@ -256,11 +256,11 @@ fn wait(ctx: &Context, tools: &Paths, deadline: Duration) -> Result<Option<Strin
     let mut why = String::new();
     let served = poll::until(&ctx.spawn.interrupt, deadline, || {
         let asked = ctx.spawn.output(command(kubectl::get_cluster(&tools.kubectl, &ctx.target()), SHORT))?;
-        let trouble = match asked.success {
-            true => trouble(&live::parse_objects(&asked.stdout)?),
+        let problem = match asked.success {
+            true => problem(&live::parse_objects(&asked.stdout)?),
             false => Some(format!("its API server does not answer: {}", asked.tail.lines().last().unwrap_or_default())),
         };
-        why = trouble.unwrap_or_default();
+        why = problem.unwrap_or_default();
         Ok(why.is_empty().then_some(()))
     })?;
     Ok(if served.is_some() { None } else { Some(why) })

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::config::NodePort;
-use crate::diagnosis::cause::{Object, Trouble};
+use crate::diagnosis::cause::{Object, Problem};
 use crate::diagnosis::watch;
 use crate::diagnosis::watch::{Failure, Found, Watch};
 use crate::diagnosis::{events, release};
@@ -148,8 +148,8 @@ fn upgrade(
         watch::beside(&mut watch, &hooks, &wanted, |spawn| spawn.output(command(argv, deadline + SHORT)));
     ctx.spawn.interrupt.check()?;
     let release = &scope.release;
-    if let Some(trouble) = ended.by {
-        let what = format!("{release} cannot be deployed, because of {}", trouble.subject());
+    if let Some(problem) = ended.by {
+        let what = format!("{release} cannot be deployed, because of {}", problem.subject());
         return Ok(Some(Failure { what, found: watch.all(), said: None, deadline: false }));
     }
     let output = output?;
@@ -171,8 +171,8 @@ fn upgrade(
     }
     let refused = events::refusal(&output.tail).map(|cause| {
         let object = Object { kind: "release".to_string(), name: release.clone() };
-        let trouble = Trouble { object, container: None, cause, since: None, log: None, patience: None };
-        Found { trouble, log: None }
+        let problem = Problem { object, container: None, cause, since: None, log: None, patience: None };
+        Found { problem, log: None }
     });
     let what = format!("{release} cannot be deployed");
     let found = refused.into_iter().chain(watch.all()).collect();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::diagnosis::cause::Trouble;
+use crate::diagnosis::cause::Problem;
 use crate::diagnosis::release;
 use crate::diagnosis::watch::{Failure, Watch, now};
 use crate::live;
@@ -50,15 +50,15 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
             ctx.ui.state(&service, state);
         }
         let states = states(&wanted, &seen)?;
-        let troubles = release::troubles(&seen, release, &wanted);
+        let problems = release::problems(&seen, release, &wanted);
         let fail =
-            |what, watch: &Watch, troubles| Failure { what, found: watch.found(troubles), said: None, deadline: false };
+            |what, watch: &Watch, problems| Failure { what, found: watch.found(problems), said: None, deadline: false };
         if let Some((name, why)) = states.iter().find_map(|(name, state)| Some((name, failure(state)?))) {
-            watch.note(troubles.clone(), &seen);
+            watch.note(problems.clone(), &seen);
             return Ok(Some(Outcome::Failed(fail(
                 format!("{name} failed: {why}"),
                 &watch,
-                or_unready(troubles, &seen, release, &wanted),
+                or_unready(problems, &seen, release, &wanted),
             ))));
         }
         let open: Vec<String> =
@@ -79,9 +79,9 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
             return Ok(Some(Outcome::Failed(fail(what, &watch, endpointless))));
         }
         step.update(&open.join(" · "));
-        if let Some(trouble) = watch.note(troubles.clone(), &seen) {
-            let what = format!("{release} cannot be rolled out, because of {}", trouble.subject());
-            return Ok(Some(Outcome::Failed(fail(what, &watch, troubles))));
+        if let Some(problem) = watch.note(problems.clone(), &seen) {
+            let what = format!("{release} cannot be rolled out, because of {}", problem.subject());
+            return Ok(Some(Outcome::Failed(fail(what, &watch, problems))));
         }
         let counted = release::progress(&seen, release, &wanted);
         for (known, count) in counts.iter_mut().zip(counted) {
@@ -90,7 +90,7 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
             }
         }
         let still = went_on.elapsed() >= deadline && !release::is_starting(&seen, release, &wanted, now());
-        last = (or_unready(troubles, &seen, release, &wanted), open);
+        last = (or_unready(problems, &seen, release, &wanted), open);
         match still {
             true => Ok(Some(Outcome::Failed(overdue(&watch, &last, went_on.elapsed())))),
             false => Ok(None),
@@ -115,14 +115,14 @@ pub fn states(wanted: &[Value], live: &[Value]) -> Result<Vec<(String, Rollout)>
     }
 }
 
-fn overdue(watch: &Watch, (troubles, open): &(Vec<Trouble>, Vec<String>), after: Duration) -> Failure {
+fn overdue(watch: &Watch, (problems, open): &(Vec<Problem>, Vec<String>), after: Duration) -> Failure {
     let what = format!("not rolled out after {} s: {}", after.as_secs(), open.join(" · "));
-    Failure { what, found: watch.found(troubles.clone()), said: None, deadline: true }
+    Failure { what, found: watch.found(problems.clone()), said: None, deadline: true }
 }
 
-/// The troubles, and where there are none, what is not ready.
-fn or_unready(troubles: Vec<Trouble>, seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trouble> {
-    if troubles.is_empty() { release::unready(seen, release, wanted) } else { troubles }
+/// The problems, and where there are none, what is not ready.
+fn or_unready(problems: Vec<Problem>, seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Problem> {
+    if problems.is_empty() { release::unready(seen, release, wanted) } else { problems }
 }
 
 fn failure(state: &Rollout) -> Option<&str> {

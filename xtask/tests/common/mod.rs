@@ -308,7 +308,7 @@ pub fn serve(port: u16, text: &'static str) -> u16 {
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client that has gone away is not the server's trouble.
+            // A client that has gone away is not the server's problem.
             let _ = answer(stream, text);
         }
     });

@@ -44,7 +44,7 @@ impl Releases {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (files, asked) = (files.clone(), asked.clone());
-                // A client that has gone away is not the server's trouble.
+                // A client that has gone away is not the server's problem.
                 std::thread::spawn(move || answer(stream, &files, &asked));
             }
         });

@@ -214,7 +214,7 @@ fn image_reference(facts: &Facts, checks: &mut Checks) {
         };
         let image = found.main()["image"].as_str().unwrap_or_default();
         let repository = &facts.config.services[found.service].image;
-        checks.none(found.place, &found.called(), image_trouble(image, wanted.as_deref(), repository));
+        checks.none(found.place, &found.called(), image_problem(image, wanted.as_deref(), repository));
         let named = facts.seed(found.service).and_then(|seed| seed.image.as_deref());
         let own = Reference::parse(image).ok();
         let holds = named.is_none_or(|named| {
@@ -243,7 +243,7 @@ fn image_reference(facts: &Facts, checks: &mut Checks) {
     }
 }
 
-fn image_trouble(image: &str, wanted: Option<&str>, repository: &str) -> Option<String> {
+fn image_problem(image: &str, wanted: Option<&str>, repository: &str) -> Option<String> {
     let read = match Reference::parse(image) {
         Ok(read) => read,
         Err(wrong) => return Some(wrong),
@@ -266,7 +266,7 @@ fn pull_policy(facts: &Facts, checks: &mut Checks) {
         let stated = seed.and_then(|seed| seed.pull_policy.as_deref());
         if seed.is_some() {
             let path = format!("seed.services.{service}.pull_policy");
-            let wrong = stated.and_then(|policy| pull_trouble(PullPolicy::parse(policy), None));
+            let wrong = stated.and_then(|policy| pull_problem(PullPolicy::parse(policy), None));
             checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
         }
         for found in rendered(facts, service) {
@@ -276,14 +276,14 @@ fn pull_policy(facts: &Facts, checks: &mut Checks) {
                     Some(text) => PullPolicy::parse(text),
                     None => Ok(image.as_ref().map_or(PullPolicy::IfNotPresent, PullPolicy::of)),
                 };
-                checks.none(R, &found.called(), pull_trouble(policy, stated));
+                checks.none(R, &found.called(), pull_problem(policy, stated));
             }
         }
     }
 }
 
 /// Images are loaded into the node: a policy that asks a registry finds none.
-fn pull_trouble(policy: Result<PullPolicy, String>, stated: Option<&str>) -> Option<String> {
+fn pull_problem(policy: Result<PullPolicy, String>, stated: Option<&str>) -> Option<String> {
     match policy {
         Err(wrong) => Some(format!("its pull policy {wrong}")),
         Ok(PullPolicy::Always) => Some(
@@ -460,11 +460,11 @@ fn resources_value(facts: &Facts, checks: &mut Checks) {
         for (list, figures) in [("requests", &seed.requests), ("limits", &seed.limits)] {
             for (name, figure) in figures {
                 let path = format!("seed.services.{service}.{list}.{name}");
-                let wrong = amount_trouble(name, &json!(figure), None);
+                let wrong = amount_problem(name, &json!(figure), None);
                 checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
                 for found in workloads(facts).iter().filter(|found| found.service == service) {
                     let there = &found.main()["resources"][list][name];
-                    let wrong = amount_trouble(name, there, Some(figure));
+                    let wrong = amount_problem(name, there, Some(figure));
                     checks.none(
                         found.place,
                         &found.called(),
@@ -477,7 +477,7 @@ fn resources_value(facts: &Facts, checks: &mut Checks) {
 }
 
 /// What is wrong with an amount by itself, or as one that should be `wanted`.
-fn amount_trouble(name: &str, there: &Value, wanted: Option<&str>) -> Option<String> {
+fn amount_problem(name: &str, there: &Value, wanted: Option<&str>) -> Option<String> {
     if there.is_null() {
         return Some(format!("is missing: {}", wanted.unwrap_or("an amount is needed")));
     }
@@ -532,7 +532,7 @@ fn probes(facts: &Facts, checks: &mut Checks) {
                     delay_s: stated[index].and_then(|probe| probe.delay_s),
                     period_s: stated[index].and_then(|probe| probe.period_s),
                 };
-                let wrong = probe_trouble(found.main(), &key, &wanted);
+                let wrong = probe_problem(found.main(), &key, &wanted);
                 checks.none(
                     found.place,
                     &found.called(),
@@ -551,7 +551,7 @@ struct Wanted<'a> {
     period_s: Option<u32>,
 }
 
-fn probe_trouble(container: &Value, key: &str, wanted: &Wanted) -> Option<String> {
+fn probe_problem(container: &Value, key: &str, wanted: &Wanted) -> Option<String> {
     if container[key].is_null() {
         return Some("is missing".to_string());
     }
@@ -598,7 +598,7 @@ fn selectors(facts: &Facts, checks: &mut Checks) {
             Err(wrong) => Some(wrong),
             Ok(selector) if selector.is_empty() => Some("its selector takes every pod".to_string()),
             Ok(selector) if !selector.matches(&labels) => Some("its selector doesn't take its own pods".to_string()),
-            Ok(selector) => app_trouble(selector.labels.get("app"), app),
+            Ok(selector) => app_problem(selector.labels.get("app"), app),
         };
         checks.none(found.place, &found.called(), wrong.map(|wrong| format!("{wrong}: see names.app in the values")));
     }
@@ -615,13 +615,13 @@ fn selectors(facts: &Facts, checks: &mut Checks) {
             _ if selector.is_empty() => Some("has no selector: it leads nowhere".to_string()),
             _ if !own => Some("its selector takes no pod of its service".to_string()),
             _ if !foreign.is_empty() => Some(format!("its selector takes pods of {} too", foreign.join(", "))),
-            _ => app_trouble(selector.get("app"), seed.and_then(|seed| seed.app.as_deref())),
+            _ => app_problem(selector.get("app"), seed.and_then(|seed| seed.app.as_deref())),
         };
         checks.none(found.place, &found.called(), wrong.map(|wrong| format!("{wrong}: see names.app in the values")));
     }
 }
 
-fn app_trouble(there: Option<&String>, wanted: Option<&str>) -> Option<String> {
+fn app_problem(there: Option<&String>, wanted: Option<&str>) -> Option<String> {
     let wanted = wanted.filter(|wanted| there.map(String::as_str) != Some(wanted))?;
     Some(format!("selects app: {} instead of app: {wanted}", describe(there)))
 }

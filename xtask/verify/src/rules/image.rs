@@ -8,7 +8,7 @@ use crate::entities::reference::{Reference, Tag};
 use crate::rules::Place::{Config, Image, Live, Render};
 use crate::rules::{Checks, Facts, FileKind, ImageFacts, Rule, describe};
 use xtask::config::Service;
-use xtask::diagnosis::pod::troubles;
+use xtask::diagnosis::pod::problems;
 
 pub const RULES: &[Rule] = &[
     Rule { code: "img.built", what: "builds", seeds: "0:269, 2:265", places: &[Image], check: built },
@@ -177,9 +177,9 @@ fn starts(facts: &Facts, checks: &mut Checks) {
     }
     for service in facts.services() {
         for pod in facts.pods(service) {
-            let why = troubles(pod, &[])
+            let why = problems(pod, &[])
                 .first()
-                .map(|trouble| format!("{}: see kubectl logs, with --previous after a crash", trouble.why()));
+                .map(|problem| format!("{}: see kubectl logs, with --previous after a crash", problem.why()));
             checks.none(Live, &describe(pod), why);
         }
     }

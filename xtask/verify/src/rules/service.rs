@@ -187,7 +187,7 @@ fn port(facts: &Facts, checks: &mut Checks) {
             for (index, mapping) in mappings(found).into_iter().enumerate() {
                 let wrong = match typed(mapping, |f| f.at("port").take(Port::from_value)) {
                     Err(wrong) => Some(wrong),
-                    Ok(port) => port_trouble(facts, mapping, port, (index == 0).then_some(wanted), ports.as_deref()),
+                    Ok(port) => port_problem(facts, mapping, port, (index == 0).then_some(wanted), ports.as_deref()),
                 };
                 checks.none(R, &found.called(), wrong);
             }
@@ -196,7 +196,7 @@ fn port(facts: &Facts, checks: &mut Checks) {
 }
 
 /// What is wrong with one port of a Service; of one without a wanted number, that it isn't the container's.
-fn port_trouble(
+fn port_problem(
     facts: &Facts,
     mapping: &Value,
     port: Port,
