@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::diagnosis::cause::{Cause, Log, Object, Problem};
 use crate::diagnosis::{events, pod};
 use crate::model::labels::is_subset;
-use crate::model::object::Texts;
+use crate::model::object::StringMap;
 use crate::model::states::{DeploymentState, Observed, ReleaseState};
 use crate::model::{rollout, time};
 
@@ -270,7 +270,7 @@ fn endpoints<'a>(seen: &'a [Value], service: &'a str) -> impl Iterator<Item = &'
 }
 
 /// Whether a selector is for workloads that are to have no pods.
-fn is_off(wanted: &[Value], selector: &Texts) -> bool {
+fn is_off(wanted: &[Value], selector: &StringMap) -> bool {
     let labels = |object: &Value| texts(&object["spec"]["template"]["metadata"]["labels"]);
     let mut selected = wanted
         .iter()
@@ -329,7 +329,7 @@ fn statuses<'a>(pod: &&'a Value) -> impl Iterator<Item = &'a Value> {
         .flat_map(move |list| pod["status"][list].as_array().into_iter().flatten())
 }
 
-fn texts(value: &Value) -> Texts {
+fn texts(value: &Value) -> StringMap {
     let pairs = value.as_object().into_iter().flatten();
     pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string()))).collect()
 }

@@ -1,6 +1,6 @@
 //! Names, labels and selectors of the Kubernetes API.
 
-use crate::model::object::{Fields, Texts, one_of};
+use crate::model::object::{Fields, StringMap, one_of};
 
 /// A DNS label, as namespaces and containers are named: 1 to 63 of a-z, 0-9 and -, with no - at an end.
 pub fn label_name(text: &str) -> Result<String, String> {
@@ -60,7 +60,7 @@ pub fn label_value(text: &str) -> Result<String, String> {
 }
 
 /// Labels; none where they are absent.
-pub fn read_labels(f: &Fields) -> Option<Texts> {
+pub fn read_labels(f: &Fields) -> Option<StringMap> {
     let labels = f.texts()?;
     let mut sound = true;
     for (key, value) in &labels {
@@ -75,7 +75,7 @@ pub fn read_labels(f: &Fields) -> Option<Texts> {
 /// What labels must be like: the `selector` of a workload, the `labelSelector` of an affinity term.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selector {
-    pub labels: Texts,
+    pub labels: StringMap,
     pub expressions: Vec<Requirement>,
 }
 
@@ -110,7 +110,7 @@ impl Selector {
         self.labels.is_empty() && self.expressions.is_empty()
     }
 
-    pub fn matches(&self, labels: &Texts) -> bool {
+    pub fn matches(&self, labels: &StringMap) -> bool {
         is_subset(&self.labels, labels) && self.expressions.iter().all(|expression| expression.holds(labels))
     }
 }
@@ -147,7 +147,7 @@ impl Requirement {
         Some(Requirement { key, operator, values })
     }
 
-    pub fn holds(&self, labels: &Texts) -> bool {
+    pub fn holds(&self, labels: &StringMap) -> bool {
         let value = labels.get(&self.key);
         let number = |text: &String| text.parse::<i64>().ok();
         let bound = self.values.first().and_then(number);
@@ -163,7 +163,7 @@ impl Requirement {
 }
 
 /// Whether every one of `wanted` is among `labels`.
-pub fn is_subset(wanted: &Texts, labels: &Texts) -> bool {
+pub fn is_subset(wanted: &StringMap, labels: &StringMap) -> bool {
     wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use serde_json::Value;
 
 use crate::model::labels::{Selector, is_subset};
-use crate::model::object::{Texts, read};
+use crate::model::object::{StringMap, read};
 use crate::model::rollout;
 use crate::model::rollout::Rollout;
 
@@ -48,7 +48,7 @@ pub struct Vocabulary<S>(BTreeMap<S, String>);
 
 impl<S: State> Vocabulary<S> {
     /// From names of states, as in `Ready`, to words. Errors: names that the machine doesn't have.
-    pub fn new(words: &Texts) -> Result<Vocabulary<S>, Vec<String>> {
+    pub fn new(words: &StringMap) -> Result<Vocabulary<S>, Vec<String>> {
         let find = |name: &String| S::ALL.iter().find(|state| format!("{state:?}") == *name);
         let unknown: Vec<String> = words.keys().filter(|name| find(name).is_none()).cloned().collect();
         if unknown.is_empty() {
@@ -370,7 +370,7 @@ impl Observed {
     }
 }
 
-fn labels(object: &Value) -> Texts {
+fn labels(object: &Value) -> StringMap {
     let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
     labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string()))).collect()
 }
@@ -380,7 +380,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn words(pairs: &[(&str, &str)]) -> Texts {
+    fn words(pairs: &[(&str, &str)]) -> StringMap {
         pairs.iter().map(|(state, word)| (state.to_string(), word.to_string())).collect()
     }
 

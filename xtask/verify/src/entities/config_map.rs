@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::entities::service::namespace;
 use xtask::model::labels::{data_key, object_name};
-use xtask::model::object::{Texts, read};
+use xtask::model::object::{StringMap, read};
 
 /// No key is in both of `data` and `binary`; together they are at most 1 MiB.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigMap {
     name: String,
     namespace: String,
-    data: Texts,
+    data: StringMap,
     binary: BTreeMap<String, Vec<u8>>,
 }
 

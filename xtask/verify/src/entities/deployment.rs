@@ -9,7 +9,7 @@ use crate::entities::scheduling::Scheduling;
 use crate::entities::service::namespace;
 use crate::entities::strategy::Strategy;
 use xtask::model::labels::{Selector, label_name, object_name, read_labels};
-use xtask::model::object::{Fields, Texts, doubled, read};
+use xtask::model::object::{Fields, StringMap, doubled, read};
 
 /// A workload. Its selector takes its own pods; its containers have names of their own.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub struct DeploymentSpec {
     pub namespace: String,
     pub replicas: Replicas,
     pub selector: Selector,
-    pub template_labels: Texts,
+    pub template_labels: StringMap,
     pub init_containers: Vec<Container>,
     pub containers: Vec<Container>,
     pub strategy: Strategy,

@@ -1,12 +1,12 @@
 //! Where pods may and should run: node selector, tolerations, affinity, spread.
 
 use xtask::model::labels::{Requirement, Selector, label_key, label_value, read_labels};
-use xtask::model::object::{Fields, Texts, one_of};
+use xtask::model::object::{Fields, StringMap, one_of};
 
 /// What a pod's spec says of its node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scheduling {
-    pub node_selector: Texts,
+    pub node_selector: StringMap,
     pub tolerations: Vec<Toleration>,
     pub affinity: Affinity,
     pub spread: Vec<Spread>,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::entities::ports::PortMapping;
 use xtask::model::labels::{label_name, object_name, read_labels, service_name};
-use xtask::model::object::{Fields, Texts, doubled, one_of, read};
+use xtask::model::object::{Fields, StringMap, doubled, one_of, read};
 
 /// A Service. One of type ExternalName names a host and has no pods; every other one has ports.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub struct ServiceSpec {
     pub namespace: String,
     pub kind: ServiceType,
     /// The labels of the pods that it leads to.
-    pub selector: Texts,
+    pub selector: StringMap,
     pub ports: Vec<PortMapping>,
     /// Whether a client stays with the pod that it once got.
     pub sticky: bool,

@@ -11,7 +11,7 @@ use crate::entities::reference::{Reference, Tag};
 use crate::entities::resources::Resources;
 use crate::entities::scheduling::Scheduling;
 use crate::entities::service::ServiceType;
-use xtask::model::object::{Fields, Texts, read};
+use xtask::model::object::{Fields, StringMap, read};
 
 /// None where the values leave it to the chart.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub struct Values {
     pub liveness_path: Option<String>,
     pub readiness_path: Option<String>,
     pub scheduling: Scheduling,
-    pub environment: Texts,
+    pub environment: StringMap,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -106,7 +106,7 @@ impl Service {
     }
 }
 
-fn environment(f: &Fields) -> Option<Texts> {
+fn environment(f: &Fields) -> Option<StringMap> {
     let texts = f.texts()?;
     let wrong: Vec<_> = texts.keys().filter_map(|key| Some((key, EnvName::parse(key).err()?))).collect();
     wrong.iter().for_each(|(key, message)| f.at(key).report(message));
