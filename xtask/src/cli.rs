@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::stages::setup::Road;
+use crate::stages::setup::Source;
 
 /// Brings the Todo Chatbot up on a minikube of its own, from a bare machine to a checked application.
 #[derive(Debug, Parser)]
@@ -139,9 +139,9 @@ pub enum Command {
     },
     /// Set up tools, images and the docker daemon, and nothing else
     Bootstrap {
-        /// How what is missing comes here [default: as it can, found out by asking]
-        #[arg(long, value_name = "ROAD")]
-        from: Option<Road>,
+        /// Where to get missing tools and images from [default: whichever answers]
+        #[arg(long, value_name = "SOURCE")]
+        from: Option<Source>,
         /// Download the releases of all tools, and write their checksums into tools.lock
         #[arg(long, conflicts_with = "from")]
         update_lock: bool,

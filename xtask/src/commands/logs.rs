@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde_json::json;
 
-use crate::commands::logs::lines::{Cursor, Readable, Source, sources, split};
+use crate::commands::logs::lines::{Cursor, LogSource, Readable, sources, split};
 use crate::live;
 use crate::model::time;
 use crate::run::context::Context;
@@ -46,7 +46,7 @@ pub struct Wanted<'a> {
 struct Container {
     service: String,
     target: Target,
-    source: Source,
+    source: LogSource,
 }
 
 /// A container by what stays the same of it over restarts: its pod and its name.
@@ -305,7 +305,7 @@ fn tell_all(teller: &Teller, about: &Container, cursor: &mut Cursor, text: &str)
     text.lines().filter_map(split).all(|(time, line)| !cursor.is_new(time) || teller.tell(about, time, line))
 }
 
-fn key(source: &Source) -> Key {
+fn key(source: &LogSource) -> Key {
     (source.uid.clone(), source.container.clone())
 }
 

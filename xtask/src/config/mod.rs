@@ -312,13 +312,18 @@ impl fmt::Display for ConfigErrors {
 }
 
 /// One text file of the configuration, under the name that messages use.
-pub struct Source<'a> {
+pub struct ConfigFile<'a> {
     pub file: &'a str,
     pub text: &'a str,
 }
 
 /// Reads the base and the profile over it. `exists` answers whether a path, relative to the root, is there.
-pub fn read(profile: &str, base: Source, over: Source, exists: &dyn Fn(&Path) -> bool) -> Result<Config, ConfigErrors> {
+pub fn read(
+    profile: &str,
+    base: ConfigFile,
+    over: ConfigFile,
+    exists: &dyn Fn(&Path) -> bool,
+) -> Result<Config, ConfigErrors> {
     let mut syntax = Vec::new();
     let tree = merge(parse(base.file, base.text, &mut syntax), parse(over.file, over.text, &mut syntax));
     let problems = RefCell::new(syntax);
@@ -992,8 +997,8 @@ mod tests {
     /// The project's own files with `over` at the end of the profile.
     fn read_with(base: &str, over: &str) -> Result<Config, String> {
         let over = format!("{DEV}{over}");
-        let base = Source { file: "xtask.toml", text: base };
-        let over = Source { file: "k8s/profiles/dev.toml", text: &over };
+        let base = ConfigFile { file: "xtask.toml", text: base };
+        let over = ConfigFile { file: "k8s/profiles/dev.toml", text: &over };
         read("dev", base, over, &|_| true).map_err(|problems| problems.to_string())
     }
 
@@ -1043,9 +1048,9 @@ mod tests {
     #[test]
     fn missing_files_and_keys_are_named() {
         let base = BASE.replace("port = 8001\n", "");
-        let source = Source { file: "xtask.toml", text: &base };
+        let source = ConfigFile { file: "xtask.toml", text: &base };
         let exists = |path: &Path| path != Path::new("docker/backend.Dockerfile");
-        let printed = read("dev", source, Source { file: "p", text: "" }, &exists).unwrap_err().to_string();
+        let printed = read("dev", source, ConfigFile { file: "p", text: "" }, &exists).unwrap_err().to_string();
         assert!(
             printed.contains("services.backend.dockerfile is \"docker/backend.Dockerfile\", which does not exist"),
             "{printed}"
@@ -1236,8 +1241,8 @@ steps = [{ tcp = true }]
     #[test]
     fn a_check_asks_only_services_that_run() {
         let over = DEV.replace(", \"mcp\"]", "]");
-        let base = Source { file: "xtask.toml", text: BASE };
-        let read = read("dev", base, Source { file: "dev.toml", text: &over }, &|_| true);
+        let base = ConfigFile { file: "xtask.toml", text: BASE };
+        let read = read("dev", base, ConfigFile { file: "dev.toml", text: &over }, &|_| true);
         let printed = read.unwrap_err().to_string();
         assert!(printed.contains("the smoke check «the MCP server's tools reach the tasks» asks mcp, which no release of the profile runs"), "{printed}");
     }

@@ -71,7 +71,7 @@ impl Value {
 
 /// Parses one file. Syntax errors go to `problems`, all of them; what could be read is returned beside them.
 pub fn parse(file: &str, text: &str, problems: &mut Vec<ConfigError>) -> Node {
-    let source = Source { file: Arc::from(file), text };
+    let source = Document { file: Arc::from(file), text };
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let place = source.place(error.span().map_or(0, |span| span.start));
@@ -118,12 +118,12 @@ pub fn to_json(node: &Node) -> serde_json::Value {
     }
 }
 
-struct Source<'a> {
+struct Document<'a> {
     file: Arc<str>,
     text: &'a str,
 }
 
-impl Source<'_> {
+impl Document<'_> {
     fn place(&self, offset: usize) -> Place {
         let before = &self.text[..offset.min(self.text.len())];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

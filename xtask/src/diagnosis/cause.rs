@@ -16,7 +16,7 @@ pub struct Problem {
     /// The log that tells more; what never started has none.
     pub log: Option<Log>,
     /// How long it may last before nothing more is waited for; None: as long as the wait itself.
-    pub patience: Option<Duration>,
+    pub grace: Option<Duration>,
 }
 
 /// An object as kubectl names it: `pod` and its name.

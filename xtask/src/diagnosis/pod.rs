@@ -116,7 +116,7 @@ pub fn is_starting(pod: &Value, seen: &[Value], now: i64) -> bool {
 pub fn refine(problem: Problem, log: &str, image: &str) -> Problem {
     if log.contains("exec format error") {
         let cause = Cause::WrongProcessor { image: image.to_string() };
-        return Problem { cause, patience: Some(AT_ONCE), ..problem };
+        return Problem { cause, grace: Some(AT_ONCE), ..problem };
     }
     if !matches!(problem.cause, Cause::ProbeFails { .. }) {
         return problem;
@@ -127,8 +127,8 @@ pub fn refine(problem: Problem, log: &str, image: &str) -> Problem {
             _ if line.contains("migrations done") => Some(None),
             (Some(message), _) => {
                 // A table that somebody else holds for a while is no fault of the migration.
-                let patience = (!message.contains("lock timeout")).then_some(SETTLES);
-                Some(Some((Cause::Migration { message }, patience)))
+                let grace = (!message.contains("lock timeout")).then_some(SETTLES);
+                Some(Some((Cause::Migration { message }, grace)))
             }
             (None, Some(message)) => {
                 Some(Some((Cause::Database { message: message.trim_start_matches([':', ' ']).to_string() }, None)))
@@ -136,7 +136,7 @@ pub fn refine(problem: Problem, log: &str, image: &str) -> Problem {
             (None, None) => None,
         };
     match log.lines().rev().find_map(describe).flatten() {
-        Some((cause, patience)) => Problem { cause, patience, ..problem },
+        Some((cause, grace)) => Problem { cause, grace, ..problem },
         None => problem,
     }
 }
@@ -156,17 +156,17 @@ fn unscheduled(pod: &Value) -> Option<Problem> {
         message.split(". preemption:").next().unwrap_or(message).split(", preemption:").next().unwrap_or(message);
     let pressures = [("memory-pressure", "memory"), ("disk-pressure", "disk space"), ("pid-pressure", "process IDs")];
     let pressure = pressures.iter().find(|(taint, _)| message.contains(&format!("node.kubernetes.io/{taint}")));
-    let (cause, patience) = match pressure {
+    let (cause, grace) = match pressure {
         Some((_, what)) => {
             (Cause::NodePressure { message: format!("the node is short of {what}: {message}") }, Some(TRIED_AGAIN))
         }
         None => {
             // The claim has a problem of its own, or gets its volume soon.
-            let patience = (!message.contains("PersistentVolumeClaim")).then_some(ROOM);
-            (Cause::Unschedulable { message: message.to_string(), shortages: Vec::new() }, patience)
+            let grace = (!message.contains("PersistentVolumeClaim")).then_some(ROOM);
+            (Cause::Unschedulable { message: message.to_string(), shortages: Vec::new() }, grace)
         }
     };
-    Some(of_pod(pod, cause, text(&condition["lastTransitionTime"]), patience))
+    Some(of_pod(pod, cause, text(&condition["lastTransitionTime"]), grace))
 }
 
 /// A pod that its node did not keep, or did not take after all. Its controller makes another one.
@@ -196,8 +196,8 @@ fn unmounted(pod: &Value, seen: &[Value]) -> Option<Problem> {
     Some(match event["reason"] == "FailedCreatePodSandBox" {
         true => of_pod(pod, Cause::CannotStart { message }, since, Some(TRIED_AGAIN)),
         false => {
-            let patience = if message.contains(" not found") { SETTLES } else { TRIED_AGAIN };
-            of_pod(pod, Cause::Volumes { message }, since, Some(patience))
+            let grace = if message.contains(" not found") { SETTLES } else { TRIED_AGAIN };
+            of_pod(pod, Cause::Volumes { message }, since, Some(grace))
         }
     })
 }
@@ -270,12 +270,12 @@ fn crashed(pod: &Value, status: &Value, seen: &[Value]) -> Option<Problem> {
     // followed the first: restarts are counted for as long as the pod lives, over those of the node too. What does not
     // start again by itself has whoever made it to judge it, as a Job does by its backoffLimit.
     let starts_again = pod["spec"]["restartPolicy"].as_str().is_none_or(|policy| policy == "Always");
-    let patience = (times > 1 && backs_off && starts_again).then_some(AT_ONCE);
-    Some(of_container(pod, status, cause, text(&how["finishedAt"]), Some(previous), patience))
+    let grace = (times > 1 && backs_off && starts_again).then_some(AT_ONCE);
+    Some(of_container(pod, status, cause, text(&how["finishedAt"]), Some(previous), grace))
 }
 
 /// A container that runs and has not become ready for longer than a start takes. A startup probe that fails is no
-/// problem until the kubelet loses its patience with it.
+/// problem until the kubelet loses its grace with it.
 fn failing(pod: &Value, status: &Value, seen: &[Value]) -> Option<Problem> {
     if status["ready"] == true || status["started"] == false || !status["state"]["running"].is_object() {
         return None;
@@ -342,9 +342,9 @@ fn of_this<'a>(events: Vec<&'a Value>, status: &Value) -> Vec<&'a Value> {
     events.into_iter().filter(names).collect()
 }
 
-fn of_pod(pod: &Value, cause: Cause, since: Option<String>, patience: Option<Duration>) -> Problem {
+fn of_pod(pod: &Value, cause: Cause, since: Option<String>, grace: Option<Duration>) -> Problem {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_string();
-    Problem { object: Object { kind: "pod".to_string(), name }, container: None, cause, since, log: None, patience }
+    Problem { object: Object { kind: "pod".to_string(), name }, container: None, cause, since, log: None, grace }
 }
 
 /// `previous`: which log tells more, the present container's or that of the one before; None: neither.
@@ -354,9 +354,9 @@ fn of_container(
     cause: Cause,
     since: Option<String>,
     previous: Option<bool>,
-    patience: Option<Duration>,
+    grace: Option<Duration>,
 ) -> Problem {
-    let of_pod = of_pod(pod, cause, since, patience);
+    let of_pod = of_pod(pod, cause, since, grace);
     let container = status["name"].as_str().unwrap_or_default().to_string();
     let log = previous.map(|previous| Log { pod: of_pod.object.name.clone(), container: container.clone(), previous });
     Problem { container: Some(container), log, ..of_pod }
@@ -455,14 +455,14 @@ mod tests {
     fn describe(pod: &Value, seen: &[Value]) -> Vec<Message> {
         let tell = |problem: Problem| {
             let since = problem.since.as_deref().and_then(time::clock).map(str::to_string);
-            let patience = problem.patience.map(|patience| patience.as_secs());
-            (problem.cause.to_string(), since, problem.log.map(|log| log.previous), patience)
+            let grace = problem.grace.map(|grace| grace.as_secs());
+            (problem.cause.to_string(), since, problem.log.map(|log| log.previous), grace)
         };
         problems(pod, seen).into_iter().map(tell).collect()
     }
 
-    fn expect(why: &str, since: &str, previous: Option<bool>, patience: Option<u64>) -> [Message; 1] {
-        [(why.to_string(), (!since.is_empty()).then(|| since.to_string()), previous, patience)]
+    fn expect(why: &str, since: &str, previous: Option<bool>, grace: Option<u64>) -> [Message; 1] {
+        [(why.to_string(), (!since.is_empty()).then(|| since.to_string()), previous, grace)]
     }
 
     #[test]
@@ -751,20 +751,20 @@ mod tests {
         let locked = line("the migrations failed: canceling statement due to lock timeout");
         let away = line("the database can't be reached: connection refused");
         let why = "a migration fails: while executing migration 3: column \"done\" does not exist";
-        for (log, why, patience) in [
+        for (log, why, grace) in [
             (format!("{away}{broken}"), why, Some(5)),
             (format!("{broken}{locked}"), "a migration fails: canceling statement due to lock timeout", None),
             (away.clone(), "waits for its database: connection refused", None),
             (format!("{away}{}", line("migrations done")), &unready.why(), None),
         ] {
             let refined = refine(unready.clone(), &log, "i:1");
-            assert_eq!((refined.why().as_str(), refined.patience.map(|one| one.as_secs())), (why, patience));
+            assert_eq!((refined.why().as_str(), refined.grace.map(|one| one.as_secs())), (why, grace));
         }
         status["state"] = json!({"terminated": ended(255, "Error")});
         let crash = problems(&pod(status), &[]).remove(0);
         let refined = refine(crash.clone(), "exec /app/backend: exec format error\n", "i:1");
         assert_eq!(refined.why(), "its image i:1 is made for another processor than the node's: exec format error");
-        assert_eq!(refined.patience, Some(AT_ONCE));
+        assert_eq!(refined.grace, Some(AT_ONCE));
         assert_eq!(refine(crash.clone(), &broken, "i:1"), crash);
     }
 }

@@ -96,7 +96,7 @@ pub fn waited_for(seen: &[Value], hooks: &[Hook]) -> Option<Problem> {
         cause: Cause::HookRuns { when: hook.when.clone(), pods: message },
         since: live["metadata"]["creationTimestamp"].as_str().map(str::to_string),
         log,
-        patience: None,
+        grace: None,
     })
 }
 
@@ -144,7 +144,7 @@ pub fn endpointless(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Prob
         };
         let object = Object { kind: "Service".to_string(), name: name.to_string() };
         let cause = Cause::NoEndpoints { message };
-        Some(Problem { object, container: None, cause, since: None, log: None, patience: None })
+        Some(Problem { object, container: None, cause, since: None, log: None, grace: None })
     });
     found.collect()
 }
@@ -231,19 +231,19 @@ fn podless(workload: &Value, seen: &[Value]) -> Option<Problem> {
         }
     };
     let cause = events::refusal(message).unwrap_or(Cause::Refused { message: message.to_string() });
-    let (since, patience) = (since.map(str::to_string), Some(SETTLES));
-    Some(Problem { object: of(workload), container: None, cause, since, log: None, patience })
+    let (since, grace) = (since.map(str::to_string), Some(SETTLES));
+    Some(Problem { object: of(workload), container: None, cause, since, log: None, grace })
 }
 
 /// A claim to which no volume comes.
 fn unbound(claim: &Value, seen: &[Value]) -> Option<Problem> {
-    let of_claim = |message: String, patience| Problem {
+    let of_claim = |message: String, grace| Problem {
         object: Object { kind: "claim".to_string(), ..of(claim) },
         container: None,
         cause: Cause::Claim { message },
         since: claim["metadata"]["creationTimestamp"].as_str().map(str::to_string),
         log: None,
-        patience,
+        grace,
     };
     match claim["status"]["phase"].as_str() {
         Some("Lost") => Some(of_claim("the one that it had is gone".to_string(), Some(SETTLES))),
@@ -431,7 +431,7 @@ mod tests {
             ("Bound", said("ProvisioningFailed", class, 1), None),
         ] {
             let found = problems(&[pod.clone(), claim(phase), event.clone()], RELEASE, &[]);
-            let ends = found.first().map(|problem| problem.patience.is_some());
+            let ends = found.first().map(|problem| problem.grace.is_some());
             assert_eq!(describe(found).into_iter().next().zip(ends), expected, "{phase} {event}");
         }
         assert_eq!(describe(problems(&[claim("Pending"), said("FailedBinding", "", 1)], RELEASE, &[])), [""; 0]);

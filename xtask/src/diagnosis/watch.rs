@@ -86,11 +86,11 @@ impl<'a> Watch<'a> {
             self.look_closer(index, objects);
             self.tell(index);
         }
-        // Should one come again, its patience begins anew.
+        // Should one come again, its grace begins anew.
         self.known.iter_mut().filter(|known| !known.present).for_each(|known| known.since = Instant::now());
         let ends = |known: &&Known| {
-            let patience = known.found.problem.patience;
-            known.present && patience.is_some_and(|patience| known.since.elapsed() >= patience)
+            let grace = known.found.problem.grace;
+            known.present && grace.is_some_and(|grace| known.since.elapsed() >= grace)
         };
         self.known.iter().find(ends).map(|known| known.found.problem.clone())
     }
@@ -193,7 +193,7 @@ impl Known {
         self.present = true;
     }
 
-    /// Notes what is behind it; another cause than was seen is reported, and has a patience of its own.
+    /// Notes what is behind it; another cause than was seen is reported, and has a grace of its own.
     fn understand(&mut self, problem: Problem) {
         if !self.found.problem.is_same(&problem) {
             self.is_reported = false;
@@ -288,7 +288,7 @@ fn wait(done: &AtomicBool, pause: Duration) -> bool {
 }
 
 fn gravest_first(mut found: Vec<Found>) -> Vec<Found> {
-    found.sort_by_key(|found| found.problem.patience.unwrap_or(Duration::MAX));
+    found.sort_by_key(|found| found.problem.grace.unwrap_or(Duration::MAX));
     found
 }
 

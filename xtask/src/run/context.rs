@@ -160,8 +160,8 @@ pub fn read_config(root: &Path, profile: &str) -> Result<Config> {
         return Err(Stop::usage(message).into());
     }
     let (base_text, over_text) = (read("xtask.toml")?, read(&over)?);
-    let base = config::Source { file: "xtask.toml", text: &base_text };
-    let over = config::Source { file: &over, text: &over_text };
+    let base = config::ConfigFile { file: "xtask.toml", text: &base_text };
+    let over = config::ConfigFile { file: &over, text: &over_text };
     Ok(config::read(profile, base, over, &|path| root.join(path).exists())?)
 }
 

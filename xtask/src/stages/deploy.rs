@@ -171,7 +171,7 @@ fn upgrade(
     }
     let refused = events::refusal(&output.tail).map(|cause| {
         let object = Object { kind: "release".to_string(), name: release.clone() };
-        let problem = Problem { object, container: None, cause, since: None, log: None, patience: None };
+        let problem = Problem { object, container: None, cause, since: None, log: None, grace: None };
         Found { problem, log: None }
     });
     let what = format!("{release} cannot be deployed");

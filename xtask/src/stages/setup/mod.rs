@@ -40,7 +40,7 @@ pub struct Ready {
 
 /// How what is missing comes here; not chosen, each thing comes as it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Road {
+pub enum Source {
     /// Tools are downloaded and images come from registries; nothing is built
     Release,
     /// Tools and images are built; neither releases nor registries are asked
@@ -48,42 +48,42 @@ pub enum Road {
 }
 
 /// Observes, and makes what is missing.
-fn ensure(ctx: &Context, road: Option<Road>) -> Result<Ready> {
+fn ensure(ctx: &Context, source: Option<Source>) -> Result<Ready> {
     let _lock = lock::hold_within(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
     let plan = recipes::Plan::new(ctx)?;
     let found = find::all(ctx, &plan)?;
-    if let Some(ready) = settled(ctx, &found, &plan, road)? {
+    if let Some(ready) = settled(ctx, &found, &plan, source)? {
         return Ok(ready);
     }
     let public = match (found.docker.path(), &found.daemon) {
-        (Some(docker), Some(_)) => are_images_public(ctx, &found, &plan, &docker, road),
+        (Some(docker), Some(_)) => are_images_public(ctx, &found, &plan, &docker, source),
         _ => false,
     };
     machine::ensure_docker(ctx, &found, &plan, public)?;
     let mut found = find::all(ctx, &plan)?;
     let tools = found.missing();
-    if !tools.is_empty() && road != Some(Road::Mirrors) {
-        downloads::make(ctx, &plan, &tools, road == Some(Road::Release))?;
+    if !tools.is_empty() && source != Some(Source::Mirrors) {
+        downloads::make(ctx, &plan, &tools, source == Some(Source::Release))?;
         found = find::all(ctx, &plan)?;
     }
-    if let Some(ready) = settled(ctx, &found, &plan, road)? {
+    if let Some(ready) = settled(ctx, &found, &plan, source)? {
         return Ok(ready);
     }
     let docker = found.docker.path().ok_or_else(|| Stop::needs_setup(found.docker.explain("docker")))?;
     let daemon = found.daemon.as_ref().ok_or_else(|| Stop::needs_setup("the docker daemon does not answer"))?;
-    let public = are_images_public(ctx, &found, &plan, &docker, road);
-    if road == Some(Road::Release) {
+    let public = are_images_public(ctx, &found, &plan, &docker, source);
+    if source == Some(Source::Release) {
         let message = "no image registry answers, and without one images must be built";
         return Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask bootstrap without --from release")).into());
     }
     if !public {
         check_runtime(&plan, daemon)?;
-        let why = if road.is_some() { "as asked" } else { "no image registry answers" };
+        let why = if source.is_some() { "as asked" } else { "no image registry answers" };
         ctx.ui.say(&format!("{why}: images are built from package mirrors"));
     }
     mirrors::make(ctx, &plan, &found, public)?;
     let found = find::all(ctx, &plan)?;
-    match settled(ctx, &found, &plan, road)? {
+    match settled(ctx, &found, &plan, source)? {
         Some(ready) => Ok(ready),
         None => Err(Stop::needs_setup(missing(&found).join("\n")).into()),
     }
@@ -104,8 +104,8 @@ pub fn not_set_up(missing: &[String]) -> Stop {
 }
 
 /// Sees to the tools and images, and links the tools where children find them.
-pub fn set_up(ctx: &Context, road: Option<Road>) -> Result<Ready> {
-    let ready = ensure(ctx, road)?;
+pub fn set_up(ctx: &Context, source: Option<Source>) -> Result<Ready> {
+    let ready = ensure(ctx, source)?;
     link_tools(ctx, &ready.tools)?;
     Ok(ready)
 }
@@ -205,7 +205,7 @@ pub fn missing(found: &find::All) -> Vec<String> {
 }
 
 /// Everything there already: the usual case, which must be quick.
-fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan, road: Option<Road>) -> Result<Option<Ready>> {
+fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan, source: Option<Source>) -> Result<Option<Ready>> {
     let (Some(tools), Some(daemon)) = (found.tools(), &found.daemon) else { return Ok(None) };
     let docker = &tools.docker;
     let mut addons = BTreeMap::new();
@@ -215,7 +215,7 @@ fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan, road: Option<
             plan.addons.iter().filter_map(|(name, image)| Some((name.clone(), built(image, &found.images)?))).collect();
         plan.images()
     } else if !plan.has_images(&found.images)
-        && road != Some(Road::Mirrors)
+        && source != Some(Source::Mirrors)
         && (has_public_node(ctx, docker)? || registry_answers(ctx, docker))
     {
         Images::Public
@@ -268,8 +268,14 @@ fn check_runtime(plan: &recipes::Plan, daemon: &Daemon) -> Result<()> {
 }
 
 /// Whether images come from registries: none was made here, and a registry may be asked and answers.
-fn are_images_public(ctx: &Context, found: &find::All, plan: &recipes::Plan, docker: &str, road: Option<Road>) -> bool {
-    road != Some(Road::Mirrors) && !plan.has_images(&found.images) && registry_answers(ctx, docker)
+fn are_images_public(
+    ctx: &Context,
+    found: &find::All,
+    plan: &recipes::Plan,
+    docker: &str,
+    source: Option<Source>,
+) -> bool {
+    source != Some(Source::Mirrors) && !plan.has_images(&found.images) && registry_answers(ctx, docker)
 }
 
 /// Whether a registry can be reached, asked with a short deadline.

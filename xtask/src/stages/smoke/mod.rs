@@ -251,7 +251,7 @@ impl Attempt<'_> {
     }
 
     /// How long the next question may take.
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         // What is asked at the very end is asked all the same.
         REQUEST.min(self.left()).max(Duration::from_millis(100))
     }

@@ -16,14 +16,14 @@ pub fn ask(attempt: &Attempt, service: &str, query: &str) -> Result<(String, Str
     let object = format!("service/{}", endpoint.object);
     let exec = kubectl::exec_with_stdin(&world.tools.kubectl, &target, &object, &psql::query());
     let cause = |came: &str| Cause::new(&asked, "an answer", beginning(came));
-    let patience = attempt.patience();
-    match world.ctx.spawn.output(command(exec, patience).stdin(query.as_str())) {
+    let timeout = attempt.timeout();
+    match world.ctx.spawn.output(command(exec, timeout).stdin(query.as_str())) {
         Ok(output) if output.success => Ok((asked, output.stdout)),
         Ok(output) => Err(match psql::refusal(&output.tail) {
             Some(refused) => Refusal::Wrong(cause(refused)),
             None => Refusal::NotYet(cause(kubectl::refusal_of_pod(&output.tail))),
         }),
-        Err(_) => Err(Refusal::NotYet(cause(&format!("nothing within {:.1} s", patience.as_secs_f64())))),
+        Err(_) => Err(Refusal::NotYet(cause(&format!("nothing within {:.1} s", timeout.as_secs_f64())))),
     }
 }
 

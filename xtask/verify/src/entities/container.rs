@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::entities::env::{EnvFrom, EnvVar, Kind, Source};
+use crate::entities::env::{EnvFrom, EnvVar, Kind, ValueSource};
 use crate::entities::ports::{ContainerPort, TargetPort};
 use crate::entities::probe::Probe;
 use crate::entities::reference::Reference;
@@ -111,7 +111,7 @@ impl Container {
     fn objects(&self, wanted: Kind) -> Vec<&str> {
         let whole = self.env_from.iter().filter(|from| from.kind == wanted).map(|from| from.object.as_str());
         let keys = self.env.iter().filter_map(|var| match (&var.source, wanted) {
-            (Source::ConfigMap(key), Kind::ConfigMap) | (Source::Secret(key), Kind::Secret) => {
+            (ValueSource::ConfigMap(key), Kind::ConfigMap) | (ValueSource::Secret(key), Kind::Secret) => {
                 Some(key.object.as_str())
             }
             _ => None,

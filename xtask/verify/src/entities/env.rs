@@ -12,11 +12,11 @@ pub struct EnvName(String);
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnvVar {
     pub name: EnvName,
-    pub source: Source,
+    pub source: ValueSource,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
+pub enum ValueSource {
     Value(String),
     ConfigMap(Key),
     Secret(Key),
@@ -97,10 +97,10 @@ impl EnvFrom {
     }
 }
 
-fn source(f: &Fields) -> Option<Source> {
+fn source(f: &Fields) -> Option<ValueSource> {
     let from = f.at("valueFrom");
     if from.is_absent() {
-        return f.at("value").or(String::new(), Fields::text).map(Source::Value);
+        return f.at("value").or(String::new(), Fields::text).map(ValueSource::Value);
     }
     if f.at("value").value.as_str().is_some_and(|text| !text.is_empty()) {
         f.report("has both value and valueFrom");
@@ -114,10 +114,10 @@ fn source(f: &Fields) -> Option<Source> {
     };
     let about = from.at(kind);
     match kind {
-        "configMapKeyRef" => key(&about).map(Source::ConfigMap),
-        "secretKeyRef" => key(&about).map(Source::Secret),
-        "fieldRef" => about.at("fieldPath").text().map(Source::Field),
-        _ => about.at("resource").text().map(Source::Resource),
+        "configMapKeyRef" => key(&about).map(ValueSource::ConfigMap),
+        "secretKeyRef" => key(&about).map(ValueSource::Secret),
+        "fieldRef" => about.at("fieldPath").text().map(ValueSource::Field),
+        _ => about.at("resource").text().map(ValueSource::Resource),
     }
 }
 
@@ -158,14 +158,14 @@ mod tests {
 
     #[test]
     fn every_source_is_read() {
-        assert_eq!(var(json!({"name": "A"})).unwrap().source, Source::Value(String::new()));
-        assert_eq!(var(json!({"name": "A", "value": "1"})).unwrap().source, Source::Value("1".into()));
+        assert_eq!(var(json!({"name": "A"})).unwrap().source, ValueSource::Value(String::new()));
+        assert_eq!(var(json!({"name": "A", "value": "1"})).unwrap().source, ValueSource::Value("1".into()));
         let key = Key { object: "todo-chatbot-secrets".into(), key: "JWT_SECRET".into(), optional: false };
         let from =
             json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "todo-chatbot-secrets", "key": "JWT_SECRET"}}});
-        assert_eq!(var(from).unwrap().source, Source::Secret(key));
+        assert_eq!(var(from).unwrap().source, ValueSource::Secret(key));
         let from = json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}});
-        assert_eq!(var(from).unwrap().source, Source::Field("status.podIP".into()));
+        assert_eq!(var(from).unwrap().source, ValueSource::Field("status.podIP".into()));
     }
 
     #[test]

@@ -206,7 +206,7 @@ mod tests {
     use crate::entities::ports::{NodePort, Port};
     use crate::entities::values::Values;
     use xtask::config;
-    use xtask::config::Source;
+    use xtask::config::ConfigFile;
 
     #[test]
     fn a_knob_takes_effect_where_its_value_shows() {
@@ -246,7 +246,7 @@ mod tests {
             let file = format!("k8s/profiles/{profile}.toml");
             let over = std::fs::read_to_string(root.join(&file)).unwrap();
             let (base, over) =
-                (Source { file: "xtask.toml", text: &base }, Source { file: file.as_str(), text: &over });
+                (ConfigFile { file: "xtask.toml", text: &base }, ConfigFile { file: file.as_str(), text: &over });
             let config = config::read(profile, base, over, &|_| true).unwrap();
             for release in config.releases.values() {
                 let over: Vec<String> =

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::entities::container::{Container, PullPolicy};
 use crate::entities::deployment::{Content, Replicas, Volume};
-use crate::entities::env::{EnvName, Kind, Source};
+use crate::entities::env::{EnvName, Kind, ValueSource};
 use crate::entities::probe::Probe;
 use crate::entities::reference::Reference;
 use crate::entities::resources::{Amounts, Resources};
@@ -686,8 +686,8 @@ fn missing(facts: &Facts, found: &Found, container: &Container) -> Vec<String> {
     });
     let keys = container.env.iter().filter_map(|var| {
         let (there, key) = match &var.source {
-            Source::ConfigMap(key) => (map(&key.object, Some(&key.key)), key),
-            Source::Secret(key) => (secret(&key.object, Some(&key.key)), key),
+            ValueSource::ConfigMap(key) => (map(&key.object, Some(&key.key)), key),
+            ValueSource::Secret(key) => (secret(&key.object, Some(&key.key)), key),
             _ => return None,
         };
         (!there && !key.optional).then(|| format!("{} of {}", key.key, key.object))

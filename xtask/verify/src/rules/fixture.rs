@@ -9,7 +9,7 @@ use crate::rules::{
     Attempt, ChartFiles, Checks, Facts, FileKind, Files, ImageFacts, ImageFile, LiveFacts, Place, RenderedRelease, Rule,
 };
 use xtask::config;
-use xtask::config::{Config, Source};
+use xtask::config::{Config, ConfigFile};
 
 pub struct Good {
     pub config: Config,
@@ -196,8 +196,8 @@ todo-secret = ["DATABASE_URL", "JWT_SECRET"]
 "#;
 
 pub fn good() -> Good {
-    let base = Source { file: "xtask.toml", text: include_str!("../../../../xtask.toml") };
-    let config = config::read("test", base, Source { file: "test.toml", text: PROFILE }, &|_| true).unwrap();
+    let base = ConfigFile { file: "xtask.toml", text: include_str!("../../../../xtask.toml") };
+    let config = config::read("test", base, ConfigFile { file: "test.toml", text: PROFILE }, &|_| true).unwrap();
     let objects = vec![
         json!({
             "apiVersion": "v1", "kind": "ConfigMap", "data": {"LOG_LEVEL": "info"},
