@@ -75,7 +75,7 @@ pub fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
         Command::Smoke => smoke::run(ctx),
         Command::Logs { services, follow, previous, tail, since } => {
             let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
-            logs::run(ctx, &logs::Wanted { services, follow, previous, tail, since })
+            logs::run(ctx, &logs::LogOptions { services, follow, previous, tail, since })
         }
         Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(ctx),
         Command::Bootstrap { from, .. } => bootstrap::run(ctx, *from),

@@ -32,7 +32,7 @@ const SOON: Duration = Duration::from_millis(300);
 const TURN: Duration = Duration::from_millis(100);
 
 /// What a person asks for.
-pub struct Wanted<'a> {
+pub struct LogOptions<'a> {
     /// None are all that the profile runs.
     pub services: &'a [String],
     pub follow: bool,
@@ -79,7 +79,7 @@ impl Drop for Ending {
 }
 
 /// Prints the logs; followed ones until it is interrupted, which is how it ends well.
-pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
+pub fn run(ctx: &Context, wanted: &LogOptions) -> Result<()> {
     let services = choose(ctx, wanted.services)?;
     let tools = setup::need_tools(ctx)?;
     cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
@@ -178,7 +178,7 @@ fn look(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Contain
 }
 
 /// What each container has said so far, side by side.
-fn read_all(ctx: &Context, tools: &Paths, chosen: &[&Container], wanted: &Wanted) -> Vec<Result<String>> {
+fn read_all(ctx: &Context, tools: &Paths, chosen: &[&Container], wanted: &LogOptions) -> Vec<Result<String>> {
     let tail = wanted.tail.or(wanted.since.is_none().then_some(TAIL));
     let part = LogPart { previous: wanted.previous, tail, since: wanted.since, ..LogPart::default() };
     std::thread::scope(|scope| {

@@ -15,7 +15,7 @@ use crate::run::lock;
 use crate::secrets::overrides;
 use crate::secrets::overrides::Overrides;
 use crate::secrets::store;
-use crate::stages::render::Known;
+use crate::stages::render::RenderInputs;
 use crate::stages::setup;
 use crate::stages::setup::Ready;
 use crate::stages::{addons, build, cluster, deploy, load, namespace};
@@ -100,7 +100,7 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
             steps.push(Step::new(Verb::Deploy, release, why.unwrap_or_else(|| AFTER_SECRET.to_string())));
             continue;
         }
-        let known = Known { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
+        let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
         let why = deploy::observe(ctx, tools, release, &known)?.why;
         steps.extend(why.map(|why| Step::new(Verb::Deploy, release, why)));
     }

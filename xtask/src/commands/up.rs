@@ -12,7 +12,7 @@ use crate::run::lock;
 use crate::secrets::overrides::Overrides;
 use crate::secrets::{overrides, store};
 use crate::stages::deploy::Plan;
-use crate::stages::render::Known;
+use crate::stages::render::RenderInputs;
 use crate::stages::{apply, build, cluster, deploy, load, namespace, setup};
 use crate::tools::Paths;
 
@@ -79,7 +79,7 @@ fn install(
     let tags = built.iter().map(|(name, image)| (name.clone(), image.tag.clone())).collect();
     let plans = in_parallel(releases, |name| {
         let version = versions.get(&ctx.config.releases[*name].secret).map_or("", String::as_str);
-        let known = Known { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
+        let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
         deploy::observe(ctx, tools, name, &known)
     });
     let plans = plans.into_iter().collect::<Result<Vec<Plan>>>()?;

@@ -48,11 +48,11 @@ pub struct Watch<'a> {
     ctx: &'a Context,
     tools: &'a Paths,
     scope: &'a Scope,
-    known: Vec<Known>,
+    known: Vec<SeenProblem>,
 }
 
 /// A problem that was seen.
-struct Known {
+struct SeenProblem {
     /// As the last look showed it, by which it is known again.
     seen: Problem,
     /// With what is behind it, where that could be found out.
@@ -79,7 +79,7 @@ impl<'a> Watch<'a> {
         self.known.iter_mut().for_each(|known| known.present = false);
         for problem in problems {
             let index = self.known.iter().position(|known| known.seen.is_same(&problem)).unwrap_or_else(|| {
-                self.known.push(Known::new(problem.clone()));
+                self.known.push(SeenProblem::new(problem.clone()));
                 self.known.len() - 1
             });
             self.known[index].meet(problem);
@@ -88,7 +88,7 @@ impl<'a> Watch<'a> {
         }
         // Should one come again, its grace begins anew.
         self.known.iter_mut().filter(|known| !known.present).for_each(|known| known.since = Instant::now());
-        let ends = |known: &&Known| {
+        let ends = |known: &&SeenProblem| {
             let grace = known.found.problem.grace;
             known.present && grace.is_some_and(|grace| known.since.elapsed() >= grace)
         };
@@ -107,12 +107,12 @@ impl<'a> Watch<'a> {
     /// All that was noted since the beginning, there or not, the gravest first; of what was counted, the last. That a hook
     /// is waited for says nothing more where it is known why.
     pub fn all(&self) -> Vec<Found> {
-        let again = |one: &Known, other: &Known| {
+        let again = |one: &SeenProblem, other: &SeenProblem| {
             let (one, other) = (&one.seen, &other.seen);
             (&one.object, &one.container) == (&other.object, &other.container)
                 && one.cause.times() < other.cause.times()
         };
-        let waits = |known: &&Known| matches!(known.seen.cause, Cause::HookRuns { .. });
+        let waits = |known: &&SeenProblem| matches!(known.seen.cause, Cause::HookRuns { .. });
         let only_waits = self.known.iter().all(|known| waits(&known));
         let last = self.known.iter().filter(|one| !self.known.iter().any(|other| again(one, other)));
         let last = last.filter(|known| only_waits || !waits(known));
@@ -178,10 +178,17 @@ impl<'a> Watch<'a> {
     }
 }
 
-impl Known {
-    fn new(problem: Problem) -> Known {
+impl SeenProblem {
+    fn new(problem: Problem) -> SeenProblem {
         let found = Found { problem: problem.clone(), log: None };
-        Known { seen: problem, found, since: Instant::now(), looked_closer: None, is_reported: false, present: false }
+        SeenProblem {
+            seen: problem,
+            found,
+            since: Instant::now(),
+            looked_closer: None,
+            is_reported: false,
+            present: false,
+        }
     }
 
     /// The same problem at another look: what was found out of it holds, but for its words.

@@ -22,7 +22,7 @@ use crate::run::poll;
 use crate::run::process;
 use crate::run::process::{Spawn, command};
 use crate::stages::render;
-use crate::stages::render::{Known, Rendered, Staged};
+use crate::stages::render::{RenderInputs, Rendered, Staged};
 use crate::tools::helm::{Chart, Revision};
 use crate::tools::{Paths, helm, kubectl};
 
@@ -58,7 +58,7 @@ pub struct Deployed {
 }
 
 /// Compares what is wanted with what helm applied last, and with what is live.
-pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Result<Plan> {
+pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &RenderInputs) -> Result<Plan> {
     let scope = ctx.scope(name);
     let staged = render::stage(ctx, name, known)?;
     let (rendered, last) = std::thread::scope(|threads| {

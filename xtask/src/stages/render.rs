@@ -39,7 +39,7 @@ pub struct Staged {
 }
 
 /// What is only known once something was built or observed.
-pub struct Known<'a> {
+pub struct RenderInputs<'a> {
     /// Service to tag.
     pub tags: &'a BTreeMap<String, String>,
     /// Service to node port.
@@ -67,7 +67,8 @@ pub fn known_beforehand(config: &Config) -> (BTreeMap<String, String>, BTreeMap<
 /// Puts every release together as `render` does, by its name.
 pub fn stage_all(ctx: &Context) -> Result<BTreeMap<String, Staged>> {
     let (tags, node_ports) = known_beforehand(&ctx.config);
-    let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &Overrides::default() };
+    let known =
+        RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &Overrides::default() };
     ctx.config.releases.keys().map(|name| Ok((name.clone(), stage(ctx, name, &known)?))).collect()
 }
 
@@ -90,7 +91,7 @@ pub fn split_hooks(yaml: &str) -> (String, String) {
 }
 
 /// Puts chart and values of a release together.
-pub fn stage(ctx: &Context, name: &str, known: &Known) -> Result<Staged> {
+pub fn stage(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Staged> {
     let release = &ctx.config.releases[name];
     let staging = ctx.staging(name);
     let folder = staging.join("chart");
@@ -150,7 +151,7 @@ fn describe(text: &str, name: Option<&str>, app_version: Option<&str>) -> String
 }
 
 /// What the configuration says about a release's services, as values over the chart's own.
-pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &Known) -> Value {
+pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderInputs) -> Value {
     let release = &config.releases[name];
     let secret = json!({ "name": release.secret, "create": false, "version": known.secret_version });
     let describe = |service: &String| {

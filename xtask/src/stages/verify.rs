@@ -23,7 +23,7 @@ const AT_MOST: u32 = 3;
 const ENDPOINTS: Duration = Duration::from_secs(15);
 
 /// How a wait ended.
-pub enum Outcome {
+pub enum RolloutOutcome {
     /// All workloads are rolled out, and how many there are.
     Done(usize),
     /// Waiting longer would not help, or the deadline has passed.
@@ -34,7 +34,7 @@ pub enum Outcome {
 /// meanwhile is reported at once; what won't pass ends the wait. The deadline counts from the last time that something went
 /// on, and what starts within its own rules is waited for beyond it, up to three times the deadline in all. `upgrading`:
 /// other pods served before.
-pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgrading: bool) -> Result<Outcome> {
+pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgrading: bool) -> Result<RolloutOutcome> {
     let step = ctx.ui.step(format!("roll out {}", scope.release));
     let deadline = ctx.config.deadlines.rollout;
     let wanted = live::objects_in(manifest)?;
@@ -55,7 +55,7 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
             |what, watch: &Watch, problems| Failure { what, found: watch.found(problems), said: None, deadline: false };
         if let Some((name, why)) = states.iter().find_map(|(name, state)| Some((name, failure(state)?))) {
             watch.note(problems.clone(), &seen);
-            return Ok(Some(Outcome::Failed(fail(
+            return Ok(Some(RolloutOutcome::Failed(fail(
                 format!("{name} failed: {why}"),
                 &watch,
                 or_unready(problems, &seen, release, &wanted),
@@ -68,7 +68,7 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
             if endpointless.is_empty() {
                 let message = format!("{} workloads are rolled out, and their Services lead to pods", states.len());
                 ctx.ui.validated(release, DeploymentState::Ready, &message);
-                return Ok(Some(Outcome::Done(states.len())));
+                return Ok(Some(RolloutOutcome::Done(states.len())));
             }
             step.update("its Services lead nowhere yet");
             if rolled_out.get_or_insert_with(Instant::now).elapsed() < ENDPOINTS.min(deadline) {
@@ -76,12 +76,12 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
             }
             let names: Vec<String> = endpointless.iter().map(|one| one.object.to_string()).collect();
             let what = format!("{release} is rolled out, and nobody is reached through {}", names.join(" and "));
-            return Ok(Some(Outcome::Failed(fail(what, &watch, endpointless))));
+            return Ok(Some(RolloutOutcome::Failed(fail(what, &watch, endpointless))));
         }
         step.update(&open.join(" · "));
         if let Some(problem) = watch.note(problems.clone(), &seen) {
             let what = format!("{release} cannot be rolled out, because of {}", problem.subject());
-            return Ok(Some(Outcome::Failed(fail(what, &watch, problems))));
+            return Ok(Some(RolloutOutcome::Failed(fail(what, &watch, problems))));
         }
         let counted = release::progress(&seen, release, &wanted);
         for (known, count) in counts.iter_mut().zip(counted) {
@@ -92,14 +92,14 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
         let still = went_on.elapsed() >= deadline && !release::is_starting(&seen, release, &wanted, now());
         last = (or_unready(problems, &seen, release, &wanted), open);
         match still {
-            true => Ok(Some(Outcome::Failed(overdue(&watch, &last, went_on.elapsed())))),
+            true => Ok(Some(RolloutOutcome::Failed(overdue(&watch, &last, went_on.elapsed())))),
             false => Ok(None),
         }
     })?;
-    match ended.unwrap_or_else(|| Outcome::Failed(overdue(&watch, &last, deadline * AT_MOST))) {
-        Outcome::Done(count) => {
+    match ended.unwrap_or_else(|| RolloutOutcome::Failed(overdue(&watch, &last, deadline * AT_MOST))) {
+        RolloutOutcome::Done(count) => {
             step.done(&format!("{count} workloads"));
-            Ok(Outcome::Done(count))
+            Ok(RolloutOutcome::Done(count))
         }
         failed => Ok(failed),
     }

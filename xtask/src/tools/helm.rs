@@ -205,12 +205,12 @@ pub fn list_everywhere(helm: &str, target: &Target) -> Vec<String> {
 /// Namespace and name of each release in what `list_everywhere` printed.
 pub fn parse_places(stdout: &str) -> serde_json::Result<Vec<(String, String)>> {
     #[derive(Deserialize)]
-    struct Place {
+    struct Release {
         name: String,
         namespace: String,
     }
-    let places: Vec<Place> = serde_json::from_str(stdout)?;
-    Ok(places.into_iter().map(|place| (place.namespace, place.name)).collect())
+    let releases: Vec<Release> = serde_json::from_str(stdout)?;
+    Ok(releases.into_iter().map(|one| (one.namespace, one.name)).collect())
 }
 
 pub fn parse_list(stdout: &str) -> Vec<String> {

@@ -169,7 +169,7 @@ pub fn observe(ctx: &Context) -> Result<(find::All, Option<Ready>)> {
 }
 
 /// What the recipes name, whether it is there or not.
-pub struct Wanted {
+pub struct RecipeNames {
     pub images: Images,
     pub references: Vec<String>,
     /// The names of our base images, and of the images that the cluster is made of.
@@ -179,7 +179,7 @@ pub struct Wanted {
 }
 
 /// What the recipes of the profile name.
-pub fn wanted(ctx: &Context) -> Result<Wanted> {
+pub fn wanted(ctx: &Context) -> Result<RecipeNames> {
     let plan = recipes::Plan::new(ctx)?;
     let mut folders: Vec<PathBuf> = plan.modules.values().cloned().collect();
     folders.extend(plan.tools.values().map(|tool| tool.release.clone()));
@@ -189,7 +189,7 @@ pub fn wanted(ctx: &Context) -> Result<Wanted> {
     let bases = ["debian", "node", "rust"].map(str::to_string);
     let mirrors = &ctx.config.mirrors;
     let parts = bases.into_iter().chain(mirrors.addons.keys().cloned()).chain(mirrors.images.values().cloned());
-    Ok(Wanted { images: plan.images(), references, parts: parts.collect(), folders })
+    Ok(RecipeNames { images: plan.images(), references, parts: parts.collect(), folders })
 }
 
 /// A line for each thing that is not there, with the reason.

@@ -55,7 +55,7 @@ enum Refusal {
     Wrong(Cause),
 }
 
-enum Outcome {
+enum CheckOutcome {
     Passed,
     /// It asks a service in whose place a person named something outside.
     Outside(String),
@@ -118,11 +118,11 @@ pub fn run(
         let running: Vec<_> = checks.iter().map(|check| scope.spawn(move || asked(*check))).collect();
         running.into_iter().map(|thread| thread.join().expect("a check does not panic")).collect::<Result<Vec<_>>>()
     })?;
-    let passed = ended.iter().filter(|(_, outcome, _)| matches!(outcome, Outcome::Passed)).count();
+    let passed = ended.iter().filter(|(_, outcome, _)| matches!(outcome, CheckOutcome::Passed)).count();
     let failed: Vec<(&Check, &Failure, Duration)> = ended
         .iter()
         .filter_map(|(check, outcome, took)| match outcome {
-            Outcome::Failed(failure) => Some((*check, failure, *took)),
+            CheckOutcome::Failed(failure) => Some((*check, failure, *took)),
             _ => None,
         })
         .collect();
@@ -138,9 +138,9 @@ pub fn run(
 }
 
 /// Tries a check until it passes, is refused for good, or its deadline has passed.
-fn try_until(world: &World, check: &Check, all_until: Instant) -> Result<Outcome> {
+fn try_until(world: &World, check: &Check, all_until: Instant) -> Result<CheckOutcome> {
     if let Some(service) = outside(world, check) {
-        return Ok(Outcome::Outside(service.to_string()));
+        return Ok(CheckOutcome::Outside(service.to_string()));
     }
     let now = Instant::now();
     let until = check.deadline.map_or(all_until, |own| all_until.min(now + own));
@@ -160,8 +160,10 @@ fn try_until(world: &World, check: &Check, all_until: Instant) -> Result<Outcome
     // What a signal ends fails too, and that is not the check's failure.
     world.ctx.spawn.interrupt.check()?;
     match (passed, last) {
-        (Some(true), _) => Ok(Outcome::Passed),
-        (_, Some((step, cause))) => Ok(Outcome::Failed(Failure { cause, attempts, service: step.service.clone() })),
+        (Some(true), _) => Ok(CheckOutcome::Passed),
+        (_, Some((step, cause))) => {
+            Ok(CheckOutcome::Failed(Failure { cause, attempts, service: step.service.clone() }))
+        }
         (_, None) => unreachable!("a check is tried at least once"),
     }
 }
@@ -177,13 +179,13 @@ fn outside<'a>(world: &World, check: &'a Check) -> Option<&'a str> {
 }
 
 /// A line for a check that has ended; for one that passed only where lines are wanted.
-fn tell(ctx: &Context, check: &Check, outcome: &Outcome, took: Duration, wanted: bool) {
+fn tell(ctx: &Context, check: &Check, outcome: &CheckOutcome, took: Duration, wanted: bool) {
     match outcome {
-        Outcome::Passed => ctx.ui.part(&check.name, took, "", true, wanted),
-        Outcome::Outside(service) => {
+        CheckOutcome::Passed => ctx.ui.part(&check.name, took, "", true, wanted),
+        CheckOutcome::Outside(service) => {
             ctx.ui.part(&check.name, took, &format!("left out: {service} is outside the cluster"), true, wanted);
         }
-        Outcome::Failed(failure) => {
+        CheckOutcome::Failed(failure) => {
             let message = failure.cause.to_string();
             ctx.ui.part(&check.name, took, message.lines().next().unwrap_or_default(), false, true);
         }

@@ -19,7 +19,7 @@ use xtask::run::context::Context;
 use xtask::run::lock;
 use xtask::secrets::overrides;
 use xtask::stages::render;
-use xtask::stages::render::Known;
+use xtask::stages::render::RenderInputs;
 use xtask::stages::setup;
 use xtask::stages::{build, cluster};
 
@@ -57,7 +57,7 @@ pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
             .extend(endpoints(ctx, tools)?.into_iter().filter_map(|(name, found)| Some((name, found.node_port?))));
     }
     node_ports.extend(fixed);
-    let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
+    let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
     let mut gathered = BTreeMap::new();
     for release in &releases {
         gathered.insert(release.to_string(), rendered::gather(ctx, tools, release, &known)?);

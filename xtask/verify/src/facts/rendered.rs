@@ -13,7 +13,7 @@ use crate::rules::{ChartFiles, RELEASE_LABEL, RenderedRelease, SERVICE_LABEL, la
 use xtask::live;
 use xtask::run::context::Context;
 use xtask::run::process::command;
-use xtask::stages::render::{Known, LIBRARY, Staged, stage};
+use xtask::stages::render::{LIBRARY, RenderInputs, Staged, stage};
 use xtask::tools::Paths;
 use xtask::tools::helm;
 use xtask::tools::helm::Chart;
@@ -31,7 +31,7 @@ pub struct Gathered {
     pub staged: Staged,
 }
 
-pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Result<Gathered> {
+pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &RenderInputs) -> Result<Gathered> {
     let staged = stage(ctx, release, known)?;
     let about = &ctx.config.releases[release];
     let scope = ctx.scope(release);
