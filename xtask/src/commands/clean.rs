@@ -42,8 +42,8 @@ pub fn run(ctx: &Context, keep: usize, dry_run: bool) -> Result<()> {
     // Nothing may be removed under a run that has just made it.
     let _locks = if dry_run { Vec::new() } else { lock::hold_all(ctx)? };
     let step = ctx.ui.step("look at images and folders");
-    let found = setup::look(ctx)?;
-    let (areas, notes) = look(ctx, &found, keep)?;
+    let found = setup::find_tools(ctx)?;
+    let (areas, notes) = find_leftovers(ctx, &found, keep)?;
     step.done("");
     let mut failures = Vec::new();
     if !dry_run {
@@ -89,7 +89,7 @@ pub fn known(ctx: &Context) -> Result<ProjectNames> {
         for (name, service) in &of_profile.config.services {
             known.names.services.entry(service.image.clone()).or_default().insert(name.clone());
         }
-        let wanted = setup::wanted(&of_profile)?;
+        let wanted = setup::recipe_names(&of_profile)?;
         // Which bases a build would start from is asked of registries, and they may answer otherwise tomorrow.
         known.references.extend(build::references(&of_profile, &Images::Public)?);
         known.references.extend(build::references(&of_profile, &wanted.images)?);
@@ -100,7 +100,7 @@ pub fn known(ctx: &Context) -> Result<ProjectNames> {
     Ok(known)
 }
 
-fn look(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<CleanupArea>, Vec<String>)> {
+fn find_leftovers(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<CleanupArea>, Vec<String>)> {
     let mut known = known(ctx)?;
     let (mut areas, mut notes) = (Vec::new(), Vec::new());
     let (mut used, mut namespaces) = (None, None);

@@ -21,7 +21,7 @@ pub fn run(ctx: &Context, explain: bool) -> Result<()> {
         return Ok(());
     }
     let mut found = leaves("", tree);
-    let overrides = overrides::read(ctx)?;
+    let overrides = overrides::read_overrides(ctx)?;
     let (tags, node_ports) = render::known_beforehand(&ctx.config);
     let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
     for (name, release) in &ctx.config.releases {

@@ -85,7 +85,7 @@ pub fn run(ctx: &Context, wanted: &LogOptions) -> Result<()> {
     cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
     let teller = Teller { ctx, services: &services };
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
-    let found = look(ctx, &tools, &services)?;
+    let found = find_containers(ctx, &tools, &services)?;
     if found.is_empty() && !wanted.follow {
         let profile = &ctx.config.profile;
         let message = format!("no pod of {} is there\nNext: cargo xtask up --profile {profile}", services.join(", "));
@@ -152,7 +152,7 @@ fn choose(ctx: &Context, asked: &[String]) -> Result<Vec<String>> {
 }
 
 /// The containers of the services' pods; those that helm's tests run in are none.
-fn look(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Container>> {
+fn find_containers(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Container>> {
     let mut releases: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (_, release) in ctx.config.running().filter(|(service, _)| services.iter().any(|name| name == service)) {
         let of_namespace = releases.entry(&ctx.config.releases[release].namespace).or_default();
@@ -182,12 +182,13 @@ fn read_all(ctx: &Context, tools: &Paths, chosen: &[&Container], wanted: &LogOpt
     let tail = wanted.tail.or(wanted.since.is_none().then_some(TAIL));
     let part = LogPart { previous: wanted.previous, tail, since: wanted.since, ..LogPart::default() };
     std::thread::scope(|scope| {
-        let reading: Vec<_> = chosen.iter().map(|about| scope.spawn(|| read(ctx, tools, about, &part))).collect();
+        let reading: Vec<_> =
+            chosen.iter().map(|about| scope.spawn(|| read_container_log(ctx, tools, about, &part))).collect();
         reading.into_iter().map(|thread| thread.join().expect("reading does not panic")).collect()
     })
 }
 
-fn read(ctx: &Context, tools: &Paths, about: &Container, part: &LogPart) -> Result<String> {
+fn read_container_log(ctx: &Context, tools: &Paths, about: &Container, part: &LogPart) -> Result<String> {
     let Container { target, source, .. } = about;
     ctx.spawn.run(command(timed_logs(&tools.kubectl, target, &source.pod, &source.container, part), SHORT))
 }
@@ -211,7 +212,7 @@ fn follow(
         if !listen(ctx, teller, &mut logs, &receiver) {
             return Ok(());
         }
-        found = match look(ctx, tools, teller.services) {
+        found = match find_containers(ctx, tools, teller.services) {
             Ok(found) => found,
             Err(_) if ctx.spawn.interrupt.check().is_err() => return Ok(()),
             Err(error) => {
@@ -250,7 +251,7 @@ fn update(
                 let since_time = log.cursor.time().map(str::to_string);
                 let part = LogPart { previous: true, since_time: since_time.as_deref(), ..LogPart::default() };
                 // Where it cannot be had any more, there is nothing to be reported of it.
-                if let Ok(text) = read(ctx, tools, about, &part) {
+                if let Ok(text) = read_container_log(ctx, tools, about, &part) {
                     log.cursor.begin();
                     if !tell_all(teller, about, &mut log.cursor, &text) {
                         return Ok(false);

@@ -23,7 +23,7 @@ use crate::stages::{addons, build, cluster, deploy, load, namespace};
 /// Prints the steps in the order in which `up` takes them. What only an earlier step can tell is said to be known after
 /// it: `up` observes anew before each stage.
 pub fn run(ctx: &Context) -> Result<()> {
-    let overrides = overrides::read(ctx)?;
+    let overrides = overrides::read_overrides(ctx)?;
     let (found, ready) = setup::observe(ctx)?;
     let Some(ready) = ready else {
         let mut missing = setup::missing(&found);

@@ -40,7 +40,7 @@ struct KeyState {
 
 /// Prints each Secret with its keys, and whether the passwords open the databases. Exit 1 when something is wrong.
 pub fn check(ctx: &Context) -> Result<()> {
-    let overrides = overrides::read(ctx)?;
+    let overrides = overrides::read_overrides(ctx)?;
     let tools = ready(ctx)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     let (live, unreadable) = store::look(ctx, &tools)?;
@@ -102,7 +102,7 @@ pub fn check(ctx: &Context) -> Result<()> {
 /// Gives the random keys, or those named, other values, and replaces the pods that take them.
 pub fn rotate(ctx: &Context, keys: &[String]) -> Result<()> {
     refuse_others_keys(&ctx.config, keys)?;
-    let overrides = overrides::read(ctx)?;
+    let overrides = overrides::read_overrides(ctx)?;
     let tools = ready(ctx)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     namespace::refuse_others(ctx, &tools)?;

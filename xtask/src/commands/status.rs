@@ -55,14 +55,14 @@ pub fn run(ctx: &Context) -> Result<()> {
             ctx.config.profile,
             of_deployments.word(state)
         ));
-        lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", describe(state))));
+        lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", describe_rollout(state))));
         lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod, &of_pods))));
         lines.extend(found.iter().map(|problem| format!("trouble   {}: {}", problem.object.name, problem.why())));
         well &= status == "deployed" && found.is_empty() && workloads.iter().all(|(_, state)| *state == Rollout::Done);
         releases.push(json!({
             "release": release, "namespace": namespace, "revision": revision, "status": status,
             "state": of_deployments.word(state),
-            "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": describe(state)})).collect::<Vec<_>>(),
+            "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": describe_rollout(state)})).collect::<Vec<_>>(),
             "troubles": found.iter().map(|problem| json!({"pod": problem.object.name, "why": problem.why()})).collect::<Vec<_>>(),
         }));
     }
@@ -84,7 +84,7 @@ pub fn run(ctx: &Context) -> Result<()> {
     }
 }
 
-fn describe(state: &Rollout) -> String {
+fn describe_rollout(state: &Rollout) -> String {
     match state {
         Rollout::Done => "ready".to_string(),
         Rollout::Progressing(how_far) => how_far.clone(),

@@ -19,7 +19,7 @@ use crate::tools::Paths;
 /// Bootstrap, cluster, build, load, deploy, verify, smoke. Each stage observes for itself what is left to do, so that an
 /// interrupted run needs nothing but another one.
 pub fn run(ctx: &Context, no_rollback: bool) -> Result<()> {
-    let overrides = overrides::read(ctx)?;
+    let overrides = overrides::read_overrides(ctx)?;
     let ready = setup::set_up(ctx, None)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     let tools = &ready.tools;

@@ -18,7 +18,7 @@ const HEAD: &str = "\
 pub struct Locked(BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>);
 
 /// Reads the file; all mistakes are reported at once.
-pub fn read(text: &str) -> Result<Locked, ConfigErrors> {
+pub fn parse_lock(text: &str) -> Result<Locked, ConfigErrors> {
     let mut problems = Vec::new();
     let root = parse(FILE, text, &mut problems);
     let mut locked = Locked::default();
@@ -103,7 +103,7 @@ mod tests {
         locked.put("helm", "3.1.0", "linux-amd64", &a);
         locked.put("helm", "3.2.0", "linux-amd64", &a);
         locked.put("helm", "3.2.0", "darwin-arm64", &b);
-        let read = read(&locked.write()).unwrap();
+        let read = parse_lock(&locked.write()).unwrap();
         assert_eq!(read, locked);
         assert_eq!(read.get("helm", "3.2.0", "darwin-arm64"), Some(b.as_str()));
         assert_eq!(read.get("helm", "3.1.0", "linux-amd64"), None);
@@ -114,7 +114,7 @@ mod tests {
     fn all_that_is_wrong_is_reported_with_its_place() {
         let text =
             format!("x = 1\n[helm.\"new\"]\na = \"{0}\"\n[helm.\"3.1.0\"]\na = \"{0}\"\nb = \"A\"\n", "a".repeat(64));
-        let printed = read(&text).unwrap_err().to_string();
+        let printed = parse_lock(&text).unwrap_err().to_string();
         for expected in [
             "tools.lock:1:5: x is an integer: it must be a table",
             "tools.lock:2:7: helm.\"new\" is no version",
@@ -122,6 +122,6 @@ mod tests {
         ] {
             assert!(printed.contains(expected), "{expected}\nnot in\n{printed}");
         }
-        assert_eq!(read("").unwrap(), Locked::default());
+        assert_eq!(parse_lock("").unwrap(), Locked::default());
     }
 }

@@ -318,7 +318,7 @@ pub struct ConfigFile<'a> {
 }
 
 /// Reads the base and the profile over it. `exists` answers whether a path, relative to the root, is there.
-pub fn read(
+pub fn parse_config(
     profile: &str,
     base: ConfigFile,
     over: ConfigFile,
@@ -999,7 +999,7 @@ mod tests {
         let over = format!("{DEV}{over}");
         let base = ConfigFile { file: "xtask.toml", text: base };
         let over = ConfigFile { file: "k8s/profiles/dev.toml", text: &over };
-        read("dev", base, over, &|_| true).map_err(|problems| problems.to_string())
+        parse_config("dev", base, over, &|_| true).map_err(|problems| problems.to_string())
     }
 
     #[test]
@@ -1050,7 +1050,7 @@ mod tests {
         let base = BASE.replace("port = 8001\n", "");
         let source = ConfigFile { file: "xtask.toml", text: &base };
         let exists = |path: &Path| path != Path::new("docker/backend.Dockerfile");
-        let printed = read("dev", source, ConfigFile { file: "p", text: "" }, &exists).unwrap_err().to_string();
+        let printed = parse_config("dev", source, ConfigFile { file: "p", text: "" }, &exists).unwrap_err().to_string();
         assert!(
             printed.contains("services.backend.dockerfile is \"docker/backend.Dockerfile\", which does not exist"),
             "{printed}"
@@ -1242,7 +1242,7 @@ steps = [{ tcp = true }]
     fn a_check_asks_only_services_that_run() {
         let over = DEV.replace(", \"mcp\"]", "]");
         let base = ConfigFile { file: "xtask.toml", text: BASE };
-        let read = read("dev", base, ConfigFile { file: "dev.toml", text: &over }, &|_| true);
+        let read = parse_config("dev", base, ConfigFile { file: "dev.toml", text: &over }, &|_| true);
         let printed = read.unwrap_err().to_string();
         assert!(printed.contains("the smoke check «the MCP server's tools reach the tasks» asks mcp, which no release of the profile runs"), "{printed}");
     }

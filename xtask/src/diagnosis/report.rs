@@ -1,7 +1,7 @@
 //! Tells a failure so that a person knows which pod, why, what it said last, and what to type next.
 
 use crate::diagnosis::cause::{Cause, Problem};
-use crate::diagnosis::watch::{Failure, describe, read_log};
+use crate::diagnosis::watch::{Failure, describe_problem, read_log};
 use crate::run::context::{Context, Scope};
 use crate::run::exit::{Stop, indent};
 use crate::run::process::display;
@@ -11,7 +11,7 @@ use crate::tools::{Paths, docker, kubectl};
 pub fn report(ctx: &Context, tools: &Paths, scope: &Scope, failure: &Failure) -> Stop {
     let mut lines = vec![failure.what.clone()];
     for found in &failure.found {
-        lines.push(format!("  {}", describe(&found.problem)));
+        lines.push(format!("  {}", describe_problem(&found.problem)));
         let Some(log) = &found.problem.log else { continue };
         let text = found.log.clone().or_else(|| read_log(ctx, tools, scope, log));
         match text.as_deref().map(str::trim_end) {

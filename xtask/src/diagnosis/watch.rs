@@ -131,7 +131,7 @@ impl<'a> Watch<'a> {
         let plain = known.found.problem.is_same(&known.seen);
         let last = log.as_ref().filter(|_| plain).and_then(|log| log.lines().rfind(|line| !line.trim().is_empty()));
         let last = last.map(|line| format!("; its log ends with «{}»", line.trim())).unwrap_or_default();
-        self.ctx.ui.say(&format!("{}{last}", describe(problem)));
+        self.ctx.ui.say(&format!("{}{last}", describe_problem(problem)));
     }
 
     /// Reads what the objects alone don't tell: the log, and who holds what a pod lacks.
@@ -265,7 +265,7 @@ pub struct Ended {
 }
 
 /// `pod a, container b: why, since 12:00:00 UTC, 4 s ago`.
-pub fn describe(problem: &Problem) -> String {
+pub fn describe_problem(problem: &Problem) -> String {
     let since = problem.since.as_deref().and_then(|since| {
         let clock = time::clock(since)?;
         Some(format!(", since {clock} UTC, {} ago", time::ago(now() - time::seconds(since)?)))

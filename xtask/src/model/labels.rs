@@ -99,9 +99,9 @@ pub enum Operator {
 }
 
 impl Selector {
-    pub fn read(f: &Fields) -> Option<Selector> {
+    pub fn from_fields(f: &Fields) -> Option<Selector> {
         let labels = read_labels(&f.at("matchLabels"));
-        let expressions = f.at("matchExpressions").list(Requirement::read);
+        let expressions = f.at("matchExpressions").list(Requirement::from_fields);
         Some(Selector { labels: labels?, expressions: expressions? })
     }
 
@@ -116,7 +116,7 @@ impl Selector {
 }
 
 impl Requirement {
-    pub fn read(f: &Fields) -> Option<Requirement> {
+    pub fn from_fields(f: &Fields) -> Option<Requirement> {
         let key = f.at("key").parsed(label_key);
         let operator = f.at("operator").parsed(|text| {
             let known = [
@@ -218,7 +218,7 @@ mod tests {
     fn a_selector_takes_what_is_like_it() {
         let selector = json!({"matchLabels": {"app": "a"}, "matchExpressions": [
             {"key": "tier", "operator": "In", "values": ["x", "y"]}, {"key": "gone", "operator": "DoesNotExist"}]});
-        let selector = read(&selector, Selector::read).unwrap();
+        let selector = read(&selector, Selector::from_fields).unwrap();
         let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         assert!(selector.matches(&labels(&[("app", "a"), ("tier", "y"), ("more", "z")])));
         assert!(!selector.matches(&labels(&[("app", "b"), ("tier", "y")])));
@@ -235,7 +235,7 @@ mod tests {
             json!({"key": "a", "operator": "Like"}),
             json!({"key": "", "operator": "Exists"}),
         ] {
-            assert!(read(&wrong, Requirement::read).is_err(), "{wrong}");
+            assert!(read(&wrong, Requirement::from_fields).is_err(), "{wrong}");
         }
     }
 }

@@ -316,7 +316,7 @@ impl Observed {
         };
         let selectors: Vec<Selector> = workloads
             .iter()
-            .filter_map(|object| read(object, |f| Selector::read(&f.at("spec").at("selector"))).ok())
+            .filter_map(|object| read(object, |f| Selector::from_fields(&f.at("spec").at("selector"))).ok())
             .collect();
         let own = |pod: &&Value| {
             let labels = labels(pod);

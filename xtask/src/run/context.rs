@@ -162,7 +162,7 @@ pub fn read_config(root: &Path, profile: &str) -> Result<Config> {
     let (base_text, over_text) = (read("xtask.toml")?, read(&over)?);
     let base = config::ConfigFile { file: "xtask.toml", text: &base_text };
     let over = config::ConfigFile { file: &over, text: &over_text };
-    Ok(config::read(profile, base, over, &|path| root.join(path).exists())?)
+    Ok(config::parse_config(profile, base, over, &|path| root.join(path).exists())?)
 }
 
 /// The names of all profiles.

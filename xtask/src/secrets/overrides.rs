@@ -18,7 +18,7 @@ pub struct Overrides {
 }
 
 /// Reads the file, where there is one. A placeholder in it, or a key that no Secret has, is a mistake with its place.
-pub fn read(ctx: &Context) -> Result<Overrides> {
+pub fn read_overrides(ctx: &Context) -> Result<Overrides> {
     let path = ctx.root.join(&ctx.config.overrides);
     if !path.exists() {
         return Ok(Overrides::default());

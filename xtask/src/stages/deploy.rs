@@ -12,7 +12,7 @@ use crate::diagnosis::watch;
 use crate::diagnosis::watch::{Failure, Found, Watch};
 use crate::diagnosis::{events, release};
 use crate::live;
-use crate::model::plan::{Release, describe, drift, is_stuck, why_deploy, why_deploy_by_status};
+use crate::model::plan::{Release, drift, is_stuck, object_label, why_deploy, why_deploy_by_status};
 use crate::model::rollout;
 use crate::model::states::DeploymentState;
 use crate::model::subset::differences;
@@ -269,12 +269,13 @@ fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &Rendered) -> R
 fn make_room(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Result<()> {
     let wanted = live::objects_in(rendered)?;
     let live = live::objects_of(ctx, tools, scope, rendered)?;
-    let mut names: Vec<String> = wanted.iter().filter(|object| is_in_the_way(object, &live)).map(describe).collect();
+    let mut names: Vec<String> =
+        wanted.iter().filter(|object| is_in_the_way(object, &live)).map(object_label).collect();
     if wanted.iter().any(|object| object["kind"] == "Service" && !drift(std::slice::from_ref(object), &live).is_empty())
     {
         let applied = live::objects_in(&live::manifest(ctx, tools, scope)?)?;
         let edited = wanted.iter().filter(|object| has_renumbered_port(object, &applied, &live));
-        names.extend(edited.map(describe));
+        names.extend(edited.map(object_label));
     }
     if names.is_empty() {
         return Ok(());
@@ -315,7 +316,7 @@ fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendere
     let wanted = live::objects_in(rendered)?;
     let different = |live: &[Value]| -> Vec<String> {
         let names = wanted.iter().filter(|object| !drift(std::slice::from_ref(*object), live).is_empty());
-        names.map(describe).collect()
+        names.map(object_label).collect()
     };
     let names = different(&live::objects_of(ctx, tools, scope, rendered)?);
     if names.is_empty() {

@@ -100,7 +100,7 @@ pub fn stage(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Staged> 
     let app_version = release.app_version.as_ref().map(|text| text.replace("{tag}", tag));
     let described = folder.join("Chart.yaml");
     let text = fs::read_to_string(&described)?;
-    fs::write(&described, describe(&text, release.chart_name.as_deref(), app_version.as_deref()))?;
+    fs::write(&described, set_chart_identity(&text, release.chart_name.as_deref(), app_version.as_deref()))?;
 
     let mut values: Vec<String> = release.values.iter().map(|file| ctx.path(file)).collect();
     let is_umbrella = is_umbrella(&folder)?;
@@ -141,7 +141,7 @@ pub fn is_umbrella(chart: &Path) -> Result<bool> {
 }
 
 /// Chart.yaml with another name and appVersion.
-fn describe(text: &str, name: Option<&str>, app_version: Option<&str>) -> String {
+fn set_chart_identity(text: &str, name: Option<&str>, app_version: Option<&str>) -> String {
     let line = |line: &str| match (line.split_once(':').map(|(key, _)| key), name, app_version) {
         (Some("name"), Some(name), _) => format!("name: {name}\n"),
         (Some("appVersion"), _, Some(version)) => format!("appVersion: \"{version}\"\n"),
@@ -154,7 +154,7 @@ fn describe(text: &str, name: Option<&str>, app_version: Option<&str>) -> String
 pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderInputs) -> Value {
     let release = &config.releases[name];
     let secret = json!({ "name": release.secret, "create": false, "version": known.secret_version });
-    let describe = |service: &String| {
+    let service_values = |service: &String| {
         let about = &config.services[service];
         let mut value =
             json!({ "image": { "repository": about.image, "tag": known.tags[service] }, "port": about.port });
@@ -172,14 +172,14 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderI
     };
     match (is_umbrella, release.services.as_slice()) {
         (false, [service]) => {
-            let mut value = describe(service);
+            let mut value = service_values(service);
             value["name"] = service.as_str().into();
             value["secret"] = secret;
             value
         }
         _ => {
             let services = config.services.keys().map(|service| match release.services.contains(service) {
-                true => (service.clone(), describe(service)),
+                true => (service.clone(), service_values(service)),
                 false => (service.clone(), json!({ "enabled": false })),
             });
             json!({ "secret": secret, "services": services.collect::<serde_json::Map<_, _>>() })
@@ -211,8 +211,8 @@ mod tests {
     #[test]
     fn a_staged_chart_gets_its_name_and_version() {
         let text = "apiVersion: v2\nname: backend\nversion: 0.1.0\nappVersion: 0.1.0\n";
-        let staged = describe(text, Some("ai-todo-backend"), Some("1.0.0-h12"));
+        let staged = set_chart_identity(text, Some("ai-todo-backend"), Some("1.0.0-h12"));
         assert_eq!(staged, "apiVersion: v2\nname: ai-todo-backend\nversion: 0.1.0\nappVersion: \"1.0.0-h12\"\n");
-        assert_eq!(describe(text, None, None), text);
+        assert_eq!(set_chart_identity(text, None, None), text);
     }
 }

@@ -46,7 +46,7 @@ impl Daemon {
     }
 }
 
-pub fn read(ctx: &Context) -> Result<Made> {
+pub fn read_made(ctx: &Context) -> Result<Made> {
     let file = file(ctx);
     match fs::read_to_string(&file) {
         Ok(text) => serde_json::from_str(&text)
@@ -58,7 +58,7 @@ pub fn read(ctx: &Context) -> Result<Made> {
 
 /// Notes packages before they are installed, so that an interrupted installation is known as well.
 pub(super) fn note_packages(ctx: &Context, packages: impl IntoIterator<Item = String>) -> Result<()> {
-    let mut made = read(ctx)?;
+    let mut made = read_made(ctx)?;
     made.packages.extend(packages);
     write(ctx, &made)
 }
@@ -66,7 +66,7 @@ pub(super) fn note_packages(ctx: &Context, packages: impl IntoIterator<Item = St
 /// Notes the daemon that has just been started and answers: it has written its number where docker's do.
 pub(super) fn note_daemon(ctx: &Context) -> Result<()> {
     let pid = fs::read_to_string("/var/run/docker.pid").ok().and_then(|text| text.trim().parse().ok());
-    let mut made = read(ctx)?;
+    let mut made = read_made(ctx)?;
     made.daemon = pid.and_then(Daemon::of);
     write(ctx, &made)
 }

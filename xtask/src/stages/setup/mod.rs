@@ -91,7 +91,7 @@ fn ensure(ctx: &Context, source: Option<Source>) -> Result<Ready> {
 
 /// The tools, found and not made; without one, exit 3 says what to do.
 pub fn need_tools(ctx: &Context) -> Result<Paths> {
-    let found = look(ctx)?;
+    let found = find_tools(ctx)?;
     let missing = missing(&found);
     match found.tools() {
         Some(tools) if missing.is_empty() => Ok(tools),
@@ -151,7 +151,7 @@ fn build(ctx: &Context, programs: &[(&str, &str)]) -> Result<recipes::Plan> {
 }
 
 /// What there is of tools, and nothing asked of registries.
-pub fn look(ctx: &Context) -> Result<find::All> {
+pub fn find_tools(ctx: &Context) -> Result<find::All> {
     find::all(ctx, &recipes::Plan::new(ctx)?)
 }
 
@@ -179,7 +179,7 @@ pub struct RecipeNames {
 }
 
 /// What the recipes of the profile name.
-pub fn wanted(ctx: &Context) -> Result<RecipeNames> {
+pub fn recipe_names(ctx: &Context) -> Result<RecipeNames> {
     let plan = recipes::Plan::new(ctx)?;
     let mut folders: Vec<PathBuf> = plan.modules.values().cloned().collect();
     folders.extend(plan.tools.values().map(|tool| tool.release.clone()));

@@ -15,7 +15,7 @@ const ATTEMPTS: u32 = 3;
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Tests one release, or each that is installed. Returns what was asked, and what helm said.
-pub fn ask(attempt: &Attempt, release: Option<&str>) -> Result<(String, String), Refusal> {
+pub fn run_test(attempt: &Attempt, release: Option<&str>) -> Result<(String, String), Refusal> {
     let world = attempt.world;
     let mut said = Vec::new();
     for scope in world.ctx.scopes().iter().filter(|scope| match release {

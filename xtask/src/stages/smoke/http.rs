@@ -24,7 +24,7 @@ pub struct Answer {
 }
 
 /// Returns what was asked, and the body that came with the right status.
-pub fn ask(attempt: &Attempt, service: &str, wanted: &Request) -> Result<(String, String), Refusal> {
+pub fn send_request(attempt: &Attempt, service: &str, wanted: &Request) -> Result<(String, String), Refusal> {
     let Request { method, path, headers, body, status } = wanted;
     let url = url(attempt, service, path)?;
     let asked = format!("{method} {url}");

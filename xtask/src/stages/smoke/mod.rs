@@ -240,14 +240,14 @@ impl Attempt<'_> {
         let (asked, answer) = match &step.call {
             Call::Http { path, headers, method, body, status } => {
                 let request = http::Request { method, path, headers, body: body.as_ref(), status: *status };
-                http::ask(self, service, &request)?
+                http::send_request(self, service, &request)?
             }
             Call::Mcp { path, headers, tool, arguments } => {
-                mcp::ask(self, service, &mcp::ToolCall { path, headers, tool, arguments })?
+                mcp::call_tool(self, service, &mcp::ToolCall { path, headers, tool, arguments })?
             }
-            Call::Tcp { send } => tcp::ask(self, service, send, step)?,
-            Call::Sql { query } => sql::ask(self, service, query)?,
-            Call::HelmTest { release } => helm_test::ask(self, release.as_deref())?,
+            Call::Tcp { send } => tcp::send_bytes(self, service, send, step)?,
+            Call::Sql { query } => sql::run_query(self, service, query)?,
+            Call::HelmTest { release } => helm_test::run_test(self, release.as_deref())?,
         };
         judge(step, &asked, &answer, &mut self.saved).map_err(Refusal::Wrong)
     }

@@ -7,7 +7,7 @@ use crate::stages::smoke::{Attempt, Cause, Refusal, beginning, fill};
 use crate::tools::{kubectl, psql};
 
 /// Returns what was asked, and the rows.
-pub fn ask(attempt: &Attempt, service: &str, query: &str) -> Result<(String, String), Refusal> {
+pub fn run_query(attempt: &Attempt, service: &str, query: &str) -> Result<(String, String), Refusal> {
     let world = attempt.world;
     let endpoint = world.addresses.endpoint(service)?;
     let query = fill(query, &quoted(&attempt.saved));

@@ -13,7 +13,7 @@ const HELD: Duration = Duration::from_millis(500);
 const MOST: usize = 4096;
 
 /// Returns what was asked, and the first bytes that came.
-pub fn ask(attempt: &Attempt, service: &str, send: &[u8], step: &Step) -> Result<(String, String), Refusal> {
+pub fn send_bytes(attempt: &Attempt, service: &str, send: &[u8], step: &Step) -> Result<(String, String), Refusal> {
     let port = attempt.world.addresses.port(service, attempt.until)?;
     let asked = format!("TCP 127.0.0.1:{port}, {service}");
     match exchange(port, send, &|came| enough(step, came), speaks(step), attempt.timeout()) {

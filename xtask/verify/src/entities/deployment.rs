@@ -90,18 +90,18 @@ impl DeploymentSpec {
             let namespace = namespace(f);
             let spec = f.at("spec");
             let replicas = spec.at("replicas").or(Replicas(1), |replicas| replicas.take(Replicas::from_value));
-            let selector = Selector::read(&spec.at("selector"));
+            let selector = Selector::from_fields(&spec.at("selector"));
             let strategy = match kind {
                 WorkloadKind::Deployment => Strategy::read_deployment(&spec.at("strategy")),
                 WorkloadKind::StatefulSet => Strategy::read_stateful(&spec.at("updateStrategy")),
             };
             let template_labels = read_labels(&spec.at("template").at("metadata").at("labels"));
             let pod = spec.at("template").at("spec");
-            let init_containers = pod.at("initContainers").list(Container::read);
-            let containers = pod.at("containers").list(Container::read);
-            let security = Security::read(&pod.at("securityContext"));
-            let scheduling = Scheduling::read(&pod);
-            let volumes = pod.at("volumes").list(Volume::read);
+            let init_containers = pod.at("initContainers").list(Container::from_fields);
+            let containers = pod.at("containers").list(Container::from_fields);
+            let security = Security::from_fields(&pod.at("securityContext"));
+            let scheduling = Scheduling::from_fields(&pod);
+            let volumes = pod.at("volumes").list(Volume::from_fields);
             let claims = spec.at("volumeClaimTemplates").list(Volume::read_claim);
             let read = DeploymentSpec {
                 kind,
@@ -158,7 +158,7 @@ impl DeploymentSpec {
 }
 
 impl Volume {
-    pub fn read(f: &Fields) -> Option<Volume> {
+    pub fn from_fields(f: &Fields) -> Option<Volume> {
         let name = f.at("name").parsed(label_name);
         let content = content(f);
         Some(Volume { name: name?, content: content? })
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_secret_in_a_volume_is_seen_through_its_wrapping() {
-        let volume = |value| read(&value, Volume::read).unwrap().content;
+        let volume = |value| read(&value, Volume::from_fields).unwrap().content;
         assert_eq!(volume(json!({"name": "a", "secret": {"secretName": "s"}})), Content::Secret("s".into()));
         let projected =
             json!({"name": "a", "projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": "s"}}]}});

@@ -68,7 +68,7 @@ impl fmt::Display for EnvName {
 }
 
 impl EnvVar {
-    pub fn read(f: &Fields) -> Option<EnvVar> {
+    pub fn from_fields(f: &Fields) -> Option<EnvVar> {
         let name = f.at("name").parsed(EnvName::parse);
         let source = source(f);
         Some(EnvVar { name: name?, source: source? })
@@ -76,7 +76,7 @@ impl EnvVar {
 }
 
 impl EnvFrom {
-    pub fn read(f: &Fields) -> Option<EnvFrom> {
+    pub fn from_fields(f: &Fields) -> Option<EnvFrom> {
         let (map, secret) = (f.at("configMapRef"), f.at("secretRef"));
         let (kind, object) = match (map.is_absent(), secret.is_absent()) {
             (false, true) => (Kind::ConfigMap, map),
@@ -135,7 +135,7 @@ mod tests {
     use xtask::model::object::read;
 
     fn var(value: Value) -> Result<EnvVar, Vec<String>> {
-        read(&value, EnvVar::read)
+        read(&value, EnvVar::from_fields)
     }
 
     #[test]
@@ -183,9 +183,11 @@ mod tests {
 
     #[test]
     fn all_keys_of_one_object_can_be_taken() {
-        let from = read(&json!({"configMapRef": {"name": "todo-chatbot-config"}}), EnvFrom::read).unwrap();
+        let from = read(&json!({"configMapRef": {"name": "todo-chatbot-config"}}), EnvFrom::from_fields).unwrap();
         assert_eq!((from.kind, from.object.as_str()), (Kind::ConfigMap, "todo-chatbot-config"));
-        assert!(read(&json!({}), EnvFrom::read).is_err());
-        assert!(read(&json!({"configMapRef": {"name": "a"}, "secretRef": {"name": "b"}}), EnvFrom::read).is_err());
+        assert!(read(&json!({}), EnvFrom::from_fields).is_err());
+        assert!(
+            read(&json!({"configMapRef": {"name": "a"}, "secretRef": {"name": "b"}}), EnvFrom::from_fields).is_err()
+        );
     }
 }

@@ -59,7 +59,7 @@ impl ServiceSpec {
             let spec = f.at("spec");
             let kind = spec.at("type").or(ServiceType::ClusterIp, |kind| kind.parsed(ServiceType::parse));
             let selector = read_labels(&spec.at("selector"));
-            let ports = spec.at("ports").list(PortMapping::read);
+            let ports = spec.at("ports").list(PortMapping::from_fields);
             let sticky = spec
                 .at("sessionAffinity")
                 .or(false, |affinity| affinity.parsed(|text| one_of(text, &[("None", false), ("ClientIP", true)])));

@@ -48,13 +48,13 @@ impl Values {
     pub fn from_object(object: &Value) -> Result<Values, Vec<String>> {
         read(object, |f| {
             let replicas = f.at("replicaCount").maybe(|count| count.take(Replicas::from_value));
-            let image = Image::read(&f.at("image"));
+            let image = Image::from_fields(&f.at("image"));
             let port = f.at("port").maybe(|port| port.take(Port::from_value));
-            let service = Service::read(&f.at("service"));
-            let resources = Resources::read(&f.at("resources"));
+            let service = Service::from_fields(&f.at("service"));
+            let resources = Resources::from_fields(&f.at("resources"));
             let path = |name: &str| f.at("probes").at(name).at("path").maybe(|path| path.parsed(url_path));
             let (liveness_path, readiness_path) = (path("liveness"), path("readiness"));
-            let scheduling = Scheduling::read(f);
+            let scheduling = Scheduling::from_fields(f);
             let environment = environment(&f.at("env"));
             Some(Values {
                 replicas: replicas?,
@@ -72,7 +72,7 @@ impl Values {
 }
 
 impl Image {
-    fn read(f: &Fields) -> Option<Image> {
+    fn from_fields(f: &Fields) -> Option<Image> {
         let repository = f.at("repository").maybe(|repository| {
             repository.parsed(|text| match Reference::parse(text)? {
                 reference if reference.tag().is_none() && reference.digest().is_none() => Ok(text.to_string()),
@@ -90,7 +90,7 @@ impl Image {
 }
 
 impl Service {
-    fn read(f: &Fields) -> Option<Service> {
+    fn from_fields(f: &Fields) -> Option<Service> {
         let kind = f.at("type").maybe(|kind| kind.parsed(ServiceType::parse));
         let port = f.at("port").maybe(|port| port.take(Port::from_value));
         let target_port = f.at("targetPort").maybe(|port| port.take(TargetPort::from_value));

@@ -26,7 +26,7 @@ use xtask::stages::{build, cluster};
 /// Everything about the profile; what runs only where asked for. A machine that isn't set up is an error, as nothing
 /// could be reported of images then.
 pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
-    let overrides = overrides::read(ctx)?;
+    let overrides = overrides::read_overrides(ctx)?;
     let (found, ready) = setup::observe(ctx)?;
     let mut missing = setup::missing(&found);
     if missing.is_empty() && ready.is_none() {

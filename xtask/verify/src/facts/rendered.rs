@@ -247,7 +247,7 @@ mod tests {
             let over = std::fs::read_to_string(root.join(&file)).unwrap();
             let (base, over) =
                 (ConfigFile { file: "xtask.toml", text: &base }, ConfigFile { file: file.as_str(), text: &over });
-            let config = config::read(profile, base, over, &|_| true).unwrap();
+            let config = config::parse_config(profile, base, over, &|_| true).unwrap();
             for release in config.releases.values() {
                 let over: Vec<String> =
                     release.values.iter().map(|file| root.join(file).display().to_string()).collect();

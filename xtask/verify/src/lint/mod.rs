@@ -99,7 +99,7 @@ fn of_profile(ctx: &Context, name: &str) -> Result<Context> {
 }
 
 fn programs(ctx: &Context) -> Result<Programs> {
-    let found = setup::look(ctx)?;
+    let found = setup::find_tools(ctx)?;
     let helm = match found.helm.path() {
         Some(path) => Helm { path, merge: found.helm_merge.clone() },
         None => setup::helm(ctx, ctx.config.tools.helm.pinned.as_deref().unwrap_or_default())?,
@@ -258,7 +258,7 @@ fn write_schemas(ctx: &Context, openapi: &Value, objects: &[Value]) -> Result<Pa
 /// Objects as findings name them, with the service that each belongs to.
 fn services(objects: &[Value]) -> BTreeMap<String, String> {
     let service = |object: &Value| object.pointer(SERVICE_LABEL)?.as_str().map(str::to_string);
-    objects.iter().filter_map(|object| Some((rules::describe(object), service(object)?))).collect()
+    objects.iter().filter_map(|object| Some((rules::object_label(object), service(object)?))).collect()
 }
 
 /// The Dockerfiles of all services and of the node, relative to the root.

@@ -380,7 +380,7 @@ fn replicas_default(facts: &Facts, checks: &mut Checks) {
 fn resources_order(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
         let Some(seed) = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service)) else { continue };
-        let amounts = |figures: &BTreeMap<String, String>| typed(&json!(figures), Amounts::read);
+        let amounts = |figures: &BTreeMap<String, String>| typed(&json!(figures), Amounts::from_fields);
         // A figure that can't be read is another rule's matter.
         let (Ok(requests), Ok(limits)) = (amounts(&seed.requests), amounts(&seed.limits)) else { continue };
         let wrong = Resources::new(requests, limits).err();
@@ -389,7 +389,7 @@ fn resources_order(facts: &Facts, checks: &mut Checks) {
     }
     for found in workloads(facts).iter().filter(|found| found.place == R) {
         for container in found.containers() {
-            let wrong = typed(&container["resources"], Resources::read).err();
+            let wrong = typed(&container["resources"], Resources::from_fields).err();
             checks.none(R, &found.called(), wrong.map(|wrong| format!("{wrong}; set resources")));
         }
     }
@@ -415,7 +415,7 @@ fn resources_node(facts: &Facts, checks: &mut Checks) {
         let here = pods.iter().filter(|pod| pod.object["spec"]["nodeName"] == node["metadata"]["name"]);
         let here: Vec<Amounts> = here.flat_map(|pod| pod.containers()).filter_map(requests).collect();
         let (cpu, memory) = sums(&here);
-        let wrong = match typed(&node["status"]["allocatable"], Amounts::read) {
+        let wrong = match typed(&node["status"]["allocatable"], Amounts::from_fields) {
             Err(wrong) => Some(wrong),
             Ok(has) => {
                 (has.cpu.is_some_and(|has| cpu > has) || has.memory.is_some_and(|has| memory > has)).then(|| {
@@ -442,12 +442,12 @@ fn asked(facts: &Facts, service: &str) -> Vec<Amounts> {
     let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
     let figures = seed.map(|seed| (json!(seed.requests), seed.replicas.or(seed.replicas_min).unwrap_or(1)));
     figures.map_or(Vec::new(), |(requests, count)| {
-        repeat(typed(&requests, Amounts::read).into_iter().collect(), count.into())
+        repeat(typed(&requests, Amounts::from_fields).into_iter().collect(), count.into())
     })
 }
 
 fn requests(container: &Value) -> Option<Amounts> {
-    typed(&container["resources"], Resources::read).ok().map(|resources| resources.requests())
+    typed(&container["resources"], Resources::from_fields).ok().map(|resources| resources.requests())
 }
 
 fn sums(all: &[Amounts]) -> (Cpu, Memory) {
@@ -555,12 +555,12 @@ fn probe_problem(container: &Value, key: &str, wanted: &Wanted) -> Option<String
     if container[key].is_null() {
         return Some("is missing".to_string());
     }
-    let probe = match typed(&container[key], Probe::read) {
+    let probe = match typed(&container[key], Probe::from_fields) {
         Ok(probe) => probe,
         Err(wrong) => return Some(wrong),
     };
-    let ports =
-        typed(container, |f| f.at("ports").list(crate::entities::ports::ContainerPort::read)).unwrap_or_default();
+    let ports = typed(container, |f| f.at("ports").list(crate::entities::ports::ContainerPort::from_fields))
+        .unwrap_or_default();
     let port = probe.port().map(|port| port.resolve(&ports).map(|port| port.number()));
     let differs = |wanted: Option<u32>, there: u64| wanted.is_some_and(|wanted| u64::from(wanted) != there);
     if wanted.path.is_some() && probe.path() != wanted.path {
@@ -594,7 +594,7 @@ fn selectors(facts: &Facts, checks: &mut Checks) {
         let labels = found.pod_labels();
         let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(found.service));
         let app = seed.and_then(|seed| seed.app.as_deref());
-        let wrong = match typed(&found.object["spec"]["selector"], Selector::read) {
+        let wrong = match typed(&found.object["spec"]["selector"], Selector::from_fields) {
             Err(wrong) => Some(wrong),
             Ok(selector) if selector.is_empty() => Some("its selector takes every pod".to_string()),
             Ok(selector) if !selector.matches(&labels) => Some("its selector doesn't take its own pods".to_string()),
@@ -733,7 +733,7 @@ fn secret_env(facts: &Facts, checks: &mut Checks) {
     for found in workloads(facts) {
         let volumes = found.pod_spec()["volumes"].as_array().into_iter().flatten();
         let secrets: Vec<String> = volumes
-            .filter_map(|volume| match typed(volume, Volume::read).ok()?.content {
+            .filter_map(|volume| match typed(volume, Volume::from_fields).ok()?.content {
                 Content::Secret(name) => Some(name),
                 _ => None,
             })

@@ -197,7 +197,8 @@ todo-secret = ["DATABASE_URL", "JWT_SECRET"]
 
 pub fn good() -> Good {
     let base = ConfigFile { file: "xtask.toml", text: include_str!("../../../../xtask.toml") };
-    let config = config::read("test", base, ConfigFile { file: "test.toml", text: PROFILE }, &|_| true).unwrap();
+    let config =
+        config::parse_config("test", base, ConfigFile { file: "test.toml", text: PROFILE }, &|_| true).unwrap();
     let objects = vec![
         json!({
             "apiVersion": "v1", "kind": "ConfigMap", "data": {"LOG_LEVEL": "info"},

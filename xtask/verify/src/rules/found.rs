@@ -108,7 +108,7 @@ pub fn typed<T>(value: &Value, part: impl FnOnce(&Fields) -> Option<T>) -> Resul
 
 /// The container without what another rule looks at: of a mistake in it, that rule tells.
 pub fn container(value: &Value) -> Option<Container> {
-    read(value, Container::read).ok()
+    read(value, Container::from_fields).ok()
 }
 
 pub fn texts(value: &Value) -> StringMap {

@@ -203,7 +203,7 @@ fn port_problem(
     wanted: Option<u16>,
     ports: Option<&[ContainerPort]>,
 ) -> Option<String> {
-    let target = typed(mapping, PortMapping::read).ok().map(|mapping| mapping.target_port);
+    let target = typed(mapping, PortMapping::from_fields).ok().map(|mapping| mapping.target_port);
     let led = target.zip(ports).map(|(target, ports)| lead_to(&target, ports));
     match (wanted, led) {
         (Some(wanted), _) if wanted != port.number() => {
@@ -289,7 +289,7 @@ fn protocol(facts: &Facts, checks: &mut Checks) {
         let ports = container_ports(facts, found);
         for mapping in mappings(found) {
             let read = typed(mapping, |f| f.at("protocol").or(Protocol::Tcp, |text| text.parsed(Protocol::parse)));
-            let target = typed(mapping, PortMapping::read).ok().map(|mapping| mapping.target_port);
+            let target = typed(mapping, PortMapping::from_fields).ok().map(|mapping| mapping.target_port);
             let container = target.zip(ports.as_ref()).and_then(|(target, ports)| {
                 let led = lead_to(&target, ports)?;
                 ports.iter().find(|port| port.port == led).map(|port| port.protocol)
@@ -441,7 +441,7 @@ fn mappings<'a>(found: &Found<'a>) -> Vec<&'a Value> {
 fn container_ports(facts: &Facts, found: &Found) -> Option<Vec<ContainerPort>> {
     let own = |workload: &Found| workload.place == found.place && workload.service == found.service;
     let workload = workloads(facts).into_iter().find(own)?;
-    typed(workload.main(), |f| f.at("ports").list(ContainerPort::read)).ok()
+    typed(workload.main(), |f| f.at("ports").list(ContainerPort::from_fields)).ok()
 }
 
 /// The port of the container that a target means; a number must be one of them too.
