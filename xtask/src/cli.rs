@@ -171,7 +171,7 @@ pub enum Command {
         /// Leave the namespaces as they are at the end, and write down what passed too
         #[arg(long)]
         keep: bool,
-        /// The scenarios whose «GROUP: NAME» holds this
+        /// The scenarios whose "GROUP: NAME" holds this
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
         /// Name the scenarios and run none

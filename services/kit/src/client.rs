@@ -96,7 +96,7 @@ pub fn json_request(method: Method, uri: Uri, body: &serde_json::Value) -> Reque
     request
 }
 
-/// hyper's own words are «client error (Connect)»; the cause is further down.
+/// hyper's own words are "client error (Connect)"; the cause is further down.
 pub fn reason(err: &(dyn Error + 'static)) -> String {
     let mut words = vec![err.to_string()];
     let mut cause = err.source();

@@ -29,7 +29,7 @@ impl Env {
         Self { variables: variables.collect(), mistakes: Vec::new() }
     }
 
-    /// `wanted` says what to set, as in «set it to …». The value itself is never repeated: it may be a secret.
+    /// `wanted` says what to set, as in "set it to …". The value itself is never repeated: it may be a secret.
     pub fn required<T>(
         &mut self,
         name: &str,

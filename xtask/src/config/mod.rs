@@ -487,7 +487,7 @@ fn releases_agree(root: &Reader, config: &Config, known: &str) {
     let runs = |service: &str| owners.contains_key(service);
     for check in &config.smoke {
         let at =
-            |message: String| root.report(check.place.clone(), format!("the smoke check «{}» {message}", check.name));
+            |message: String| root.report(check.place.clone(), format!("the smoke check \"{}\" {message}", check.name));
         for service in check.services() {
             match config.services.contains_key(service) {
                 false => at(format!("asks service \"{service}\": known are {known}")),
@@ -544,7 +544,7 @@ fn checks_agree(root: &Reader, config: &Config) {
     for (index, check) in config.smoke.iter().enumerate() {
         let at = |message: String| root.report(check.place.clone(), message);
         if config.smoke[..index].iter().any(|other| other.name == check.name) {
-            at(format!("smoke[{index}].name is «{}», as that of another check: each needs its own", check.name));
+            at(format!("smoke[{index}].name is \"{}\", as that of another check: each needs its own", check.name));
         }
         if let Some(deadline) = check.deadline.filter(|deadline| *deadline > all && !all.is_zero()) {
             let (own, all) = (deadline.as_secs(), all.as_secs());
@@ -1228,9 +1228,9 @@ steps = [{ tcp = true }]
             "11:11: smoke[0].steps[4].tcp is false: leave the step out",
             "12:24: smoke[0].steps[5].send must be a string, or an array of bytes, 0 to 255",
             "13:17: smoke[0].steps[6].helm_test must be the name of a release, or true for all",
-            "the smoke check «a» tests release \"todo\": known are `todo-chatbot`",
-            "the smoke check «a» asks service \"front\": known are `backend`, `frontend`, `mcp`, `postgres`",
-            "smoke[1].name is «a», as that of another check: each needs its own",
+            "the smoke check \"a\" tests release \"todo\": known are `todo-chatbot`",
+            "the smoke check \"a\" asks service \"front\": known are `backend`, `frontend`, `mcp`, `postgres`",
+            "smoke[1].name is \"a\", as that of another check: each needs its own",
             "19:9: smoke[1].steps is empty: nothing would be asked",
             "smoke[2].service is missing: add `service`, a string",
         ] {
@@ -1244,6 +1244,6 @@ steps = [{ tcp = true }]
         let base = ConfigFile { file: "xtask.toml", text: BASE };
         let read = parse_config("dev", base, ConfigFile { file: "dev.toml", text: &over }, &|_| true);
         let printed = read.unwrap_err().to_string();
-        assert!(printed.contains("the smoke check «the MCP server's tools reach the tasks» asks mcp, which no release of the profile runs"), "{printed}");
+        assert!(printed.contains("the smoke check \"the MCP server's tools reach the tasks\" asks mcp, which no release of the profile runs"), "{printed}");
     }
 }

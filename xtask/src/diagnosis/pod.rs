@@ -41,7 +41,7 @@ pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Problem> {
         }
         let last = events::about(seen, pod, &["Pulling", "Pulled", "Created", "Scheduled"]).pop();
         let message = match (text(&status["state"]["waiting"]["reason"]), last.map(events::message)) {
-            (Some(reason), Some(event)) => format!("{reason}, after «{event}»"),
+            (Some(reason), Some(event)) => format!("{reason}, after \"{event}\""),
             (reason, event) => reason.or(event.map(str::to_string)).unwrap_or("nothing is reported of it".to_string()),
         };
         of_container(
@@ -679,7 +679,7 @@ mod tests {
         );
         assert_eq!(reported_at_last(&starting, &[]), "runs, and its startup probe does not succeed");
         let creating = pod(waiting("ContainerCreating", ""));
-        let why = "does not run yet: ContainerCreating, after «Pulling image \"a\"»";
+        let why = "does not run yet: ContainerCreating, after \"Pulling image \"a\"\"";
         assert_eq!(reported_at_last(&creating, &[event("Pulling", None, 1, "Pulling image \"a\"")]), why);
     }
 

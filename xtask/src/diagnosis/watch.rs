@@ -130,7 +130,7 @@ impl<'a> Watch<'a> {
         // What was taken from the log need not be reported twice.
         let plain = known.found.problem.is_same(&known.seen);
         let last = log.as_ref().filter(|_| plain).and_then(|log| log.lines().rfind(|line| !line.trim().is_empty()));
-        let last = last.map(|line| format!("; its log ends with «{}»", line.trim())).unwrap_or_default();
+        let last = last.map(|line| format!("; its log ends with \"{}\"", line.trim())).unwrap_or_default();
         self.ctx.ui.say(&format!("{}{last}", describe_problem(problem)));
     }
 

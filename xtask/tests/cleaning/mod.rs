@@ -156,7 +156,7 @@ fn clean_removes_what_is_old_and_neither_what_is_used_nor_what_is_foreign() {
         "docker's build cache holds 2.4GB; it names no owner and is left alone: docker builder prune",
         "8 went, up to ",
     ] {
-        assert!(run.stdout.contains(line), "«{line}» is not in\n{}", run.stdout);
+        assert!(run.stdout.contains(line), "\"{line}\" is not in\n{}", run.stdout);
     }
     let again = project.run(&["clean", "--keep", "3"]);
     assert_eq!(again.changes().iter().filter(|call| call.contains(&backend(6))).count(), 0, "{:?}", again.changes());
@@ -350,7 +350,7 @@ fn uninstall_says_what_goes_and_waits_for_a_yes_of_a_persons() {
         "the cache folder ROOT/cache/todo, 0.0 MB\n    rm -r ROOT/cache/todo\n",
         "    rm -r ROOT/state/todo",
     ] {
-        assert!(said.contains(line), "«{line}» is not in\n{said}");
+        assert!(said.contains(line), "\"{line}\" is not in\n{said}");
     }
 }
 
@@ -394,7 +394,7 @@ fn uninstall_leaves_a_daemon_on_which_others_run_and_what_it_needs() {
         "left alone: the Debian packages docker.io, runc: ",
         "left alone: docker's build cache, 2.4GB",
     ] {
-        assert!(run.stdout.contains(line), "«{line}» is not in\n{}", run.stdout);
+        assert!(run.stdout.contains(line), "\"{line}\" is not in\n{}", run.stdout);
     }
 }
 

@@ -297,7 +297,7 @@ impl Run {
     #[track_caller]
     pub fn assert_says(&self, texts: &[&str]) {
         for text in texts {
-            assert!(self.stderr.contains(text), "«{text}» is not in\n{}", self.stderr);
+            assert!(self.stderr.contains(text), "\"{text}\" is not in\n{}", self.stderr);
         }
     }
 }

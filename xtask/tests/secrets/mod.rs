@@ -65,7 +65,7 @@ fn check_tells_of_each_key_and_asks_the_database() {
         "✓ TOKEN                    there",
         "✓ todo                     PASSWORD opens todo for todo",
     ] {
-        assert!(plain.contains(line), "«{line}» is not in\n{plain}");
+        assert!(plain.contains(line), "\"{line}\" is not in\n{plain}");
     }
     let json = project.run(&[&CHECK[..], &["--json"]].concat()).stdout;
     let answer: Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
@@ -104,7 +104,7 @@ fn check_finds_what_is_wrong_and_does_not_repeat_it() {
         project.write(app, &good.replace(&from, to));
         let run = project.run(&CHECK);
         run.assert_ended(1);
-        assert!(run.stdout.contains(says), "«{says}» is not in\n{}", run.stdout);
+        assert!(run.stdout.contains(says), "\"{says}\" is not in\n{}", run.stdout);
         assert!(!run.stdout.contains("sentinel") && !run.stderr.contains("sentinel"), "{}", run.stdout);
         run.assert_says(&["not as it should be", "Next: cargo xtask"]);
         assert_eq!(beginnings(&run.changes()), ["kubectl exec store-0"]);

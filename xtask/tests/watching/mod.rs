@@ -91,7 +91,7 @@ fn a_first_crash_is_reported_and_a_second_one_ends_the_run() {
     let first = "pod backend-0, container server: crashed once with exit code 2, since 10:00:10 UTC";
     assert_eq!(run.stderr.matches(first).count(), 1, "{}", run.stderr);
     run.assert_says(&[
-        "its log ends with «no database at postgres:5432»",
+        "its log ends with \"no database at postgres:5432\"",
         "todo cannot be rolled out, because of pod backend-0, container server\n  pod backend-0, container server: crashed 2 times, last with exit code 2",
         "  its last log lines:\n    starting\n    no database at postgres:5432",
         "Next: kubectl logs backend-0 --container server --previous --kubeconfig ",

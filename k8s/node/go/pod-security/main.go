@@ -1,5 +1,5 @@
 // pod-security reads a JSON list of Kubernetes objects on stdin and prints one line of JSON for each way in which a pod of
-// theirs breaks the level «restricted», as the API server's own admission plugin sees it. No line: all of them pass.
+// theirs breaks the level "restricted", as the API server's own admission plugin sees it. No line: all of them pass.
 package main
 
 import (

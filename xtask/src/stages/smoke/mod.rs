@@ -288,12 +288,12 @@ fn random() -> Result<String> {
 
 /// What an answer must hold, and what of it is kept for later steps.
 fn judge(step: &Step, asked: &str, answer: &str, saved: &mut BTreeMap<String, String>) -> Result<(), Cause> {
-    let came = || format!("«{}»", beginning(answer));
+    let came = || format!("\"{}\"", beginning(answer));
     if let Some(wanted) = step.equals.as_ref().filter(|wanted| answer.trim() != wanted.trim()) {
-        return Err(Cause::new(asked, format!("«{wanted}»"), came()));
+        return Err(Cause::new(asked, format!("\"{wanted}\""), came()));
     }
     if let Some(wanted) = step.contains.as_ref().filter(|wanted| !answer.contains(wanted.as_str())) {
-        return Err(Cause::new(asked, format!("an answer with «{wanted}»"), came()));
+        return Err(Cause::new(asked, format!("an answer with \"{wanted}\""), came()));
     }
     if step.json.is_empty() && step.save.is_empty() {
         return Ok(());
@@ -358,14 +358,14 @@ mod tests {
         let saved = &mut BTreeMap::new();
         let todo = Step { contains: Some("Todo".into()), ..step(&[], &[]) };
         assert!(judge(&todo, "GET /", "<title>Todo</title>", saved).is_ok());
-        assert_eq!(describe(&todo, "nothing"), "GET /: «nothing» instead of an answer with «Todo»");
+        assert_eq!(describe(&todo, "nothing"), "GET /: \"nothing\" instead of an answer with \"Todo\"");
         let three = Step { equals: Some("3".into()), ..step(&[], &[]) };
         assert!(judge(&three, "SQL", "3\n", saved).is_ok());
-        assert_eq!(describe(&three, "33"), "GET /: «33» instead of «3»");
+        assert_eq!(describe(&three, "33"), "GET /: \"33\" instead of \"3\"");
         let done = step(&[("/done", json!(true))], &[]);
         assert_eq!(describe(&done, r#"{"done": false}"#), "GET /: false instead of true at /done");
-        assert_eq!(describe(&done, r#"{"a": 1}"#), "GET /: nothing in «{\"a\": 1}» instead of true at /done");
-        assert_eq!(describe(&done, "<html>"), "GET /: «<html>» instead of JSON");
+        assert_eq!(describe(&done, r#"{"a": 1}"#), "GET /: nothing in \"{\"a\": 1}\" instead of true at /done");
+        assert_eq!(describe(&done, "<html>"), "GET /: \"<html>\" instead of JSON");
     }
 
     #[test]

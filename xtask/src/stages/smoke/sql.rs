@@ -11,7 +11,7 @@ pub fn run_query(attempt: &Attempt, service: &str, query: &str) -> Result<(Strin
     let world = attempt.world;
     let endpoint = world.addresses.endpoint(service)?;
     let query = fill(query, &quoted(&attempt.saved));
-    let asked = format!("SQL «{query}» in service/{}", endpoint.object);
+    let asked = format!("SQL \"{query}\" in service/{}", endpoint.object);
     let target = world.ctx.target_in(&endpoint.namespace);
     let object = format!("service/{}", endpoint.object);
     let exec = kubectl::exec_with_stdin(&world.tools.kubectl, &target, &object, &psql::query());

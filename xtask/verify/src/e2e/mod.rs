@@ -64,7 +64,7 @@ enum State {
 pub struct TestOptions<'a> {
     /// The namespaces stay.
     pub keep: bool,
-    /// Those whose «GROUP: NAME» holds this.
+    /// Those whose "GROUP: NAME" holds this.
     pub only: Option<&'a str>,
     /// Where the report goes.
     pub junit: Option<&'a Path>,
@@ -72,7 +72,7 @@ pub struct TestOptions<'a> {
     pub helm: Option<&'a str>,
 }
 
-/// Names the scenarios, or those whose «GROUP: NAME» holds `only`.
+/// Names the scenarios, or those whose "GROUP: NAME" holds `only`.
 pub fn list(ctx: &Context, only: Option<&str>) -> Result<()> {
     let groups = choose(groups(ctx)?, only)?;
     let names: Vec<String> = groups.iter().flat_map(Group::labels).collect();
@@ -242,7 +242,7 @@ fn in_turn(
         let began = Instant::now();
         let begun = begin(state, planned);
         if begun.is_err() {
-            why_not = Some(format!("«{name}» could not begin, nor from nothing"));
+            why_not = Some(format!("\"{name}\" could not begin, nor from nothing"));
         }
         let outcome = end(planned, begun);
         // What a failure leaves is anybody's guess.
@@ -437,7 +437,7 @@ mod tests {
             |_, _| anyhow::bail!("no cluster"),
             |_, begun| begun.map_or_else(|_| failed(), |()| CaseOutcome::Passed),
         );
-        let why = CaseOutcome::NotRun("«a» could not begin, nor from nothing".to_string());
+        let why = CaseOutcome::NotRun("\"a\" could not begin, nor from nothing".to_string());
         assert_eq!(outcomes(&cases), [("a", failed()), ("b", why)]);
         assert_eq!(state, None);
     }

@@ -39,7 +39,7 @@ pub struct World<'a> {
 /// Whether a failure tells each of `words`.
 pub fn tells(output: &Output, words: &[&str]) -> Result<()> {
     for word in words {
-        ensure!(output.tail.contains(word), "the failure does not tell «{word}»\n{}", output.tail);
+        ensure!(output.tail.contains(word), "the failure does not tell \"{word}\"\n{}", output.tail);
     }
     Ok(())
 }

@@ -214,7 +214,7 @@ fn snapshot(ctx: &Context, wanted: &str, update: bool) -> Result<Option<LintFind
     let line = kept.lines().zip(wanted.lines()).position(|(kept, wanted)| kept != wanted);
     let line = line.unwrap_or_else(|| kept.lines().count().min(wanted.lines().count())) + 1;
     let message = format!(
-        "the manifests are others from line {line} on, which would be «{}»: if that is meant, {}",
+        "the manifests are others from line {line} on, which would be \"{}\": if that is meant, {}",
         wanted.lines().nth(line - 1).unwrap_or_default().trim(),
         chart_docs::COMMAND
     );

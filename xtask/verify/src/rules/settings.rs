@@ -342,7 +342,7 @@ fn secret_values(facts: &Facts, checks: &mut Checks) {
             let named = refusal.as_ref().is_some_and(|refusal| refusal.contains(key.as_str()));
             checks.that(Config, release, named, || match refusal {
                 None => format!("its chart takes CHANGE_ME as the value of {key}: have it refuse placeholders"),
-                Some(other) => format!("its chart refuses CHANGE_ME without naming {key}: it says «{other}»"),
+                Some(other) => format!("its chart refuses CHANGE_ME without naming {key}: it says \"{other}\""),
             });
         }
     }
