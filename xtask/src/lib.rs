@@ -96,7 +96,7 @@ fn announce_interruption(ctx: &Context) {
         while interrupt.check().is_ok() {
             std::thread::sleep(Duration::from_millis(100));
         }
-        ui.say("told to end: what runs is given the time for it; being told again changes nothing");
+        ui.say("interrupted: waiting for running commands to stop");
     });
 }
 

@@ -180,7 +180,7 @@ fn plan_tells_each_step_with_its_reason_and_changes_nothing() {
     ];
     assert_eq!(steps(&["plan"]), from_nothing);
     project.run(&["up"]).assert_ended(0);
-    assert_eq!(steps(&["plan"]), ["nothing to do: what is wanted is what runs"]);
+    assert_eq!(steps(&["plan"]), ["nothing to do: everything is up to date"]);
 
     project.write("services/backend/main.rs", "// changed\n");
     project.write("standin/namespaces/todo/workloads/frontend/replicas", "3");
@@ -459,7 +459,7 @@ fn a_release_that_helm_does_not_call_deployed_is_not_believed() {
     project.before("helm history todo --max 1 ", failed);
     let run = project.run(&["up"]);
     run.assert_ended(1);
-    run.assert_says(&["helm ended well, and calls revision 1 of todo failed"]);
+    run.assert_says(&["helm succeeded, but reports revision 1 of todo failed"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::stages::setup::Source;
 /// Sees to everything that `up` starts from, and nothing of the application.
 pub fn run(ctx: &Context, source: Option<Source>) -> Result<()> {
     setup::set_up(ctx, source)?;
-    ctx.ui.summary("This machine has what it needs");
+    ctx.ui.summary("This machine is set up");
     Ok(())
 }
 

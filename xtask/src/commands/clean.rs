@@ -52,8 +52,8 @@ pub fn run(ctx: &Context, keep: usize, dry_run: bool) -> Result<()> {
     let (lines, total) = (tell(&areas, &notes), total(&areas));
     let count: usize = areas.iter().map(|area| area.judged.removals.len()).sum();
     let headline = match (count, dry_run) {
-        (0, _) => "Nothing is old: there is nothing to remove".to_string(),
-        (_, true) => format!("{count} would go, up to {}; nothing was removed", mb(total)),
+        (0, _) => "Nothing to remove".to_string(),
+        (_, true) => format!("{count} to remove, up to {}; nothing was removed (--dry-run)", mb(total)),
         (_, false) => format!("{} went, up to {}", count - failures.len(), mb(total)),
     };
     let value = json!({
@@ -66,7 +66,7 @@ pub fn run(ctx: &Context, keep: usize, dry_run: bool) -> Result<()> {
         return Ok(());
     }
     let message = format!("{headline}; {} could not be removed\n  {}", failures.len(), failures.join("\n  "));
-    Err(Stop::failed(format!("{message}\nNext: cargo xtask clean, once what holds them is gone")).into())
+    Err(Stop::failed(format!("{message}\nNext: cargo xtask clean, once nothing uses them")).into())
 }
 
 /// How images of all profiles are named, and what their files want.
@@ -115,7 +115,7 @@ fn find_leftovers(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Cleanu
             }
             State::Absent => namespaces = Some(BTreeSet::new()),
             _ => notes.push(format!(
-                "the cluster {} does not serve, and so nobody can tell what it uses: its images are left alone",
+                "the cluster {} does not serve, so what it uses is unknown: its images are kept",
                 ctx.config.cluster.name
             )),
         }
@@ -153,11 +153,11 @@ fn find_leftovers(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Cleanu
             }
             if let Some(size) = observe::build_cache(ctx, &docker)? {
                 notes.push(format!(
-                    "docker's build cache holds {size}; it names no owner and is left alone: docker builder prune"
+                    "docker's build cache holds {size}; it has no owner label and is kept: docker builder prune"
                 ));
             }
         }
-        None => notes.push("docker does not answer: images are left alone".to_string()),
+        None => notes.push("docker does not answer: images are kept".to_string()),
     }
     let links = observe::link_targets(&ctx.folders.bin())
         .into_iter()

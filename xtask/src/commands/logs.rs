@@ -88,7 +88,7 @@ pub fn run(ctx: &Context, wanted: &LogOptions) -> Result<()> {
     let found = find_containers(ctx, &tools, &services)?;
     if found.is_empty() && !wanted.follow {
         let profile = &ctx.config.profile;
-        let message = format!("no pod of {} is there\nNext: cargo xtask up --profile {profile}", services.join(", "));
+        let message = format!("no pods of {}\nNext: cargo xtask up --profile {profile}", services.join(", "));
         return Err(Stop::needs_setup(message).into());
     }
     let readable = |printed: &&Container| match wanted.previous {
@@ -125,7 +125,7 @@ pub fn run(ctx: &Context, wanted: &LogOptions) -> Result<()> {
     match failed.is_empty() || wanted.follow {
         true => Ok(()),
         false => Err(Stop::failed(format!(
-            "{} of {} logs cannot be had\n  {}\nNext: cargo xtask status",
+            "{} of {} logs cannot be read\n  {}\nNext: cargo xtask status",
             failed.len(),
             chosen.len(),
             failed.join("\n  ")
@@ -203,7 +203,7 @@ fn follow(
 ) -> Result<()> {
     let (sender, receiver) = mpsc::channel();
     if found.is_empty() {
-        ctx.ui.say(&format!("no pod of {} is there yet; waiting for one", teller.services.join(", ")));
+        ctx.ui.say(&format!("no pod of {} yet; waiting", teller.services.join(", ")));
     }
     loop {
         if !update(ctx, tools, teller, &found, &mut logs, &sender)? {
@@ -216,7 +216,7 @@ fn follow(
             Ok(found) => found,
             Err(_) if ctx.spawn.interrupt.check().is_err() => return Ok(()),
             Err(error) => {
-                ctx.ui.say(&format!("the pods cannot be looked at, and will be again: {error:#}"));
+                ctx.ui.say(&format!("cannot list pods, retrying: {error:#}"));
                 continue;
             }
         };
@@ -247,7 +247,7 @@ fn update(
             // What the one before said at its end, had the stream broken off earlier.
             Some((restarts, _)) if restarts < source.restarts => {
                 let count = source.restarts;
-                ctx.ui.say(&format!("{} was started anew, restart {count}", source.label(&about.service)));
+                ctx.ui.say(&format!("{} restarted, restart {count}", source.label(&about.service)));
                 let since_time = log.cursor.time().map(str::to_string);
                 let part = LogPart { previous: true, since_time: since_time.as_deref(), ..LogPart::default() };
                 // Where it cannot be had any more, there is nothing to be reported of it.

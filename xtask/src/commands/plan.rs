@@ -27,7 +27,7 @@ pub fn run(ctx: &Context) -> Result<()> {
     let (found, ready) = setup::observe(ctx)?;
     let Some(ready) = ready else {
         let mut missing = setup::missing(&found);
-        missing.push("the images that all others start from are not there".to_string());
+        missing.push("the base images are missing".to_string());
         return Err(setup::not_set_up(&missing).into());
     };
     // Charts are put together in the same folder by every run of the profile.
@@ -40,7 +40,7 @@ pub fn run(ctx: &Context) -> Result<()> {
         .map(|step| format!("  {:verbs$}  {:subjects$}  {}", step.verb.word(), step.subject, step.why))
         .collect();
     lines.push(match steps.len() {
-        0 => "nothing to do: what is wanted is what runs".to_string(),
+        0 => "nothing to do: everything is up to date".to_string(),
         1 => "1 step, then the smoke checks; nothing was changed".to_string(),
         count => format!("{count} steps, then the smoke checks; nothing was changed"),
     });

@@ -115,7 +115,7 @@ pub fn rotate(ctx: &Context, keys: &[String]) -> Result<()> {
     if chosen.is_empty() && !is_begun(live.values().flat_map(Values::keys)) {
         return match keys {
             [] => {
-                ctx.ui.summary("There is nothing to rotate");
+                ctx.ui.summary("Nothing to rotate");
                 Ok(())
             }
             _ => Err(Stop::failed("none of these keys can be rotated\nNext: cargo xtask secrets check").into()),
@@ -124,13 +124,13 @@ pub fn rotate(ctx: &Context, keys: &[String]) -> Result<()> {
     let passwords: Vec<String> = logins(&ctx.config.secrets).into_iter().map(|login| login.key).collect();
     let message: Vec<&str> = chosen.iter().map(|(_, key)| *key).collect();
     for key in message.iter().filter(|key| !passwords.iter().any(|password| password == *key)) {
-        ctx.ui.say(&format!("what was signed with {key} holds no more: whoever signed in has to do it again"));
+        ctx.ui.say(&format!("tokens signed with {key} are no longer valid: users must sign in again"));
     }
     let step = ctx.ui.step("rotate the Secrets");
     store::rotate(ctx, &tools, &mut live, &chosen)?;
     step.done(&message.join(", "));
     replace_pods(ctx, &tools)?;
-    ctx.ui.summary("The Secrets have new values, and what runs has them too");
+    ctx.ui.summary("The Secrets have new values, and the running pods use them");
     Ok(())
 }
 
@@ -144,7 +144,7 @@ pub fn export(ctx: &Context, to: &Path) -> Result<()> {
     if is_begun(live.values().flat_map(Values::keys)) {
         let next = format!("Next: cargo xtask secrets rotate --profile {}", ctx.config.profile);
         return Err(
-            Stop::failed(format!("a rotation was begun and not ended: there are two of some values\n{next}")).into()
+            Stop::failed(format!("an earlier rotation did not finish: some keys have two values\n{next}")).into()
         );
     }
     let (values, left) = exported(&ctx.config, &live).map_err(Stop::failed)?;
@@ -231,7 +231,7 @@ fn judge(config: &Config, name: &str, values: &Values, unreadable: &[String], li
         let is_given = secret.given.iter().any(|known| known == key);
         judge_secret(key, value, is_given)?;
         if value.is_empty() {
-            return Ok("empty: nobody has given it".to_string());
+            return Ok("empty: no value was given".to_string());
         }
         let Some(template) = secret.derived.get(key).filter(|template| !placeholders(template).is_empty()) else {
             return Ok("there".to_string());
@@ -249,7 +249,7 @@ fn judge(config: &Config, name: &str, values: &Values, unreadable: &[String], li
     let begun = values.keys().filter(|key| is_begun([*key]));
     found.extend(begun.map(|key| KeyState {
         name: key.clone(),
-        message: Err("is what a rotation has begun with and not ended".to_string()),
+        message: Err("is left from an unfinished rotation".to_string()),
     }));
     found
 }

@@ -80,7 +80,7 @@ pub fn run(ctx: &Context) -> Result<()> {
     );
     match well {
         true => Ok(()),
-        false => Err(Stop::failed("not everything is well\nNext: cargo xtask up").into()),
+        false => Err(Stop::failed("not everything is healthy\nNext: cargo xtask up").into()),
     }
 }
 

@@ -118,7 +118,7 @@ fn report(ctx: &Context, deployed: &[Deployed], endpoints: &BTreeMap<String, End
     if deployed.iter().all(|deployed| !deployed.changed) {
         let revisions: Vec<String> =
             deployed.iter().map(|one| format!("{} revision {}", one.scope.release, one.revision)).collect();
-        ctx.ui.say(&format!("nothing to deploy: {} is what is wanted and what runs", revisions.join(", ")));
+        ctx.ui.say(&format!("nothing to deploy: {} is up to date", revisions.join(", ")));
     }
     ctx.ui.summary(&match live::open_url(ctx, endpoints) {
         Some(url) => format!("The Todo Chatbot runs at {url}"),

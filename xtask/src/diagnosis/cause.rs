@@ -158,9 +158,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::ImageAbsent { image } => write!(f, "its image {image} is not on the node"),
-            Cause::ImageRefused { image, message } => write!(f, "its image {image} cannot be had: {message}"),
+            Cause::ImageRefused { image, message } => write!(f, "its image {image} cannot be pulled: {message}"),
             Cause::WrongProcessor { image } => {
-                write!(f, "its image {image} is made for another processor than the node's: exec format error")
+                write!(f, "its image {image} is built for another architecture than the node's: exec format error")
             }
             Cause::Configuration { message } => write!(f, "its configuration is refused: {message}"),
             Cause::Volumes { message } => write!(f, "its volumes cannot be mounted: {message}"),
@@ -188,13 +188,13 @@ impl fmt::Display for Cause {
                 write!(f, "cannot be scheduled: {}", text.join("; "))
             }
             Cause::NodePressure { message } => write!(f, "cannot be scheduled: {message}"),
-            Cause::Evicted { message } => write!(f, "was put off its node: {message}"),
+            Cause::Evicted { message } => write!(f, "was evicted from its node: {message}"),
             Cause::Migration { message } => write!(f, "a migration fails: {message}"),
             Cause::Database { message } => write!(f, "waits for its database: {message}"),
             Cause::NotRunning { message } => write!(f, "does not run yet: {message}"),
             Cause::Claim { message } => write!(f, "has no volume: {message}"),
-            Cause::Quota { quota, message } => write!(f, "the quota {quota} is used up: {message}"),
-            Cause::Refused { message } => write!(f, "the cluster refuses what it asks for: {message}"),
+            Cause::Quota { quota, message } => write!(f, "the quota {quota} is exceeded: {message}"),
+            Cause::Refused { message } => write!(f, "the API server rejects it: {message}"),
             Cause::HookRuns { when, pods } => write!(f, "helm waits for it ({when}); {pods}"),
             Cause::NoEndpoints { message } => write!(f, "has no endpoints, though pods run: {message}"),
         }

@@ -42,7 +42,7 @@ pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Problem> {
         let last = events::about(seen, pod, &["Pulling", "Pulled", "Created", "Scheduled"]).pop();
         let message = match (text(&status["state"]["waiting"]["reason"]), last.map(events::message)) {
             (Some(reason), Some(event)) => format!("{reason}, after \"{event}\""),
-            (reason, event) => reason.or(event.map(str::to_string)).unwrap_or("nothing is reported of it".to_string()),
+            (reason, event) => reason.or(event.map(str::to_string)).unwrap_or("no reason given".to_string()),
         };
         of_container(
             pod,
@@ -528,18 +528,18 @@ mod tests {
         let exec = "exec: \"/app/none\": no such file or directory";
         for (reason, message, why) in [
             ("ErrImageNeverPull", "", "its image todo-backend:1 is not on the node".to_string()),
-            ("ImagePullBackOff", pull, format!("its image todo-backend:1 cannot be had: {pull}")),
+            ("ImagePullBackOff", pull, format!("its image todo-backend:1 cannot be pulled: {pull}")),
             (
                 "ErrImagePull",
                 "no match for platform in manifest",
-                "its image todo-backend:1 is made for another processor than the node's: exec format error".to_string(),
+                "its image todo-backend:1 is built for another architecture than the node's: exec format error".to_string(),
             ),
             ("CreateContainerConfigError", missing, format!("its configuration is refused: {missing}")),
             ("RunContainerError", exec, format!("its container cannot be started: {exec}")),
             (
                 "RunContainerError",
                 "runc create failed: exec /app/backend: exec format error",
-                "its image todo-backend:1 is made for another processor than the node's: exec format error".to_string(),
+                "its image todo-backend:1 is built for another architecture than the node's: exec format error".to_string(),
             ),
             (
                 "CreateContainerError",
@@ -704,7 +704,7 @@ mod tests {
         let message = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 41Mi. ";
         let status = json!({"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [
             {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": "2026-01-01T10:00:00Z"}]});
-        let why = format!("was put off its node: Evicted: {}", message.trim());
+        let why = format!("was evicted from its node: Evicted: {}", message.trim());
         assert_eq!(
             describe(&json!({"metadata": {"name": "a"}, "status": status}), &[]),
             expect(&why, "10:00:00", None, None)
@@ -763,7 +763,7 @@ mod tests {
         status["state"] = json!({"terminated": ended(255, "Error")});
         let crash = problems(&pod(status), &[]).remove(0);
         let refined = refine(crash.clone(), "exec /app/backend: exec format error\n", "i:1");
-        assert_eq!(refined.why(), "its image i:1 is made for another processor than the node's: exec format error");
+        assert_eq!(refined.why(), "its image i:1 is built for another architecture than the node's: exec format error");
         assert_eq!(refined.grace, Some(AT_ONCE));
         assert_eq!(refine(crash.clone(), &broken, "i:1"), crash);
     }

@@ -137,7 +137,7 @@ pub fn endpointless(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Prob
                 };
                 let nearest = pods.iter().min_by_key(|pod| lacks(pod).len());
                 let nearest = nearest.map_or("there is none".to_string(), |pod| {
-                    format!("{}, the nearest, is without {}", describe(pod), lacks(pod).join(","))
+                    format!("{}, the nearest, lacks {}", describe(pod), lacks(pod).join(","))
                 });
                 format!("its selector {} takes none of them; {nearest}", selector.join(","))
             }
@@ -377,7 +377,7 @@ mod tests {
         let condition = json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": forbidden,
             "lastTransitionTime": "2026-01-01T10:00:00Z"});
         let deployment = workload("Deployment", "backend", json!({"conditions": [condition]}));
-        let why = "deployment backend: the quota tiny is used up: pods: 1 asked for, 2 of 2 are used";
+        let why = "deployment backend: the quota tiny is exceeded: pods: 1 asked for, 2 of 2 are used";
         let seen = [deployment.clone()];
         assert_eq!(describe(problems(&seen, RELEASE, &seen)), [why]);
         assert_eq!(describe(problems(&seen, RELEASE, &[])), [""; 0], "another release's");
@@ -387,7 +387,7 @@ mod tests {
             violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
         let failed = event("StatefulSet", "postgres", "FailedCreate", said, 3, "2026-01-01T10:00:09Z");
         let seen = [set.clone(), failed.clone()];
-        let why = "statefulset postgres: the cluster refuses what it asks for: violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
+        let why = "statefulset postgres: the API server rejects it: violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
         let found = problems(&seen, RELEASE, &seen);
         assert_eq!(found[0].since.as_deref(), Some("2026-01-01T10:00:00Z"));
         assert_eq!(describe(found), [why]);
@@ -511,7 +511,7 @@ mod tests {
             assert_eq!(describe(&seen, std::slice::from_ref(&right)), [why]);
         }
         let wrong = service(json!({"app": "none"}));
-        let why = "Service web: has no endpoints, though pods run: its selector app=none takes none of them; web-1, the nearest, is without app=none";
+        let why = "Service web: has no endpoints, though pods run: its selector app=none takes none of them; web-1, the nearest, lacks app=none";
         assert_eq!(describe(&[pod("web-1", "web")], &[wrong]), [why]);
         // What has no selector is somebody else's to fill, and what is to have no pods needs no endpoints.
         assert_eq!(describe(&[], &[service(json!(null))]), [""; 0]);

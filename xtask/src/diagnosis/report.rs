@@ -20,7 +20,7 @@ pub fn report(ctx: &Context, tools: &Paths, scope: &Scope, failure: &Failure) ->
                 lines.push("  its last log lines:".to_string());
                 lines.push(indent(text));
             }
-            None => lines.push("  its log cannot be had any more".to_string()),
+            None => lines.push("  its log is no longer available".to_string()),
         }
     }
     if let Some(said) = &failure.said {

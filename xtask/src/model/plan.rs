@@ -92,7 +92,7 @@ pub fn why_build(now: &Inputs, last: Option<&Inputs>) -> String {
         summarize(last.keys().filter(|name| !now.contains_key(*name)).collect(), "removed"),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { "the image of this content is gone".to_string() } else { parts.join(", ") }
+    if parts.is_empty() { "no local image matches these inputs".to_string() } else { parts.join(", ") }
 }
 
 /// What is to be loaded into which node, with the service; `nodes` are each node's images, reference to ID.
@@ -270,7 +270,7 @@ mod tests {
             (map(&[("a.rs", "2"), ("b.rs", "1"), ("c.rs", "1")]), "a.rs changed"),
             (map(&[("a.rs", "2"), ("b.rs", "2"), ("c.rs", "2")]), "a.rs and 2 more changed"),
             (map(&[("a.rs", "1"), ("b.rs", "2"), ("d.rs", "1")]), "b.rs changed, d.rs added, c.rs removed"),
-            (last.clone(), "the image of this content is gone"),
+            (last.clone(), "no local image matches these inputs"),
         ] {
             assert_eq!(why_build(&now, Some(&last)), why);
         }

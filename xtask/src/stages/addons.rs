@@ -52,7 +52,7 @@ pub fn enable(ctx: &Context, tools: &Paths, addons: &[String], images: &BTreeMap
             Ok(why.is_empty().then_some(()))
         })?;
         if serves.is_none() {
-            let message = format!("the addon {addon} was enabled and does not serve: {why}");
+            let message = format!("the addon {addon} was enabled but is not ready: {why}");
             let next = format!("Next: kubectl describe pods --all-namespaces --selector k8s-app={addon}");
             return Err(Stop::deadline(format!("{message}\n{next}")).into());
         }

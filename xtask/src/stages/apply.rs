@@ -82,7 +82,7 @@ fn apply_all(
         let left: Vec<&str> =
             plans.iter().map(|plan| plan.scope.release.as_str()).filter(|name| !begun(name)).collect();
         if !left.is_empty() {
-            ctx.ui.say(&format!("not begun, as {} failed: {}", failed.join(", "), left.join(", ")));
+            ctx.ui.say(&format!("skipped, because {} failed: {}", failed.join(", "), left.join(", ")));
         }
         return Err((first, failed));
     }
@@ -126,8 +126,8 @@ fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Err
         };
         ctx.ui.say(&match (undone, served) {
             (Ok(message), Ok(())) => message,
-            (Ok(message), Err(error)) => format!("{message}; it is not known to serve: {error:#}"),
-            (Err(error), _) => format!("{} could not be taken back: {error:#}", one.scope.release),
+            (Ok(message), Err(error)) => format!("{message}; whether it serves is unknown: {error:#}"),
+            (Err(error), _) => format!("{} could not be rolled back: {error:#}", one.scope.release),
         });
     }
     match ctx.spawn.interrupt.check() {

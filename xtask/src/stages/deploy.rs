@@ -121,7 +121,7 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
         live::last_revision(ctx, tools, scope)?.context("helm installed the release and does not list it")?;
     deployed.revision = revision;
     if status != "deployed" {
-        let message = format!("helm ended well, and calls revision {revision} of {} {status}", scope.release);
+        let message = format!("helm succeeded, but reports revision {revision} of {} {status}", scope.release);
         return Err(Stop::failed(format!("{message}\nNext: cargo xtask history")).into());
     }
     ctx.ui.validated(&scope.release, state, &format!("helm calls revision {revision} deployed"));
@@ -185,8 +185,8 @@ pub fn await_others(ctx: &Context, scope: &Scope) -> Result<()> {
     // Its argv may hold values that are nobody's business.
     if let Some((pid, _)) = at_work() {
         let deadline = ctx.config.deadlines.helm;
-        let message = format!("process {pid} is a helm that works on release {}", scope.release);
-        ctx.ui.say(&format!("{message}; waiting for it to end, {} s at the most", deadline.as_secs()));
+        let message = format!("process {pid} is a helm process working on release {}", scope.release);
+        ctx.ui.say(&format!("{message}; waiting up to {} s", deadline.as_secs()));
         let ended = poll::until(&ctx.spawn.interrupt, deadline, || Ok(at_work().is_none().then_some(())))?;
         ended.ok_or_else(|| {
             let next = format!("Next: wait for it, or kill -INT {pid}; then run the same command again");
@@ -280,7 +280,7 @@ fn make_room(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Res
     if names.is_empty() {
         return Ok(());
     }
-    ctx.ui.say(&format!("what changes of {} can't be changed in place; made anew", names.join(", ")));
+    ctx.ui.say(&format!("recreating {}: the changed fields are immutable", names.join(", ")));
     let deadline = ctx.config.deadlines.helm;
     let argv = kubectl::delete_orphaning(&tools.kubectl, &scope.target, &names, deadline.as_secs());
     ctx.spawn.run(command(argv, deadline + SHORT))?;
@@ -323,7 +323,7 @@ fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendere
         return Ok(());
     }
     let (target, deadline) = (&scope.target, ctx.config.deadlines.helm);
-    ctx.ui.say(&format!("helm keeps what was added by hand to {}; made anew", names.join(", ")));
+    ctx.ui.say(&format!("recreating {}: helm would keep what was added by hand", names.join(", ")));
     ctx.spawn.run(command(kubectl::delete(&tools.kubectl, target, &names, deadline.as_secs()), deadline + SHORT))?;
     let argv = helm::upgrade(&tools.helm, target, chart, deadline.as_secs());
     ctx.spawn.run(command(argv, deadline + SHORT)).inspect_err(|_| settle(ctx, tools, scope))?;
@@ -331,7 +331,7 @@ fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendere
     match left.first() {
         None => Ok(()),
         Some(first) => {
-            let message = format!("the cluster does not take what was rendered: {}", first.brief());
+            let message = format!("the API server rejects the rendered manifests: {}", first.brief());
             Err(Stop::failed(format!("{message}\nNext: cargo xtask down, then up")).into())
         }
     }
@@ -346,7 +346,7 @@ fn settle(ctx: &Context, tools: &Paths, scope: &Scope) {
     let mended = live::history_by(&ctx.spawn.uninterrupted(), tools, scope, ALL)
         .and_then(|all| mend(ctx, &ctx.spawn.uninterrupted(), tools, scope, &all));
     if let Err(error) = mended {
-        ctx.ui.say(&format!("{} may be left pending, which the next up mends: {error:#}", scope.release));
+        ctx.ui.say(&format!("{} may be left pending; the next up repairs it: {error:#}", scope.release));
     }
 }
 
@@ -365,15 +365,15 @@ fn mend(ctx: &Context, spawn: &Spawn, tools: &Paths, scope: &Scope, all: &[Revis
     let deadline = ctx.config.deadlines.helm;
     let (message, argv) = match helm::serving(all) {
         Some(revision) => (
-            format!("it goes back to revision {revision} first"),
+            format!("rolling back to revision {revision} first"),
             helm::rollback(&tools.helm, target, release, revision, deadline.as_secs()),
         ),
         None => (
-            "no revision of it serves, and so it is removed first; its data stays".to_string(),
+            "no revision of it works, so it is uninstalled first; its data stays".to_string(),
             helm::uninstall(&tools.helm, target, release, deadline.as_secs()),
         ),
     };
-    ctx.ui.say(&format!("{release} was left {} in revision {}: {message}", last.status, last.number));
+    ctx.ui.say(&format!("{release} is stuck in {} at revision {}: {message}", last.status, last.number));
     spawn.run_whole(command(argv, deadline + SHORT))?;
     Ok(())
 }

@@ -66,16 +66,16 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
         if open.is_empty() {
             let endpointless = release::endpointless(&seen, release, &wanted);
             if endpointless.is_empty() {
-                let message = format!("{} workloads are rolled out, and their Services lead to pods", states.len());
+                let message = format!("{} workloads rolled out, every Service has ready endpoints", states.len());
                 ctx.ui.validated(release, DeploymentState::Ready, &message);
                 return Ok(Some(RolloutOutcome::Done(states.len())));
             }
-            step.update("its Services lead nowhere yet");
+            step.update("its Services have no ready endpoints yet");
             if rolled_out.get_or_insert_with(Instant::now).elapsed() < ENDPOINTS.min(deadline) {
                 return Ok(None);
             }
             let names: Vec<String> = endpointless.iter().map(|one| one.object.to_string()).collect();
-            let what = format!("{release} is rolled out, and nobody is reached through {}", names.join(" and "));
+            let what = format!("{release} is rolled out, but no ready endpoints: {}", names.join(", "));
             return Ok(Some(RolloutOutcome::Failed(fail(what, &watch, endpointless))));
         }
         step.update(&open.join(" · "));

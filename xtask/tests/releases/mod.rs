@@ -143,7 +143,7 @@ fn nothing_is_begun_that_needs_a_release_which_failed() {
     project.write("standin/failing", "store\n");
     let run = project.run(&MANY);
     run.assert_ended(1);
-    run.assert_says(&["store failed: timed out", "not begun, as database failed: api, tools, web"]);
+    run.assert_says(&["store failed: timed out", "skipped, because database failed: api, tools, web"]);
     // A first install leaves nothing of itself but its data.
     assert_eq!(deeds(&run), [upgrade("database", "many-database"), uninstall("database", "many-database")]);
     assert!(!run.calls.iter().any(|call| call.starts_with("kubectl delete")), "{:?}", run.calls);
@@ -216,7 +216,7 @@ fn what_could_not_be_taken_back_is_reported_and_the_rest_still_goes_back() {
     project.answer("helm rollback tools ", "echo 'Error: locked' >&2; exit 1");
     let run = project.run(&MANY);
     run.assert_ended(1);
-    run.assert_says(&["tools could not be taken back", "Error: locked", "api is back at revision 1"]);
+    run.assert_says(&["tools could not be rolled back", "Error: locked", "api is back at revision 1"]);
     assert_eq!(deeds(&run)[2..], [rollback("tools", 1), rollback("api", 1)]);
 }
 
@@ -319,7 +319,7 @@ fn what_helm_keeps_of_edits_by_hand_is_made_anew() {
     project.answer("kubectl delete deployment/backend ", ": >anew");
     let run = project.run(&["up"]);
     run.assert_ended(0);
-    run.assert_says(&["helm keeps what was added by hand to deployment/backend; made anew"]);
+    run.assert_says(&["recreating deployment/backend: helm would keep what was added by hand"]);
     let delete =
         format!("kubectl delete deployment/backend --ignore-not-found --wait --timeout 60s {}", kubectl("todo"));
     assert_eq!(
@@ -948,7 +948,7 @@ fn a_tunnel_is_for_load_balancers() {
     project.answer("minikube tunnel ", "exit 1");
     let ended = project.run(&["tunnel"]);
     ended.assert_ended(1);
-    ended.assert_says(&["minikube tunnel ended by itself"]);
+    ended.assert_says(&["minikube tunnel exited"]);
     assert_eq!(ended.changes(), ["minikube tunnel --profile todo --cleanup"]);
 }
 

@@ -60,7 +60,7 @@ fn check_tells_of_each_key_and_asks_the_database() {
     }
     let plain = project.run(&CHECK).stdout;
     for line in [
-        "✓ API_KEY                  empty: nobody has given it",
+        "✓ API_KEY                  empty: no value was given",
         "✓ DATABASE_URL             there, and agrees with PASSWORD",
         "✓ TOKEN                    there",
         "✓ todo                     PASSWORD opens todo for todo",
@@ -99,7 +99,7 @@ fn check_finds_what_is_wrong_and_does_not_repeat_it() {
             "postgres://todo:sentinel@postgres.many-database/todo",
             "✗ DATABASE_URL             does not agree with PASSWORD",
         ),
-        ("API_KEY".to_string(), "TOKEN.next", "✗ TOKEN.next               is what a rotation has begun with"),
+        ("API_KEY".to_string(), "TOKEN.next", "✗ TOKEN.next               is left from an unfinished rotation"),
     ] {
         project.write(app, &good.replace(&from, to));
         let run = project.run(&CHECK);
@@ -177,7 +177,7 @@ fn rotate_changes_database_and_secrets_together_and_replaces_the_pods() {
     assert!(statements.starts_with("ALTER ROLE \"todo\" PASSWORD 'SCRAM-SHA-256$4096:"), "{statements}");
     assert_all_secret(&project, &run, &before);
     assert_all_secret(&project, &run, &after);
-    run.assert_says(&["what was signed with TOKEN holds no more"]);
+    run.assert_says(&["tokens signed with TOKEN are no longer valid"]);
     // What was deployed stays what is deployed.
     assert_eq!(run.calls_of(&["docker build --progress", "docker save"]), [""; 0]);
 }

@@ -122,7 +122,7 @@ fn resolve_release(ctx: &Context, tool: &'static str) -> Result<Release, String>
         return Err(failed(curl::reason(&output.tail)));
     }
     let file = release.url.rsplit('/').next().unwrap_or_default();
-    let published = parse_checksum(&output.stdout, file).ok_or_else(|| failed("what it answers is no checksum"))?;
+    let published = parse_checksum(&output.stdout, file).ok_or_else(|| failed("the response is not a checksum"))?;
     Ok(Release { published, ..release })
 }
 

@@ -176,7 +176,7 @@ fn ask_docker(spawn: &Spawn, path: &str) -> Result<String, String> {
     if !docker::has_buildkit(&help?) {
         return Err("builds without BuildKit (its buildx plugin is missing)".to_string());
     }
-    docker::parse_client_version(&version?).ok_or_else(|| "does not tell its version".to_string())
+    docker::parse_client_version(&version?).ok_or_else(|| "does not print its version".to_string())
 }
 
 fn ask_minikube(spawn: &Spawn, path: &str) -> Result<String, String> {
@@ -198,7 +198,7 @@ fn ask_helm(spawn: &Spawn, path: &str) -> Result<String, String> {
 fn ask_kubectl(spawn: &Spawn, path: &str) -> Result<String, String> {
     let (works, version) = both(spawn, kubectl::client_check(path), kubectl::version(path));
     let version = works.and(version)?;
-    kubectl::parse_version(&version).ok_or_else(|| "does not tell its version".to_string())
+    kubectl::parse_version(&version).ok_or_else(|| "does not print its version".to_string())
 }
 
 /// Two questions at once: some clients are wrappers that take their time.
@@ -214,7 +214,7 @@ fn read_stdout(spawn: &Spawn, argv: Vec<String>) -> Result<String, String> {
     match spawn.output(command(argv, ASK)) {
         Ok(output) if output.success => Ok(output.stdout),
         Ok(output) => Err(format!("failed: {}", output.tail.lines().next().unwrap_or("without a word"))),
-        Err(error) => Err(format!("could not be asked: {error}")),
+        Err(error) => Err(format!("could not be run: {error}")),
     }
 }
 

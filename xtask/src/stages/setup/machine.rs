@@ -118,7 +118,7 @@ fn consent(ctx: &Context, changes: &[Vec<String>]) -> Result<()> {
     }
     let commands: Vec<String> = changes.iter().map(|argv| format!("    {}", display(argv))).collect();
     let message = format!(
-        "this machine must be changed first:\n{}\nNext: run the same command with --yes, or run these yourself",
+        "this machine needs changes first:\n{}\nNext: run the same command with --yes, or run these yourself",
         commands.join("\n")
     );
     Err(Stop::needs_setup(message).into())
@@ -129,14 +129,14 @@ fn refuse_foreign_daemon(ctx: &Context, found: &All) -> Result<()> {
     if let Some(docker) = found.docker.path() {
         let asked = ctx.spawn.output(command(docker::info(&docker), DAEMON))?;
         if asked.tail.contains("permission denied") {
-            let message = "a docker daemon runs, and you may not talk to it";
+            let message = "a docker daemon runs, but you lack permission to use it";
             let next = "Next: sudo usermod --append --groups docker \"$USER\", then log in again";
             return Err(Stop::needs_setup(format!("{message}\n{next}")).into());
         }
         let context = ctx.spawn.output(command(docker::context(&docker), DAEMON))?;
         let name = context.stdout.trim();
         if context.success && !["", "default"].contains(&name) {
-            let message = format!("the docker context is {name}, and no docker daemon answers there");
+            let message = format!("the docker context is {name}, but no docker daemon answers there");
             return Err(Stop::needs_setup(format!(
                 "{message}\nNext: start that daemon, or docker context use default"
             ))
@@ -146,7 +146,7 @@ fn refuse_foreign_daemon(ctx: &Context, found: &All) -> Result<()> {
     for variable in ["DOCKER_HOST", "DOCKER_CONTEXT"] {
         if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty() && value != "default") {
             let message = format!(
-                "{variable} is {value}, and no docker daemon answers there\nNext: start that daemon, or unset {variable}"
+                "{variable} is {value}, but no docker daemon answers there\nNext: start that daemon, or unset {variable}"
             );
             return Err(Stop::needs_setup(message).into());
         }

@@ -71,7 +71,7 @@ fn test(attempt: &Attempt, scope: &Scope) -> Result<String, Refusal> {
                 format!("the last log lines of pod {test}:\n{}", output.stdout.trim_end())
             }
             Ok(output) if output.success => format!("pod {test} logged nothing"),
-            _ => format!("the log of pod {test} cannot be had"),
+            _ => format!("the log of pod {test} is not available"),
         });
     }
     Err(Refusal::Wrong(Cause::new(asked, "success", came.join("\n"))))

@@ -194,7 +194,7 @@ fn tell(ctx: &Context, check: &Check, outcome: &CheckOutcome, took: Duration, wa
 
 /// Every failed check with its cause, and where to look next.
 fn report(profile: &str, count: usize, failed: &[(&Check, &Failure, Duration)]) -> String {
-    let mut lines = vec![format!("the application runs, and {} of {count} smoke checks fail", failed.len())];
+    let mut lines = vec![format!("the application runs, but {} of {count} smoke checks failed", failed.len())];
     for (check, Failure { cause, attempts, .. }, took) in failed {
         let attempts = if *attempts == 1 { String::new() } else { format!(" and {attempts} attempts") };
         lines.push(format!("  {}, after {:.1} s{attempts}:", check.name, took.as_secs_f64()));
@@ -401,7 +401,7 @@ mod tests {
         let (tests, page) = (check("helm test"), check("the page"));
         let (first, second) = (failure(None, 1), failure(Some("web"), 3));
         let failed = [(&tests, &first, Duration::from_millis(1500)), (&page, &second, Duration::from_secs(9))];
-        let expected = "the application runs, and 2 of 5 smoke checks fail\n  helm test, after 1.5 s:\n    asked     helm test todo\n    \
+        let expected = "the application runs, but 2 of 5 smoke checks failed\n  helm test, after 1.5 s:\n    asked     helm test todo\n    \
                         expected  success\n    came      todo-test failed\n        its log\n  the page, after 9.0 s and 3 attempts:\n";
         let text = report("dev", 5, &failed);
         assert!(text.starts_with(expected), "{text}");

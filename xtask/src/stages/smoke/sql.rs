@@ -23,7 +23,7 @@ pub fn run_query(attempt: &Attempt, service: &str, query: &str) -> Result<(Strin
             Some(refused) => Refusal::Wrong(cause(refused)),
             None => Refusal::NotYet(cause(kubectl::refusal_of_pod(&output.tail))),
         }),
-        Err(_) => Err(Refusal::NotYet(cause(&format!("nothing within {:.1} s", timeout.as_secs_f64())))),
+        Err(_) => Err(Refusal::NotYet(cause(&format!("no answer within {:.1} s", timeout.as_secs_f64())))),
     }
 }
 

@@ -30,7 +30,7 @@ pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
     let (found, ready) = setup::observe(ctx)?;
     let mut missing = setup::missing(&found);
     if missing.is_empty() && ready.is_none() {
-        missing.push("the images that all others start from are not there".to_string());
+        missing.push("the base images are missing".to_string());
     }
     let Some(ready) = ready.filter(|_| missing.is_empty()) else {
         return Err(setup::not_set_up(&missing).into());
