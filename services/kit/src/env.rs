@@ -10,7 +10,7 @@ use std::{
 use axum::http::uri::PathAndQuery;
 use tracing::Level;
 
-use crate::client::BaseUrl;
+use crate::url::BaseUrl;
 
 /// The variables, and what was found wrong with them so far. An empty variable counts as one that is not set.
 pub struct Env {

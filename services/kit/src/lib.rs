@@ -7,6 +7,7 @@ pub mod healthcheck;
 pub mod logs;
 pub mod reply;
 pub mod serve;
+pub mod url;
 
 use std::{future::Future, process::ExitCode};
 

@@ -1,7 +1,7 @@
 use axum::http::uri::Authority;
 use kit::{
-    client::BaseUrl,
     env::{Env, comma_list, read_backend_url},
+    url::BaseUrl,
 };
 
 #[derive(Clone, Debug)]

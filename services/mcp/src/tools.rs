@@ -4,7 +4,8 @@ use axum::{
     body::Body,
     http::{Method, Request, header::AUTHORIZATION, request::Parts, uri::PathAndQuery},
 };
-use kit::client::{self, BaseUrl, Client};
+use kit::client::{self, Client};
+use kit::url::BaseUrl;
 use rmcp::{
     ServerHandler,
     handler::server::{tool::Extension, wrapper::Parameters},
