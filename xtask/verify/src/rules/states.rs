@@ -15,59 +15,61 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "sta.image",
         what: "Built → Tagged → Loaded → Running",
-        seeds: "2:32–33",
+        specs: "microservices.md#image-states",
         places: &[Config, Live],
         check: image,
     },
     Rule {
-        code: "sta.pod", what: "legal pod transitions", seeds: "0:77–80, 1:126–132", places: &[Live], check: pod
+        code: "sta.pod", what: "legal pod transitions", specs: "rolling.md#pod-states, nodeport.md#pod-states", places: &[Live], check: pod
     },
     Rule {
         code: "sta.release",
         what: "legal release transitions",
-        seeds: "0:191–195, 1:134–139",
+        specs: "rolling.md#release-states, nodeport.md#release-states",
         places: &[Live],
         check: release,
     },
     Rule {
         code: "sta.deploy",
         what: "legal deployment states, a check after each",
-        seeds: "2:243–269, 4:138–144",
+        specs: "microservices.md#deployment-states, microservices.md#deployment-checks, \
+                compact.md#deployment-states",
         places: &[Config, Live],
         check: deploy,
     },
     Rule {
         code: "clu.spec",
         what: "2 CPUs, 4096 MB, driver, version",
-        seeds: "2:280–283",
+        specs: "microservices.md#cluster-size",
         places: &[Config, Live],
         check: spec,
     },
     Rule {
         code: "clu.state",
         what: "status, ip, addons (metrics-server)",
-        seeds: "2:284–286",
+        specs: "microservices.md#cluster-status",
         places: &[Live],
         check: state,
     },
     Rule {
         code: "app.tables",
-        what: "the seed's tables exist",
-        seeds: "0:256–262, 2:322–327",
+        what: "the data model's tables exist",
+        specs: "rolling.md#database-tables, microservices.md#database-tables",
         places: &[Live],
         check: tables,
     },
     Rule {
         code: "app.models",
         what: "fields, defaults, role enum, rows per user",
-        seeds: "3:198–227",
+        specs: "static.md#application-models",
         places: &[Live],
         check: models,
     },
     Rule {
         code: "app.db_external",
         what: "database outside the release",
-        seeds: "0:253–257, 1:103, 2:340, 3:182",
+        specs: "rolling.md#external-database, nodeport.md#external-database, microservices.md#external-database, \
+                static.md#external-database",
         places: &[Config, Render],
         check: database_outside,
     },
