@@ -11,7 +11,13 @@ use xtask::model::release::{Release, Status};
 use xtask::model::version::Version;
 
 pub const RULES: &[Rule] = &[
-    Rule { code: "cht.lint", what: "no error (FR-020)", specs: "rolling.md#chart-lint, microservices.md#chart-lint", places: &[Render], check: lint },
+    Rule {
+        code: "cht.lint",
+        what: "no error (FR-020)",
+        specs: "rolling.md#chart-lint, microservices.md#chart-lint",
+        places: &[Render],
+        check: lint,
+    },
     Rule {
         code: "cht.semver",
         what: "version MAJOR.MINOR.PATCH",
@@ -70,8 +76,20 @@ pub const RULES: &[Rule] = &[
         places: &[Live],
         check: install,
     },
-    Rule { code: "rel.upgrade", what: "can be upgraded", specs: "rolling.md#release-states, rolling.md#helm-operations", places: &[Live], check: upgrade },
-    Rule { code: "rel.rollback", what: "can be rolled back", specs: "rolling.md#release-states, rolling.md#helm-operations", places: &[Live], check: rollback },
+    Rule {
+        code: "rel.upgrade",
+        what: "can be upgraded",
+        specs: "rolling.md#release-states, rolling.md#helm-operations",
+        places: &[Live],
+        check: upgrade,
+    },
+    Rule {
+        code: "rel.rollback",
+        what: "can be rolled back",
+        specs: "rolling.md#release-states, rolling.md#helm-operations",
+        places: &[Live],
+        check: rollback,
+    },
     Rule {
         code: "rel.uninstall",
         what: "ends not installed",

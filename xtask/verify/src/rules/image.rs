@@ -11,7 +11,13 @@ use xtask::config::Service;
 use xtask::diagnosis::pod::troubles;
 
 pub const RULES: &[Rule] = &[
-    Rule { code: "img.built", what: "builds", specs: "rolling.md#build-and-start, microservices.md#deployment-checks", places: &[Image], check: built },
+    Rule {
+        code: "img.built",
+        what: "builds",
+        specs: "rolling.md#build-and-start, microservices.md#deployment-checks",
+        places: &[Image],
+        check: built,
+    },
     Rule {
         code: "img.on_node",
         what: "loaded, listed on every node",
@@ -19,9 +25,19 @@ pub const RULES: &[Rule] = &[
         places: &[Live],
         check: on_node,
     },
-    Rule { code: "img.starts", what: "starts without error", specs: "rolling.md#build-and-start", places: &[Image, Live], check: starts },
     Rule {
-        code: "img.scan", what: "≥ 95 % of the scan's checks", specs: "rolling.md#security-scan", places: &[Image], check: scan
+        code: "img.starts",
+        what: "starts without error",
+        specs: "rolling.md#build-and-start",
+        places: &[Image, Live],
+        check: starts,
+    },
+    Rule {
+        code: "img.scan",
+        what: "≥ 95 % of the scan's checks",
+        specs: "rolling.md#security-scan",
+        places: &[Image],
+        check: scan,
     },
     Rule {
         code: "img.nonroot",
@@ -53,7 +69,13 @@ pub const RULES: &[Rule] = &[
         places: &[Config, Image],
         check: size,
     },
-    Rule { code: "img.size_total", what: "sum < 500 MB (SC-006)", specs: "microservices.md#image-sizes", places: &[Image], check: size_total },
+    Rule {
+        code: "img.size_total",
+        what: "sum < 500 MB (SC-006)",
+        specs: "microservices.md#image-sizes",
+        places: &[Image],
+        check: size_total,
+    },
     Rule {
         code: "img.tag.format",
         what: "valid Docker tag",

@@ -507,7 +507,9 @@ mod tests {
                 in_code = !in_code;
             }
             let heading = line.trim_start_matches('#');
-            let Some(heading) = heading.strip_prefix(' ').filter(|_| line.starts_with('#') && !in_code) else { continue };
+            let Some(heading) = heading.strip_prefix(' ').filter(|_| line.starts_with('#') && !in_code) else {
+                continue;
+            };
             let kept = heading.trim().to_lowercase();
             let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
             found.push(kept.map(|c| if c == ' ' { '-' } else { c }).collect());

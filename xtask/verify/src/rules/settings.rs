@@ -68,7 +68,13 @@ pub const RULES: &[Rule] = &[
         places: &[Config, Live],
         check: secret_keys,
     },
-    Rule { code: "sec.first", what: "there before the Deployment", specs: "rolling.md#secret-creation", places: &[Live], check: first },
+    Rule {
+        code: "sec.first",
+        what: "there before the Deployment",
+        specs: "rolling.md#secret-creation",
+        places: &[Live],
+        check: first,
+    },
     Rule {
         code: "sec.git",
         what: "no real value tracked; the override file is ignored",

@@ -20,7 +20,11 @@ pub const RULES: &[Rule] = &[
         check: image,
     },
     Rule {
-        code: "sta.pod", what: "legal pod transitions", specs: "rolling.md#pod-states, nodeport.md#pod-states", places: &[Live], check: pod
+        code: "sta.pod",
+        what: "legal pod transitions",
+        specs: "rolling.md#pod-states, nodeport.md#pod-states",
+        places: &[Live],
+        check: pod,
     },
     Rule {
         code: "sta.release",
