@@ -7,7 +7,7 @@ use crate::config::reader::Reader;
 
 #[derive(Debug, Default)]
 pub struct Seed {
-    /// 0 to 4, as rules.md counts them.
+    /// 0 to 4: the model's place in the table of docs/specs/README.md.
     pub number: u8,
     /// Megabytes of 1,000,000 bytes, all images together.
     pub size_total_mb: Option<u64>,
