@@ -109,7 +109,7 @@ pub enum Command {
         #[arg(long, conflicts_with = "live")]
         rules: bool,
     },
-    /// Check what helm makes of every profile, and the Dockerfiles, with tools and rules that know no seed
+    /// Check what helm makes of every profile, and the Dockerfiles, with tools and rules that know no data model
     Lint {
         /// Write what is generated first: the manifests that are kept of each profile, and the charts' READMEs
         #[arg(long)]

@@ -94,9 +94,9 @@ fn describe_rollout(state: &Rollout) -> String {
 
 /// The profile's words for the states of a machine; its own names where the profile has none.
 fn words<S: State>(ctx: &Context, machine: &str) -> Result<Vocabulary<S>> {
-    let words = ctx.config.seed.as_ref().and_then(|seed| seed.states.get(machine)).cloned().unwrap_or_default();
+    let words = ctx.config.spec.as_ref().and_then(|spec| spec.states.get(machine)).cloned().unwrap_or_default();
     Ok(Vocabulary::new(&words)
-        .map_err(|unknown| Stop::usage(format!("seed.states.{machine}: {}", unknown.join("; "))))?)
+        .map_err(|unknown| Stop::usage(format!("spec.states.{machine}: {}", unknown.join("; "))))?)
 }
 
 fn is_workload(kind: &Value) -> bool {

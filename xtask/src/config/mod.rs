@@ -2,7 +2,7 @@
 
 pub mod locked;
 mod reader;
-mod seed;
+mod spec;
 mod template;
 mod tree;
 pub mod yaml;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reader::Reader;
-pub use seed::{Seed, SeedChart, SeedCluster, SeedService};
+pub use spec::{Spec, SpecChart, SpecCluster, SpecService};
 pub use template::{fill, follows, placeholders};
 use tree::parse;
 pub use tree::{ConfigError, Node, Place, Value, merge, to_json};
@@ -43,7 +43,7 @@ pub struct Config {
     pub deadlines: Deadlines,
     pub waivers: Vec<Waiver>,
     /// What the published data model of this profile demands; a profile of our own has none.
-    pub seed: Option<Seed>,
+    pub spec: Option<Spec>,
     pub mirrors: Mirrors,
     /// All of the above as it was read, each value with its place.
     pub tree: Node,
@@ -351,7 +351,7 @@ pub fn parse_config(
         smoke: root.list("smoke", check),
         deadlines: root.table("deadlines", deadlines),
         waivers: root.list("waivers", waiver),
-        seed: root.optional_table("seed", seed::seed),
+        spec: root.optional_table("spec", spec::spec),
         mirrors: root.table("mirrors", |r| mirrors(r, exists)),
         tree: tree.clone(),
     };

@@ -189,7 +189,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_seeds_names_are_names() {
+    fn the_specs_names_are_names() {
         for text in ["todo-chatbot-frontend", "ai-todo-backend-deployment", "todo-backend-config", "default"] {
             assert!(label_name(text).is_ok() && service_name(text).is_ok() && object_name(text).is_ok(), "{text}");
         }

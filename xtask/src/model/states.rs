@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_deployment_transitions_are_legal() {
+    fn the_specs_deployment_transitions_are_legal() {
         use DeploymentState::*;
         assert_eq!(check_trace(&[Building, Loading, Installing, Pending, Running, Ready]), Ok(()));
         assert_eq!(check_trace(&[Pending, Failed, Pending, Running, Ready, Upgrading, Ready]), Ok(()));
@@ -412,10 +412,10 @@ mod tests {
             ("Ready", "Active"),
             ("Upgrading", "Updating"),
         ]);
-        let seed4 = Vocabulary::<DeploymentState>::new(&words).unwrap();
+        let compact = Vocabulary::<DeploymentState>::new(&words).unwrap();
         let describe = |trace: &[DeploymentState]| {
             assert_eq!(check_trace(trace), Ok(()));
-            let mut text: Vec<String> = trace.iter().map(|state| seed4.word(*state)).collect();
+            let mut text: Vec<String> = trace.iter().map(|state| compact.word(*state)).collect();
             text.dedup();
             text.join(" ")
         };
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_pod_transitions_are_legal() {
+    fn the_specs_pod_transitions_are_legal() {
         use PodState::*;
         assert_eq!(check_trace(&[Pending, Running, Ready]), Ok(()));
         assert_eq!(check_trace(&[Running, Failed, Restarting]), Ok(()));
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_release_transitions_are_legal() {
+    fn the_specs_release_transitions_are_legal() {
         use ReleaseState::*;
         assert_eq!(check_trace(&[NotInstalled, Installing, Deployed, Upgrading, Deployed]), Ok(()));
         assert_eq!(check_trace(&[Deployed, RollingBack, Deployed, Uninstalling, NotInstalled]), Ok(()));
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_image_transitions_are_legal() {
+    fn the_specs_image_transitions_are_legal() {
         use ImageState::*;
         assert_eq!(check_trace(&[Built, Tagged, Loaded, Running]), Ok(()));
         assert!(check_trace(&[Built, Running]).is_err());

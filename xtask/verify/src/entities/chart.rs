@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_charts_are_read() {
+    fn the_specs_charts_are_read() {
         let read = chart(json!({
             "appVersion": "2.0.0", "type": "application", "kubeVersion": ">=1.32.0-0",
             "description": "Todo Chatbot application with Next.js frontend and FastAPI backend",

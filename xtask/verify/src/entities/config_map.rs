@@ -64,12 +64,12 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_settings_are_read() {
-        let seed = json!({
+    fn the_specs_settings_are_read() {
+        let spec = json!({
             "HOST": "0.0.0.0", "PORT": "8000", "FRONTEND_ORIGIN": "http://localhost", "CORS_ORIGINS": "", "LLM_PROVIDER": "",
             "GROQ_MODEL": "meta-llama/llama-4-scout-17b-16e-instruct",
         });
-        let read = map(seed, json!({"icon.png": "iVBORw=="})).unwrap();
+        let read = map(spec, json!({"icon.png": "iVBORw=="})).unwrap();
         assert_eq!((read.name.as_str(), read.namespace.as_str()), ("todo-chatbot-config", "default"));
         assert_eq!((read.data["PORT"].as_str(), read.data.len()), ("8000", 6));
         assert_eq!(read.binary["icon.png"], [0x89, b'P', b'N', b'G']);

@@ -222,7 +222,7 @@ mod tests {
     use serde_json::{Value, json};
     use xtask::model::object::read;
 
-    fn seed() -> Value {
+    fn spec() -> Value {
         json!({
             "name": "backend", "image": "todo-backend:1.0.0", "imagePullPolicy": "Never",
             "ports": [{"name": "http", "containerPort": 8000}],
@@ -239,8 +239,8 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_container_is_read() {
-        let container = read(&seed(), Container::from_fields).unwrap();
+    fn the_specs_container_is_read() {
+        let container = read(&spec(), Container::from_fields).unwrap();
         assert_eq!((container.pull_policy, container.ports[0].port.number()), (PullPolicy::Never, 8000));
         assert_eq!(container.config_maps(), ["todo-chatbot-config"]);
         assert_eq!(container.secrets(), ["todo-chatbot-secret"]);
@@ -282,7 +282,7 @@ mod tests {
             ("securityContext", json!({"runAsNonRoot": true, "runAsUser": 0}), "securityContext.runAsUser: 0 is root"),
             ("name", json!("Backend"), "name: \"Backend\" is not a name"),
         ] {
-            let mut container = seed();
+            let mut container = spec();
             container[key] = value;
             let found = read(&container, Container::from_fields).unwrap_err();
             assert!(found.len() == 1 && found[0].starts_with(describe), "{found:?}");

@@ -201,8 +201,8 @@ mod tests {
     use crate::entities::strategy::Share;
     use serde_json::json;
 
-    /// Seed 2's, in full.
-    fn seed() -> Value {
+    /// The one of docs/specs/microservices.md, in full.
+    fn spec() -> Value {
         json!({
             "kind": "Deployment", "metadata": {"name": "ai-todo-backend-deployment"},
             "spec": {
@@ -230,8 +230,8 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_deployment_is_read() {
-        let read = DeploymentSpec::from_object(&seed()).unwrap();
+    fn the_specs_deployment_is_read() {
+        let read = DeploymentSpec::from_object(&spec()).unwrap();
         assert_eq!(
             (read.name.as_str(), read.namespace.as_str(), read.replicas),
             ("ai-todo-backend-deployment", "default", Replicas(1))
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_stateful_set_has_claims_and_goes_in_order() {
-        let mut object = seed();
+        let mut object = spec();
         object["kind"] = "StatefulSet".into();
         object["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}}]);
         object["spec"]["template"]["spec"]["containers"][0]["volumeMounts"][0]["name"] = "data".into();
@@ -286,7 +286,7 @@ mod tests {
             ),
             ("/kind", json!("Job"), "kind: \"Job\" instead of Deployment or StatefulSet"),
         ] {
-            let mut object = seed();
+            let mut object = spec();
             *object.pointer_mut(path).unwrap() = value;
             assert_eq!(DeploymentSpec::from_object(&object).unwrap_err(), [message]);
         }
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_reported_at_once() {
-        let mut object = seed();
+        let mut object = spec();
         object["spec"]["replicas"] = json!(0);
         object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("UPPER:1");
         object["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("600m");

@@ -265,7 +265,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Seed 3's backend.
+    /// The backend of docs/specs/static.md.
     const BACKEND: &str = "\
 FROM python:3.11-slim AS builder
 WORKDIR /build
@@ -287,7 +287,7 @@ CMD [\"uvicorn\", \"main:app\", \"--host\", \"0.0.0.0\", \"--port\", \"8000\"]
     }
 
     #[test]
-    fn the_seeds_dockerfile_tells_its_image() {
+    fn the_specs_dockerfile_tells_its_image() {
         let image = from(BACKEND).unwrap();
         assert_eq!(image.bases, ["python:3.11-slim"]);
         assert_eq!(image.stages, ["builder", "1"]);

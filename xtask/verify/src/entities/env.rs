@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_names_are_names() {
+    fn the_specs_names_are_names() {
         for text in [
             "BACKEND_URL",
             "DATABASE_URL",

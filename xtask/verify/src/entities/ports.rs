@@ -187,7 +187,7 @@ mod tests {
     use xtask::model::object::read;
 
     #[test]
-    fn the_seeds_ports_are_ports() {
+    fn the_specs_ports_are_ports() {
         for number in [80, 3000, 5432, 8000, 8001, 8080, 1, 65535] {
             assert_eq!(u64::from(Port::new(number).unwrap().number()), number);
         }

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_probes_are_read() {
+    fn the_specs_probes_are_read() {
         for (path, port, delay, period) in [
             ("/api/health", 3000, 10, 10),
             ("/api/ready", 3000, 5, 5),

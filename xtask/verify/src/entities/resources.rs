@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_figures_are_read() {
+    fn the_specs_figures_are_read() {
         for (requests, limits) in [
             (("100m", "128Mi"), ("500m", "512Mi")),
             (("200m", "256Mi"), ("1000m", "1Gi")),

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_secrets_are_read_by_key() {
+    fn the_specs_secrets_are_read_by_key() {
         let read = secret(json!({"type": "Opaque", "stringData": {
             "DATABASE_URL": "postgresql://user:password@neon-host/dbname", "OPENAI_API_KEY": "CHANGE_ME"}}))
         .unwrap();

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_services_are_read() {
+    fn the_specs_services_are_read() {
         let rolling = service("todo-chatbot-frontend", "LoadBalancer", json!([{"port": 80, "targetPort": 3000}]));
         assert_eq!(ServiceSpec::from_object(&rolling).unwrap().ports[0].target_port.to_string(), "3000");
         let microservices = service(

@@ -119,15 +119,15 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_seeds_values_are_read() {
-        let seed = json!({
+    fn the_specs_values_are_read() {
+        let spec = json!({
             "replicaCount": 1, "image": {"repository": "ai-todo-backend", "tag": "latest", "pullPolicy": "Never"}, "port": 8000,
             "service": {"type": "NodePort", "port": 8000, "nodePort": 30081},
             "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "200m", "memory": "256Mi"}},
             "probes": {"liveness": {"path": "/health"}},
             "nodeSelector": {"kubernetes.io/os": "linux"}, "tolerations": [], "affinity": {}, "env": {"LOG_LEVEL": "info"},
         });
-        let read = Values::from_object(&seed).unwrap();
+        let read = Values::from_object(&spec).unwrap();
         assert_eq!(
             (read.replicas.unwrap().to_string(), read.service.kind),
             ("1".to_string(), Some(ServiceType::NodePort))

@@ -1,4 +1,4 @@
-//! `lint`: what helm makes of each profile and the Dockerfiles, under tools and rules that know no seed. All findings at
+//! `lint`: what helm makes of each profile and the Dockerfiles, under tools and rules that know no data model. All findings at
 //! once; a waiver is one line of the configuration, and one that waives nothing is a finding itself.
 
 mod chart_docs;

@@ -6,7 +6,7 @@ use crate::entities::chart::{Chart, ChartType};
 use crate::entities::values::Values;
 use crate::rules::Place::{Config, Live, Render};
 use crate::rules::{Attempt, ChartFiles, Checks, Facts, LiveFacts, Rule, describe};
-use xtask::config::{SeedChart, parse_version};
+use xtask::config::{SpecChart, parse_version};
 use xtask::model::release::{Release, Status};
 use xtask::model::version::Version;
 
@@ -127,9 +127,9 @@ fn charts<'a>(facts: &'a Facts) -> impl Iterator<Item = (&'a str, &'a ChartFiles
     facts.files.iter().flat_map(|files| &files.charts).map(|(release, chart)| (release.as_str(), chart))
 }
 
-/// What the seed says of a release's chart.
-fn seed_of<'a>(facts: &'a Facts, chart: &ChartFiles) -> Option<&'a SeedChart> {
-    facts.config.seed.as_ref()?.charts.get(chart.described["name"].as_str()?)
+/// What the data model says of a release's chart.
+fn spec_of<'a>(facts: &'a Facts, chart: &ChartFiles) -> Option<&'a SpecChart> {
+    facts.config.spec.as_ref()?.charts.get(chart.described["name"].as_str()?)
 }
 
 /// Where a release's Chart.yaml is tracked.
@@ -155,11 +155,11 @@ fn semver(facts: &Facts, checks: &mut Checks) {
 
 fn app_version(facts: &Facts, checks: &mut Checks) {
     for (release, chart) in charts(facts) {
-        let Some(wanted) = seed_of(facts, chart).and_then(|seed| seed.app_version.as_deref()) else { continue };
+        let Some(wanted) = spec_of(facts, chart).and_then(|spec| spec.app_version.as_deref()) else { continue };
         let about = &facts.config.releases[release];
         let path = format!("releases.{release}.app_version");
         checks.that_at(facts.config, &path, release, about.app_version.as_deref() == Some(wanted), || {
-            format!("{path} is not \"{wanted}\", which the seed says")
+            format!("{path} is not \"{wanted}\", which the data model says")
         });
         let rendered = facts.rendered.as_ref().and_then(|rendered| rendered.get(release));
         let Some(rendered) = rendered else { continue };
@@ -169,7 +169,7 @@ fn app_version(facts: &Facts, checks: &mut Checks) {
         checks.that(Render, release, found == wanted, || {
             format!("the appVersion of its chart is \"{found}\" instead of {wanted}: see {path}")
         });
-        if seed_of(facts, chart).is_some_and(|seed| seed.app_version.as_deref() == Some("{tag}")) {
+        if spec_of(facts, chart).is_some_and(|spec| spec.app_version.as_deref() == Some("{tag}")) {
             for service in &about.services {
                 let image = facts.container(Render, service).and_then(|container| container["image"].as_str());
                 checks.that(Render, service, image.is_some_and(|image| image.ends_with(&format!(":{found}"))), || {
@@ -204,15 +204,15 @@ fn meta(facts: &Facts, checks: &mut Checks) {
         checks.that(Config, &file, far.is_none(), || {
             format!("it depends on {} from elsewhere: keep charts in helm/", far.map_or("", |far| far.name.as_str()))
         });
-        if let Some(wanted) = seed_of(facts, chart).and_then(|seed| seed.version.as_deref()) {
+        if let Some(wanted) = spec_of(facts, chart).and_then(|spec| spec.version.as_deref()) {
             checks.that(Config, &file, read.version.to_string() == wanted, || {
-                format!("its version is {}: the seed says {wanted}", read.version)
+                format!("its version is {}: the data model says {wanted}", read.version)
             });
         }
     }
-    // A chart that the seed names and no release has.
-    if let (Some(seed), Some(files)) = (&facts.config.seed, &facts.files) {
-        for name in seed.charts.keys() {
+    // A chart that the data model names and no release has.
+    if let (Some(spec), Some(files)) = (&facts.config.spec, &facts.files) {
+        for name in spec.charts.keys() {
             let there = files.charts.values().any(|chart| chart.described["name"] == name.as_str());
             checks.that(Config, name, there, || {
                 "no release has a chart of this name: set chart_name of its release".to_string()
@@ -224,7 +224,7 @@ fn meta(facts: &Facts, checks: &mut Checks) {
 fn files(facts: &Facts, checks: &mut Checks) {
     for (release, chart) in charts(facts) {
         let common = ["Chart.yaml", "values.yaml"].map(str::to_string).to_vec();
-        let wanted = seed_of(facts, chart).map(|seed| &seed.files).filter(|files| !files.is_empty());
+        let wanted = spec_of(facts, chart).map(|spec| &spec.files).filter(|files| !files.is_empty());
         for path in wanted.unwrap_or(&common) {
             checks.that(Config, release, chart.files.contains(path), || {
                 format!("its chart has no {path}: add it, an include of the library chart is enough")
@@ -302,11 +302,11 @@ fn api(facts: &Facts, checks: &mut Checks) {
             format!("its apiVersion is {}: that of helm 3 is v2", chart.described["apiVersion"])
         });
     }
-    // A profile without a seed may use all of Kubernetes.
-    if facts.config.seed.is_none() {
+    // A profile without a data model may use all of Kubernetes.
+    if facts.config.spec.is_none() {
         return;
     }
-    // The database is outside of what the seed describes.
+    // The database is outside of what the data model describes.
     let own = facts
         .rendered
         .iter()
@@ -315,16 +315,16 @@ fn api(facts: &Facts, checks: &mut Checks) {
     for object in own.flat_map(|release| &release.objects) {
         let version = object["apiVersion"].as_str().unwrap_or_default();
         checks.that(Render, &describe(object), matches!(version, "v1" | "apps/v1"), || {
-            format!("its apiVersion is {version}: the seed knows v1 and apps/v1; turn it off in the values, or waive it with a reason")
+            format!("its apiVersion is {version}: the data model knows v1 and apps/v1; turn it off in the values, or waive it with a reason")
         });
     }
 }
 
 fn namespace(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
-    if let Some(wanted) = config.seed.as_ref().and_then(|seed| seed.namespace.as_ref()) {
+    if let Some(wanted) = config.spec.as_ref().and_then(|spec| spec.namespace.as_ref()) {
         checks.that_at(config, "namespace", &config.profile, config.namespace == *wanted, || {
-            format!("namespace is \"{}\": the seed says {wanted}", config.namespace)
+            format!("namespace is \"{}\": the data model says {wanted}", config.namespace)
         });
     }
     for (release, rendered) in facts.rendered.iter().flatten() {
@@ -555,7 +555,7 @@ mod tests {
     #[test]
     fn another_namespace_is_found() {
         breaks("cht.namespace", Config, "test", |good| {
-            good.seeded(|seed| seed.namespace = Some("default".to_string()))
+            good.speced(|spec| spec.namespace = Some("default".to_string()))
         });
         breaks("cht.namespace", Render, "todo", |good| {
             good.rendered("deployment/todo-backend")["metadata"]["namespace"] = json!("x")

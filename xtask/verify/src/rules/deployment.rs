@@ -172,9 +172,9 @@ const PROGRESS_S: i64 = 600;
 fn names(facts: &Facts, checks: &mut Checks) {
     let objects = objects(facts, &["Deployment", "StatefulSet", "Service"]);
     for (service, release) in facts.config.running() {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        let workload = seed.and_then(|seed| seed.deployment.as_deref());
-        let reached = seed.and_then(|seed| seed.service.as_deref());
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        let workload = spec.and_then(|spec| spec.deployment.as_deref());
+        let reached = spec.and_then(|spec| spec.service.as_deref());
         for place in places(facts).into_iter().filter(|place| is_due(facts, release, *place)) {
             for (what, kinds, wanted) in
                 [("workload", &["Deployment", "StatefulSet"][..], workload), ("Service", &["Service"][..], reached)]
@@ -223,7 +223,7 @@ fn image_reference(facts: &Facts, checks: &mut Checks) {
         let image = found.main()["image"].as_str().unwrap_or_default();
         let repository = &facts.config.services[found.service].image;
         checks.none(found.place, &found.called(), image_problem(image, wanted.as_deref(), repository));
-        let named = facts.seed(found.service).and_then(|seed| seed.image.as_deref());
+        let named = facts.spec(found.service).and_then(|spec| spec.image.as_deref());
         let own = Reference::parse(image).ok();
         let holds = named.is_none_or(|named| {
             own.as_ref()
@@ -231,7 +231,7 @@ fn image_reference(facts: &Facts, checks: &mut Checks) {
         });
         checks.that(found.place, &found.called(), holds, || {
             let named = named.unwrap_or_default();
-            format!("runs {image}: the seed says {named}; set services.{}.image", found.service)
+            format!("runs {image}: the data model says {named}; set services.{}.image", found.service)
         });
     }
     let Some(live) = &facts.live else { return };
@@ -270,10 +270,10 @@ fn image_problem(image: &str, wanted: Option<&str>, repository: &str) -> Option<
 
 fn pull_policy(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        let stated = seed.and_then(|seed| seed.pull_policy.as_deref());
-        if seed.is_some() {
-            let path = format!("seed.services.{service}.pull_policy");
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        let stated = spec.and_then(|spec| spec.pull_policy.as_deref());
+        if spec.is_some() {
+            let path = format!("spec.services.{service}.pull_policy");
             let wrong = stated.and_then(|policy| pull_problem(PullPolicy::parse(policy), None));
             checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
         }
@@ -306,13 +306,13 @@ fn pull_problem(policy: Result<PullPolicy, String>, stated: Option<&str>) -> Opt
 
 fn replicas_positive(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        let figures = seed.map(|seed| {
-            [("replicas", seed.replicas), ("replicas_min", seed.replicas_min), ("replicas_max", seed.replicas_max)]
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        let figures = spec.map(|spec| {
+            [("replicas", spec.replicas), ("replicas_min", spec.replicas_min), ("replicas_max", spec.replicas_max)]
         });
         for (key, count) in figures.into_iter().flatten() {
             let Some(count) = count else { continue };
-            let path = format!("seed.services.{service}.{key}");
+            let path = format!("spec.services.{service}.{key}");
             let wrong = Replicas::new(count.into()).err();
             checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
         }
@@ -331,14 +331,14 @@ fn replicas_positive(facts: &Facts, checks: &mut Checks) {
 
 fn replicas_range(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let Some(seed) = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service)) else { continue };
-        let (Some(least), Some(most)) = (seed.replicas_min, seed.replicas_max) else { continue };
-        let path = format!("seed.services.{service}.replicas_max");
-        let holds = least <= most && seed.replicas.is_none_or(|count| (least..=most).contains(&count));
+        let Some(spec) = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service)) else { continue };
+        let (Some(least), Some(most)) = (spec.replicas_min, spec.replicas_max) else { continue };
+        let path = format!("spec.services.{service}.replicas_max");
+        let holds = least <= most && spec.replicas.is_none_or(|count| (least..=most).contains(&count));
         checks.that_at(facts.config, &path, service, holds, || {
             format!(
                 "replicas are to be {least} to {most}, and {} by default: no number is all of it",
-                describe(seed.replicas)
+                describe(spec.replicas)
             )
         });
         for found in workloads(facts).iter().filter(|found| found.service == service) {
@@ -364,8 +364,8 @@ fn replicas_range(facts: &Facts, checks: &mut Checks) {
 
 fn replicas_default(facts: &Facts, checks: &mut Checks) {
     for (service, release) in facts.config.running() {
-        let Some(seed) = facts.config.seed.as_ref() else { continue };
-        let Some(wanted) = seed.services.get(service).and_then(|service| service.replicas) else { continue };
+        let Some(spec) = facts.config.spec.as_ref() else { continue };
+        let Some(wanted) = spec.services.get(service).and_then(|service| service.replicas) else { continue };
         if let Some(values) = facts.values(release, service) {
             let count = values.get("replicaCount").and_then(Value::as_u64).unwrap_or(1);
             checks.that(C, service, count == u64::from(wanted), || {
@@ -387,12 +387,12 @@ fn replicas_default(facts: &Facts, checks: &mut Checks) {
 
 fn resources_order(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let Some(seed) = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service)) else { continue };
+        let Some(spec) = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service)) else { continue };
         let amounts = |figures: &BTreeMap<String, String>| typed(&json!(figures), Amounts::from_fields);
         // A figure that can't be read is another rule's matter.
-        let (Ok(requests), Ok(limits)) = (amounts(&seed.requests), amounts(&seed.limits)) else { continue };
+        let (Ok(requests), Ok(limits)) = (amounts(&spec.requests), amounts(&spec.limits)) else { continue };
         let wrong = Resources::new(requests, limits).err();
-        let path = format!("seed.services.{service}.requests");
+        let path = format!("spec.services.{service}.requests");
         checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
     }
     for found in workloads(facts).iter().filter(|found| found.place == R) {
@@ -447,8 +447,8 @@ fn asked(facts: &Facts, service: &str) -> Vec<Amounts> {
         let count = found.object["spec"]["replicas"].as_u64().unwrap_or(1);
         return repeat(found.containers().into_iter().filter_map(requests).collect(), count);
     }
-    let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-    let figures = seed.map(|seed| (json!(seed.requests), seed.replicas.or(seed.replicas_min).unwrap_or(1)));
+    let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+    let figures = spec.map(|spec| (json!(spec.requests), spec.replicas.or(spec.replicas_min).unwrap_or(1)));
     figures.map_or(Vec::new(), |(requests, count)| {
         repeat(typed(&requests, Amounts::from_fields).into_iter().collect(), count.into())
     })
@@ -464,10 +464,10 @@ fn sums(all: &[Amounts]) -> (Cpu, Memory) {
 
 fn resources_value(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let Some(seed) = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service)) else { continue };
-        for (list, figures) in [("requests", &seed.requests), ("limits", &seed.limits)] {
+        let Some(spec) = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service)) else { continue };
+        for (list, figures) in [("requests", &spec.requests), ("limits", &spec.limits)] {
             for (name, figure) in figures {
-                let path = format!("seed.services.{service}.{list}.{name}");
+                let path = format!("spec.services.{service}.{list}.{name}");
                 let wrong = amount_problem(name, &json!(figure), None);
                 checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
                 for found in workloads(facts).iter().filter(|found| found.service == service) {
@@ -519,13 +519,13 @@ fn strategy(facts: &Facts, checks: &mut Checks) {
 fn probes(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
         let about = &facts.config.services[service];
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        let stated = seed.map(|seed| [seed.liveness.as_ref(), seed.readiness.as_ref()]).unwrap_or_default();
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        let stated = spec.map(|spec| [spec.liveness.as_ref(), spec.readiness.as_ref()]).unwrap_or_default();
         let configured = about.probes.as_ref().map(|probes| [&probes.liveness, &probes.readiness]);
         for (index, kind) in ["liveness", "readiness"].into_iter().enumerate() {
             let path = stated[index].and_then(|probe| probe.path.as_deref());
             let ours = configured.map(|probes| probes[index].as_str());
-            if seed.is_some() {
+            if spec.is_some() {
                 let place = format!("services.{service}.probes.{kind}");
                 let holds = ours.is_some() && path.is_none_or(|path| ours == Some(path));
                 checks.that_at(facts.config, &place, service, holds, || {
@@ -600,8 +600,8 @@ fn selectors(facts: &Facts, checks: &mut Checks) {
     let workloads = workloads(facts);
     for found in &workloads {
         let labels = found.pod_labels();
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(found.service));
-        let app = seed.and_then(|seed| seed.app.as_deref());
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(found.service));
+        let app = spec.and_then(|spec| spec.app.as_deref());
         let wrong = match typed(&found.object["spec"]["selector"], Selector::from_fields) {
             Err(wrong) => Some(wrong),
             Ok(selector) if selector.is_empty() => Some("its selector takes every pod".to_string()),
@@ -612,7 +612,7 @@ fn selectors(facts: &Facts, checks: &mut Checks) {
     }
     for found in super::found::services(facts) {
         let selector = texts(&found.object["spec"]["selector"]);
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(found.service));
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(found.service));
         let here =
             || workloads.iter().filter(|workload| workload.place == found.place && workload.release == found.release);
         let taken = |workload: &&Found| is_subset(&selector, &workload.pod_labels());
@@ -623,7 +623,7 @@ fn selectors(facts: &Facts, checks: &mut Checks) {
             _ if selector.is_empty() => Some("has no selector: it leads nowhere".to_string()),
             _ if !own => Some("its selector takes no pod of its service".to_string()),
             _ if !foreign.is_empty() => Some(format!("its selector takes pods of {} too", foreign.join(", "))),
-            _ => app_problem(selector.get("app"), seed.and_then(|seed| seed.app.as_deref())),
+            _ => app_problem(selector.get("app"), spec.and_then(|spec| spec.app.as_deref())),
         };
         checks.none(found.place, &found.called(), wrong.map(|wrong| format!("{wrong}: see names.app in the values")));
     }
@@ -637,9 +637,9 @@ fn app_problem(there: Option<&String>, wanted: Option<&str>) -> Option<String> {
 fn env_injected(facts: &Facts, checks: &mut Checks) {
     for found in workloads(facts) {
         let Some(container) = container(found.main()) else { continue };
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(found.service));
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(found.service));
         let (map, secret) =
-            (seed.and_then(|seed| seed.config_map.as_deref()), seed.and_then(|seed| seed.secret.as_deref()));
+            (spec.and_then(|spec| spec.config_map.as_deref()), spec.and_then(|spec| spec.secret.as_deref()));
         for (what, wanted, taken) in
             [("ConfigMap", map, container.config_maps()), ("Secret", secret, container.secrets())]
         {
@@ -705,14 +705,14 @@ fn missing(facts: &Facts, found: &Found, container: &Container) -> Vec<String> {
 
 fn env_names(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
-    let seeded = config.seed.iter().flat_map(|seed| &seed.config_maps);
-    let seeded = seeded
-        .flat_map(|(map, keys)| keys.keys().map(move |key| (format!("seed.config_maps.{map}"), map, key.as_str())));
+    let speced = config.spec.iter().flat_map(|spec| &spec.config_maps);
+    let speced = speced
+        .flat_map(|(map, keys)| keys.keys().map(move |key| (format!("spec.config_maps.{map}"), map, key.as_str())));
     let handed = config
         .secrets
         .iter()
         .flat_map(|(name, secret)| secret.keys().map(move |key| (format!("secrets.{name}"), name, key)));
-    for (path, object, key) in seeded.chain(handed) {
+    for (path, object, key) in speced.chain(handed) {
         let wrong = EnvName::parse(key).err();
         checks.that_at(config, &path, object, wrong.is_none(), || wrong.clone().unwrap_or_default());
     }
@@ -755,8 +755,8 @@ fn secret_env(facts: &Facts, checks: &mut Checks) {
 /// Whoever the data model gives a Secret, has one; without a data model, the service that is open to all has none.
 fn secret_scope(facts: &Facts, checks: &mut Checks) {
     for found in workloads(facts) {
-        let outside = match &facts.config.seed {
-            Some(seed) => seed.services.get(found.service).is_some_and(|service| service.secret.is_none()),
+        let outside = match &facts.config.spec {
+            Some(spec) => spec.services.get(found.service).is_some_and(|service| service.secret.is_none()),
             None => found.service == facts.config.open,
         };
         let taken: Vec<&str> = found.containers().into_iter().flat_map(secrets_of).collect();
@@ -923,7 +923,7 @@ mod tests {
     #[test]
     fn another_image_is_found() {
         breaks("dep.image_ref", R, BACKEND, |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().image = Some("other".to_string()));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().image = Some("other".to_string()));
         });
         breaks("dep.image_ref", R, BACKEND, |good| good.container(BACKEND)["image"] = json!("todo-backend:0.9.0"));
         breaks("dep.image_ref", R, BACKEND, |good| good.container(BACKEND)["image"] = json!("todo-backend:"));
@@ -941,7 +941,7 @@ mod tests {
         breaks("dep.pull", R, FRONTEND, |good| good.container(FRONTEND)["imagePullPolicy"] = json!("Sometimes"));
         breaks("dep.pull", R, BACKEND, |good| good.container(BACKEND)["imagePullPolicy"] = json!("IfNotPresent"));
         breaks("dep.pull", C, "frontend", |good| {
-            good.seeded(|seed| seed.services.get_mut("frontend").unwrap().pull_policy = Some("Daily".to_string()));
+            good.speced(|spec| spec.services.get_mut("frontend").unwrap().pull_policy = Some("Daily".to_string()));
             good.container(FRONTEND)["imagePullPolicy"] = json!("Never");
         });
     }
@@ -953,7 +953,7 @@ mod tests {
             assert!(none.contains(&(code, R, BACKEND.to_string())), "{code}: {none:?}");
         }
         breaks("dep.replicas.positive", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().replicas_min = Some(0));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().replicas_min = Some(0));
         });
     }
 
@@ -971,7 +971,7 @@ mod tests {
             good.live.objects.push(autoscaler(1, 4));
         });
         breaks("dep.replicas.range", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().replicas_min = Some(2));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().replicas_min = Some(2));
         });
     }
 
@@ -979,7 +979,7 @@ mod tests {
     fn another_number_of_replicas_than_the_default_is_found() {
         breaks("dep.replicas.default", R, BACKEND, |good| good.rendered(BACKEND)["spec"]["replicas"] = json!(2));
         breaks("dep.replicas.default", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().replicas = Some(2));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().replicas = Some(2));
         });
         breaks("dep.replicas.default", L, BACKEND, |good| good.live(BACKEND)["spec"]["replicas"] = json!(3));
     }
@@ -990,8 +990,8 @@ mod tests {
             good.container(BACKEND)["resources"]["requests"]["ephemeral-storage"] = json!("1Gi");
         });
         breaks("dep.res.order", C, "backend", |good| {
-            good.seeded(|seed| {
-                let backend = seed.services.get_mut("backend").unwrap();
+            good.speced(|spec| {
+                let backend = spec.services.get_mut("backend").unwrap();
                 backend.limits = backend.requests.clone();
                 backend.requests.insert("memory".to_string(), "1Gi".to_string());
                 // What is rendered is as the data model says, so that nothing else is wrong.
@@ -1032,7 +1032,7 @@ mod tests {
         });
         breaks("dep.res.value", C, "backend", |good| {
             let figure = ("cpu".to_string(), "lots".to_string());
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().requests.extend([figure]));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().requests.extend([figure]));
         });
         let same = found(RULES, |good| good.container(BACKEND)["resources"]["limits"]["cpu"] = json!("0.5"));
         assert_eq!(same, [], "however it is written");
@@ -1145,7 +1145,7 @@ mod tests {
             good.container(FRONTEND)["env"].as_array_mut().unwrap().push(key())
         });
         breaks("dep.secret.scope", R, FRONTEND, |good| {
-            good.config.seed = None;
+            good.config.spec = None;
             good.container(FRONTEND)["env"].as_array_mut().unwrap().push(key());
         });
         breaks("dep.secret.scope", L, FRONTEND, |good| {

@@ -90,8 +90,8 @@ impl Good {
     }
 
     /// What the data model demands of a service, as the profile says it.
-    pub fn seeded(&mut self, change: impl FnOnce(&mut config::Seed)) {
-        change(self.config.seed.as_mut().unwrap());
+    pub fn speced(&mut self, change: impl FnOnce(&mut config::Spec)) {
+        change(self.config.spec.as_mut().unwrap());
     }
 }
 
@@ -123,27 +123,27 @@ name = "the page answers"
 service = "frontend"
 steps = [{ path = "/", status = 200 }]
 
-[seed]
+[spec]
 number = 2
 namespace = "todo"
 size_total_mb = 500
 tables = ["users", "tasks"]
 
-[seed.charts.todo]
+[spec.charts.todo]
 version = "0.1.0"
 app_version = "{tag}"
 files = ["Chart.yaml", "templates/deployment.yaml"]
 
-[seed.states.deployment]
+[spec.states.deployment]
 Ready = "Active"
 
-[seed.cluster]
+[spec.cluster]
 cpus = 2
 memory_mb = 4096
 drivers = ["docker"]
 addons = ["metrics-server"]
 
-[seed.services.backend]
+[spec.services.backend]
 port = 8000
 size_mb = 250
 healthcheck = "/health"
@@ -171,7 +171,7 @@ node_port = 30081
 config_map = "todo-config"
 secret = "todo-secret"
 
-[seed.services.frontend]
+[spec.services.frontend]
 port = 3000
 deployment = "todo-frontend"
 app = "todo-frontend"
@@ -188,10 +188,10 @@ service_port = 3000
 external = true
 config_map = "todo-config"
 
-[seed.config_maps.todo-config]
+[spec.config_maps.todo-config]
 LOG_LEVEL = "info"
 
-[seed.secrets]
+[spec.secrets]
 todo-secret = ["DATABASE_URL", "JWT_SECRET"]
 "#;
 

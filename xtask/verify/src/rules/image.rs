@@ -241,9 +241,9 @@ fn nonroot(facts: &Facts, checks: &mut Checks) {
 }
 
 fn user(facts: &Facts, checks: &mut Checks) {
-    for (service, seed) in facts.seeded() {
+    for (service, spec) in facts.speced() {
         let Some(about) = facts.config.services.get(service) else { continue };
-        let (id, name) = (seed.user_id, seed.user_name.as_deref());
+        let (id, name) = (spec.user_id, spec.user_name.as_deref());
         if id.is_none() && name.is_none() {
             continue;
         }
@@ -260,7 +260,7 @@ fn user(facts: &Facts, checks: &mut Checks) {
         // What the configuration leaves out is as in the Dockerfile, which the image shows.
         if let Some(user) = chosen {
             checks.that_at(facts.config, &path, service, right(Some(user.id), Some(&user.name)), || {
-                format!("{path} is {} with UID {}: the seed says {wanted}", user.name, user.id)
+                format!("{path} is {} with UID {}: the data model says {wanted}", user.name, user.id)
             });
         }
         let Some(image) = facts.images.as_ref().and_then(|images| images.get(service)) else { continue };
@@ -271,7 +271,7 @@ fn user(facts: &Facts, checks: &mut Checks) {
         let named = uid.and_then(|uid| image.users.get(&uid)).map(String::as_str);
         checks.that(Image, service, right(uid, named), || {
             format!(
-                "{} runs as {} with UID {}: the seed says {wanted}; set {path}",
+                "{} runs as {} with UID {}: the data model says {wanted}; set {path}",
                 image.reference,
                 named.unwrap_or("nobody by name"),
                 uid.map_or("unknown".to_string(), |uid| uid.to_string())
@@ -317,18 +317,18 @@ fn baked_secrets(facts: &Facts, image: &ImageFacts) -> Vec<String> {
     found
 }
 
-/// The largest size that seed and configuration allow, in MB.
+/// The largest size that spec and configuration allow, in MB.
 fn limit_mb(facts: &Facts, service: &str) -> Option<u64> {
     let own = facts.config.services.get(service)?.size_limit_mb;
-    facts.seed(service).and_then(|seed| seed.size_mb).into_iter().chain(own).min()
+    facts.spec(service).and_then(|spec| spec.size_mb).into_iter().chain(own).min()
 }
 
 fn size(facts: &Facts, checks: &mut Checks) {
-    for (service, seed) in facts.seeded() {
-        let (Some(limit), Some(about)) = (seed.size_mb, facts.config.services.get(service)) else { continue };
+    for (service, spec) in facts.speced() {
+        let (Some(limit), Some(about)) = (spec.size_mb, facts.config.services.get(service)) else { continue };
         let path = format!("services.{service}.size_limit_mb");
         checks.that_at(facts.config, &path, service, about.size_limit_mb.is_some_and(|own| own <= limit), || {
-            format!("{path} must be there and at most {limit}, the seed's limit, so that a build holds it")
+            format!("{path} must be there and at most {limit}, the data model's limit, so that a build holds it")
         });
     }
     for (service, image) in images(facts) {
@@ -340,9 +340,9 @@ fn size(facts: &Facts, checks: &mut Checks) {
 }
 
 fn size_total(facts: &Facts, checks: &mut Checks) {
-    let Some(limit) = facts.config.seed.as_ref().and_then(|seed| seed.size_total_mb) else { return };
+    let Some(limit) = facts.config.spec.as_ref().and_then(|spec| spec.size_total_mb) else { return };
     let Some(images) = &facts.images else { return };
-    let counted: Vec<&ImageFacts> = facts.seeded().iter().filter_map(|(service, _)| images.get(*service)).collect();
+    let counted: Vec<&ImageFacts> = facts.speced().iter().filter_map(|(service, _)| images.get(*service)).collect();
     let total: u64 = counted.iter().map(|image| image.size).sum();
     checks.that(Image, &facts.config.profile, total < limit * 1_000_000, || {
         format!("{} images have {:.1} MB together: less than {limit} are allowed", counted.len(), total as f64 / 1e6)
@@ -386,9 +386,9 @@ fn port(facts: &Facts, checks: &mut Checks) {
     for service in facts.services() {
         let about = &config.services[service];
         let path = format!("services.{service}.port");
-        if let Some(wanted) = facts.seed(service).and_then(|seed| seed.port) {
+        if let Some(wanted) = facts.spec(service).and_then(|spec| spec.port) {
             checks.that_at(config, &path, service, about.port == wanted, || {
-                format!("{path} is {}: the seed says {wanted}", about.port)
+                format!("{path} is {}: the data model says {wanted}", about.port)
             });
         }
         let exposes =
@@ -421,11 +421,11 @@ fn port(facts: &Facts, checks: &mut Checks) {
 fn healthcheck(facts: &Facts, checks: &mut Checks) {
     for service in facts.services() {
         let about = &facts.config.services[service];
-        let wanted = facts.seed(service).and_then(|seed| seed.healthcheck.as_deref());
+        let wanted = facts.spec(service).and_then(|spec| spec.healthcheck.as_deref());
         let judge = |image: &DockerImage| match (&image.health, wanted) {
             (None, _) => Some("has no HEALTHCHECK: add one".to_string()),
             (Some(_), Some(wanted)) if image.health_path().as_deref() != Some(wanted) => Some(format!(
-                "has a HEALTHCHECK of {}: the seed says {wanted}; set services.{service}.healthcheck",
+                "has a HEALTHCHECK of {}: the data model says {wanted}; set services.{service}.healthcheck",
                 image.health_path().as_deref().unwrap_or("no path")
             )),
             _ => None,
@@ -467,8 +467,8 @@ fn entry(facts: &Facts, checks: &mut Checks) {
                 .that(Image, service, false, || format!("docker's description of {} cannot be read", image.reference));
             continue;
         };
-        let seed = facts.seed(service);
-        let wanted = seed.and_then(|seed| seed.workdir.as_deref());
+        let spec = facts.spec(service);
+        let wanted = spec.and_then(|spec| spec.workdir.as_deref());
         let folder = read.work_dir.as_deref();
         let right =
             folder.is_some_and(|folder| folder.starts_with('/') && wanted.is_none_or(|wanted| wanted == folder));
@@ -481,22 +481,22 @@ fn entry(facts: &Facts, checks: &mut Checks) {
         });
         let command = [read.entrypoint.as_slice(), read.command.as_slice()].concat();
         checks.that(Image, service, !command.is_empty(), || "it has neither ENTRYPOINT nor CMD: add one".to_string());
-        if let Some(entry) = seed.and_then(|seed| seed.entry.as_deref()) {
+        if let Some(entry) = spec.and_then(|spec| spec.entry.as_deref()) {
             checks.that(Image, service, command.join(" ").ends_with(entry), || {
-                format!("it runs `{}`: the seed says `{entry}`", command.join(" "))
+                format!("it runs `{}`: the data model says `{entry}`", command.join(" "))
             });
         }
     }
 }
 
 fn ignore(facts: &Facts, checks: &mut Checks) {
-    for (service, seed) in facts.seeded().into_iter().filter(|(_, seed)| !seed.excluded.is_empty()) {
+    for (service, spec) in facts.speced().into_iter().filter(|(_, spec)| !spec.excluded.is_empty()) {
         let Some(about) = facts.config.services.get(service) else { continue };
         if let Some(files) = &facts.files {
             let path = about.dockerfile.display().to_string();
             let rules = files.dockerignores.get(&path).map(String::as_str);
             checks.that(Config, service, rules.is_some(), || format!("{path}.dockerignore is not there: add it"));
-            for pattern in &seed.excluded {
+            for pattern in &spec.excluded {
                 let sample = pattern.replace('*', "x");
                 // Below each folder that a line lets in, too.
                 let folders = rules.unwrap_or_default().lines().filter_map(|line| line.trim().strip_prefix('!'));
@@ -507,7 +507,7 @@ fn ignore(facts: &Facts, checks: &mut Checks) {
                 });
             }
             let inputs = files.inputs.get(service).map(Vec::as_slice).unwrap_or_default();
-            let found = inputs.iter().find(|file| seed.excluded.iter().any(|pattern| is_in(file, pattern)));
+            let found = inputs.iter().find(|file| spec.excluded.iter().any(|pattern| is_in(file, pattern)));
             checks.that(Config, service, found.is_none(), || {
                 format!(
                     "{} reaches the build: take it out of services.{service}.inputs",
@@ -521,7 +521,7 @@ fn ignore(facts: &Facts, checks: &mut Checks) {
         // What is hidden must be nowhere; a folder called tests may well be a distribution's.
         let found = image.files.iter().find(|file| {
             let here = file.path.strip_prefix(&folder);
-            seed.excluded.iter().any(|pattern| match pattern.starts_with('.') {
+            spec.excluded.iter().any(|pattern| match pattern.starts_with('.') {
                 true => is_in(&file.path, pattern),
                 false => here.is_some_and(|path| is_in(path, pattern)),
             })
@@ -580,9 +580,9 @@ fn glob(text: &str, pattern: &str) -> bool {
 }
 
 fn build_arg(facts: &Facts, checks: &mut Checks) {
-    for (service, seed) in facts.seeded() {
+    for (service, spec) in facts.speced() {
         let Some(about) = facts.config.services.get(service) else { continue };
-        for (name, wanted) in &seed.args {
+        for (name, wanted) in &spec.args {
             let default = dockerfile(facts, about)
                 .and_then(|text| Dockerfile::parse(text).ok())
                 .and_then(|file| file.taken_arguments().get(name).cloned());
@@ -592,7 +592,7 @@ fn build_arg(facts: &Facts, checks: &mut Checks) {
                 checks.that_at(facts.config, &path, service, default.is_some() && value == Some(wanted), || {
                     match default {
                         None => format!("{} has no ARG {name}: add it", about.dockerfile.display()),
-                        Some(_) => format!("{path} is not {wanted}, which the seed says"),
+                        Some(_) => format!("{path} is not {wanted}, which the data model says"),
                     }
                 });
             }
@@ -766,8 +766,8 @@ mod tests {
         good.images.get_mut(service).unwrap()
     }
 
-    fn seeded(good: &mut Good, change: impl FnOnce(&mut xtask::config::SeedService)) {
-        good.seeded(|seed| change(seed.services.get_mut("backend").unwrap()));
+    fn speced(good: &mut Good, change: impl FnOnce(&mut xtask::config::SpecService)) {
+        good.speced(|spec| change(spec.services.get_mut("backend").unwrap()));
     }
 
     #[test]
@@ -907,7 +907,7 @@ mod tests {
         };
         let verdict = crate::rules::judge(&facts);
         let found = verdict.iter().find(|verdict| verdict.rule.code == "img.no_secret");
-        // The seed of the test profile doesn't state it, so it is asked for by hand.
+        // The data model of the test profile doesn't state it, so it is asked for by hand.
         assert!(found.is_none());
         let mut checks = Checks::default();
         no_secret(&facts, &mut checks);
@@ -923,7 +923,7 @@ mod tests {
         breaks("img.size", Config, "backend", |good| {
             good.config.services.get_mut("backend").unwrap().size_limit_mb = None;
         });
-        breaks("img.size_total", Image, "test", |good| good.seeded(|seed| seed.size_total_mb = Some(16)));
+        breaks("img.size_total", Image, "test", |good| good.speced(|spec| spec.size_total_mb = Some(16)));
     }
 
     #[test]
@@ -953,7 +953,7 @@ mod tests {
         breaks("img.port", Image, "backend", |good| {
             image(good, "backend").inspect["Config"]["ExposedPorts"] = json!({"9000/tcp": {}})
         });
-        breaks("img.port", Config, "backend", |good| seeded(good, |seed| seed.port = Some(8080)));
+        breaks("img.port", Config, "backend", |good| speced(good, |spec| spec.port = Some(8080)));
         breaks("img.port", Config, "docker/backend.Dockerfile", |good| {
             let text = good.files.dockerfiles.get_mut("docker/backend.Dockerfile").unwrap();
             *text = text.replace("EXPOSE ${PORT}", "EXPOSE 9000");
@@ -965,7 +965,7 @@ mod tests {
         let places = |change: fn(&mut Good)| {
             found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>()
         };
-        let docs = places(|good| seeded(good, |seed| seed.healthcheck = Some("/docs".to_string())));
+        let docs = places(|good| speced(good, |spec| spec.healthcheck = Some("/docs".to_string())));
         assert_eq!(docs, [("img.healthcheck", Config), ("img.healthcheck", Image)]);
         breaks("img.healthcheck", Image, "backend", |good| {
             image(good, "backend").inspect["Config"]["Healthcheck"] = json!({})
@@ -1027,7 +1027,7 @@ mod tests {
             found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>()
         };
         let other = places(|good| {
-            seeded(good, |seed| seed.args = BTreeMap::from([("REVISION".to_string(), "7".to_string())]));
+            speced(good, |spec| spec.args = BTreeMap::from([("REVISION".to_string(), "7".to_string())]));
         });
         assert_eq!(other, [("img.build_arg", Config), ("img.build_arg", Image)]);
         breaks("img.build_arg", Image, "backend", |good| image(good, "backend").history.clear());

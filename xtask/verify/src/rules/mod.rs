@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use xtask::config::{Config, SeedService, Waiver};
+use xtask::config::{Config, SpecService, Waiver};
 
 /// Where a rule is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ impl Rule {
     }
 }
 
-/// Pages of docs/specs, in the order of `[seed] number` of the profiles.
+/// Pages of docs/specs, in the order of `[spec] number` of the profiles.
 pub const PAGES: [&str; 5] = ["rolling.md", "nodeport.md", "microservices.md", "static.md", "compact.md"];
 
 /// What was gathered; None is what was not asked for, or can't be had.
@@ -371,14 +371,14 @@ impl Facts<'_> {
         self.config.running().filter(|(_, release)| here(release)).map(|(service, _)| service).collect()
     }
 
-    /// What the profile's seed says of a service.
-    pub fn seed(&self, service: &str) -> Option<&SeedService> {
-        self.config.seed.as_ref()?.services.get(service)
+    /// What the profile's spec says of a service.
+    pub fn spec(&self, service: &str) -> Option<&SpecService> {
+        self.config.spec.as_ref()?.services.get(service)
     }
 
-    /// The services that a seed speaks of, with its figures; none for a profile without a seed.
-    pub fn seeded(&self) -> Vec<(&str, &SeedService)> {
-        let services = self.config.seed.iter().flat_map(|seed| &seed.services);
+    /// The services that a data model speaks of, with its figures; none for a profile without a data model.
+    pub fn speced(&self) -> Vec<(&str, &SpecService)> {
+        let services = self.config.spec.iter().flat_map(|spec| &spec.services);
         services.map(|(name, about)| (name.as_str(), about)).collect()
     }
 
@@ -408,8 +408,8 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
 
 /// Whether a profile is checked against a rule: its data model's page is cited, or it has no model.
 pub fn applies(rule: &Rule, config: &Config) -> bool {
-    config.seed.as_ref().is_none_or(|seed| {
-        let model = PAGES.get(usize::from(seed.number));
+    config.spec.as_ref().is_none_or(|spec| {
+        let model = PAGES.get(usize::from(spec.number));
         rule.citations().any(|(page, _)| model == Some(&page))
     })
 }
@@ -567,7 +567,7 @@ mod tests {
         };
         assert!(!codes(&good).contains(&"img.build_arg"), "only static.md states it");
         assert!(codes(&good).contains(&"cht.appversion"));
-        good.config.seed = None;
+        good.config.spec = None;
         assert_eq!(codes(&good).len(), all().count());
     }
 

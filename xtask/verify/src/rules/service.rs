@@ -108,9 +108,9 @@ const BACKEND: &str = "backend";
 
 fn kind(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        for (index, word) in seed.iter().flat_map(|seed| &seed.service_types).enumerate() {
-            let path = format!("seed.services.{service}.service_types");
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        for (index, word) in spec.iter().flat_map(|spec| &spec.service_types).enumerate() {
+            let path = format!("spec.services.{service}.service_types");
             let wrong = ServiceType::parse(word).err();
             checks.that_at(facts.config, &path, service, wrong.is_none(), || {
                 format!("entry {}: {}", index + 1, wrong.clone().unwrap_or_default())
@@ -118,8 +118,8 @@ fn kind(facts: &Facts, checks: &mut Checks) {
         }
     }
     for found in services(facts) {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(found.service));
-        let allowed = seed.map(|seed| seed.service_types.as_slice()).unwrap_or_default();
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(found.service));
+        let allowed = spec.map(|spec| spec.service_types.as_slice()).unwrap_or_default();
         let wrong = match type_of(found.object) {
             Err(wrong) => Some(format!("type {wrong}")),
             Ok(kind) if allowed.is_empty() || allowed.contains(&kind.to_string()) => None,
@@ -140,8 +140,8 @@ fn kind(facts: &Facts, checks: &mut Checks) {
 
 fn target(facts: &Facts, checks: &mut Checks) {
     for found in services(facts) {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(found.service));
-        let wanted = seed.and_then(|seed| seed.target_port.as_deref());
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(found.service));
+        let wanted = spec.and_then(|spec| spec.target_port.as_deref());
         let ports = container_ports(facts, &found);
         for (index, mapping) in mappings(&found).into_iter().enumerate() {
             let target = match mapping["targetPort"].is_null() {
@@ -167,13 +167,13 @@ fn target(facts: &Facts, checks: &mut Checks) {
 
 fn port(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let seed = facts.config.seed.as_ref();
+        let spec = facts.config.spec.as_ref();
         let about = &facts.config.services[service];
-        let stated = seed.and_then(|seed| seed.services.get(service));
+        let stated = spec.and_then(|spec| spec.services.get(service));
         if let Some(stated) = stated {
             // One whose target is stated may have another port outside than within.
             let own = stated.target_port.as_deref() == Some(about.port.to_string().as_str());
-            let path = format!("seed.services.{service}.service_port");
+            let path = format!("spec.services.{service}.service_port");
             let holds = own || stated.service_port.is_none_or(|port| port == about.port);
             checks.that_at(facts.config, &path, service, holds, || {
                 format!(
@@ -225,8 +225,8 @@ fn port_problem(
 fn node_port(facts: &Facts, checks: &mut Checks) {
     let range = facts.config.cluster.node_ports;
     for (service, _) in facts.config.running() {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        let wanted = seed.and_then(|seed| seed.node_port);
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        let wanted = spec.and_then(|spec| spec.node_port);
         let configured = facts.config.services[service].node_port;
         if configured.is_some() || wanted.is_some() {
             let path = format!("services.{service}.node_port");
@@ -353,7 +353,7 @@ fn endpoints(facts: &Facts, checks: &mut Checks) {
 
 fn front_external(facts: &Facts, checks: &mut Checks) {
     let open = facts.config.open.as_str();
-    let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(open));
+    let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(open));
     for place in places(facts) {
         let found: Vec<Found> =
             services(facts).into_iter().filter(|found| found.place == place && found.service == open).collect();
@@ -366,7 +366,7 @@ fn front_external(facts: &Facts, checks: &mut Checks) {
                     describe(kind.as_ref().ok())
                 )
             });
-            if let Some(wanted) = seed.and_then(|seed| seed.service_port) {
+            if let Some(wanted) = spec.and_then(|spec| spec.service_port) {
                 let has = mappings(found).iter().any(|mapping| mapping["port"] == wanted);
                 checks.that(place, &found.called(), has || place == R, || {
                     format!("isn't reached through port {wanted}: set service.port")
@@ -389,11 +389,11 @@ fn back_access(facts: &Facts, checks: &mut Checks) {
     if !facts.config.running().any(|(service, _)| service == BACKEND) {
         return;
     }
-    let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(BACKEND));
+    let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(BACKEND));
     // A node port is what the profile says of reaching it from outside.
     let outside = facts.config.services[BACKEND].node_port.is_some();
     let path = format!("services.{BACKEND}.node_port");
-    let stated = seed.and_then(|seed| seed.external);
+    let stated = spec.and_then(|spec| spec.external);
     checks.that_at(facts.config, &path, BACKEND, stated.is_none_or(|stated| stated == outside), || match outside {
         true => "opens what is to be reached from within alone: remove it".to_string(),
         false => "is missing, and the backend is to be reached from outside".to_string(),
@@ -488,7 +488,7 @@ mod tests {
         breaks("svc.type", R, BACK, |good| good.rendered(BACK)["spec"]["type"] = json!("Ingress"));
         breaks("svc.type", L, BACK, |good| good.live(BACK)["spec"]["type"] = json!("LoadBalancer"));
         breaks("svc.type", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().service_types.push("Node".to_string()));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().service_types.push("Node".to_string()));
         });
         breaks("svc.type", R, "service/database", |good| {
             let metadata = json!({"name": "database", "namespace": "todo"});
@@ -514,7 +514,7 @@ mod tests {
             good.rendered(BACK)["spec"]["ports"].as_array_mut().unwrap().push(extra);
         });
         breaks("svc.port", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().service_port = Some(80));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().service_port = Some(80));
             port(good, BACK)["port"] = json!(80);
         });
     }
@@ -522,14 +522,14 @@ mod tests {
     #[test]
     fn a_target_is_found_by_its_port_where_no_other_rule_tells_it() {
         let codes = found(RULES, |good| {
-            good.seeded(|seed| seed.number = 0);
+            good.speced(|spec| spec.number = 0);
             port(good, BACK)["targetPort"] = json!("metrics");
         });
         assert!(codes.contains(&("svc.port", R, BACK.to_string())), "{codes:?}");
         let mut apart = found(RULES, |good| {
-            good.seeded(|seed| {
-                seed.number = 0;
-                let frontend = seed.services.get_mut("frontend").unwrap();
+            good.speced(|spec| {
+                spec.number = 0;
+                let frontend = spec.services.get_mut("frontend").unwrap();
                 (frontend.service_port, frontend.target_port) = (Some(80), Some("3000".to_string()));
             });
             port(good, FRONT)["port"] = json!(80);
@@ -578,7 +578,7 @@ mod tests {
     #[test]
     fn a_page_that_nobody_reaches_is_found() {
         breaks("svc.front.external", R, FRONT, |good| {
-            good.seeded(|seed| seed.services.get_mut("frontend").unwrap().service_types.push("ClusterIP".to_string()));
+            good.speced(|spec| spec.services.get_mut("frontend").unwrap().service_types.push("ClusterIP".to_string()));
             good.rendered(FRONT)["spec"]["type"] = json!("ClusterIP");
         });
         breaks("svc.front.external", L, FRONT, |good| live_port(good, FRONT)["port"] = json!(3001));
@@ -606,7 +606,7 @@ mod tests {
             good.live.attempts.insert(Attempt::Url("backend".to_string()), Err("no answer".to_string()));
         });
         breaks("svc.back.access", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().external = Some(false));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().external = Some(false));
         });
     }
 

@@ -153,7 +153,7 @@ fn exists(facts: &Facts, checks: &mut Checks) {
             "there is no ConfigMap: describe one under configMaps of its values".to_string()
         });
         for (service, name) in
-            facts.seeded().into_iter().filter_map(|(name, seed)| Some((name, seed.config_map.as_ref()?)))
+            facts.speced().into_iter().filter_map(|(name, spec)| Some((name, spec.config_map.as_ref()?)))
         {
             let found = there.iter().any(|map| map["metadata"]["name"] == name.as_str());
             checks.that(place, &format!("configmap/{name}"), found, || {
@@ -164,8 +164,8 @@ fn exists(facts: &Facts, checks: &mut Checks) {
 }
 
 fn keys(facts: &Facts, checks: &mut Checks) {
-    let Some(seed) = &facts.config.seed else { return };
-    for (name, wanted) in &seed.config_maps {
+    let Some(spec) = &facts.config.spec else { return };
+    for (name, wanted) in &spec.config_maps {
         let object = format!("configmap/{name}");
         if facts.files.is_some() {
             let written = written(facts);
@@ -183,7 +183,7 @@ fn keys(facts: &Facts, checks: &mut Checks) {
                 let wrong = match there {
                     None => Some(format!("{key} is missing: add it under configMaps.{name} of its values")),
                     Some((_, _, text)) if !value.is_empty() && text != value => {
-                        Some(format!("{key} is \"{text}\": the seed says \"{value}\""))
+                        Some(format!("{key} is \"{text}\": the data model says \"{value}\""))
                     }
                     Some(_) => None,
                 };
@@ -253,8 +253,8 @@ fn binary(facts: &Facts, checks: &mut Checks) {
 
 fn secret_keys(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
-    let wanted: Vec<(String, Vec<String>)> = match &config.seed {
-        Some(seed) => seed.secrets.clone().into_iter().collect(),
+    let wanted: Vec<(String, Vec<String>)> = match &config.spec {
+        Some(spec) => spec.secrets.clone().into_iter().collect(),
         None => config
             .secrets
             .iter()
@@ -561,7 +561,7 @@ mod tests {
     #[test]
     fn missing_keys_of_a_secret_are_found() {
         breaks("sec.keys", Config, SECRET, |good| {
-            good.seeded(|seed| seed.secrets.get_mut("todo-secret").unwrap().push("OPENAI_API_KEY".to_string()));
+            good.speced(|spec| spec.secrets.get_mut("todo-secret").unwrap().push("OPENAI_API_KEY".to_string()));
             let live = good.live.secrets.get_mut("todo-secret").unwrap();
             live.insert("OPENAI_API_KEY".to_string(), Ok(()));
         });

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::entities::minikube::{Driver, MinikubeCluster, Status as ClusterStatus};
 use crate::rules::Place::{Config, Live, Render};
 use crate::rules::{Checks, Facts, LiveFacts, Rule, describe};
-use xtask::config::SeedCluster;
+use xtask::config::SpecCluster;
 use xtask::model::release::Status;
 use xtask::model::states::{DeploymentState, ImageState, Observed, PodState, ReleaseState, Vocabulary, check_trace};
 
@@ -206,14 +206,14 @@ fn release_trace(history: &[(u64, String)]) -> Result<Vec<ReleaseState>, String>
 }
 
 fn deploy(facts: &Facts, checks: &mut Checks) {
-    for (machine, words) in facts.config.seed.iter().flat_map(|seed| &seed.states) {
+    for (machine, words) in facts.config.spec.iter().flat_map(|spec| &spec.states) {
         let unknown = match machine.as_str() {
             "deployment" => Vocabulary::<DeploymentState>::new(words).err(),
             "pod" => Vocabulary::<PodState>::new(words).err(),
             "release" => Vocabulary::<ReleaseState>::new(words).err(),
             _ => Some(vec![format!("\"{machine}\" has no states: known are deployment, pod, release")]),
         };
-        let path = format!("seed.states.{machine}");
+        let path = format!("spec.states.{machine}");
         let describe = || format!("{path}: {}", unknown.iter().flatten().cloned().collect::<Vec<_>>().join("; "));
         checks.that_at(facts.config, &path, "states", unknown.is_none(), describe);
     }
@@ -261,15 +261,15 @@ fn endpoints(facts: &Facts, services: &[String]) -> u64 {
     names.len() as u64
 }
 
-/// What the seed, or else the configuration, wants of the cluster.
-fn wanted(facts: &Facts) -> SeedCluster {
+/// What the data model, or else the configuration, wants of the cluster.
+fn wanted(facts: &Facts) -> SpecCluster {
     let own = &facts.config.cluster;
-    let seed = facts.config.seed.as_ref().and_then(|seed| seed.cluster.as_ref());
-    SeedCluster {
-        cpus: seed.map_or(own.cpus, |seed| seed.cpus),
-        memory_mb: seed.map_or(own.memory_mb, |seed| seed.memory_mb),
-        drivers: seed.map_or(vec![own.driver.clone()], |seed| seed.drivers.clone()),
-        addons: seed.map_or(own.addons.clone(), |seed| seed.addons.clone()),
+    let spec = facts.config.spec.as_ref().and_then(|spec| spec.cluster.as_ref());
+    SpecCluster {
+        cpus: spec.map_or(own.cpus, |spec| spec.cpus),
+        memory_mb: spec.map_or(own.memory_mb, |spec| spec.memory_mb),
+        drivers: spec.map_or(vec![own.driver.clone()], |spec| spec.drivers.clone()),
+        addons: spec.map_or(own.addons.clone(), |spec| spec.addons.clone()),
     }
 }
 
@@ -277,14 +277,14 @@ fn spec(facts: &Facts, checks: &mut Checks) {
     let (config, wanted) = (facts.config, wanted(facts));
     let own = &config.cluster;
     checks.that_at(config, "cluster.cpus", "cluster", own.cpus >= wanted.cpus, || {
-        format!("cluster.cpus is {}: the seed says {}", own.cpus, wanted.cpus)
+        format!("cluster.cpus is {}: the data model says {}", own.cpus, wanted.cpus)
     });
     checks.that_at(config, "cluster.memory_mb", "cluster", own.memory_mb >= wanted.memory_mb, || {
-        format!("cluster.memory_mb is {}: the seed says {}", own.memory_mb, wanted.memory_mb)
+        format!("cluster.memory_mb is {}: the data model says {}", own.memory_mb, wanted.memory_mb)
     });
     let driver = Driver::parse(&own.driver).is_ok() && wanted.drivers.contains(&own.driver);
     checks.that_at(config, "cluster.driver", "cluster", driver, || {
-        format!("cluster.driver is {}: the seed knows {}", own.driver, wanted.drivers.join(", "))
+        format!("cluster.driver is {}: the data model knows {}", own.driver, wanted.drivers.join(", "))
     });
     let Some(live) = &facts.live else { return };
     let Some(found) = found(facts, live, checks) else { return };
@@ -349,7 +349,7 @@ fn found_tables<'a>(facts: &'a Facts, checks: &mut Checks) -> Option<&'a BTreeMa
 fn tables(facts: &Facts, checks: &mut Checks) {
     let Some(tables) = found_tables(facts, checks) else { return };
     let own = ["users", "sessions", "tasks", "conversations", "messages", "agent_state"].map(str::to_string).to_vec();
-    let wanted = facts.config.seed.as_ref().map(|seed| &seed.tables).unwrap_or(&own);
+    let wanted = facts.config.spec.as_ref().map(|spec| &spec.tables).unwrap_or(&own);
     for table in wanted {
         checks.that(Live, &format!("table/{table}"), tables.contains_key(table), || {
             "it is not in the database: the backend's migrations make it when it starts".to_string()
@@ -377,7 +377,7 @@ fn models(facts: &Facts, checks: &mut Checks) {
 fn database_outside(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
     // A profile of our own may have its database inside.
-    if config.seed.is_none() {
+    if config.spec.is_none() {
         return;
     }
     for (name, secret) in config.secrets.iter().filter(|(_, secret)| secret.namespace == config.namespace) {
@@ -463,10 +463,10 @@ mod tests {
         });
         breaks("sta.deploy", Config, "states", |good| {
             let words = [("Happy".to_string(), "happy".to_string())].into();
-            good.seeded(|seed| drop(seed.states.insert("pod".to_string(), words)));
+            good.speced(|spec| drop(spec.states.insert("pod".to_string(), words)));
         });
         breaks("sta.deploy", Config, "states", |good| {
-            good.seeded(|seed| drop(seed.states.insert("node".to_string(), Default::default())));
+            good.speced(|spec| drop(spec.states.insert("node".to_string(), Default::default())));
         });
     }
 
