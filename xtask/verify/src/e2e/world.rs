@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use xtask::commands::verify;
 use xtask::live;
 use xtask::run::context::Context;
 use xtask::run::digest::list_files;
@@ -198,10 +199,10 @@ impl World<'_> {
         Ok(std::iter::once(program).chain(all).collect())
     }
 
-    /// This program takes the project from where cargo says that it lies.
+    /// Another project than the one that this program was started for.
     fn of_project(&self, root: &Path) -> Spawn {
         let mut spawn = self.spawn.clone();
-        spawn.env.push(("CARGO_MANIFEST_DIR".to_string(), root.join("xtask").display().to_string()));
+        spawn.env.push((verify::ROOT.to_string(), root.display().to_string()));
         spawn
     }
 
