@@ -1,3 +1,5 @@
+//! The binary of `cargo xtask`; the library has all of it.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

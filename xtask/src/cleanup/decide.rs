@@ -5,19 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// An image as the host's docker or a node lists it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Image {
-    pub id: String,
-    pub references: Vec<String>,
-    /// As what it was made, by the project's label; a node doesn't tell.
-    pub label: Option<String>,
-    /// When it was made, in a form that sorts by time; a node doesn't tell.
-    pub created: String,
-    pub size_bytes: u64,
-    /// Held by the node itself.
-    pub pinned: bool,
-}
+use crate::model::image::Image;
 
 /// The names that images of the project have.
 #[derive(Clone, Debug, Default)]

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 
-use crate::cleanup::decide::{Image, Used, images_named};
+use crate::cleanup::decide::{Used, images_named};
 use crate::live;
+use crate::model::image::Image;
 use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::process::{command, display};

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::commands::logs::lines::{Cursor, LogSource, Readable, sources, split};
 use crate::live;
+use crate::model::cluster::Target;
 use crate::model::time;
 use crate::run::context::Context;
 use crate::run::exit::Stop;
@@ -19,8 +20,8 @@ use crate::stages::cluster;
 use crate::stages::setup;
 use crate::tools::Paths;
 use crate::tools::kubectl;
+use crate::tools::kubectl::LogPart;
 use crate::tools::kubectl::timed_logs;
-use crate::tools::kubectl::{LogPart, Target};
 
 const SHORT: Duration = Duration::from_secs(60);
 /// How many lines of each container are reported where nobody says how many, nor since when.

@@ -12,7 +12,7 @@ use crate::commands::clean::known;
 use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::lock;
-use crate::run::process::display;
+use crate::run::process::{display, sudo};
 use crate::stages::setup::find::All;
 use crate::stages::setup::made;
 use crate::stages::{cluster, setup};
@@ -153,7 +153,7 @@ fn commands(ctx: &Context, found: &All, part: &Part) -> Vec<Vec<String>> {
         Part::Image(image) => vec![docker::remove_image(docker, &image.what)],
         Part::BuildCache(_) => vec![docker::prune_build_cache(docker)],
         Part::Daemon(pid) => vec![made::stop_daemon(*pid)],
-        Part::Packages(names) => vec![apt::remove(setup::sudo(), names)],
+        Part::Packages(names) => vec![apt::remove(sudo(), names)],
         Part::Cache(_) => folder(&ctx.folders.cache),
         Part::State(_) => folder(&ctx.folders.state),
     }

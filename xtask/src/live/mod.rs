@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::config::{NodePorts, yaml};
+use crate::model::cluster::Target;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
 use crate::run::process::{Spawn, command};
 use crate::tools::helm::Revision;
-use crate::tools::kubectl::Target;
 use crate::tools::{Paths, helm, kubectl};
 
 const SHORT: Duration = Duration::from_secs(60);

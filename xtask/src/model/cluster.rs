@@ -2,6 +2,14 @@
 
 use serde_json::Value;
 
+/// Which cluster, and which namespace of it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub kubeconfig: String,
+    pub context: String,
+    pub namespace: String,
+}
+
 /// What was found of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result};
 
 use crate::config;
 use crate::config::Config;
+use crate::model::cluster::Target;
 use crate::run::exit::Stop;
 use crate::run::process::Spawn;
 use crate::run::ui::Ui;
-use crate::tools::kubectl::Target;
 
 pub struct Context {
     pub config: Config,

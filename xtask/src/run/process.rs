@@ -347,6 +347,11 @@ pub fn argv(cmd: xshell::Cmd) -> Vec<String> {
         .collect()
 }
 
+/// Needed by root, for what changes the system; nobody else's password is asked for in a script.
+pub fn sudo() -> &'static [&'static str] {
+    if rustix::process::geteuid().is_root() { &[] } else { &["sudo", "--non-interactive"] }
+}
+
 /// The argv behind a prefix such as `sudo --non-interactive`, which may be empty.
 pub fn with_prefix(prefix: &[&str], argv: Vec<String>) -> Vec<String> {
     prefix.iter().map(|word| word.to_string()).chain(argv).collect()

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Secret, fill, follows, placeholders};
 use crate::live;
+use crate::model::labels::{MANAGED_BY, MANAGER};
 use crate::model::plan;
 use crate::model::plan::NEXT;
 use crate::model::plan::Step;
@@ -19,7 +20,6 @@ use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::process::command;
 use crate::secrets::database::{Address, ready_taker, set_password, verifier};
-use crate::stages::namespace::{MANAGED_BY, MANAGER};
 use crate::tools::{Paths, kubectl, psql};
 
 const SHORT: Duration = Duration::from_secs(30);

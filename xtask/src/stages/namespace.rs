@@ -6,14 +6,13 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::live;
+use crate::model::labels::{MANAGED_BY, MANAGER};
 use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::process::command;
 use crate::tools::{Paths, helm, kubectl};
 
 const SHORT: Duration = Duration::from_secs(60);
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-pub const MANAGER: &str = "todo-chatbot-xtask";
 /// The profile that has the namespace; one at a time.
 const PROFILE: &str = "todo-chatbot.local/profile";
 /// Every pod of ours passes the strictest of Kubernetes' pod security levels; the namespace holds others to it too.

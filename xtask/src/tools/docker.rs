@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::argv;
-use crate::cleanup::decide::Image;
+use crate::model::image::Image;
 use crate::run::process::with_prefix;
 
 /// A build of one image from a context folder and a Dockerfile outside it.

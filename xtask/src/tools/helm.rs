@@ -5,7 +5,7 @@ use std::ops::Deref;
 use serde::Deserialize;
 
 use crate::argv;
-use crate::tools::kubectl::Target;
+use crate::model::cluster::Target;
 
 /// A helm that was found. Where its path is all that counts, it is its path.
 #[derive(Clone, Debug)]

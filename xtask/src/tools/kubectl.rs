@@ -6,14 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::argv;
-
-/// Which cluster, and which namespace of it.
-#[derive(Clone, Debug)]
-pub struct Target {
-    pub kubeconfig: String,
-    pub context: String,
-    pub namespace: String,
-}
+use crate::model::cluster::Target;
 
 /// What kubectl is asked without anything being changed.
 pub const QUESTIONS: [&str; 3] = ["get", "logs", "version"];

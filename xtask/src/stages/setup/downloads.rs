@@ -19,12 +19,10 @@ use crate::run::graph::Task;
 use crate::run::process::command;
 use crate::stages::setup::find;
 use crate::stages::setup::mirrors::fresh_folder;
-use crate::stages::setup::recipes::Plan;
+use crate::stages::setup::recipes::{Plan, TOOLS};
 use crate::tools::{curl, tar};
 
 const UNPACK: Duration = Duration::from_secs(120);
-/// What is downloaded: docker comes from Debian's packages, or is the user's.
-pub const TOOLS: [&str; 3] = ["minikube", "helm", "kubectl"];
 
 /// A release that can be reached, with the checksum that it publishes.
 #[derive(Debug, PartialEq)]

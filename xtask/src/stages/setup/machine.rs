@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::poll;
-use crate::run::process::{command, display, with_prefix};
+use crate::run::process::{command, display, sudo, with_prefix};
 use crate::stages::setup::find;
 use crate::stages::setup::find::All;
 use crate::stages::setup::made;
@@ -94,11 +94,6 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan, public: bool) -> R
         }
     }
     Ok(())
-}
-
-/// Needed by root, for what changes the system; nobody else's password is asked for in a script.
-pub fn sudo() -> &'static [&'static str] {
-    if rustix::process::geteuid().is_root() { &[] } else { &["sudo", "--non-interactive"] }
 }
 
 /// What is needed and absent: with a daemon there, only what makes images, and that only where registries don't answer.

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::poll;
-use crate::run::process::{command, with_prefix};
-use crate::stages::setup::machine::sudo;
+use crate::run::process::{command, sudo, with_prefix};
 use crate::tools::apt;
 
 const SHORT: Duration = Duration::from_secs(60);

@@ -26,7 +26,6 @@ use crate::tools::docker::Daemon;
 use crate::tools::helm::Helm;
 use crate::tools::{self, Paths};
 use find::Found;
-pub use machine::sudo;
 
 const ASK: Duration = Duration::from_secs(8);
 

@@ -10,8 +10,10 @@ use crate::config::module_folder;
 use crate::model::image::Images;
 use crate::run::context::Context;
 use crate::run::digest::Content;
-use crate::stages::setup::downloads::TOOLS;
 use crate::tools::apt;
+
+/// What is downloaded: docker comes from Debian's packages, or is the user's.
+pub const TOOLS: [&str; 3] = ["minikube", "helm", "kubectl"];
 
 /// Where the recipes lie, relative to the root.
 pub const DOCKERFILES: &str = "k8s/node";

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use xtask::commands::verify;
 use xtask::live;
+use xtask::model::cluster::Target;
 use xtask::run::context::Context;
 use xtask::run::digest::list_files;
 use xtask::run::http;
 use xtask::run::poll;
 use xtask::run::process::{Background, Output, Spawn, command, display};
-use xtask::tools::kubectl::Target;
 use xtask::tools::{Paths, cargo, kubectl};
 
 const COMMAND: Duration = Duration::from_secs(2400);

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::facts::leaks;
-use crate::rules::Files;
+use crate::rules::{Files, leaks};
 use xtask::run::context::Context;
 use xtask::run::digest::list_files;
 use xtask::run::process::command;

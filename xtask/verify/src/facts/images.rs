@@ -9,8 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tar::{Archive, EntryType};
 
-use crate::facts::leaks;
-use crate::rules::{FileKind, ImageFacts, ImageFile};
+use crate::rules::{FileKind, ImageFacts, ImageFile, leaks};
 use xtask::model::image::Built;
 use xtask::run::context::Context;
 use xtask::run::poll;

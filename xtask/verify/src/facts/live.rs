@@ -14,6 +14,7 @@ use crate::rules::{Attempt, LiveFacts, SERVICE_LABEL, label};
 use xtask::config::Secret;
 use xtask::live;
 use xtask::live::Endpoint;
+use xtask::model::cluster::Target;
 use xtask::run::context::{Context, Scope};
 use xtask::run::exit::Stop;
 use xtask::run::http;
@@ -21,7 +22,6 @@ use xtask::run::process::{Output, command};
 use xtask::secrets::judge;
 use xtask::stages::{cluster, load};
 use xtask::tools::helm::Chart;
-use xtask::tools::kubectl::Target;
 use xtask::tools::{Paths, docker, helm, kubectl, minikube, psql};
 
 const SHORT: Duration = Duration::from_secs(30);

@@ -3,7 +3,6 @@
 
 mod files;
 mod images;
-pub mod leaks;
 mod live;
 pub mod rendered;
 

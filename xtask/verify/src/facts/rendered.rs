@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::facts::files;
-use crate::rules::{ChartFiles, RELEASE_LABEL, RenderedRelease, SERVICE_LABEL, label};
+use crate::rules::{ChartFiles, RELEASE_LABEL, RenderedRelease, SAMPLE, SERVICE_LABEL, label};
 use xtask::live;
 use xtask::run::context::Context;
 use xtask::run::process::command;
@@ -20,8 +20,6 @@ use xtask::tools::helm::Chart;
 
 const SHORT: Duration = Duration::from_secs(60);
 const HOOK: &str = "helm.sh/hook";
-/// A value for keys of a Secret that is rendered to look at its form.
-pub const SAMPLE: &str = "sample-value-0123456789";
 const PLACEHOLDER: &str = "CHANGE_ME";
 
 /// A release with its chart, and what was staged for it, which others may give to helm again.

@@ -348,7 +348,7 @@ fn test_pod() -> Value {
 
 /// What the chart makes when it is told to, of samples.
 fn made_secrets() -> BTreeMap<String, Result<Vec<Value>, String>> {
-    let sample = crate::facts::rendered::SAMPLE;
+    let sample = crate::rules::SAMPLE;
     let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, sample);
     let made = |field: &str, text: &str| {
         let metadata = json!({"name": "todo-secret"});

@@ -313,6 +313,9 @@ impl Verdict {
 pub const SERVICE_LABEL: &str = "app.kubernetes.io/name";
 pub const RELEASE_LABEL: &str = "app.kubernetes.io/instance";
 
+/// A value for keys of a Secret that is rendered to look at its form.
+pub const SAMPLE: &str = "sample-value-0123456789";
+
 impl Facts<'_> {
     /// Those of rendered and live that were gathered: most rules hold in both alike.
     pub fn places(&self) -> Vec<Place> {
@@ -455,6 +458,7 @@ pub mod deployment;
 mod fixture;
 mod found;
 pub mod image;
+pub mod leaks;
 pub mod service;
 pub mod settings;
 pub mod states;

@@ -8,10 +8,8 @@ use serde_json::Value;
 
 use crate::entities::config_map::ConfigMap;
 use crate::entities::secret::{Secret, SecretType};
-use crate::facts::leaks;
-use crate::facts::rendered::SAMPLE;
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Attempt, Checks, Facts, Place, Rule, describe};
+use crate::rules::{Attempt, Checks, Facts, Place, Rule, SAMPLE, describe, leaks};
 use xtask::config::placeholders;
 use xtask::secrets::judge;
 use xtask::secrets::placeholder::is_placeholder;
