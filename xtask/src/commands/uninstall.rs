@@ -142,7 +142,7 @@ fn commands(ctx: &Context, found: &All, part: &Part) -> Vec<Vec<String>> {
     let docker = &found.docker.path().unwrap_or_default();
     let folder = |path: &Path| {
         let path = path.display().to_string();
-        vec![crate::argv!("rm -r {path}")]
+        vec![crate::run::process::argv!("rm -r {path}")]
     };
     match part {
         Part::Cluster(name) => match found.minikube.path() {

@@ -338,6 +338,8 @@ macro_rules! argv {
     }};
 }
 
+pub use crate::argv;
+
 /// The argv of an xshell command, which is how `argv!` reads one.
 pub fn argv(cmd: xshell::Cmd) -> Vec<String> {
     let command = std::process::Command::from(cmd);

@@ -1,6 +1,6 @@
 //! Cargo, for the project's own checks.
 
-use crate::argv;
+use crate::run::process::argv;
 
 pub fn fmt(manifest: &str) -> Vec<String> {
     argv!("cargo fmt --all --check --manifest-path {manifest}")

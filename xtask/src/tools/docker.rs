@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::argv;
 use crate::model::image::Image;
+use crate::run::process::argv;
 use crate::run::process::with_prefix;
 
 /// A build of one image from a context folder and a Dockerfile outside it.

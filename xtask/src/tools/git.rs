@@ -1,6 +1,6 @@
 //! Git, asked about the project's own repository.
 
-use crate::argv;
+use crate::run::process::argv;
 
 /// The files that are tracked, relative to the folder, each behind a null byte.
 pub fn ls_files(root: &str) -> Vec<String> {

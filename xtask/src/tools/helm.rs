@@ -4,8 +4,8 @@ use std::ops::Deref;
 
 use serde::Deserialize;
 
-use crate::argv;
 use crate::model::cluster::Target;
+use crate::run::process::argv;
 
 /// A helm that was found. Where its path is all that counts, it is its path.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::argv;
 use crate::model::cluster::Target;
+use crate::run::process::argv;
 
 /// What kubectl is asked without anything being changed.
 pub const QUESTIONS: [&str; 3] = ["get", "logs", "version"];

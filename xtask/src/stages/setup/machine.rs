@@ -31,7 +31,7 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan, public: bool) -> R
     // Systemd's docker would run without the shim.
     let by_systemd = Path::new("/run/systemd/system").exists() && !plan.shim;
     let daemon = match by_systemd {
-        true => with_prefix(sudo, crate::argv!("systemctl start docker")),
+        true => with_prefix(sudo, crate::run::process::argv!("systemctl start docker")),
         false => docker::daemon(sudo, plan.shim_path().as_deref().filter(|_| plan.shim)),
     };
     let installation = [apt::configure(sudo), apt::update(sudo), apt::install(sudo, &packages)];
@@ -163,7 +163,7 @@ fn clear_stale_pids(ctx: &Context, sudo: &[&str]) -> Result<()> {
         let Ok(text) = fs::read_to_string(file) else { continue };
         let name = fs::read_to_string(format!("/proc/{}/comm", text.trim())).unwrap_or_default();
         if name.trim() != program {
-            let remove = with_prefix(sudo, crate::argv!("rm -f {file}"));
+            let remove = with_prefix(sudo, crate::run::process::argv!("rm -f {file}"));
             ctx.spawn.run(command(remove, DAEMON)).with_context(|| format!("cannot remove the stale {file}"))?;
         }
     }

@@ -86,7 +86,7 @@ pub fn dragged_along(ctx: &Context, packages: &[String]) -> Result<BTreeSet<Stri
 /// Ends a daemon as its own system would; its containers are ended by it.
 pub fn stop_daemon(pid: u32) -> Vec<String> {
     let pid = pid.to_string();
-    with_prefix(sudo(), crate::argv!("kill -TERM {pid}"))
+    with_prefix(sudo(), crate::run::process::argv!("kill -TERM {pid}"))
 }
 
 pub fn run_removal(ctx: &Context, argv: Vec<String>) -> Result<()> {

@@ -175,7 +175,7 @@ fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
 
 fn make_rust(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
     let step = ctx.ui.step("make the Rust builder image");
-    let sysroot = ctx.spawn.run(command(crate::argv!("rustc --print sysroot"), SHORT))?;
+    let sysroot = ctx.spawn.run(command(crate::run::process::argv!("rustc --print sysroot"), SHORT))?;
     let (context, from) = (Path::new(sysroot.trim()), ("BASE_IMAGE", plan.debian.as_str()));
     let image = Image { dockerfile: "builder.Dockerfile", context, target: None, tag: &plan.rust, from: Some(from) };
     build(ctx, docker, &image, &|line| step.update(line))?;
