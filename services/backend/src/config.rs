@@ -82,7 +82,7 @@ pub fn read(env: &mut Env) -> Option<Config> {
     }
     let auth = read_auth(env);
     let assistant = read_assistant(env);
-    // Told to the backend by some deployments. Nothing is asked of it, but a wrong one is a mistake all the same.
+    // Some deployments set it. Nothing is asked of it, but a wrong one is a mistake all the same.
     let mcp = env.optional("MCP_SERVER_URL", (), "http://HOST:PORT", |value| web_address(value).map(drop));
     mcp?;
     Some(Config {

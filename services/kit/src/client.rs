@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT_MS: u64 = 2_000;
 // Shorter than any probe's period: a connection made before a Service was in place, to whatever answered for it then, is
 // not asked a second time.
 const IDLE_TIMEOUT_MS: u64 = 500;
-/// Shorter than the second that a probe waits unless it is told otherwise, so that the reason gets through.
+/// Shorter than the second that a probe waits by default, so that the reason gets through.
 const READY_TIMEOUT_MS: u64 = 900;
 const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
 

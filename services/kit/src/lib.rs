@@ -31,7 +31,7 @@ pub struct Service {
     pub health_path: &'static str,
 }
 
-/// The whole of a service's `main`: picks the subcommand, reads the configuration, serves until it is told to stop.
+/// The whole of a service's `main`: picks the subcommand, reads the configuration, serves until a signal stops it.
 pub fn run<C, F>(service: Service, read: fn(&mut Env) -> Option<C>, start: fn(C, Readiness) -> F) -> ExitCode
 where
     F: Future<Output = Router>,

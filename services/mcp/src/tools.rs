@@ -1,4 +1,4 @@
-//! The tools. What goes wrong is told to the caller's model as a result that is an error, so that it can put it right.
+//! The tools. A failure is returned to the caller's model as a result that is an error, so that it can put it right.
 
 use axum::{
     body::Body,
