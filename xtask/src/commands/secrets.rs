@@ -1,5 +1,5 @@
 //! `secrets`: what the Secrets of the profile are like, other values for them, and a copy of them. No value of theirs is
-//! told, nor how long it is.
+//! printed, nor its length.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};

@@ -1,4 +1,4 @@
-//! `tunnel`: minikube's, in the foreground, with what it gives told as it comes.
+//! `tunnel`: `minikube tunnel` in the foreground; each address is printed as it is assigned.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -23,7 +23,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One mistake, told with its place and what would be right.
+/// One mistake with its place and the right value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigError {
     pub place: Place,

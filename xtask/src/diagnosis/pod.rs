@@ -292,7 +292,7 @@ fn failing(pod: &Value, status: &Value, seen: &[Value]) -> Option<Problem> {
     Some(of_container(pod, status, cause, found.since, Some(false), None))
 }
 
-/// The probe that failed last, what it met with, since when, and for how many seconds until it was last told.
+/// The probe that failed last, what it met with, since when, and for how many seconds until its last event.
 struct Unhealthy {
     probe: String,
     message: String,

@@ -253,7 +253,7 @@ fn unbound(claim: &Value, seen: &[Value]) -> Option<Problem> {
             let message = events::message(last).to_string();
             match last["reason"].as_str() {
                 Some("ProvisioningFailed" | "FailedBinding") => Some(of_claim(message, Some(SETTLES))),
-                // Whoever makes volumes is told of it again and again for as long as he doesn't.
+                // The provisioner gets this event again while it retries.
                 Some("ExternalProvisioning") if events::count(last) > 1 => Some(of_claim(message, None)),
                 _ => None,
             }

@@ -27,7 +27,7 @@ use crate::tools::helm::{Chart, Revision};
 use crate::tools::{Paths, helm, kubectl};
 
 const SHORT: Duration = Duration::from_secs(60);
-/// More revisions than any helm is told to keep.
+/// More revisions than helm keeps.
 const ALL: u32 = 256;
 
 /// What is wanted of a release, and why it is not what is there.

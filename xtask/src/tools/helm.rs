@@ -65,7 +65,7 @@ pub fn has_flags(help: &str) -> bool {
     ["--install", "--timeout", "--values", "--history-max"].iter().all(|flag| help.contains(flag))
 }
 
-/// How this helm is told to merge what is wanted into what is live, as helm 3 always does. Helm 4 would apply on the
+/// The flags that make this helm merge the manifests into the live objects, as helm 3 always does. Helm 4 would apply on the
 /// server, and give up on a field that somebody else has set: what was edited by hand could not be put right.
 pub fn merge_flags(help: &str) -> Vec<String> {
     help.contains("--server-side").then(|| "--server-side=false".to_string()).into_iter().collect()

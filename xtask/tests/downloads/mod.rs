@@ -76,7 +76,7 @@ impl Releases {
         asked
     }
 
-    /// A project that lacks these tools, and is told to download them from here.
+    /// A project that lacks these tools, and downloads them from here.
     fn project(&self, missing: &[&str]) -> Project {
         self.project_at(&format!("http://127.0.0.1:{}", self.port), missing)
     }

@@ -13,12 +13,12 @@ case $call in *" --previous "*) file=$3.previous ;; esac
 case $call in *" --follow "*) follow=$3.over ;; esac
 [ -e "$file" ] || { echo "Error from server: no log of $file" >&2; exit 1; }
 echo $$ >>pids
-told=0
+printed=0
 while :; do
     over=; [ -z "$follow" ] || [ -e "$follow" ] && over=1
     lines=$(wc -l <"$file")
-    [ "$lines" -le "$told" ] || sed -n "$((told + 1)),${lines}p" "$file"
-    told=$lines
+    [ "$lines" -le "$printed" ] || sed -n "$((printed + 1)),${lines}p" "$file"
+    printed=$lines
     [ -z "$over" ] || exit 0
     sleep 0.1
 done"#;

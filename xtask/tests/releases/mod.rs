@@ -480,7 +480,7 @@ fn a_value_that_kubectl_repeats_when_it_fails_is_not_reported() {
     patched.assert_ended(1);
     patched.assert_says(&["could not write the Secret app"]);
     assert_secret(&project, &patched, &["sentinel-two", &secret(&project, "many/app")["TOKEN"]]);
-    // Nor when it fails after it has told what was asked.
+    // Nor when it fails after it has printed the values.
     project.answer("kubectl get secret app --output ", "echo 'API_KEY c2VudGluZWwtdHdv'; exit 1");
     let asked = project.run(&["up", "--profile", "many", "--verbose"]);
     asked.assert_ended(1);

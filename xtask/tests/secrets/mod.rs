@@ -252,7 +252,7 @@ fn a_rotation_that_is_killed_anywhere_is_ended_by_the_next_run() {
             let run = project.run(next);
             run.assert_ended(0);
             assert_whole(&project);
-            // The database is told what is in force, whatever it had been reported before.
+            // The database gets the value that is in force, whatever it got before.
             assert!(!begun || project.read("standin/statements").lines().count() > statements, "{step} {nth} {next:?}");
             let again = project.run(&["up", "--profile", "many"]);
             again.assert_ended(0);
@@ -405,10 +405,10 @@ fn an_interrupted_look_at_a_secret_tells_nothing_of_it() {
     let project = with_database();
     let values = values(&project);
     let tell = "while read -r key value; do echo \"$key $(printf %s \"$value\" | base64 | tr -d '\\n')\"; done <secrets/many/app";
-    project.before("kubectl get secret app --output go-template={{range", &format!("{tell}; echo x >>told; sleep 60"));
+    project.before("kubectl get secret app --output go-template={{range", &format!("{tell}; echo x >>asked; sleep 60"));
     let run = project.run_while(&CHECK, |pid| {
-        project.write("standin/told", "");
-        project.wait_for_lines("standin/told", 1);
+        project.write("standin/asked", "");
+        project.wait_for_lines("standin/asked", 1);
         kill_process(pid, Signal::INT).unwrap();
     });
     run.assert_ended(130);

@@ -89,7 +89,7 @@ impl Cursor {
         Some(self.time.as_str()).filter(|time| !time.is_empty())
     }
 
-    /// Whether a line of this time has not been reported yet; then it counts as told. What the two streams of a container
+    /// Whether a line of this time has not been reported yet; then it counts as printed. What the two streams of a container
     /// write at once may stand out of order by a little, which matters only where something was reported before.
     pub fn is_new(&mut self, time: &str) -> bool {
         if time < self.from.as_str() {

@@ -38,7 +38,7 @@ struct Release {
 }
 
 /// Downloads those of the tools whose releases can be reached. With `forced`, one that can't be is an error; else it is
-/// told, and left to be built.
+/// reported, and left to be built.
 pub fn make(ctx: &Context, plan: &Plan, tools: &[&'static str], forced: bool) -> Result<()> {
     let locked = read_locked(ctx)?;
     let (releases, unreached) = ask_all(ctx, tools)?;

@@ -93,7 +93,7 @@ pub fn run_removal(ctx: &Context, argv: Vec<String>) -> Result<()> {
     ctx.spawn.run(command(argv, PACKAGES)).map(drop)
 }
 
-/// Waits until a daemon that was told to end has ended.
+/// Waits until a daemon that got SIGTERM has ended.
 pub fn wait_for_end(ctx: &Context, daemon: &Daemon) -> Result<()> {
     let ended = poll::until(&ctx.spawn.interrupt, SHORT, || Ok((!daemon.lives()).then_some(())))?;
     ended.ok_or_else(|| {

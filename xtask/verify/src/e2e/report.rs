@@ -150,7 +150,7 @@ fn seconds(took: Duration) -> String {
     format!("{:.3}", took.as_secs_f64())
 }
 
-/// The first line, and what a command of ours said last: its error, where it told one.
+/// The first line, and what a command of ours said last: its error, where it printed one.
 fn first_lines(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().collect();
     let error = lines.iter().skip(1).position(|line| line.starts_with('✗'));

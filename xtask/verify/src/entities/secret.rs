@@ -50,7 +50,7 @@ impl Secret {
             let name = f.at("metadata").at("name").parsed(object_name);
             let namespace = namespace(f);
             let kind = f.at("type").or(SecretType::Opaque, |kind| kind.parsed(SecretType::parse));
-            // What the decoder says names a byte of the value at most by its place; it isn't told all the same.
+            // What the decoder says names a byte of the value at most by its place; it is left out all the same.
             let data = keys(&f.at("data"), |value| match BASE64_STANDARD.decode(value) {
                 Ok(_) => Ok(()),
                 Err(_) => Err("is not base64, which data needs; plain text belongs into stringData".to_string()),

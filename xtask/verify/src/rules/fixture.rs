@@ -346,7 +346,7 @@ fn test_pod() -> Value {
     })
 }
 
-/// What the chart makes when it is told to, of samples.
+/// What the chart makes of samples where its values ask for it.
 fn made_secrets() -> BTreeMap<String, Result<Vec<Value>, String>> {
     let sample = crate::rules::SAMPLE;
     let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, sample);

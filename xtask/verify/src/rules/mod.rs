@@ -106,7 +106,7 @@ pub struct RenderedRelease {
     pub hooks: Vec<Value>,
     /// Service to the tag that was rendered.
     pub tags: BTreeMap<String, String>,
-    /// The Secret that the chart makes when it is told to: `data` or `stringData`, to the objects or helm's refusal.
+    /// The Secret that the chart makes where its values ask for it: `data` or `stringData`, to the objects or helm's refusal.
     pub made_secrets: BTreeMap<String, Result<Vec<Value>, String>>,
     /// What helm says to a placeholder as the value of a key: the key, to the refusal; None: it took it.
     pub placeholder: Option<(String, Option<String>)>,
@@ -177,7 +177,7 @@ pub struct LiveFacts {
     pub attempts: BTreeMap<Attempt, Result<String, String>>,
     /// What minikube tells: {"profiles": of `profile list`, "status": of `status`, "ip": of `ip`}.
     pub minikube: Value,
-    /// Tables and views of the database with their columns, each told as `TYPE[ not null][ default EXPRESSION][ CONSTRAINT]`.
+    /// Tables and views of the database with their columns, each as `TYPE[ not null][ default EXPRESSION][ CONSTRAINT]`.
     pub tables: BTreeMap<String, BTreeMap<String, String>>,
     /// Why the database could not be asked.
     pub no_database: Option<String>,
@@ -239,7 +239,7 @@ pub struct Finding {
 }
 
 impl Checks {
-    /// Looks at one thing; `told` says what is wrong with it and what to do.
+    /// Looks at one thing; the message says what is wrong with it and what to do.
     pub fn that(&mut self, place: Place, object: &str, holds: bool, text: impl FnOnce() -> String) {
         *self.looked.entry(place).or_default() += 1;
         if !holds {

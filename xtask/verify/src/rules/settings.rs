@@ -392,7 +392,7 @@ fn supply(facts: &Facts, checks: &mut Checks) {
     }
 }
 
-/// The Secrets that a release renders: its own, those of hooks, and the one that its chart makes when told to.
+/// The Secrets that a release renders: its own, those of hooks, and the one that its chart makes where its values ask for it.
 fn rendered_secrets<'a>(facts: &'a Facts) -> Vec<&'a Value> {
     let releases = facts.rendered.iter().flat_map(|rendered| rendered.values());
     releases
