@@ -37,9 +37,10 @@ pub fn run(ctx: &Context, no_rollback: bool) -> Result<()> {
     made?;
     let built = built?;
     let url = install(ctx, tools, &releases, &built, &overrides, no_rollback)?;
+    let subject = ctx.config.subject();
     ctx.ui.summary(&match url {
-        Some(url) => format!("The Todo Chatbot runs at {url}"),
-        None => "The Todo Chatbot runs".to_string(),
+        Some(url) => format!("{subject} runs at {url}"),
+        None => format!("{subject} runs"),
     });
     Ok(())
 }

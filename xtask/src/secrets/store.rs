@@ -19,7 +19,7 @@ use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::process::command;
 use crate::secrets::database::{Address, ready_taker, set_password, verifier};
-use crate::stages::namespace::{MANAGED_BY, MANAGER};
+use crate::stages::namespace::{MANAGED_BY, manager};
 use crate::tools::{Paths, kubectl, psql};
 
 const SHORT: Duration = Duration::from_secs(30);
@@ -341,7 +341,7 @@ fn make(ctx: &Context, tools: &Paths, name: &str, values: &Values) -> Result<()>
     let target = ctx.target_in(&ctx.config.secrets[name].namespace);
     let object = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-        "metadata": { "name": name, "labels": { MANAGED_BY: MANAGER } },
+        "metadata": { "name": name, "labels": { MANAGED_BY: manager(&ctx.config) } },
         "stringData": values,
     });
     write(ctx, name, kubectl::create(&tools.kubectl, &target), &object)

@@ -152,7 +152,8 @@ fn describe(text: &str, name: Option<&str>, app_version: Option<&str>) -> String
 /// What the configuration says about a release's services, as values over the chart's own.
 pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &Known) -> Value {
     let release = &config.releases[name];
-    let secret = json!({ "name": release.secret, "create": false, "version": known.secret_version });
+    let secret = (!release.secret.is_empty())
+        .then(|| json!({ "name": release.secret, "create": false, "version": known.secret_version }));
     let describe = |service: &String| {
         let about = &config.services[service];
         let mut value =
@@ -173,7 +174,9 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &Known) 
         (false, [service]) => {
             let mut value = describe(service);
             value["name"] = service.as_str().into();
-            value["secret"] = secret;
+            if let Some(secret) = secret {
+                value["secret"] = secret;
+            }
             value
         }
         _ => {
@@ -181,7 +184,11 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &Known) 
                 true => (service.clone(), describe(service)),
                 false => (service.clone(), json!({ "enabled": false })),
             });
-            json!({ "secret": secret, "services": services.collect::<serde_json::Map<_, _>>() })
+            let mut value = json!({ "services": services.collect::<serde_json::Map<_, _>>() });
+            if let Some(secret) = secret {
+                value["secret"] = secret;
+            }
+            value
         }
     }
 }

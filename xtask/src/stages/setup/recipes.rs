@@ -13,7 +13,7 @@ use crate::run::digest::Content;
 use crate::stages::setup::downloads::TOOLS;
 use crate::tools::apt;
 
-/// Where the recipes lie, relative to the root.
+/// Where the recipes lie, relative to the root that has them.
 pub const DOCKERFILES: &str = "k8s/node";
 
 /// The modules whose programs are in the control plane.
@@ -45,7 +45,7 @@ pub struct Tool {
 impl Plan {
     /// Reads the recipes; nothing is asked of docker.
     pub fn new(ctx: &Context) -> Result<Plan> {
-        let root = &ctx.root;
+        let root = &ctx.recipes();
         let shim = needs_shim() && ctx.config.mirrors.modules.contains_key("runc-shim");
         let mut keys = BTreeMap::new();
         for (name, module) in &ctx.config.mirrors.modules {
@@ -63,7 +63,7 @@ impl Plan {
             .collect();
         let key = |name: &str| keys.get(name).map(String::as_str).unwrap_or_default();
         let recipe = |file: &str| Content::default().files(root, &[Path::new(DOCKERFILES).join(file)]);
-        let local = |name: &str, key: String| format!("{}.local/{name}:{key}", ctx.config.project);
+        let local = |name: &str, key: String| format!("{}.local/{name}:{key}", ctx.config.home);
         let debian = Content::default().word(&apt::debootstrap(&ctx.config.mirrors.suite, "").join(" ")).short();
         let node = recipe("node.Dockerfile")?
             .files(root, &["containerd.toml", "entrypoint"].map(|file| Path::new(DOCKERFILES).join(file)))?
