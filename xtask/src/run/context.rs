@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::config;
 use crate::config::Config;
@@ -88,9 +88,16 @@ pub struct Scope {
 impl Context {
     /// The same for another profile.
     pub fn of_profile(&self, profile: &str) -> Result<Context> {
+        self.of_project(&self.root, profile)
+    }
+
+    /// The same for another project that shares this one's home.
+    pub fn of_project(&self, root: &Path, profile: &str) -> Result<Context> {
+        let config = read_config(root, profile)?;
+        ensure!(config.home == self.config.home, "{} has another home than {}", root.display(), self.config.home);
         Ok(Context {
-            config: read_config(&self.root, profile)?,
-            root: self.root.clone(),
+            config,
+            root: root.to_path_buf(),
             folders: self.folders.clone(),
             spawn: self.spawn.clone(),
             ui: self.ui.clone(),

@@ -83,10 +83,16 @@ pub fn render_one(ctx: &Context, helm: &str, release: &str, staged: &Staged) -> 
 pub fn split_hooks(yaml: &str) -> (String, String) {
     let documents = yaml.split("---\n").filter(|document| !document.trim().is_empty());
     let (hooks, rest): (Vec<&str>, Vec<&str>) =
-        documents.partition(|document| document.contains("\n    helm.sh/hook: "));
+        documents.partition(|document| document.lines().any(is_hook_annotation));
     let join =
         |documents: Vec<&str>| documents.iter().map(|document| format!("---\n{}\n", document.trim_end())).collect();
     (join(hooks), join(rest))
+}
+
+/// Whether a line of a manifest is the annotation of a hook, quoted or not.
+fn is_hook_annotation(line: &str) -> bool {
+    let Some((key, _)) = line.strip_prefix("    ").and_then(|rest| rest.split_once(": ")) else { return false };
+    matches!(key, "helm.sh/hook" | "\"helm.sh/hook\"" | "'helm.sh/hook'")
 }
 
 /// Puts chart and values of a release together.
@@ -211,6 +217,9 @@ mod tests {
         let pod = "kind: Pod\nmetadata:\n  annotations:\n    helm.sh/hook: test\n";
         let (hooks, rest) = split_hooks(&format!("---\nkind: Service\n---\n{pod}"));
         assert_eq!((hooks, rest), (format!("---\n{pod}"), "---\nkind: Service\n".to_string()));
+        // As `helm create` writes it.
+        let quoted = pod.replace("helm.sh/hook", "\"helm.sh/hook\"");
+        assert_eq!(split_hooks(&quoted), (format!("---\n{quoted}"), String::new()));
         assert_eq!(split_hooks("---\nkind: Service\n\n---\nkind: Job\n\n").1, "---\nkind: Service\n---\nkind: Job\n");
     }
 
