@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::run::context::DEFAULT_PROFILE;
 use crate::stages::setup::Source;
 
-/// Brings the Todo Chatbot up on a minikube of its own, from a bare machine to a checked application.
+/// Brings the project's services up on a minikube of their own, from a bare machine to a checked application.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
 pub struct Cli {
@@ -52,7 +53,7 @@ pub struct Options {
 
 impl Options {
     pub fn profile(&self) -> &str {
-        self.profile.as_deref().unwrap_or("dev")
+        self.profile.as_deref().unwrap_or(DEFAULT_PROFILE)
     }
 }
 

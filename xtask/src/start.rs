@@ -46,7 +46,7 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
         config.deadlines.rollout = timeout;
         config.deadlines.smoke = timeout;
     }
-    let folders = Folders::of(&config.project)?;
+    let folders = Folders::of(&config.home)?;
     let guard = Arc::new(guard::guard(&folders));
     let spawn = Spawn { interrupt: Interrupt::install()?, env: environment(&folders), hidden: &AMBIENT, guard };
     Ok((config, root, folders, spawn))

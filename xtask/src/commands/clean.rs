@@ -79,7 +79,7 @@ pub struct ProjectNames {
 
 pub fn known(ctx: &Context) -> Result<ProjectNames> {
     let mut known = ProjectNames {
-        names: Names { local: format!("{}.local", ctx.config.project), ..Names::default() },
+        names: Names { local: format!("{}.local", ctx.config.home), ..Names::default() },
         references: BTreeSet::new(),
         folders: BTreeSet::new(),
         profiles: profiles(&ctx.root),

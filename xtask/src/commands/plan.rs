@@ -94,7 +94,7 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
     for release in ctx.config.release_waves().into_iter().flatten().filter(|name| releases.contains(name)) {
         let secret = &ctx.config.releases[release].secret;
         let version = secrets.versions.get(secret).map_or("", String::as_str);
-        if version.is_empty() {
+        if version.is_empty() && !secret.is_empty() {
             let last = live::last_revision(ctx, tools, &ctx.scope(release))?;
             let why = why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str()));
             steps.push(Step::new(Verb::Deploy, release, why.unwrap_or_else(|| AFTER_SECRET.to_string())));

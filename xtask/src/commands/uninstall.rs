@@ -106,7 +106,7 @@ fn inspect_machine(ctx: &Context, found: &All) -> Result<Machine> {
     let judged = judge_host(&host.images, &known(ctx)?.names, &used, 0);
     Ok(Machine {
         docker_answers: true,
-        runs_on_shim: found.daemon.as_ref().is_some_and(|daemon| daemon.default_runtime == docker::RUNTIME),
+        runs_on_shim: found.daemon.as_ref().is_some_and(|daemon| docker::is_shim(&daemon.default_runtime)),
         cluster: described.or_else(|| node.then(|| cluster.clone())),
         images: judged.removals,
         images_in_use: judged.kept.len(),

@@ -120,8 +120,9 @@ fn report(ctx: &Context, deployed: &[Deployed], endpoints: &BTreeMap<String, End
             deployed.iter().map(|one| format!("{} revision {}", one.scope.release, one.revision)).collect();
         ctx.ui.say(&format!("nothing to deploy: {} is up to date", revisions.join(", ")));
     }
+    let subject = ctx.config.subject();
     ctx.ui.summary(&match live::open_url(ctx, endpoints) {
-        Some(url) => format!("The Todo Chatbot runs at {url}"),
-        None => "The Todo Chatbot runs".to_string(),
+        Some(url) => format!("{subject} runs at {url}"),
+        None => format!("{subject} runs"),
     });
 }

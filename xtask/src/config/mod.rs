@@ -22,6 +22,11 @@ pub use tree::{ConfigError, Node, Place, Value, merge, to_json};
 #[derive(Debug)]
 pub struct Config {
     pub project: String,
+    /// The application's name as people read it; the project's name unless xtask.toml says otherwise.
+    pub title: String,
+    /// Names the folders of cache and state, the images that the cluster is made of, and the cluster. Projects with the
+    /// same home share tools and cluster.
+    pub home: String,
     pub version: String,
     pub profile: String,
     /// Where the application is, unless a release or a Secret says otherwise.
@@ -107,7 +112,7 @@ pub struct Release {
     pub namespace: String,
     pub values: Vec<PathBuf>,
     pub services: Vec<String>,
-    /// The Secret from which the services take their keys.
+    /// The Secret from which the services take their keys; empty where they take none.
     pub secret: String,
     /// The releases that must run before this one is installed.
     pub needs: Vec<String>,
@@ -317,7 +322,11 @@ pub struct ConfigFile<'a> {
     pub text: &'a str,
 }
 
-/// Reads the base and the profile over it. `exists` answers whether a path, relative to the root, is there.
+/// What every project begins with.
+const DEFAULTS: ConfigFile = ConfigFile { file: "xtask/src/config/defaults.toml", text: include_str!("defaults.toml") };
+
+/// Reads the base over the defaults, and the profile over both. `exists` answers whether a path, relative to the root, is
+/// there.
 pub fn parse_config(
     profile: &str,
     base: ConfigFile,
@@ -325,16 +334,26 @@ pub fn parse_config(
     exists: &dyn Fn(&Path) -> bool,
 ) -> Result<Config, ConfigErrors> {
     let mut syntax = Vec::new();
-    let tree = merge(parse(base.file, base.text, &mut syntax), parse(over.file, over.text, &mut syntax));
+    let base = parse(base.file, base.text, &mut syntax);
+    let defaults = without_replaced(parse(DEFAULTS.file, DEFAULTS.text, &mut syntax), &base);
+    let base = Node { place: base.place.clone(), value: merge(defaults, base).value };
+    let tree = merge(base, parse(over.file, over.text, &mut syntax));
     let problems = RefCell::new(syntax);
     let root = Reader::root(&tree, &problems);
-    let namespace = name(&root, "namespace");
+    let project = name(&root, "project");
+    let home = optional_name(&root, "home", &project);
+    let namespace = optional_name(&root, "namespace", &project);
     let config = Config {
-        project: name(&root, "project"),
+        title: root.optional("title").unwrap_or_else(|| project.clone()),
+        home: home.clone(),
+        project,
         version: root.required("version"),
         profile: profile.to_string(),
         namespace: namespace.clone(),
-        open: root.required("open"),
+        open: match only_service(&tree).filter(|_| !root.has("open")) {
+            Some(service) => service,
+            None => root.required("open"),
+        },
         overrides: PathBuf::from(
             root.optional::<String>("overrides").unwrap_or_else(|| format!("k8s/profiles/{profile}.override.yaml")),
         ),
@@ -344,7 +363,7 @@ pub fn parse_config(
             helm: t.table("helm", tool),
             kubectl: t.table("kubectl", tool),
         }),
-        cluster: root.table("cluster", cluster),
+        cluster: root.table("cluster", |r| cluster(r, &home)),
         releases: root.tables("releases", |_, r| release(r, &namespace, exists)),
         secrets: root.tables("secrets", |_, r| secret(r, &namespace)),
         services: root.tables("services", |_, r| service(r, exists)),
@@ -363,7 +382,44 @@ pub fn parse_config(
     if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
 }
 
+/// The defaults without what `base` replaces as a whole: single tools, and the mirrors.
+fn without_replaced(mut defaults: Node, base: &Node) -> Node {
+    let has = |table: &str, key: Option<&str>| match (&base.value, key) {
+        (Value::Table(all), None) => all.contains_key(table),
+        (Value::Table(all), Some(key)) => {
+            matches!(all.get(table), Some(Node { value: Value::Table(inner), .. }) if inner.contains_key(key))
+        }
+        _ => false,
+    };
+    if let Value::Table(entries) = &mut defaults.value {
+        entries.retain(|key, _| key != "mirrors" || !has(key, None));
+        if let Some(Node { value: Value::Table(tools), .. }) = entries.get_mut("tools") {
+            tools.retain(|tool, _| !has("tools", Some(tool)));
+        }
+    }
+    defaults
+}
+
+/// The name of the service, where there is one and no other.
+fn only_service(tree: &Node) -> Option<String> {
+    let Value::Table(entries) = &tree.value else { return None };
+    match entries.get("services").map(|node| &node.value) {
+        Some(Value::Table(services)) if services.len() == 1 => services.keys().next().cloned(),
+        _ => None,
+    }
+}
+
 impl Config {
+    /// The application as a sentence begins with it: with a title of its own `The Todo Chatbot`, else the project's name.
+    pub fn subject(&self) -> String {
+        if self.title == self.project { self.title.clone() } else { format!("The {}", self.title) }
+    }
+
+    /// The value of the label `app.kubernetes.io/managed-by` on what this project's commands make.
+    pub fn manager(&self) -> String {
+        format!("{}-xtask", self.project)
+    }
+
     /// Each service that a release of this profile runs, with the release's name.
     pub fn running(&self) -> impl Iterator<Item = (&str, &str)> {
         self.releases
@@ -466,7 +522,7 @@ fn releases_agree(root: &Reader, config: &Config, known: &str) {
                 at(format!("services names {service}, which releases.{other} has already"));
             }
         }
-        if !config.secrets.contains_key(&release.secret) {
+        if !release.secret.is_empty() && !config.secrets.contains_key(&release.secret) {
             at(format!("secret is \"{}\": known are {}", release.secret, names(config.secrets.keys())));
         }
         for needed in &release.needs {
@@ -647,9 +703,9 @@ fn download(r: &Reader) -> Download {
     Download { url: url("url"), checksum: url("checksum"), member }
 }
 
-fn cluster(r: &Reader) -> Cluster {
+fn cluster(r: &Reader, home: &str) -> Cluster {
     Cluster {
-        name: name(r, "name"),
+        name: optional_name(r, "name", home),
         driver: r.one_of("driver", &["docker"]),
         runtime: r.one_of("runtime", &["containerd"]),
         kubernetes: r.required("kubernetes"),
@@ -690,7 +746,7 @@ fn release(r: &Reader, namespace: &str, exists: &dyn Fn(&Path) -> bool) -> Relea
             values.into_iter().map(PathBuf::from).collect()
         },
         services: r.required("services"),
-        secret: r.required("secret"),
+        secret: r.optional("secret").unwrap_or_default(),
         needs: r.optional("needs").unwrap_or_default(),
         unless: r.optional("unless"),
     }
@@ -1007,8 +1063,45 @@ mod tests {
         let config = read_with(BASE, "").unwrap();
         assert_eq!(config.services["backend"].port, 8000);
         assert_eq!(config.cluster.node_ports.first, 30080);
-        assert_eq!(config.open, "frontend");
+        assert_eq!((config.open.as_str(), config.title.as_str()), ("frontend", "Todo Chatbot"));
         assert_eq!(config.namespaces(), ["todo-chatbot"]);
+    }
+
+    const SMALL: &str = "project = \"hello\"\n[services.web]\nimage = \"hello\"\ndockerfile = \"Dockerfile\"\ncontext = \".\"\ninputs = [\"src\"]\nport = 8080\nbase = \"rust\"\n[releases.hello]\nchart = \"chart\"\nservices = [\"web\"]\n";
+
+    fn read_alone(base: &str) -> Result<Config, String> {
+        let over = ConfigFile { file: "k8s/profiles/dev.toml", text: "" };
+        parse_config("dev", ConfigFile { file: "xtask.toml", text: base }, over, &|_| true)
+            .map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn what_a_project_does_not_say_has_a_default() {
+        let config = read_alone(SMALL).unwrap();
+        let names = [&config.title, &config.home, &config.namespace, &config.cluster.name];
+        assert_eq!(names.map(String::as_str), ["hello"; 4]);
+        assert_eq!((config.open.as_str(), config.version.as_str()), ("web", "0.1.0"));
+        assert_eq!(config.releases["hello"].secret, "");
+        assert_eq!(config.cluster.node_ports.first, 30080);
+        assert!(config.mirrors.modules.contains_key("kubernetes") && config.smoke.is_empty());
+        assert_eq!(config.place_of("deadlines.smoke_s").unwrap().split(':').next(), Some(DEFAULTS.file));
+    }
+
+    #[test]
+    fn defaults_are_overridden_by_key_and_tools_and_mirrors_whole() {
+        let more = "[cluster]\nmemory_mb = 2000\n[tools.helm]\nminimum = \"3.20\"\n[mirrors]\nsuite = \"trixie\"\nhost_packages = []\nimages = {}\n";
+        let config = read_alone(&format!("title = \"Hello\"\nhome = \"shared\"\n{SMALL}{more}")).unwrap();
+        assert_eq!((config.title.as_str(), config.cluster.name.as_str()), ("Hello", "shared"));
+        assert_eq!((config.cluster.memory_mb, config.cluster.cpus), (2000, 2));
+        assert!(config.tools.helm.pinned.is_none() && config.tools.minikube.pinned.is_some());
+        assert!(config.mirrors.modules.is_empty());
+    }
+
+    #[test]
+    fn several_services_need_one_to_open() {
+        let second = SMALL[SMALL.find("[services.web]").unwrap()..SMALL.find("[releases").unwrap()].replace("web", "b");
+        let message = read_alone(&format!("{SMALL}{second}")).unwrap_err();
+        assert!(message.contains("open is missing"), "{message}");
     }
 
     #[test]

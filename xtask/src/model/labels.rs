@@ -3,7 +3,6 @@
 use crate::model::object::{Fields, StringMap, one_of};
 
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-pub const MANAGER: &str = "todo-chatbot-xtask";
 
 /// A DNS label, as namespaces and containers are named: 1 to 63 of a-z, 0-9 and -, with no - at an end.
 pub fn label_name(text: &str) -> Result<String, String> {

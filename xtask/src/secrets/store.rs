@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Secret, fill, follows, placeholders};
 use crate::live;
-use crate::model::labels::{MANAGED_BY, MANAGER};
+use crate::model::labels::MANAGED_BY;
 use crate::model::plan;
 use crate::model::plan::NEXT;
 use crate::model::plan::Step;
@@ -341,7 +341,7 @@ fn make(ctx: &Context, tools: &Paths, name: &str, values: &Values) -> Result<()>
     let target = ctx.target_in(&ctx.config.secrets[name].namespace);
     let object = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-        "metadata": { "name": name, "labels": { MANAGED_BY: MANAGER } },
+        "metadata": { "name": name, "labels": { MANAGED_BY: ctx.config.manager() } },
         "stringData": values,
     });
     write(ctx, name, kubectl::create(&tools.kubectl, &target), &object)

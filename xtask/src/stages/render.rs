@@ -84,10 +84,16 @@ pub fn render_one(ctx: &Context, helm: &str, release: &str, staged: &Staged) -> 
 pub fn split_hooks(yaml: &str) -> (String, String) {
     let documents = yaml.split("---\n").filter(|document| !document.trim().is_empty());
     let (hooks, rest): (Vec<&str>, Vec<&str>) =
-        documents.partition(|document| document.contains("\n    helm.sh/hook: "));
+        documents.partition(|document| document.lines().any(is_hook_annotation));
     let join =
         |documents: Vec<&str>| documents.iter().map(|document| format!("---\n{}\n", document.trim_end())).collect();
     (join(hooks), join(rest))
+}
+
+/// Whether a line of a manifest is the annotation of a hook, quoted or not.
+fn is_hook_annotation(line: &str) -> bool {
+    let Some((key, _)) = line.strip_prefix("    ").and_then(|rest| rest.split_once(": ")) else { return false };
+    matches!(key, "helm.sh/hook" | "\"helm.sh/hook\"" | "'helm.sh/hook'")
 }
 
 /// Puts chart and values of a release together.
@@ -153,7 +159,8 @@ fn set_chart_identity(text: &str, name: Option<&str>, app_version: Option<&str>)
 /// What the configuration says about a release's services, as values over the chart's own.
 pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderInputs) -> Value {
     let release = &config.releases[name];
-    let secret = json!({ "name": release.secret, "create": false, "version": known.secret_version });
+    let secret = (!release.secret.is_empty())
+        .then(|| json!({ "name": release.secret, "create": false, "version": known.secret_version }));
     let service_values = |service: &String| {
         let about = &config.services[service];
         let mut value =
@@ -174,7 +181,9 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderI
         (false, [service]) => {
             let mut value = service_values(service);
             value["name"] = service.as_str().into();
-            value["secret"] = secret;
+            if let Some(secret) = secret {
+                value["secret"] = secret;
+            }
             value
         }
         _ => {
@@ -182,7 +191,11 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderI
                 true => (service.clone(), service_values(service)),
                 false => (service.clone(), json!({ "enabled": false })),
             });
-            json!({ "secret": secret, "services": services.collect::<serde_json::Map<_, _>>() })
+            let mut value = json!({ "services": services.collect::<serde_json::Map<_, _>>() });
+            if let Some(secret) = secret {
+                value["secret"] = secret;
+            }
+            value
         }
     }
 }
@@ -205,6 +218,9 @@ mod tests {
         let pod = "kind: Pod\nmetadata:\n  annotations:\n    helm.sh/hook: test\n";
         let (hooks, rest) = split_hooks(&format!("---\nkind: Service\n---\n{pod}"));
         assert_eq!((hooks, rest), (format!("---\n{pod}"), "---\nkind: Service\n".to_string()));
+        // As `helm create` writes it.
+        let quoted = pod.replace("helm.sh/hook", "\"helm.sh/hook\"");
+        assert_eq!(split_hooks(&quoted), (format!("---\n{quoted}"), String::new()));
         assert_eq!(split_hooks("---\nkind: Service\n\n---\nkind: Job\n\n").1, "---\nkind: Service\n---\nkind: Job\n");
     }
 

@@ -260,7 +260,7 @@ impl Project {
             call = call.replace(tag, &format!("{}_TAG", name.to_uppercase()));
         }
         // What went into an image, with a digest for each file.
-        if let Some((before, rest)) = call.split_once("'todo-chatbot.inputs={")
+        if let Some((before, rest)) = call.split_once("'todo.inputs={")
             && let Some((_, after)) = rest.split_once("}'")
         {
             call = format!("{before}INPUTS{after}");

@@ -142,7 +142,7 @@ case $call in
     while [ "$1" != --tag ]; do shift; done
     image=$2 id=sha256:host-${2##*-h}
     echo "$image $id" >>host-images
-    for word; do case $word in todo-chatbot.inputs=*) echo "${word#*=}" >"labels/$id" ;; esac; done ;;
+    for word; do case $word in todo.inputs=*) echo "${word#*=}" >"labels/$id" ;; esac; done ;;
 "docker --version") echo "Docker version 27.0.0, build 0000000" ;;
 "docker context show") echo default ;;
 "docker info "*) echo "27.0.0|runc|2|/" ;;

@@ -338,8 +338,8 @@ fn the_database_and_its_password_have_a_namespace_of_their_own() {
     assert_eq!(namespaces.keys().collect::<Vec<_>>(), ["many", "many-database"]);
     for namespace in namespaces.values() {
         let labels = serde_json::json!({
-            "app.kubernetes.io/managed-by": "todo-chatbot-xtask",
-            "todo-chatbot.local/profile": "many",
+            "app.kubernetes.io/managed-by": "todo-xtask",
+            "todo.local/profile": "many",
             "pod-security.kubernetes.io/enforce": "restricted",
             "pod-security.kubernetes.io/warn": "restricted",
         });
@@ -605,7 +605,7 @@ fn the_namespace_default_is_borrowed_and_given_back() {
     run.assert_ended(0);
     let levels = ["pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/warn"];
     let label = format!(
-        "kubectl label namespace/default todo-chatbot.local/profile=shared {}=restricted {}=restricted --overwrite {}",
+        "kubectl label namespace/default todo.local/profile=shared {}=restricted {}=restricted --overwrite {}",
         levels[0],
         levels[1],
         kubectl("default")
@@ -627,14 +627,14 @@ fn the_namespace_default_is_borrowed_and_given_back() {
     let expected = [
         uninstall("todo", "default"),
         uninstall("database", "shared-database"),
-        delete("app.kubernetes.io/managed-by=todo-chatbot-xtask"),
+        delete("app.kubernetes.io/managed-by=todo-xtask"),
         delete("app.kubernetes.io/part-of=todo"),
         format!(
             "kubectl delete namespace/shared-database --ignore-not-found --wait --timeout 60s {}",
             kubectl("shared-database")
         ),
         format!(
-            "kubectl label namespace/default todo-chatbot.local/profile- {}- {}- --overwrite {}",
+            "kubectl label namespace/default todo.local/profile- {}- {}- --overwrite {}",
             levels[0],
             levels[1],
             kubectl("default")
@@ -683,7 +683,7 @@ fn a_namespace_that_others_made_keeps_its_own_level() {
     project.write("standin/namespaces/todo/labels", "theirs yes\n");
     let run = project.run(&["up"]);
     run.assert_ended(0);
-    let label = format!("kubectl label namespace/todo todo-chatbot.local/profile=dev --overwrite {}", kubectl("todo"));
+    let label = format!("kubectl label namespace/todo todo.local/profile=dev --overwrite {}", kubectl("todo"));
     assert_eq!(run.calls_of(&["kubectl label"]), [label]);
     project.run(&["down"]).assert_ended(0);
     assert_eq!(project.read("standin/namespaces/todo/labels"), "theirs yes\n");
@@ -693,7 +693,8 @@ fn a_namespace_that_others_made_keeps_its_own_level() {
 fn a_namespace_that_is_going_is_waited_for_and_made_anew() {
     let project = Project::up();
     project.run(&["down"]).assert_ended(0);
-    let going = r#"{"metadata":{"name":"todo","labels":{"todo-chatbot.local/profile":"dev"}},"status":{"phase":"Terminating"}}"#;
+    let going =
+        r#"{"metadata":{"name":"todo","labels":{"todo.local/profile":"dev"}},"status":{"phase":"Terminating"}}"#;
     project
         .before("kubectl get namespace/", &format!("[ ! -e namespaces/todo/labels ] || {{ echo '{going}'; exit; }}"));
     let run = project.run(&["up"]);

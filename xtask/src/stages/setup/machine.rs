@@ -32,7 +32,7 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan, public: bool) -> R
     let by_systemd = Path::new("/run/systemd/system").exists() && !plan.shim;
     let daemon = match by_systemd {
         true => with_prefix(sudo, crate::run::process::argv!("systemctl start docker")),
-        false => docker::daemon(sudo, plan.shim_path().as_deref().filter(|_| plan.shim)),
+        false => docker::daemon(sudo, &ctx.config.home, plan.shim_path().as_deref().filter(|_| plan.shim)),
     };
     let installation = [apt::configure(sudo), apt::update(sudo), apt::install(sudo, &packages)];
     let mut changes = Vec::new();

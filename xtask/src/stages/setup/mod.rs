@@ -255,7 +255,7 @@ fn built(reference: &str, local: &BTreeMap<String, String>) -> Option<Built> {
 /// A node of our making needs the shim where the machine withholds something, and a daemon that was started without it
 /// is somebody else's to stop.
 fn check_runtime(plan: &recipes::Plan, daemon: &Daemon) -> Result<()> {
-    if !plan.shim || daemon.default_runtime == tools::docker::RUNTIME {
+    if !plan.shim || tools::docker::is_shim(&daemon.default_runtime) {
         return Ok(());
     }
     let message = format!(
@@ -286,7 +286,7 @@ fn registry_answers(ctx: &Context, docker: &str) -> bool {
 /// A node from a registry settles that registries are used, even while the network is away.
 fn has_public_node(ctx: &Context, docker: &str) -> Result<bool> {
     let asked = ctx.spawn.output(command(tools::docker::container_image(docker, &ctx.config.cluster.name), ASK))?;
-    Ok(asked.success && !asked.stdout.starts_with(&format!("{}.local/", ctx.config.project)))
+    Ok(asked.success && !asked.stdout.starts_with(&format!("{}.local/", ctx.config.home)))
 }
 
 impl Found {

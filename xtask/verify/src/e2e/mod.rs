@@ -3,6 +3,7 @@
 mod contributor;
 mod faults;
 mod fourth;
+mod hello;
 mod leftovers;
 mod published;
 mod report;
@@ -40,6 +41,8 @@ struct Group {
     profile: String,
     /// In place of the profile's own.
     namespace: Option<&'static str>,
+    /// The folder of a project other than this one, relative to the root.
+    project: Option<&'static str>,
     scenarios: Vec<Planned>,
 }
 
@@ -131,6 +134,7 @@ fn groups(ctx: &Context) -> Result<Vec<Group>> {
             name: DEV.to_string(),
             profile: DEV.to_string(),
             namespace: Some(contributor::NAMESPACE),
+            project: None,
             scenarios: std::iter::once(comes_up(contributor::COMES_UP))
                 .chain(contributor::SCENARIOS.iter().map(running))
                 .collect(),
@@ -139,6 +143,7 @@ fn groups(ctx: &Context) -> Result<Vec<Group>> {
             name: "faults".to_string(),
             profile: DEV.to_string(),
             namespace: Some(faults::NAMESPACE),
+            project: None,
             scenarios: faults::SCENARIOS.iter().map(running).collect(),
         },
     ];
@@ -146,7 +151,20 @@ fn groups(ctx: &Context) -> Result<Vec<Group>> {
         let mut scenarios = vec![comes_up(published::COMES_UP)];
         scenarios.extend(published::scenarios(&ctx.of_profile(&name)?)?.iter().map(running));
         scenarios.push(Planned { scenario: published::GOES_AWAY, begins: State::Running, leaves: State::Gone });
-        groups.push(Group { profile: name.clone(), name, namespace: None, scenarios });
+        groups.push(Group { profile: name.clone(), name, namespace: None, project: None, scenarios });
+    }
+    if ctx.root.join(hello::PROJECT).exists() {
+        groups.push(Group {
+            name: "hello".to_string(),
+            profile: DEV.to_string(),
+            namespace: Some(hello::NAMESPACE),
+            project: Some(hello::PROJECT),
+            scenarios: vec![
+                comes_up(hello::COMES_UP),
+                running(&hello::CHANGES_NOTHING),
+                Planned { scenario: hello::GOES_AWAY, begins: State::Running, leaves: State::Gone },
+            ],
+        });
     }
     Ok(groups)
 }
@@ -180,15 +198,22 @@ fn label(group: &str, planned: &Planned) -> String {
 }
 
 fn world<'a>(ctx: &Context, ready: &'a Ready, group: &Group, kubeconfig: &Path, spawn: &Spawn) -> Result<World<'a>> {
-    let mut of_group = ctx.of_profile(&group.profile)?;
+    let mut spawn = spawn.clone();
+    let mut of_group = match group.project {
+        Some(project) => {
+            spawn = hello::spawn(spawn)?;
+            ctx.of_project(&ctx.root.join(project), &group.profile)?
+        }
+        None => ctx.of_profile(&group.profile)?,
+    };
     let mut options = vec!["--profile".to_string(), group.profile.clone()];
     if let Some(namespace) = group.namespace {
         of_group.config.move_to(namespace).map_err(Stop::usage)?;
         options = vec!["--namespace".to_string(), namespace.to_string()];
     }
     let target = of_group.target();
-    let (tools, kubeconfig, spawn) = (&ready.tools, kubeconfig.to_path_buf(), spawn.clone());
-    Ok(World { ctx: of_group, tools, spawn, target, options, kubeconfig, said: Mutex::default() })
+    let (tools, kubeconfig, has_alias) = (&ready.tools, kubeconfig.to_path_buf(), group.project.is_some());
+    Ok(World { ctx: of_group, tools, spawn, target, options, has_alias, kubeconfig, said: Mutex::default() })
 }
 
 fn run_group(world: &World, group: &Group, keep: bool) -> Suite {
@@ -388,7 +413,7 @@ mod tests {
             leaves: State::Running,
         };
         let scenarios = scenarios.iter().map(planned).collect();
-        Group { name: name.to_string(), profile: DEV.to_string(), namespace: None, scenarios }
+        Group { name: name.to_string(), profile: DEV.to_string(), namespace: None, project: None, scenarios }
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct World<'a> {
     pub target: Target,
     /// What every command of the group is given.
     pub options: Vec<String>,
+    /// The project is another one, whose command is typed in its own folder.
+    pub has_alias: bool,
     /// A kubeconfig of the user's, which nothing may touch.
     pub kubeconfig: PathBuf,
     /// What was typed in the scenario, and what was said to it.
@@ -54,14 +56,17 @@ impl World<'_> {
 
     /// The same with no option but those given.
     pub fn typed(&self, arguments: &[&str]) -> Result<Output> {
-        self.say(&self.spawn, cargo::xtask(&self.ctx.path("Cargo.toml"), arguments))
+        match self.has_alias {
+            true => self.say(&self.spawn, cargo::alias(arguments), Some(&self.ctx.root)),
+            false => self.say(&self.spawn, cargo::xtask(&self.ctx.path("Cargo.toml"), arguments), None),
+        }
     }
 
     /// The same with other folders of state, where the kubeconfig lies.
     pub fn xtask_at(&self, state_home: &Path, arguments: &[&str]) -> Result<Output> {
         let mut spawn = self.spawn.clone();
         spawn.env.push(("XDG_STATE_HOME".to_string(), state_home.display().to_string()));
-        self.say(&spawn, self.own(arguments)?)
+        self.say(&spawn, self.own(arguments)?, None)
     }
 
     pub fn up(&self) -> Result<Output> {
@@ -118,7 +123,7 @@ impl World<'_> {
 
     /// The command as it is for such a copy.
     pub fn xtask_in(&self, root: &Path, arguments: &[&str]) -> Result<Output> {
-        self.say(&self.of_project(root), self.own(arguments)?)
+        self.say(&self.of_project(root), self.own(arguments)?, None)
     }
 
     /// Runs a tool of the test's own, in our environment. What a scenario has put into the cluster must be taken away
@@ -206,11 +211,13 @@ impl World<'_> {
         spawn
     }
 
-    fn say(&self, spawn: &Spawn, argv: Vec<String>) -> Result<Output> {
+    fn say(&self, spawn: &Spawn, argv: Vec<String>, folder: Option<&Path>) -> Result<Output> {
         let lines = Mutex::new(Vec::new());
         let note = |line: &str| lines.lock().unwrap().push(line.to_string());
         let command_line = display(&argv);
-        let ended = spawn.output(command(argv, COMMAND).on_line(&note));
+        let mut run = command(argv, COMMAND).on_line(&note);
+        run.folder = folder.map(Path::to_path_buf);
+        let ended = spawn.output(run);
         let tail = lines.into_inner().unwrap().join("\n");
         let ending = match &ended {
             Ok(output) => ending(output.code),
