@@ -121,7 +121,7 @@ pub fn refine(trouble: Trouble, log: &str, image: &str) -> Trouble {
     if !matches!(trouble.cause, Cause::ProbeFails { .. }) {
         return trouble;
     }
-    // The backend's own words, the newest first.
+    // What a service logs about its database, the newest line first.
     let describe =
         |line: &str| match (after(line, "the migrations failed: "), after(line, "the database can't be reached")) {
             _ if line.contains("migrations done") => Some(None),
