@@ -451,7 +451,7 @@ impl Config {
         waves(edges).expect("the configuration has no circle of releases")
     }
 
-    /// Where a value stands, as `FILE:LINE:COLUMN`; `path` as in `services.backend.port`. Of a path that isn't there, the
+    /// Where a value stands, as `FILE:LINE:COLUMN`; `path` as in `services.web.port`. Of a path that isn't there, the
     /// nearest table is reported.
     pub fn place_of(&self, path: &str) -> Option<String> {
         let mut node = &self.tree;

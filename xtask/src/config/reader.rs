@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
         self.entries.contains_key(key)
     }
 
-    /// The key's full path, as in `services.backend.port`.
+    /// The key's full path, as in `services.web.port`.
     pub fn name(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
     }

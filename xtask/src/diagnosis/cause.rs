@@ -116,7 +116,7 @@ pub enum Cause {
 }
 
 impl Problem {
-    /// `pod backend-1, container backend`.
+    /// `pod web-1, container web`.
     pub fn subject(&self) -> String {
         match &self.container {
             Some(container) => format!("{}, container {container}", self.object),

@@ -121,7 +121,7 @@ pub fn refine(problem: Problem, log: &str, image: &str) -> Problem {
     if !matches!(problem.cause, Cause::ProbeFails { .. }) {
         return problem;
     }
-    // The backend's own words, the newest first.
+    // What a service logs about its database, the newest line first.
     let describe =
         |line: &str| match (after(line, "the migrations failed: "), after(line, "the database can't be reached")) {
             _ if line.contains("migrations done") => Some(None),

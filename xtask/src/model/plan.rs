@@ -205,7 +205,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// With all but the last part of its path left out: `deployment/backend: replicas 1 → 2`.
+    /// With all but the last part of its path left out: `deployment/web: replicas 1 → 2`.
     pub fn brief(&self) -> String {
         let Some(Difference { path, live, wanted }) = &self.difference else {
             return format!("{} is absent", self.object);

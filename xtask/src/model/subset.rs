@@ -7,7 +7,7 @@ use crate::model::quantity::{Cpu, Memory};
 /// A place where two objects differ, with both values as they are reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// As in `spec.template.spec.containers[backend].image`.
+    /// As in `spec.template.spec.containers[web].image`.
     pub path: String,
     pub live: String,
     pub wanted: String,

@@ -180,7 +180,7 @@ pub fn exec_with_input(kubectl: &str, target: &Target, pod: &str, container: &st
     argv!("{kubectl} exec {pod} --container {container} --stdin {at...} -- {command...}")
 }
 
-/// Runs a command in the first pod of an object such as `service/postgres`, with stdin handed on.
+/// Runs a command in the first pod of an object such as `service/web`, with stdin handed on.
 pub fn exec_with_stdin(kubectl: &str, target: &Target, object: &str, command: &[String]) -> Vec<String> {
     let at = at(target);
     argv!("{kubectl} exec --stdin {object} --pod-running-timeout {POD} {at...} -- {command...}")
