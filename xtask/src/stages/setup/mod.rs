@@ -37,12 +37,12 @@ pub struct Ready {
     pub addons: BTreeMap<String, Built>,
 }
 
-/// How what is missing comes here; not chosen, each thing comes as it can.
+/// Where missing tools and images come from; without a choice, whichever answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Source {
-    /// Tools are downloaded and images come from registries; nothing is built
+    /// Download tools, pull images
     Release,
-    /// Tools and images are built; neither releases nor registries are asked
+    /// Build tools and images from package mirrors
     Mirrors,
 }
 
