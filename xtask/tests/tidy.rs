@@ -93,7 +93,6 @@ const LONG: &[(&str, usize)] = &[
     ("xtask/src/commands/clean.rs fn find_leftovers", 91),
     ("xtask/src/commands/rollback.rs fn run", 62),
     ("xtask/src/commands/status.rs fn run", 64),
-    ("xtask/src/config/mod.rs", 1045),
     ("xtask/src/stages/setup/machine.rs fn ensure_docker", 74),
     ("xtask/src/stages/verify.rs fn wait", 70),
     ("xtask/verify/src/facts/live.rs fn gather", 78),
