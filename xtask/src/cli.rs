@@ -188,6 +188,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether the package xtask/verify has it.
+    pub fn is_check(&self) -> bool {
+        matches!(self, Command::Validate { .. } | Command::Lint { .. } | Command::Test { .. } | Command::TestE2e { .. })
+    }
+
     /// The name under which a run of it is recorded; None of what only reads.
     pub fn recorded(&self) -> Option<&'static str> {
         match self {

@@ -29,11 +29,12 @@ use run::{exit, record, ui};
 
 /// `cargo xtask`: a repository's own main calls it.
 pub fn main() -> ExitCode {
-    run_with(dispatch)
+    run_with(dispatch, |command| !command.is_check())
 }
 
-/// Parses the arguments, hands a command of them to `dispatch`, and tells how it ended; the only exit.
-pub fn run_with(dispatch: fn(&Context, &Cli) -> Result<()>) -> ExitCode {
+/// Parses the arguments, hands the command to `dispatch`, and reports how it ended; the only exit. Only commands that this
+/// program runs itself, which `owns` says, are recorded.
+pub fn run_with(dispatch: fn(&Context, &Cli) -> Result<()>, owns: fn(&Command) -> bool) -> ExitCode {
     let cli = Cli::parse();
     let mode = ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress);
     let ctx = match start::context(&cli.options, Ui::new(mode, cli.options.verbose)) {
@@ -41,7 +42,7 @@ pub fn run_with(dispatch: fn(&Context, &Cli) -> Result<()>) -> ExitCode {
         Err((ui, error)) => return ExitCode::from(fail(&ui, &error)),
     };
     announce_interruption(&ctx);
-    let recorded = cli.command.recorded();
+    let recorded = cli.command.recorded().filter(|_| owns(&cli.command));
     if let Some(name) = recorded
         && let Err(error) = record::begin(&ctx, name)
     {

@@ -595,3 +595,18 @@ fn a_grandchild_that_ignores_signals_is_gone_after_the_deadline() {
     let pids = project.wait_for_lines("standin/pids", 2);
     assert!(eventually(|| !pids.iter().any(|pid| runs(pid))));
 }
+
+#[test]
+fn a_check_is_handed_over_with_its_arguments_and_recorded_there_alone() {
+    let project = Project::new();
+    project.write("cargo", "#!/bin/sh\necho \"$XTASK_ROOT $*\"\nexit 7\n");
+    let cargo = project.path("cargo");
+    std::fs::set_permissions(&cargo, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let project = project.env("CARGO", cargo.to_str().unwrap());
+    let run = project.run(&["test-e2e", "--only", "a b"]);
+    run.assert_ended(7);
+    let root = project.path("").display().to_string();
+    assert!(run.stdout.starts_with(root.trim_end_matches('/')), "{}", run.stdout);
+    assert!(run.stdout.trim_end().ends_with("verify/Cargo.toml -- test-e2e --only a b"), "{}", run.stdout);
+    assert!(!project.path("state/todo/records").exists(), "what is handed over is recorded twice");
+}

@@ -17,7 +17,7 @@ use xtask::cli::{Cli, Command};
 use xtask::run::context::Context;
 
 fn main() -> ExitCode {
-    xtask::run_with(dispatch)
+    xtask::run_with(dispatch, |_| true)
 }
 
 fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
