@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::stages::setup::Source;
 
@@ -160,6 +160,11 @@ pub enum Command {
     Uninstall,
     /// What is needed: found or not, version, and the command that mends it
     Doctor,
+    /// Print a script that completes `cargo xtask` in a shell; docs/editor.md says where it goes
+    Completions {
+        /// The shell that reads the script
+        shell: Shell,
+    },
     /// All tests: formatting, lints, units, charts, services against a real PostgreSQL, end to end
     Test {
         /// Leave out the end-to-end test
@@ -211,9 +216,18 @@ impl Command {
             | Command::Validate { .. }
             | Command::Lint { .. }
             | Command::Logs { .. }
+            | Command::Completions { .. }
             | Command::Doctor => None,
         }
     }
+}
+
+/// A shell for which `completions` has a script.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Debug, Subcommand)]

@@ -35,6 +35,9 @@ pub fn main() -> ExitCode {
 /// Parses the arguments, hands a command of them to `dispatch`, and tells how it ended; the only exit.
 pub fn run_with(dispatch: fn(&Context, &Cli) -> Result<()>) -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Completions { shell } = cli.command {
+        return commands::completions::run(shell);
+    }
     let mode = ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress);
     let ctx = match start::context(&cli.options, Ui::new(mode, cli.options.verbose)) {
         Ok(ctx) => ctx,
@@ -83,6 +86,7 @@ pub fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
         // Not what CI=true agrees to: nothing is lost without a word of somebody's.
         Command::Uninstall => uninstall::run(ctx, cli.options.yes),
         Command::Doctor => doctor::run(ctx),
+        Command::Completions { .. } => unreachable!("run_with prints the script, which needs no project"),
         Command::Validate { .. } | Command::Lint { .. } | Command::Test { .. } | Command::TestE2e { .. } => {
             verify::run(ctx)
         }

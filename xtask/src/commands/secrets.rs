@@ -247,10 +247,10 @@ fn judge(config: &Config, name: &str, values: &Values, unreadable: &[String], li
     let mut found: Vec<KeyState> =
         secret.keys().map(|key| KeyState { name: key.to_string(), message: judge(key) }).collect();
     let begun = values.keys().filter(|key| is_begun([*key]));
-    found.extend(begun.map(|key| KeyState {
-        name: key.clone(),
-        message: Err("is left from an unfinished rotation".to_string()),
-    }));
+    found.extend(
+        begun
+            .map(|key| KeyState { name: key.clone(), message: Err("is left from an unfinished rotation".to_string()) }),
+    );
     found
 }
 

@@ -532,14 +532,16 @@ mod tests {
             (
                 "ErrImagePull",
                 "no match for platform in manifest",
-                "its image todo-backend:1 is built for another architecture than the node's: exec format error".to_string(),
+                "its image todo-backend:1 is built for another architecture than the node's: exec format error"
+                    .to_string(),
             ),
             ("CreateContainerConfigError", missing, format!("its configuration is refused: {missing}")),
             ("RunContainerError", exec, format!("its container cannot be started: {exec}")),
             (
                 "RunContainerError",
                 "runc create failed: exec /app/backend: exec format error",
-                "its image todo-backend:1 is built for another architecture than the node's: exec format error".to_string(),
+                "its image todo-backend:1 is built for another architecture than the node's: exec format error"
+                    .to_string(),
             ),
             (
                 "CreateContainerError",

@@ -302,7 +302,8 @@ fn of_two_runs_at_once_the_second_waits_and_says_for_whom() {
     project.write("standin/held", "upgrade todo\n");
     let first = project.run_while(&["up"], |xtask| {
         project.wait_for_lines("standin/pids", 1);
-        let message = format!("waiting for another run on todo: `cargo xtask up`, process {}, since 2", xtask.as_raw_pid());
+        let message =
+            format!("waiting for another run on todo: `cargo xtask up`, process {}, since 2", xtask.as_raw_pid());
         let second = std::thread::scope(|threads| {
             threads.spawn(|| {
                 let waits = || project.texts("state").iter().any(|text| text.contains(&message));
@@ -349,7 +350,8 @@ fn the_cluster_is_not_removed_while_a_run_works_on_it() {
         project.wait_for_lines("standin/pids", 1);
         std::thread::scope(|threads| {
             threads.spawn(|| {
-                let waits = || project.texts("state").iter().any(|text| text.contains("waiting for another run on todo"));
+                let waits =
+                    || project.texts("state").iter().any(|text| text.contains("waiting for another run on todo"));
                 assert!(eventually(waits), "nobody waits");
                 project.write("standin/held", "");
             });
