@@ -160,6 +160,11 @@ pub enum Command {
     Uninstall,
     /// What is needed: found or not, version, and the command that mends it
     Doctor,
+    /// Git's pre-commit hook of this project: formatting, conflict markers, large files, in seconds
+    Hook {
+        #[command(subcommand)]
+        command: Hook,
+    },
     /// Print a script that completes `cargo xtask` in a shell; docs/editor.md says where it goes
     Completions {
         /// The shell that reads the script
@@ -217,9 +222,18 @@ impl Command {
             | Command::Lint { .. }
             | Command::Logs { .. }
             | Command::Completions { .. }
+            | Command::Hook { .. }
             | Command::Doctor => None,
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Hook {
+    /// Install it, or bring the installed one up to date; a hook of your own is not overwritten
+    Install,
+    /// Remove it
+    Remove,
 }
 
 /// A shell for which `completions` has a script.

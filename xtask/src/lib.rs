@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use clap::Parser;
 
-use cli::{Cli, Command, Secrets};
+use cli::{Cli, Command, Hook, Secrets};
 use commands::{
     bootstrap, clean, doctor, down, history, logs, plan, render, rollback, smoke, status, tunnel, uninstall, up, verify,
 };
@@ -86,6 +86,8 @@ pub fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
         // Not what CI=true agrees to: nothing is lost without a word of somebody's.
         Command::Uninstall => uninstall::run(ctx, cli.options.yes),
         Command::Doctor => doctor::run(ctx),
+        Command::Hook { command: Hook::Install } => commands::hook::install(ctx),
+        Command::Hook { command: Hook::Remove } => commands::hook::remove(ctx),
         Command::Completions { .. } => unreachable!("run_with prints the script, which needs no project"),
         Command::Validate { .. } | Command::Lint { .. } | Command::Test { .. } | Command::TestE2e { .. } => {
             verify::run(ctx)

@@ -7,6 +7,7 @@ pub mod config;
 pub mod doctor;
 pub mod down;
 pub mod history;
+pub mod hook;
 pub mod logs;
 pub mod plan;
 pub mod render;
