@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::completions::Shell;
 use crate::run::context::DEFAULT_PROFILE;
 use crate::stages::setup::Source;
 
@@ -161,6 +162,16 @@ pub enum Command {
     Uninstall,
     /// List what is needed, whether it was found, and the command that installs it
     Doctor,
+    /// Install or remove git's pre-commit hook: formatting, conflict markers, large files
+    Hook {
+        #[command(subcommand)]
+        command: Hook,
+    },
+    /// Print a script that completes `cargo xtask` in a shell; docs/editor.md says where it goes
+    Completions {
+        /// The shell that reads the script
+        shell: Shell,
+    },
     /// Run all tests: formatting, lints, units, charts, services with PostgreSQL, end to end
     Test {
         /// Skip the end-to-end test
@@ -217,9 +228,19 @@ impl Command {
             | Command::Validate { .. }
             | Command::Lint { .. }
             | Command::Logs { .. }
+            | Command::Completions { .. }
+            | Command::Hook { .. }
             | Command::Doctor => None,
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Hook {
+    /// Install it, or bring the installed one up to date; a hook of your own is not overwritten
+    Install,
+    /// Remove it
+    Remove,
 }
 
 #[derive(Debug, Subcommand)]

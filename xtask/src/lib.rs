@@ -17,9 +17,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command, Secrets};
+use cli::{Cli, Command, Hook, Secrets};
 use commands::{
     bootstrap, clean, doctor, down, history, logs, plan, render, rollback, smoke, status, tunnel, uninstall, up, verify,
 };
@@ -36,6 +36,9 @@ pub fn main() -> ExitCode {
 /// program runs itself, which `owns` says, are recorded.
 pub fn run_with(dispatch: fn(&Context, &Cli) -> Result<()>, owns: fn(&Command) -> bool) -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Completions { shell } = cli.command {
+        return commands::completions::run(shell, Cli::command());
+    }
     let mode = ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress);
     let ctx = match start::context(&cli.options, Ui::new(mode, cli.options.verbose)) {
         Ok(ctx) => ctx,
@@ -84,6 +87,9 @@ pub fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
         // Not what CI=true agrees to: nothing is lost without a word of somebody's.
         Command::Uninstall => uninstall::run(ctx, cli.options.yes),
         Command::Doctor => doctor::run(ctx),
+        Command::Hook { command: Hook::Install } => commands::hook::install(ctx),
+        Command::Hook { command: Hook::Remove } => commands::hook::remove(ctx),
+        Command::Completions { .. } => unreachable!("run_with prints the script, which needs no project"),
         Command::Validate { .. } | Command::Lint { .. } | Command::Test { .. } | Command::TestE2e { .. } => {
             verify::run(ctx)
         }

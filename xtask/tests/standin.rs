@@ -4,6 +4,7 @@
 mod addons;
 mod cleaning;
 mod common;
+mod devtools;
 mod downloads;
 mod logs;
 mod releases;

@@ -215,8 +215,8 @@ async fn a_language_model_is_reported_the_conversation_and_given_tools() {
                 r#"assistant "Hello.""#,
                 r#"user "I need milk, and have bread""#,
                 "assistant null",
-                r#"tool "Added 2 "milk".""#,
-                r#"tool "Done: 1 "bread".""#,
+                r#"tool "Added 2 \"milk\".""#,
+                r#"tool "Done: 1 \"bread\".""#,
             ]
         );
         assert!(text[7].starts_with("tool \"That call can't be carried out"), "{text:?}");

@@ -21,6 +21,11 @@ pub fn check_untracked(folder: &str, path: &str) -> Vec<String> {
     argv!("git -C {folder} check-ignore --quiet {path}")
 }
 
+/// Prints the folder of the hooks, which a worktree or core.hooksPath may have moved; relative to `root` unless absolute.
+pub fn hooks(root: &str) -> Vec<String> {
+    argv!("git -C {root} rev-parse --git-path hooks")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
