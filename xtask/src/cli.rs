@@ -172,6 +172,8 @@ pub enum Command {
         /// The shell that reads the script
         shell: Shell,
     },
+    /// Print the JSON Schema of xtask.toml and the profiles
+    Schema,
     /// Run all tests: formatting, lints, units, charts, services with PostgreSQL, end to end
     Test {
         /// Skip the end-to-end test
@@ -229,6 +231,7 @@ impl Command {
             | Command::Lint { .. }
             | Command::Logs { .. }
             | Command::Completions { .. }
+            | Command::Schema
             | Command::Hook { .. }
             | Command::Doctor => None,
         }

@@ -39,6 +39,9 @@ pub fn run_with(dispatch: fn(&Context, &Cli) -> Result<()>, owns: fn(&Command) -
     if let Command::Completions { shell } = cli.command {
         return commands::completions::run(shell, Cli::command());
     }
+    if let Command::Schema = cli.command {
+        return commands::schema::run();
+    }
     let mode = ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress);
     let ctx = match start::context(&cli.options, Ui::new(mode, cli.options.verbose)) {
         Ok(ctx) => ctx,
@@ -89,7 +92,7 @@ pub fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
         Command::Doctor => doctor::run(ctx),
         Command::Hook { command: Hook::Install } => commands::hook::install(ctx),
         Command::Hook { command: Hook::Remove } => commands::hook::remove(ctx),
-        Command::Completions { .. } => unreachable!("run_with prints the script, which needs no project"),
+        Command::Completions { .. } | Command::Schema => unreachable!("run_with prints these, which need no project"),
         Command::Validate { .. } | Command::Lint { .. } | Command::Test { .. } | Command::TestE2e { .. } => {
             verify::run(ctx)
         }

@@ -12,6 +12,7 @@ pub mod logs;
 pub mod plan;
 pub mod render;
 pub mod rollback;
+pub mod schema;
 pub mod secrets;
 pub mod smoke;
 pub mod status;

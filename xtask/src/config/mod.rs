@@ -3,6 +3,7 @@ mod checks;
 pub mod locked;
 mod names;
 mod reader;
+pub mod schema;
 mod sections;
 mod spec;
 mod template;
@@ -65,17 +66,27 @@ pub fn parse_config(
     let tree = merge(base, parse(over.file, over.text, &mut syntax));
     let problems = RefCell::new(syntax);
     let root = Reader::root(&tree, &problems);
-    let project = name(&root, "project");
-    let home = optional_name(&root, "home", &project);
-    let namespace = optional_name(&root, "namespace", &project);
-    let config = Config {
+    let config = read_config(profile, &root, &tree, exists);
+    agree(&root, &config);
+    root.finish();
+    let mut problems = problems.into_inner();
+    problems.sort();
+    problems.dedup();
+    if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
+}
+
+fn read_config(profile: &str, root: &Reader, tree: &Node, exists: &dyn Fn(&Path) -> bool) -> Config {
+    let project = name(root, "project");
+    let home = optional_name(root, "home", &project);
+    let namespace = optional_name(root, "namespace", &project);
+    Config {
         title: root.optional("title").unwrap_or_else(|| project.clone()),
         home: home.clone(),
         project,
         version: root.required("version"),
         profile: profile.to_string(),
         namespace: namespace.clone(),
-        open: match only_service(&tree).filter(|_| !root.has("open")) {
+        open: match only_service(tree).filter(|_| !root.has("open")) {
             Some(service) => service,
             None => root.required("open"),
         },
@@ -98,13 +109,7 @@ pub fn parse_config(
         spec: root.optional_table("spec", spec::spec),
         mirrors: root.table("mirrors", |r| mirrors(r, exists)),
         tree: tree.clone(),
-    };
-    agree(&root, &config);
-    root.finish();
-    let mut problems = problems.into_inner();
-    problems.sort();
-    problems.dedup();
-    if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
+    }
 }
 
 /// The defaults without what `base` replaces as a whole: single tools, and the mirrors.
