@@ -100,7 +100,7 @@ const LONG: &[(&str, usize)] = &[
     ("xtask/verify/src/facts/rendered.rs fn gather", 72),
     ("xtask/verify/src/rules/deployment.rs", 872),
     ("xtask/verify/src/rules/fixture.rs fn good", 86),
-    ("xtask/verify/src/rules/image.rs", 753),
+    ("xtask/verify/src/rules/image.rs", 754),
     ("xtask/verify/src/rules/image.rs fn checklist", 138),
 ];
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::tools::{kube_score, kubeconform, pod_security};
 use xtask::config::{Config, Waiver, yaml};
+use xtask::model::plan::object_label;
 use xtask::run::context::{Context, profiles};
 use xtask::run::exit::Stop;
 use xtask::run::process::{Output, command};
@@ -258,7 +259,7 @@ fn write_schemas(ctx: &Context, openapi: &Value, objects: &[Value]) -> Result<Pa
 /// Objects as findings name them, with the service that each belongs to.
 fn services(objects: &[Value]) -> BTreeMap<String, String> {
     let service = |object: &Value| object.pointer(SERVICE_LABEL)?.as_str().map(str::to_string);
-    objects.iter().filter_map(|object| Some((rules::object_label(object), service(object)?))).collect()
+    objects.iter().filter_map(|object| Some((object_label(object), service(object)?))).collect()
 }
 
 /// The Dockerfiles of all services and of the node, relative to the root.

@@ -9,6 +9,7 @@ use crate::entities::config_map::ConfigMap;
 use crate::entities::deployment::DeploymentSpec;
 use crate::entities::secret::Secret;
 use crate::entities::service::ServiceSpec;
+use xtask::model::plan::object_label;
 
 /// One rule, and what breaks it: `kind/name` with a sentence.
 pub struct Rule {
@@ -89,11 +90,6 @@ struct Pod<'a> {
     owner: &'a Value,
     labels: &'a Value,
     spec: &'a Value,
-}
-
-/// `kind/name`, as kubectl takes it.
-pub fn object_label(object: &Value) -> String {
-    format!("{}/{}", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
 }
 
 fn text(value: &Value) -> &str {

@@ -5,8 +5,9 @@ use serde_json::Value;
 use crate::entities::chart::{Chart, ChartType};
 use crate::entities::values::Values;
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Attempt, ChartFiles, Checks, Facts, LiveFacts, Rule, describe};
+use crate::rules::{Attempt, ChartFiles, Checks, Facts, LiveFacts, Rule};
 use xtask::config::{SpecChart, parse_version};
+use xtask::model::plan::object_label;
 use xtask::model::release::{Release, Status};
 use xtask::model::version::Version;
 
@@ -314,7 +315,7 @@ fn api(facts: &Facts, checks: &mut Checks) {
         .filter(|release| release.namespace == facts.config.namespace);
     for object in own.flat_map(|release| &release.objects) {
         let version = object["apiVersion"].as_str().unwrap_or_default();
-        checks.that(Render, &describe(object), matches!(version, "v1" | "apps/v1"), || {
+        checks.that(Render, &object_label(object), matches!(version, "v1" | "apps/v1"), || {
             format!("its apiVersion is {version}: the data model knows v1 and apps/v1; turn it off in the values, or waive it with a reason")
         });
     }
@@ -334,7 +335,7 @@ fn namespace(facts: &Facts, checks: &mut Checks) {
         checks.that(Render, release, elsewhere.is_none(), || {
             format!(
                 "{} is in another namespace than {}: leave that to helm",
-                elsewhere.map(describe).unwrap_or_default(),
+                elsewhere.map(object_label).unwrap_or_default(),
                 rendered.namespace
             )
         });

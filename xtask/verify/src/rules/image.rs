@@ -6,9 +6,10 @@ use crate::entities::docker_image::DockerImage;
 use crate::entities::dockerfile::Dockerfile;
 use crate::entities::reference::{Reference, Tag};
 use crate::rules::Place::{Config, Image, Live, Render};
-use crate::rules::{Checks, Facts, FileKind, ImageFacts, Rule, describe};
+use crate::rules::{Checks, Facts, FileKind, ImageFacts, Rule};
 use xtask::config::Service;
 use xtask::diagnosis::pod::problems;
+use xtask::model::plan::object_label;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -205,7 +206,7 @@ fn starts(facts: &Facts, checks: &mut Checks) {
             let why = problems(pod, &[])
                 .first()
                 .map(|problem| format!("{}: see kubectl logs, with --previous after a crash", problem.why()));
-            checks.none(Live, &describe(pod), why);
+            checks.none(Live, &object_label(pod), why);
         }
     }
 }
@@ -233,7 +234,7 @@ fn nonroot(facts: &Facts, checks: &mut Checks) {
             let pod = &workload["spec"]["template"]["spec"];
             let container = &pod["containers"][0]["securityContext"];
             let of = |key: &str| if container[key].is_null() { &pod["securityContext"][key] } else { &container[key] };
-            checks.that(place, &describe(workload), *of("runAsNonRoot") == true && *of("runAsUser") != 0, || {
+            checks.that(place, &object_label(workload), *of("runAsNonRoot") == true && *of("runAsUser") != 0, || {
                 "its pods may run as root: set runAsNonRoot true and a runAsUser other than 0".to_string()
             });
         }

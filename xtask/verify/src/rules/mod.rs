@@ -396,12 +396,6 @@ pub fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     object["metadata"]["labels"][name].as_str()
 }
 
-/// `kind/name`, as findings and waivers name an object.
-pub fn describe(object: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-    format!("{}/{}", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
-}
-
 /// All rules, in the order of their codes' families.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     [image::RULES, deployment::RULES, service::RULES, settings::RULES, chart::RULES, states::RULES]

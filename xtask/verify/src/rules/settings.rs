@@ -9,8 +9,9 @@ use serde_json::Value;
 use crate::entities::config_map::ConfigMap;
 use crate::entities::secret::{Secret, SecretType};
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Attempt, Checks, Facts, Place, Rule, SAMPLE, describe, leaks};
+use crate::rules::{Attempt, Checks, Facts, Place, Rule, SAMPLE, leaks};
 use xtask::config::placeholders;
+use xtask::model::plan::object_label;
 use xtask::secrets::judge;
 use xtask::secrets::placeholder::is_placeholder;
 
@@ -122,7 +123,7 @@ fn settings(facts: &Facts, place: Place) -> Vec<(String, String, String)> {
     let of = |map: &Value| {
         let entries = map["data"].as_object().cloned().unwrap_or_default();
         let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
-        entries.iter().map(|(key, text)| (describe(map), key.clone(), value(text))).collect::<Vec<_>>()
+        entries.iter().map(|(key, text)| (object_label(map), key.clone(), value(text))).collect::<Vec<_>>()
     };
     config_maps(facts, place).into_iter().flat_map(of).collect()
 }
@@ -223,7 +224,7 @@ fn independent(facts: &Facts, checks: &mut Checks) {
         checks.tried(
             facts,
             &Attempt::ConfigMap(name.to_string()),
-            &describe(map),
+            &object_label(map),
             "let it be changed, without `immutable`",
         );
         // What an image has in its environment too would win nowhere and mislead everywhere.
@@ -233,7 +234,7 @@ fn independent(facts: &Facts, checks: &mut Checks) {
             let secret = |key: &&str| *key != "PORT" && map["data"][*key].is_string();
             Some((service, names.into_iter().find(secret)?.to_string()))
         });
-        checks.that(Live, &describe(map), baked.is_none(), || {
+        checks.that(Live, &object_label(map), baked.is_none(), || {
             let (service, key) = baked.unwrap_or_else(|| unreachable!());
             format!("{key} is in the image of {service} too: take it out of its Dockerfile")
         });
@@ -245,7 +246,7 @@ fn binary(facts: &Facts, checks: &mut Checks) {
         let wrong = ConfigMap::from_object(map)
             .err()
             .map(|mistakes| format!("{}: mend it in its values file", mistakes.join("; ")));
-        checks.none(Render, &describe(map), wrong);
+        checks.none(Render, &object_label(map), wrong);
     }
 }
 
@@ -299,7 +300,7 @@ fn first(facts: &Facts, checks: &mut Checks) {
                 continue;
             }
             let (made, taken) = (meta(secret, "creationTimestamp"), meta(workload, "creationTimestamp"));
-            checks.that(Live, &describe(workload), made <= taken, || {
+            checks.that(Live, &object_label(workload), made <= taken, || {
                 format!("the Secret {name} was made at {made}, after it, at {taken}: make Secrets first")
             });
         }
@@ -410,16 +411,16 @@ fn kind(facts: &Facts, checks: &mut Checks) {
         matches!(SecretType::parse(kind), Ok(SecretType::Opaque | SecretType::Tls))
     };
     for secret in rendered_secrets(facts) {
-        checks.that(Render, &describe(secret), sound(secret), || {
+        checks.that(Render, &object_label(secret), sound(secret), || {
             format!("its type is {}: use Opaque or kubernetes.io/tls", secret["type"])
         });
     }
     let Some(live) = &facts.live else { return };
-    let ours: BTreeSet<String> = rendered_secrets(facts).iter().map(|secret| describe(secret)).collect();
+    let ours: BTreeSet<String> = rendered_secrets(facts).iter().map(|secret| object_label(secret)).collect();
     for secret in &live.secret_objects {
         let name = secret["metadata"]["name"].as_str().unwrap_or_default();
-        if facts.config.secrets.contains_key(name) || ours.contains(&describe(secret)) {
-            checks.that(Live, &describe(secret), sound(secret), || {
+        if facts.config.secrets.contains_key(name) || ours.contains(&object_label(secret)) {
+            checks.that(Live, &object_label(secret), sound(secret), || {
                 format!("its type is {}: use Opaque or kubernetes.io/tls", secret["type"])
             });
         }
@@ -437,13 +438,13 @@ fn encoding(facts: &Facts, checks: &mut Checks) {
                 }
             };
             for secret in secrets {
-                checks.none(Render, &describe(secret), encoded_wrongly(secret, field));
+                checks.none(Render, &object_label(secret), encoded_wrongly(secret, field));
             }
         }
         for secret in rendered.objects.iter().chain(&rendered.hooks).filter(|object| object["kind"] == "Secret") {
             checks.none(
                 Render,
-                &describe(secret),
+                &object_label(secret),
                 Secret::from_object(secret).err().map(|mistakes| mistakes.join("; ")),
             );
         }

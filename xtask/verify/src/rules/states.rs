@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::entities::minikube::{Driver, MinikubeCluster, Status as ClusterStatus};
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Checks, Facts, LiveFacts, Rule, describe};
+use crate::rules::{Checks, Facts, LiveFacts, Rule};
 use xtask::config::SpecCluster;
+use xtask::model::plan::object_label;
 use xtask::model::release::Status;
 use xtask::model::states::{DeploymentState, ImageState, Observed, PodState, ReleaseState, Vocabulary, check_trace};
 
@@ -133,7 +134,7 @@ fn pod(facts: &Facts, checks: &mut Checks) {
             let trace = pod_trace(pod);
             checks.none(
                 Live,
-                &describe(pod),
+                &object_label(pod),
                 check_trace(&trace).err().map(|why| format!("{why}: see kubectl describe")),
             );
         }
@@ -400,7 +401,7 @@ fn database_outside(facts: &Facts, checks: &mut Checks) {
         own.filter(|object| object["metadata"]["namespace"].as_str().is_none_or(|name| name == config.namespace))
     {
         let image = workload["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
-        checks.that(Render, &describe(workload), !image.contains("postgres"), || {
+        checks.that(Render, &object_label(workload), !image.contains("postgres"), || {
             "the release has a database of its own: leave it out of its services".to_string()
         });
     }
