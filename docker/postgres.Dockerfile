@@ -46,7 +46,7 @@ WORKDIR /var/lib/postgresql
 USER 10001:10001
 RUN ["postgres", "--version"]
 EXPOSE 5432
-# PostgreSQL's «fast shutdown»: clients are disconnected and everything is written. On SIGTERM it would wait for clients.
+# PostgreSQL's "fast shutdown": clients are disconnected and everything is written. On SIGTERM it would wait for clients.
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["pg_isready", "--quiet", "--host=127.0.0.1"]
 ENTRYPOINT ["/usr/local/bin/entrypoint.sh"]

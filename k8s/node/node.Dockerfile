@@ -21,7 +21,7 @@ RUN apt-get update \
  && systemctl disable containerd \
  && update-alternatives --set iptables /usr/sbin/iptables-nft \
  && update-alternatives --set ip6tables /usr/sbin/ip6tables-nft
-# minikube logs in as «docker»: sshd refuses a locked password without PAM, and kubeadm's preflight wants sbin on PATH.
+# minikube logs in as "docker": sshd refuses a locked password without PAM, and kubeadm's preflight wants sbin on PATH.
 RUN sed -ri 's/^#?UsePAM yes/UsePAM no/' /etc/ssh/sshd_config \
  && echo 'SetEnv PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' >> /etc/ssh/sshd_config \
  && groupadd docker \

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::stages::setup::Road;
+use crate::commands::completions::Shell;
+use crate::run::context::DEFAULT_PROFILE;
+use crate::stages::setup::Source;
 
-/// Brings the Todo Chatbot up on a minikube of its own, from a bare machine to a checked application.
+/// Brings the project's services up on a local minikube and checks them.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
 pub struct Cli {
@@ -17,176 +19,193 @@ pub struct Cli {
     pub options: Options,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 something must be set up first, 4 deadline, 130 interrupted";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 set something up first, 4 deadline, 130 interrupted";
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Which of k8s/profiles/NAME.toml is laid over xtask.toml [default: dev; for lint: each]
+    /// The profile, k8s/profiles/NAME.toml [default: dev; for lint: all]
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
-    /// A namespace other than the profile's; node ports are chosen free then
+    /// Deploy into this namespace instead of the profile's, on free node ports
     #[arg(long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// A file of helm values of your own, outside git, in place of the profile's (k8s/profiles/NAME.override.yaml)
+    /// Your own helm values, outside git [default: k8s/profiles/NAME.override.yaml]
     #[arg(long = "override", global = true, value_name = "FILE")]
     pub overrides: Option<PathBuf>,
-    /// Agree to changes of the system (Debian packages, a docker daemon) and to remaking a broken cluster; CI=true does too
+    /// Agree to installing packages, starting a docker daemon, and recreating a broken cluster; CI=true does too
     #[arg(long, short, global = true)]
     pub yes: bool,
-    /// One JSON event a line, on stdout
+    /// Print one JSON event per line on stdout
     #[arg(long, global = true)]
     pub json: bool,
-    /// Only the result and errors
+    /// Print only the result and errors
     #[arg(long, short, global = true, conflicts_with_all = ["verbose", "json"])]
     pub quiet: bool,
-    /// Every line that a tool prints
+    /// Print every line of the tools' output
     #[arg(long, short, global = true)]
     pub verbose: bool,
-    /// Plain lines even on a terminal
+    /// Print plain lines even on a terminal
     #[arg(long, global = true)]
     pub no_progress: bool,
-    /// How long a rollout may stand still, and smoke checks may fail, instead of what xtask.toml says
+    /// Timeout for rollout progress and for smoke checks, instead of xtask.toml's
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
 }
 
 impl Options {
     pub fn profile(&self) -> &str {
-        self.profile.as_deref().unwrap_or("dev")
+        self.profile.as_deref().unwrap_or(DEFAULT_PROFILE)
     }
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Set up what is missing, build, load, deploy, check; print the URL
+    /// Build, load, deploy and check what changed; set up what is missing first; print the URL
     Up {
-        /// Leave what failed as it is, for a look at it, in place of going back
+        /// Keep a failed deployment for inspection instead of rolling back
         #[arg(long)]
         no_rollback: bool,
     },
-    /// What `up` would do, each step with its reason; changes nothing
+    /// Print what `up` would do, each step with its reason
     Plan,
-    /// Uninstall the release and keep its data
+    /// Uninstall the releases; keep their data
     Down {
-        /// Remove the data, the Secret and the namespace too
+        /// Remove the data, the Secrets and the namespace too
         #[arg(long)]
         purge: bool,
-        /// Remove the whole cluster, and with it the data of every namespace
+        /// Remove the whole cluster, with the data of every namespace
         #[arg(long, conflicts_with = "purge")]
         cluster: bool,
     },
-    /// Take the releases back to the revision before, and check what runs then
+    /// Roll the releases back to an earlier revision and check them
     Rollback {
-        /// Another revision than the last one that worked
+        /// The revision to roll back to [default: the last one that worked]
         revision: Option<u64>,
-        /// One release of several
+        /// Roll back this release only
         #[arg(long, value_name = "NAME")]
         release: Option<String>,
     },
-    /// What runs: release, workloads, pods, URL, and how the last run ended
+    /// Show releases, workloads, pods, URL, and how the last run ended
     Status,
-    /// The releases' revisions with the reasons for them, and the last runs
+    /// Show the releases' revisions with their reasons, and the last runs
     History,
-    /// The Secrets of the profile: look at them, change them, keep a copy of them; no value of them is ever shown
+    /// Check, rotate or export the profile's Secrets; values are never printed
     Secrets {
         #[command(subcommand)]
         command: Secrets,
     },
-    /// Print the manifests that helm makes of the profile, with the plain version as tag
+    /// Print the manifests that helm renders for the profile
     Render,
-    /// Print the configuration as it is for the profile
+    /// Print the configuration of the profile
     Config {
-        /// Each value on a line of its own with the file and the line that say so, charts' values too
+        /// Print each value with the file and line that set it, charts' values included
         #[arg(long)]
         explain: bool,
     },
-    /// Hold the profile to the rules of its data model: configuration, manifests and images
+    /// Check the profile against the rules of its data model: configuration, manifests, images
     Validate {
-        /// And what runs in the cluster
+        /// Check what runs in the cluster too
         #[arg(long)]
         live: bool,
-        /// List the rules with the lines of the models that state them
+        /// List the rules with the sections of docs/specs that state them
         #[arg(long, conflicts_with = "live")]
         rules: bool,
     },
-    /// Check what helm makes of every profile, and the Dockerfiles, with tools and rules that know no seed
+    /// Check charts and Dockerfiles with helm, kubeconform, kube-score, pod security and hadolint
     Lint {
-        /// Write what is generated first: the manifests that are kept of each profile, and the charts' READMEs
+        /// Write the generated files first: helm/snapshots and the charts' READMEs
         #[arg(long)]
         update: bool,
     },
-    /// Give LoadBalancer Services their addresses for as long as this runs
+    /// Run `minikube tunnel`, which gives LoadBalancer Services their addresses, until Ctrl-C
     Tunnel,
-    /// Run the smoke checks against what is deployed, a line for each
+    /// Run the smoke checks against what is deployed
     Smoke,
-    /// What the containers of services say, each line with its service and pod
+    /// Print the logs of services, each line with its service and pod
     Logs {
-        /// Some of the services that the profile runs [default: all]
+        /// The services [default: all of the profile]
         #[arg(value_name = "SERVICE")]
         services: Vec<String>,
-        /// Go on with what comes, over restarts and replaced pods; Ctrl-C ends it, with exit code 0
+        /// Follow, over restarts and replaced pods, until Ctrl-C (exit code 0)
         #[arg(long, short)]
         follow: bool,
-        /// What the container before the present one said
+        /// Print the log of the previous container
         #[arg(long, conflicts_with = "follow")]
         previous: bool,
-        /// The last so many lines of each container [default: 100, with --since all]
+        /// Print this many of the last lines of each container [default: 100; all with --since]
         #[arg(long, value_name = "LINES")]
         tail: Option<u32>,
-        /// What was said in the last so many seconds, minutes or hours, as in 90s, 10m, 2h
+        /// Print lines newer than this, such as 90s, 10m or 2h
         #[arg(long, value_name = "TIME", value_parser = time_span)]
         since: Option<String>,
     },
-    /// Set up tools, images and the docker daemon, and nothing else
+    /// Set up tools, base images and the docker daemon
     Bootstrap {
-        /// How what is missing comes here [default: as it can, found out by asking]
-        #[arg(long, value_name = "ROAD")]
-        from: Option<Road>,
-        /// Download the releases of all tools, and write their checksums into tools.lock
+        /// Where to get missing tools and images from [default: whichever answers]
+        #[arg(long, value_name = "SOURCE")]
+        from: Option<Source>,
+        /// Download the releases of all tools and write their checksums into tools.lock
         #[arg(long, conflicts_with = "from")]
         update_lock: bool,
     },
-    /// Remove old images and folders of the project's own; what is in use or foreign stays
+    /// Remove the project's unused images and folders
     Clean {
-        /// How many of each image stay, the newest
+        /// How many images of each service to keep, the newest
         #[arg(long, value_name = "N", default_value_t = 2)]
         keep: usize,
-        /// Say what would go, and remove nothing
+        /// List what would be removed, and remove nothing
         #[arg(long)]
         dry_run: bool,
     },
-    /// Remove all that these commands have made on this machine: cluster, data, images, tools; it needs --yes, and says first
-    /// what goes
+    /// Remove everything that these commands created: cluster, data, images, tools; lists it first, and needs --yes
     Uninstall,
-    /// What is needed: found or not, version, and the command that mends it
+    /// List what is needed, whether it was found, and the command that installs it
     Doctor,
-    /// All tests: formatting, lints, units, charts, services against a real PostgreSQL, end to end
+    /// Install or remove git's pre-commit hook: formatting, conflict markers, large files
+    Hook {
+        #[command(subcommand)]
+        command: Hook,
+    },
+    /// Print a script that completes `cargo xtask` in a shell; docs/editor.md says where it goes
+    Completions {
+        /// The shell that reads the script
+        shell: Shell,
+    },
+    /// Print the JSON Schema of xtask.toml and the profiles
+    Schema,
+    /// Run all tests: formatting, lints, units, charts, services with PostgreSQL, end to end
     Test {
-        /// Leave out the end-to-end test
+        /// Skip the end-to-end test
         #[arg(long)]
         no_e2e: bool,
     },
-    /// The end-to-end test: scenarios by name, of every profile, and faults that are made for real
+    /// Run the end-to-end scenarios of every profile, and faults, on the real cluster
     TestE2e {
-        /// Leave the namespaces as they are at the end, and write down what passed too
+        /// Keep the namespaces, and the evidence of what passed too
         #[arg(long)]
         keep: bool,
-        /// The scenarios whose «GROUP: NAME» holds this
+        /// Run the scenarios whose "GROUP: NAME" contains this
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
-        /// Name the scenarios and run none
+        /// List the scenarios and run none
         #[arg(long, conflicts_with_all = ["keep", "junit"])]
         list: bool,
-        /// Where the report goes as JUnit XML, in place of the state folder's logs/e2e.xml
+        /// Write the JUnit report here [default: logs/e2e.xml in the state folder]
         #[arg(long, value_name = "FILE")]
         junit: Option<PathBuf>,
-        /// With a helm of this major version, built if it is not there [default: the one that `up` would take]
+        /// Use a helm of this major version, built if missing [default: the one that `up` uses]
         #[arg(long, value_name = "MAJOR", value_parser = ["3", "4"])]
         helm: Option<String>,
     },
 }
 
 impl Command {
+    /// Whether the package xtask/verify has it.
+    pub fn is_check(&self) -> bool {
+        matches!(self, Command::Validate { .. } | Command::Lint { .. } | Command::Test { .. } | Command::TestE2e { .. })
+    }
+
     /// The name under which a run of it is recorded; None of what only reads.
     pub fn recorded(&self) -> Option<&'static str> {
         match self {
@@ -211,23 +230,34 @@ impl Command {
             | Command::Validate { .. }
             | Command::Lint { .. }
             | Command::Logs { .. }
+            | Command::Completions { .. }
+            | Command::Schema
+            | Command::Hook { .. }
             | Command::Doctor => None,
         }
     }
 }
 
 #[derive(Debug, Subcommand)]
+pub enum Hook {
+    /// Install it, or bring the installed one up to date; a hook of your own is not overwritten
+    Install,
+    /// Remove it
+    Remove,
+}
+
+#[derive(Debug, Subcommand)]
 pub enum Secrets {
-    /// Each key of each Secret: there, empty, a placeholder, malformed; and whether the password opens the database
+    /// Check each key of each Secret, and whether the password opens the database
     Check,
-    /// Give random keys other values, the database and the addresses with its password too, and replace the pods that take them
+    /// Replace random keys, in the database and its addresses too, and the pods that use them
     Rotate {
-        /// These alone, in place of all that are random
+        /// The keys [default: all random ones]
         keys: Vec<String>,
     },
-    /// Write the values into a new file that only you can read, in the form that --override takes
+    /// Write the values into a new file, readable only by you, in the form of --override
     Export {
-        /// The file: a new one, and within a repository one that git ignores
+        /// The file; it must not exist, and git must ignore it
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },

@@ -17,9 +17,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command, Secrets};
+use cli::{Cli, Command, Hook, Secrets};
 use commands::{
     bootstrap, clean, doctor, down, history, logs, plan, render, rollback, smoke, status, tunnel, uninstall, up, verify,
 };
@@ -29,19 +29,26 @@ use run::{exit, record, ui};
 
 /// `cargo xtask`: a repository's own main calls it.
 pub fn main() -> ExitCode {
-    run_with(dispatch)
+    run_with(dispatch, |command| !command.is_check())
 }
 
-/// Parses the arguments, hands a command of them to `dispatch`, and tells how it ended; the only exit.
-pub fn run_with(dispatch: fn(&Context, &Cli) -> Result<()>) -> ExitCode {
+/// Parses the arguments, hands the command to `dispatch`, and reports how it ended; the only exit. Only commands that this
+/// program runs itself, which `owns` says, are recorded.
+pub fn run_with(dispatch: fn(&Context, &Cli) -> Result<()>, owns: fn(&Command) -> bool) -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Completions { shell } = cli.command {
+        return commands::completions::run(shell, Cli::command());
+    }
+    if let Command::Schema = cli.command {
+        return commands::schema::run();
+    }
     let mode = ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress);
     let ctx = match start::context(&cli.options, Ui::new(mode, cli.options.verbose)) {
         Ok(ctx) => ctx,
         Err((ui, error)) => return ExitCode::from(fail(&ui, &error)),
     };
     announce_interruption(&ctx);
-    let recorded = cli.command.recorded();
+    let recorded = cli.command.recorded().filter(|_| owns(&cli.command));
     if let Some(name) = recorded
         && let Err(error) = record::begin(&ctx, name)
     {
@@ -75,7 +82,7 @@ pub fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
         Command::Smoke => smoke::run(ctx),
         Command::Logs { services, follow, previous, tail, since } => {
             let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
-            logs::run(ctx, &logs::Wanted { services, follow, previous, tail, since })
+            logs::run(ctx, &logs::LogOptions { services, follow, previous, tail, since })
         }
         Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(ctx),
         Command::Bootstrap { from, .. } => bootstrap::run(ctx, *from),
@@ -83,6 +90,9 @@ pub fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
         // Not what CI=true agrees to: nothing is lost without a word of somebody's.
         Command::Uninstall => uninstall::run(ctx, cli.options.yes),
         Command::Doctor => doctor::run(ctx),
+        Command::Hook { command: Hook::Install } => commands::hook::install(ctx),
+        Command::Hook { command: Hook::Remove } => commands::hook::remove(ctx),
+        Command::Completions { .. } | Command::Schema => unreachable!("run_with prints these, which need no project"),
         Command::Validate { .. } | Command::Lint { .. } | Command::Test { .. } | Command::TestE2e { .. } => {
             verify::run(ctx)
         }
@@ -96,7 +106,7 @@ fn announce_interruption(ctx: &Context) {
         while interrupt.check().is_ok() {
             std::thread::sleep(Duration::from_millis(100));
         }
-        ui.say("told to end: what runs is given the time for it; being told again changes nothing");
+        ui.say("interrupted: waiting for running commands to stop");
     });
 }
 

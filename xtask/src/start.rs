@@ -46,7 +46,7 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
         config.deadlines.rollout = timeout;
         config.deadlines.smoke = timeout;
     }
-    let folders = Folders::of(&config.project)?;
+    let folders = Folders::of(&config.home)?;
     let guard = Arc::new(guard::guard(&folders));
     let spawn = Spawn { interrupt: Interrupt::install()?, env: environment(&folders), hidden: &AMBIENT, guard };
     Ok((config, root, folders, spawn))
@@ -65,8 +65,10 @@ fn root() -> Result<PathBuf> {
     Ok(root.to_path_buf())
 }
 
-/// Variables by which helm and minikube would turn to another cluster than the one that each call names.
-const AMBIENT: [&str; 11] = [
+/// Variables by which helm and minikube would turn to another cluster than the one that each call names, and the one by
+/// which a command of ours would turn to another project.
+const AMBIENT: [&str; 12] = [
+    verify::ROOT,
     "HELM_DRIVER",
     "HELM_KUBEAPISERVER",
     "HELM_KUBEASGROUPS",

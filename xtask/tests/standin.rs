@@ -4,6 +4,7 @@
 mod addons;
 mod cleaning;
 mod common;
+mod devtools;
 mod downloads;
 mod logs;
 mod releases;
@@ -180,7 +181,7 @@ fn plan_tells_each_step_with_its_reason_and_changes_nothing() {
     ];
     assert_eq!(steps(&["plan"]), from_nothing);
     project.run(&["up"]).assert_ended(0);
-    assert_eq!(steps(&["plan"]), ["nothing to do: what is wanted is what runs"]);
+    assert_eq!(steps(&["plan"]), ["nothing to do: everything is up to date"]);
 
     project.write("services/backend/main.rs", "// changed\n");
     project.write("standin/namespaces/todo/workloads/frontend/replicas", "3");
@@ -459,7 +460,7 @@ fn a_release_that_helm_does_not_call_deployed_is_not_believed() {
     project.before("helm history todo --max 1 ", failed);
     let run = project.run(&["up"]);
     run.assert_ended(1);
-    run.assert_says(&["helm ended well, and calls revision 1 of todo failed"]);
+    run.assert_says(&["helm succeeded, but reports revision 1 of todo failed"]);
 }
 
 #[test]
@@ -594,4 +595,19 @@ fn a_grandchild_that_ignores_signals_is_gone_after_the_deadline() {
     project.run(&["up"]).assert_ended(4);
     let pids = project.wait_for_lines("standin/pids", 2);
     assert!(eventually(|| !pids.iter().any(|pid| runs(pid))));
+}
+
+#[test]
+fn a_check_is_handed_over_with_its_arguments_and_recorded_there_alone() {
+    let project = Project::new();
+    project.write("cargo", "#!/bin/sh\necho \"$XTASK_ROOT $*\"\nexit 7\n");
+    let cargo = project.path("cargo");
+    std::fs::set_permissions(&cargo, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let project = project.env("CARGO", cargo.to_str().unwrap());
+    let run = project.run(&["test-e2e", "--only", "a b"]);
+    run.assert_ended(7);
+    let root = project.path("").display().to_string();
+    assert!(run.stdout.starts_with(root.trim_end_matches('/')), "{}", run.stdout);
+    assert!(run.stdout.trim_end().ends_with("verify/Cargo.toml -- test-e2e --only a b"), "{}", run.stdout);
+    assert!(!project.path("state/todo/records").exists(), "what is handed over is recorded twice");
 }

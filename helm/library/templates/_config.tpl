@@ -1,5 +1,5 @@
 {{/*
-What the pods are told: ConfigMaps and Secrets.
+ConfigMaps and Secrets of the pods.
 */}}
 
 {{/*

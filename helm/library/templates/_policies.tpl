@@ -125,7 +125,7 @@ has all of PORTS.
 
 {{/*
 (list ROOT DESCRIBED): which services of the release each one calls, as JSON: those of its `networkPolicy.calls`, and
-those whose {url:NAME} stands in what it is told.
+those whose {url:NAME} is in its environment.
 */}}
 {{- define "library.callees" -}}
 {{- $root := index . 0 -}}
@@ -138,11 +138,11 @@ those whose {url:NAME} stands in what it is told.
 {{- fail (printf "service %s: networkPolicy.calls names %s, which is no service of this chart; others belong to networkPolicy.egress" $name .) -}}
 {{- end -}}
 {{- end -}}
-{{- $told := values ($service.env | default dict) -}}
+{{- $texts := values ($service.env | default dict) -}}
 {{- range $service.configMaps -}}
-{{- $told = concat $told (values (get ($root.Values.configMaps | default dict) . | default dict)) -}}
+{{- $texts = concat $texts (values (get ($root.Values.configMaps | default dict) . | default dict)) -}}
 {{- end -}}
-{{- range regexFindAll "\\{url:[^}]*\\}" (join " " $told) -1 -}}
+{{- range regexFindAll "\\{url:[^}]*\\}" (join " " $texts) -1 -}}
 {{- $called = append $called (. | trimPrefix "{url:" | trimSuffix "}") -}}
 {{- end -}}
 {{- $known := list -}}

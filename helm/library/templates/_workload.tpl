@@ -275,7 +275,7 @@ tcpSocket:
 {{- end -}}
 
 {{/*
-Pod Security «restricted», for the pod and its container.
+Pod Security "restricted", for the pod and its container.
 */}}
 {{- define "library.podSecurity" -}}
 automountServiceAccountToken: false

@@ -82,7 +82,7 @@ pub fn read(env: &mut Env) -> Option<Config> {
     }
     let auth = read_auth(env);
     let assistant = read_assistant(env);
-    // Told to the backend by some deployments. Nothing is asked of it, but a wrong one is a mistake all the same.
+    // Some deployments set it. Nothing is asked of it, but a wrong one is a mistake all the same.
     let mcp = env.optional("MCP_SERVER_URL", (), "http://HOST:PORT", |value| web_address(value).map(drop));
     mcp?;
     Some(Config {
@@ -232,7 +232,7 @@ fn origins(value: &str) -> Result<Vec<HeaderValue>, String> {
 }
 
 fn parse_origin(text: &str) -> Result<HeaderValue, String> {
-    let wrong = || format!("holds «{text}», which is not an origin");
+    let wrong = || format!("holds \"{text}\", which is not an origin");
     let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| wrong())?;
     let origin = match (uri.scheme_str(), uri.authority(), uri.path()) {
         (Some(scheme @ ("http" | "https")), Some(authority), "" | "/") => format!("{scheme}://{authority}"),
@@ -272,7 +272,7 @@ mod tests {
             [
                 "DATABASE_URL doesn't begin with postgres://; set it to postgres://USER:PASSWORD@HOST:PORT/NAME",
                 "DATABASE_MAX_CONNECTIONS is not a whole number in range; set it to a number, 1 to 500",
-                "CORS_ORIGINS holds «b», which is not an origin; set it to origins with commas between, \
+                "CORS_ORIGINS holds \"b\", which is not an origin; set it to origins with commas between, \
                  http://HOST:PORT,…",
             ]
         );

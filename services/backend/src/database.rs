@@ -17,7 +17,7 @@ use crate::config::Config;
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// A request is answered with 503 rather than kept waiting for a connection.
 const ACQUIRE_TIMEOUT_MS: u64 = 3_000;
-/// Shorter than the second that a probe waits unless it is told otherwise, so that the reason gets through.
+/// Shorter than the second that a probe waits by default, so that the reason gets through.
 const CHECK_TIMEOUT_MS: u64 = 900;
 const STATEMENT_TIMEOUT: &str = "10s";
 /// A migration that finds its table locked, or another process migrating, gives up and is tried again.

@@ -108,7 +108,7 @@ async fn ready(State(backend): State<Backend>) -> Response {
     backend.readiness.answer(outcome.map_err(|reason| NotReady("database_unavailable", reason)))
 }
 
-/// Queries would fail with «relation does not exist», which is no answer for a client.
+/// Queries would fail with "relation does not exist", which is no answer for a client.
 async fn refuse_before_migrations(
     State(backend): State<Backend>,
     request: Request,

@@ -277,8 +277,8 @@ async fn a_new_key_is_asked_for() {
         serde_json::from_value::<JwkSet>(own.clone()).unwrap();
         keys.send_replace(own);
         // It is asked at most once a second.
-        let patience = std::time::Duration::from_secs(60);
-        tokio::time::timeout(patience, async {
+        let grace = std::time::Duration::from_secs(60);
+        tokio::time::timeout(grace, async {
             while send_as(&token, &app, Method::GET, "/api/tasks", None).await.0 != StatusCode::OK {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }

@@ -47,17 +47,17 @@ async fn the_built_in_assistant_does_what_it_says() {
         assert_eq!(status, StatusCode::CREATED, "{exchange}");
         assert_eq!((&exchange["user"]["role"], &exchange["assistant"]["role"]), (&json!("user"), &json!("assistant")));
         assert_eq!(exchange["user"]["content"], "add buy milk !high");
-        assert_eq!(exchange["assistant"]["content"], "Added 1 «buy milk».");
+        assert_eq!(exchange["assistant"]["content"], "Added 1 \"buy milk\".");
         for (words, wanted) in [
-            ("add bread", "Added 2 «bread»."),
+            ("add bread", "Added 2 \"bread\"."),
             ("list", "2: bread\n1: buy milk (high)"),
-            ("done 1", "Done: 1 «buy milk»."),
+            ("done 1", "Done: 1 \"buy milk\"."),
             ("list all", "2: bread\n1: buy milk (high) (done)"),
-            ("delete it", "Deleted 1 «buy milk»."),
-            ("done 1", "There is no such task. «list» shows the numbers."),
+            ("delete it", "Deleted 1 \"buy milk\"."),
+            ("done 1", "There is no such task. \"list\" shows the numbers."),
             ("list done", "Nothing is done yet."),
-            ("add eggs", "Added 3 «eggs»."),
-            ("done", "Done: 3 «eggs»."),
+            ("add eggs", "Added 3 \"eggs\"."),
+            ("done", "Done: 3 \"eggs\"."),
         ] {
             let (_, exchange) = say("", &app, &conversation, words).await;
             assert_eq!(exchange["assistant"]["content"], wanted, "{words}");
@@ -103,7 +103,7 @@ async fn a_conversation_is_its_users_alone() {
         assert_eq!(send_as(&bob, &app, Method::GET, "/api/conversations", None).await.1, json!([]));
         let own = begin(&bob, &app).await;
         let (_, exchange) = say(&bob, &app, &own, "done 1").await;
-        assert_eq!(exchange["assistant"]["content"], "There is no such task. «list» shows the numbers.");
+        assert_eq!(exchange["assistant"]["content"], "There is no such task. \"list\" shows the numbers.");
         assert!(titles_as(&bob, &app, "").await.is_empty());
         assert_eq!(titles_as(&ann, &app, "?completed=false").await, ["ann's"]);
 
@@ -215,8 +215,8 @@ async fn a_language_model_is_reported_the_conversation_and_given_tools() {
                 r#"assistant "Hello.""#,
                 r#"user "I need milk, and have bread""#,
                 "assistant null",
-                r#"tool "Added 2 «milk».""#,
-                r#"tool "Done: 1 «bread».""#,
+                r#"tool "Added 2 \"milk\".""#,
+                r#"tool "Done: 1 \"bread\".""#,
             ]
         );
         assert!(text[7].starts_with("tool \"That call can't be carried out"), "{text:?}");

@@ -197,7 +197,7 @@ async function forget() {
     drawMessages([]);
 }
 
-// What goes wrong in the chat is told there.
+// A failure in the chat is shown there.
 async function attemptInChat(action, control) {
     at("chat-error").hidden = true;
     control.disabled = true;

@@ -1,6 +1,6 @@
 use kit::{
-    client::BaseUrl,
     env::{Env, read_backend_url},
+    url::BaseUrl,
 };
 
 #[derive(Clone, Debug)]

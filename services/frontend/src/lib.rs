@@ -14,9 +14,10 @@ use axum::{
 };
 use kit::{
     Service,
-    client::{self, BaseUrl, Client},
+    client::{self, Client},
     reply,
     serve::Readiness,
+    url::BaseUrl,
 };
 
 use crate::config::Config;

@@ -15,10 +15,7 @@ use axum::{
 };
 use frontend::Frontend;
 use futures_util::{StreamExt, stream};
-use kit::{
-    client::{BaseUrl, client},
-    serve::Readiness,
-};
+use kit::{client::client, serve::Readiness, url::BaseUrl};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 

@@ -1,10 +1,10 @@
 //! An HTTP client for services of the same cluster: plain HTTP, no redirects, and a bound on everything.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    http::{Method, Request, StatusCode, Uri, header::CONTENT_TYPE, uri::PathAndQuery},
+    http::{Method, Request, StatusCode, Uri, header::CONTENT_TYPE},
     response::Response,
 };
 use http_body_util::{BodyExt, Limited};
@@ -17,7 +17,10 @@ use hyper_util::{
 };
 use tokio::time::timeout;
 
-use crate::serve::{NotReady, Readiness};
+use crate::{
+    serve::{NotReady, Readiness},
+    url::BaseUrl,
+};
 
 pub type Client = legacy::Client<HttpConnector, Body>;
 
@@ -25,13 +28,9 @@ const CONNECT_TIMEOUT_MS: u64 = 2_000;
 // Shorter than any probe's period: a connection made before a Service was in place, to whatever answered for it then, is
 // not asked a second time.
 const IDLE_TIMEOUT_MS: u64 = 500;
-/// Shorter than the second that a probe waits unless it is told otherwise, so that the reason gets through.
+/// Shorter than the second that a probe waits by default, so that the reason gets through.
 const READY_TIMEOUT_MS: u64 = 900;
 const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
-
-/// `http://HOST[:PORT]`, to which paths are appended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BaseUrl(String);
 
 #[derive(Debug)]
 pub struct Answer {
@@ -96,7 +95,7 @@ pub fn json_request(method: Method, uri: Uri, body: &serde_json::Value) -> Reque
     request
 }
 
-/// hyper's own words are «client error (Connect)»; the cause is further down.
+/// hyper's own words are "client error (Connect)"; the cause is further down.
 pub fn reason(err: &(dyn Error + 'static)) -> String {
     let mut words = vec![err.to_string()];
     let mut cause = err.source();
@@ -110,53 +109,9 @@ pub fn reason(err: &(dyn Error + 'static)) -> String {
     words.join(": ")
 }
 
-impl BaseUrl {
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
-        if uri.scheme_str() != Some("http") {
-            return Err("doesn't begin with http://".to_owned());
-        }
-        let authority = uri.authority().ok_or("has no host")?;
-        if authority.as_str().contains('@') {
-            return Err("holds a user, which is not passed on".to_owned());
-        }
-        if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
-            return Err("holds a path or a query".to_owned());
-        }
-        Ok(Self(format!("http://{authority}")))
-    }
-
-    /// `path` begins with a slash and is percent-encoded.
-    pub fn join(&self, path: &PathAndQuery) -> Uri {
-        format!("{}{path}", self.0).parse().expect("a base URL and a valid path make a valid URL")
-    }
-
-    pub fn join_static(&self, path: &'static str) -> Uri {
-        self.join(&PathAndQuery::from_static(path))
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_base_url_is_a_plain_origin() {
-        let base = BaseUrl::parse("http://backend:8000/").unwrap();
-        assert_eq!(base.to_string(), "http://backend:8000");
-        assert_eq!(base.join_static("/api/tasks?limit=1").to_string(), "http://backend:8000/api/tasks?limit=1");
-        for wrong in
-            ["backend:8000", "https://backend", "http://", "http://b/path", "http://b?x=1", "http://u:p@b", "a b"]
-        {
-            assert!(BaseUrl::parse(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[tokio::test]
     async fn a_refused_connection_names_its_cause() {

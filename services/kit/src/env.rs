@@ -1,4 +1,4 @@
-//! Configuration from the environment. Reading never stops at a mistake: all of them are collected and told at once.
+//! Configuration from the environment. Reading never stops at a mistake: all of them are collected and reported at once.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
 use axum::http::uri::PathAndQuery;
 use tracing::Level;
 
-use crate::client::BaseUrl;
+use crate::url::BaseUrl;
 
 /// The variables, and what was found wrong with them so far. An empty variable counts as one that is not set.
 pub struct Env {
@@ -29,7 +29,7 @@ impl Env {
         Self { variables: variables.collect(), mistakes: Vec::new() }
     }
 
-    /// `wanted` says what to set, as in «set it to …». The value itself is never repeated: it may be a secret.
+    /// `wanted` says what to set, as in "set it to …". The value itself is never repeated: it may be a secret.
     pub fn required<T>(
         &mut self,
         name: &str,
@@ -125,7 +125,7 @@ pub fn read_port(env: &mut Env, default: u16) -> Option<u16> {
     env.optional("PORT", default, "a port, 1 to 65535", |value| whole_number(value, 1, u16::MAX))
 }
 
-/// What a health check asks when it is told no URL: the service itself, at its address and `HEALTHCHECK_PATH`.
+/// What a health check asks when it gets no URL: the service itself, at its address and `HEALTHCHECK_PATH`.
 pub fn read_health_url(env: &mut Env, default_port: u16, default_path: &str) -> Option<String> {
     let host = read_host(env);
     let port = read_port(env, default_port);

@@ -7,6 +7,7 @@ pub mod healthcheck;
 pub mod logs;
 pub mod reply;
 pub mod serve;
+pub mod url;
 
 use std::{future::Future, process::ExitCode};
 
@@ -30,7 +31,7 @@ pub struct Service {
     pub health_path: &'static str,
 }
 
-/// The whole of a service's `main`: picks the subcommand, reads the configuration, serves until it is told to stop.
+/// The whole of a service's `main`: picks the subcommand, reads the configuration, serves until a signal stops it.
 pub fn run<C, F>(service: Service, read: fn(&mut Env) -> Option<C>, start: fn(C, Readiness) -> F) -> ExitCode
 where
     F: Future<Output = Router>,

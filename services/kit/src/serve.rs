@@ -24,7 +24,7 @@ use crate::{env::StopTimes, reply};
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     stopping: Arc<AtomicBool>,
-    /// Why the last probe was told «not ready»; nothing when it was told «ready».
+    /// Why the last probe got "not ready"; None where it got "ready".
     is_reported: Arc<Mutex<Option<String>>>,
 }
 

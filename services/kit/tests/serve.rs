@@ -24,7 +24,7 @@ struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), String>>,
-    /// Told when a request has reached `/never` or `/slow`.
+    /// Notified when a request has reached `/never` or `/slow`.
     arrived: mpsc::Receiver<()>,
     /// Lets `/slow` answer.
     release: mpsc::Sender<()>,

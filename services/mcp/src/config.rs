@@ -1,7 +1,7 @@
 use axum::http::uri::Authority;
 use kit::{
-    client::BaseUrl,
     env::{Env, comma_list, read_backend_url},
+    url::BaseUrl,
 };
 
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub fn read(env: &mut Env) -> Option<Config> {
 fn hosts(value: &str) -> Result<Vec<String>, String> {
     let hosts = comma_list(value);
     match hosts.iter().find(|host| host.parse::<Authority>().is_err()) {
-        Some(wrong) => Err(format!("holds «{wrong}», which is not a host")),
+        Some(wrong) => Err(format!("holds \"{wrong}\", which is not a host")),
         None => Ok(hosts),
     }
 }
@@ -38,7 +38,7 @@ mod tests {
             env.finish(config).unwrap_err(),
             [
                 "BACKEND_URL doesn't begin with http://; set it to http://HOST:PORT",
-                "MCP_ALLOWED_HOSTS holds «http://mcp», which is not a host; set it to host names with commas between, \
+                "MCP_ALLOWED_HOSTS holds \"http://mcp\", which is not a host; set it to host names with commas between, \
                  HOST[:PORT],…",
             ]
         );

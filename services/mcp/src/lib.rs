@@ -8,9 +8,10 @@ use std::sync::Arc;
 use axum::{Router, extract::State, middleware, response::Response, routing::get};
 use kit::{
     Service,
-    client::{self, BaseUrl, Client},
+    client::{self, Client},
     reply,
     serve::Readiness,
+    url::BaseUrl,
 };
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,

@@ -1,10 +1,11 @@
-//! The tools. What goes wrong is told to the caller's model as a result that is an error, so that it can put it right.
+//! The tools. A failure is returned to the caller's model as a result that is an error, so that it can put it right.
 
 use axum::{
     body::Body,
     http::{Method, Request, header::AUTHORIZATION, request::Parts, uri::PathAndQuery},
 };
-use kit::client::{self, BaseUrl, Client};
+use kit::client::{self, Client};
+use kit::url::BaseUrl;
 use rmcp::{
     ServerHandler,
     handler::server::{tool::Extension, wrapper::Parameters},

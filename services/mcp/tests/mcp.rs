@@ -14,8 +14,9 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use kit::{
-    client::{self, BaseUrl, client, json_request},
+    client::{self, client, json_request},
     serve::Readiness,
+    url::BaseUrl,
 };
 use mcp::Mcp;
 use serde_json::{Value, json};

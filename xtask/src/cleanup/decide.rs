@@ -59,7 +59,7 @@ pub fn judge_host(images: &[Image], names: &Names, used: &Used, keep: usize) -> 
         if ours.is_empty() && !nameless {
             judged.foreign += 1;
         } else if nameless && !used.ids.contains(&image.id) {
-            let why = "it lost its name to a newer one".to_string();
+            let why = "a newer image took its tag".to_string();
             judged.removals.push(Removal { what: image.id.clone(), why, size_bytes: image.size_bytes });
         }
         for reference in ours {
@@ -75,7 +75,7 @@ pub fn judge_host(images: &[Image], names: &Names, used: &Used, keep: usize) -> 
                 continue;
             }
             let why = match (transient, keep) {
-                (true, _) => "its archive is what the cluster is made of".to_string(),
+                (true, _) => "the cluster is made from its archive".to_string(),
                 (false, 0) => "nothing uses it".to_string(),
                 (false, _) => format!("nothing uses it, and {keep} newer ones stay"),
             };
@@ -115,7 +115,7 @@ pub fn judge_node(images: &[Image], names: &Names, used: &Used, kept_on_host: &B
             judged.kept.extend(image.references.iter().filter(ours).cloned());
             continue;
         }
-        let why = "nothing runs it, and the host keeps it no more".to_string();
+        let why = "unused on the node and removed from the host".to_string();
         judged.removals.push(Removal { what: first.clone(), why, size_bytes: image.size_bytes });
     }
     judged
@@ -137,11 +137,11 @@ pub fn judge_cache(entries: &[String], folders: &Folders) -> Judged {
     for path in entries {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let why = match folder {
-            _ if name.ends_with(".partial") || name.ends_with(".new") => Some("it was never finished"),
+            _ if name.ends_with(".partial") || name.ends_with(".new") => Some("incomplete"),
             "go" | "cluster" | "python" if is_keyed(name) && !folders.wanted.contains(path) => {
-                Some("no recipe wants it any more")
+                Some("no recipe uses it any more")
             }
-            "tools" if !folders.wanted.contains(path) => Some("no recipe wants it any more"),
+            "tools" if !folders.wanted.contains(path) => Some("no recipe uses it any more"),
             "staging" | "lint/staging" | "render/staging" => folders.left_by(name),
             _ => None,
         };

@@ -1,4 +1,4 @@
-//! Looks at what the project's runs have left in docker, on the nodes and in its folders, and removes what it is told to.
+//! Looks at what the project's runs have left in docker, on the nodes and in its folders, and removes what was judged.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -110,7 +110,7 @@ fn still_there(ctx: &Context, argv: Vec<String>) -> Result<Option<String>> {
     }
 }
 
-/// More revisions than helm is told to keep.
+/// More revisions than helm keeps.
 const HISTORY: u32 = 100;
 
 pub fn namespaces(ctx: &Context, tools: &Paths) -> Result<BTreeSet<String>> {

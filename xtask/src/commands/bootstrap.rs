@@ -4,12 +4,12 @@ use anyhow::Result;
 
 use crate::run::context::Context;
 use crate::stages::setup;
-use crate::stages::setup::Road;
+use crate::stages::setup::Source;
 
 /// Sees to everything that `up` starts from, and nothing of the application.
-pub fn run(ctx: &Context, road: Option<Road>) -> Result<()> {
-    setup::set_up(ctx, road)?;
-    ctx.ui.summary("This machine has what it needs");
+pub fn run(ctx: &Context, source: Option<Source>) -> Result<()> {
+    setup::set_up(ctx, source)?;
+    ctx.ui.summary("This machine is set up");
     Ok(())
 }
 

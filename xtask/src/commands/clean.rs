@@ -21,7 +21,7 @@ use crate::stages::{build, cluster, setup};
 const DAYS_MAX: u64 = 30;
 
 /// A place with what is to be removed from it.
-struct Place {
+struct CleanupArea {
     name: String,
     /// What is counted here, in the plural.
     things: &'static str,
@@ -42,22 +42,22 @@ pub fn run(ctx: &Context, keep: usize, dry_run: bool) -> Result<()> {
     // Nothing may be removed under a run that has just made it.
     let _locks = if dry_run { Vec::new() } else { lock::hold_all(ctx)? };
     let step = ctx.ui.step("look at images and folders");
-    let found = setup::look(ctx)?;
-    let (places, notes) = look(ctx, &found, keep)?;
+    let found = setup::find_tools(ctx)?;
+    let (areas, notes) = find_leftovers(ctx, &found, keep)?;
     step.done("");
     let mut failures = Vec::new();
     if !dry_run {
-        failures = remove(ctx, &found, &places)?;
+        failures = remove(ctx, &found, &areas)?;
     }
-    let (lines, total) = (tell(&places, &notes), total(&places));
-    let count: usize = places.iter().map(|place| place.judged.removals.len()).sum();
+    let (lines, total) = (tell(&areas, &notes), total(&areas));
+    let count: usize = areas.iter().map(|area| area.judged.removals.len()).sum();
     let headline = match (count, dry_run) {
-        (0, _) => "Nothing is old: there is nothing to remove".to_string(),
-        (_, true) => format!("{count} would go, up to {}; nothing was removed", mb(total)),
+        (0, _) => "Nothing to remove".to_string(),
+        (_, true) => format!("{count} to remove, up to {}; nothing was removed (--dry-run)", mb(total)),
         (_, false) => format!("{} went, up to {}", count - failures.len(), mb(total)),
     };
     let value = json!({
-        "dry_run": dry_run, "places": places.iter().map(value).collect::<Vec<_>>(), "notes": notes, "frees_bytes": total,
+        "dry_run": dry_run, "places": areas.iter().map(value).collect::<Vec<_>>(), "notes": notes, "frees_bytes": total,
         "failures": failures,
     });
     ctx.ui.answer(&lines.join("\n"), value);
@@ -66,20 +66,20 @@ pub fn run(ctx: &Context, keep: usize, dry_run: bool) -> Result<()> {
         return Ok(());
     }
     let message = format!("{headline}; {} could not be removed\n  {}", failures.len(), failures.join("\n  "));
-    Err(Stop::failed(format!("{message}\nNext: cargo xtask clean, once what holds them is gone")).into())
+    Err(Stop::failed(format!("{message}\nNext: cargo xtask clean, once nothing uses them")).into())
 }
 
 /// How images of all profiles are named, and what their files want.
-pub struct Known {
+pub struct ProjectNames {
     pub names: Names,
     pub references: BTreeSet<String>,
     pub folders: BTreeSet<String>,
     pub profiles: Vec<String>,
 }
 
-pub fn known(ctx: &Context) -> Result<Known> {
-    let mut known = Known {
-        names: Names { local: format!("{}.local", ctx.config.project), ..Names::default() },
+pub fn known(ctx: &Context) -> Result<ProjectNames> {
+    let mut known = ProjectNames {
+        names: Names { local: format!("{}.local", ctx.config.home), ..Names::default() },
         references: BTreeSet::new(),
         folders: BTreeSet::new(),
         profiles: profiles(&ctx.root),
@@ -89,7 +89,7 @@ pub fn known(ctx: &Context) -> Result<Known> {
         for (name, service) in &of_profile.config.services {
             known.names.services.entry(service.image.clone()).or_default().insert(name.clone());
         }
-        let wanted = setup::wanted(&of_profile)?;
+        let wanted = setup::recipe_names(&of_profile)?;
         // Which bases a build would start from is asked of registries, and they may answer otherwise tomorrow.
         known.references.extend(build::references(&of_profile, &Images::Public)?);
         known.references.extend(build::references(&of_profile, &wanted.images)?);
@@ -100,9 +100,9 @@ pub fn known(ctx: &Context) -> Result<Known> {
     Ok(known)
 }
 
-fn look(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Place>, Vec<String>)> {
+fn find_leftovers(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<CleanupArea>, Vec<String>)> {
     let mut known = known(ctx)?;
-    let (mut places, mut notes) = (Vec::new(), Vec::new());
+    let (mut areas, mut notes) = (Vec::new(), Vec::new());
     let (mut used, mut namespaces) = (None, None);
     let tools = found.tools().filter(|_| found.daemon.is_some());
     let mut nodes = Vec::new();
@@ -115,7 +115,7 @@ fn look(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Place>, Vec<Stri
             }
             State::Absent => namespaces = Some(BTreeSet::new()),
             _ => notes.push(format!(
-                "the cluster {} does not serve, and so nobody can tell what it uses: its images are left alone",
+                "the cluster {} does not serve, so what it uses is unknown: its images are kept",
                 ctx.config.cluster.name
             )),
         }
@@ -136,28 +136,28 @@ fn look(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Place>, Vec<Stri
             let orphans =
                 orphans.map(|name| Removal { what: name.to_string(), why: why.to_string(), size_bytes: 0 }).collect();
             let orphans = Judged { removals: orphans, ..Judged::default() };
-            places.push(Place {
+            areas.push(CleanupArea {
                 name: "containers".into(),
                 things: "containers",
                 kind: Kind::Containers,
                 judged: orphans,
             });
             let kept = judged.kept.clone();
-            places.push(Place { name: "host".into(), things: "images", kind: Kind::Host, judged });
+            areas.push(CleanupArea { name: "host".into(), things: "images", kind: Kind::Host, judged });
             for node in &nodes {
                 let Some(tools) = &tools else { break };
                 let images = observe::look_at_node(ctx, tools, node)?;
                 let judged = judge_node(&images, &known.names, &in_cluster, &kept);
                 let (name, kind) = (format!("node {node}"), Kind::Node(node.clone()));
-                places.push(Place { name, things: "images", kind, judged });
+                areas.push(CleanupArea { name, things: "images", kind, judged });
             }
             if let Some(size) = observe::build_cache(ctx, &docker)? {
                 notes.push(format!(
-                    "docker's build cache holds {size}; it names no owner and is left alone: docker builder prune"
+                    "docker's build cache holds {size}; it has no owner label and is kept: docker builder prune"
                 ));
             }
         }
-        None => notes.push("docker does not answer: images are left alone".to_string()),
+        None => notes.push("docker does not answer: images are kept".to_string()),
     }
     let links = observe::link_targets(&ctx.folders.bin())
         .into_iter()
@@ -173,35 +173,35 @@ fn look(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Place>, Vec<Stri
         &ctx.folders.cache,
         &["", "bin", "cluster", "go", "lint/staging", "python", "render/staging", "staging", "tools"],
     );
-    let folder = |name: &str, path: &Path, judged| Place {
+    let folder = |name: &str, path: &Path, judged| CleanupArea {
         name: format!("{name} folder"),
         things: "entries",
         kind: Kind::Folder(path.to_path_buf()),
         judged,
     };
-    places.push(folder("cache", &ctx.folders.cache, judge_cache(&entries, &folders)));
+    areas.push(folder("cache", &ctx.folders.cache, judge_cache(&entries, &folders)));
     let mut entries = observe::list_by_age(&ctx.folders.state, &["evidence", "logs"]);
     // A daemon may be silent for long.
     entries.retain(|(path, ..)| found.daemon.is_none() || !path.ends_with("dockerd.log"));
-    places.push(folder("state", &ctx.folders.state, judge_state(&entries, DAYS_MAX)));
-    for place in &mut places {
-        if let Kind::Folder(root) = &place.kind {
-            place.judged.removals.iter_mut().for_each(|one| one.size_bytes = observe::size(&root.join(&one.what)));
+    areas.push(folder("state", &ctx.folders.state, judge_state(&entries, DAYS_MAX)));
+    for area in &mut areas {
+        if let Kind::Folder(root) = &area.kind {
+            area.judged.removals.iter_mut().for_each(|one| one.size_bytes = observe::size(&root.join(&one.what)));
         }
     }
-    Ok((places, notes))
+    Ok((areas, notes))
 }
 
 /// Removes everything, each thing by itself; returns what failed.
-fn remove(ctx: &Context, found: &All, places: &[Place]) -> Result<Vec<String>> {
+fn remove(ctx: &Context, found: &All, areas: &[CleanupArea]) -> Result<Vec<String>> {
     let docker = found.docker.path().unwrap_or_default();
     let mut failures = Vec::new();
-    for place in places.iter().filter(|place| !place.judged.removals.is_empty()) {
-        let step = ctx.ui.step(format!("clean {}", place.name));
-        for Removal { what, .. } in &place.judged.removals {
+    for area in areas.iter().filter(|area| !area.judged.removals.is_empty()) {
+        let step = ctx.ui.step(format!("clean {}", area.name));
+        for Removal { what, .. } in &area.judged.removals {
             ctx.spawn.interrupt.check()?;
             step.update(what);
-            let removed = match &place.kind {
+            let removed = match &area.kind {
                 Kind::Host => observe::remove_image(ctx, &docker, what),
                 Kind::Node(node) => observe::remove_from_node(ctx, &docker, node, what),
                 Kind::Containers => observe::remove_container(ctx, &docker, what),
@@ -209,33 +209,27 @@ fn remove(ctx: &Context, found: &All, places: &[Place]) -> Result<Vec<String>> {
             };
             if let Err(error) = removed {
                 ctx.spawn.interrupt.check()?;
-                failures.push(format!("{}: {what}: {error:#}", place.name));
+                failures.push(format!("{}: {what}: {error:#}", area.name));
             }
         }
-        step.done(&format!("{} {}", place.judged.removals.len(), place.things));
+        step.done(&format!("{} {}", area.judged.removals.len(), area.things));
     }
     Ok(failures)
 }
 
-fn total(places: &[Place]) -> u64 {
-    places.iter().flat_map(|place| &place.judged.removals).map(|removal| removal.size_bytes).sum()
+fn total(areas: &[CleanupArea]) -> u64 {
+    areas.iter().flat_map(|area| &area.judged.removals).map(|removal| removal.size_bytes).sum()
 }
 
-fn tell(places: &[Place], notes: &[String]) -> Vec<String> {
+fn tell(areas: &[CleanupArea], notes: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
-    for place in places {
-        let Judged { removals, kept, foreign } = &place.judged;
+    for area in areas {
+        let Judged { removals, kept, foreign } = &area.judged;
         if removals.is_empty() && kept.is_empty() && *foreign == 0 {
             continue;
         }
         let others = if *foreign > 0 { format!(", left alone {foreign} of others") } else { String::new() };
-        lines.push(format!(
-            "{}: {} {} to remove, {} stay{others}",
-            place.name,
-            removals.len(),
-            place.things,
-            kept.len()
-        ));
+        lines.push(format!("{}: {} {} to remove, {} stay{others}", area.name, removals.len(), area.things, kept.len()));
         let width = removals.iter().map(|removal| removal.what.chars().count()).max().unwrap_or(0);
         for Removal { what, why, size_bytes } in removals {
             lines.push(format!("  {what:<width$}  {:>10}  {why}", mb(*size_bytes)));
@@ -245,12 +239,12 @@ fn tell(places: &[Place], notes: &[String]) -> Vec<String> {
     lines
 }
 
-fn value(place: &Place) -> Value {
-    let removals = place.judged.removals.iter();
+fn value(area: &CleanupArea) -> Value {
+    let removals = area.judged.removals.iter();
     let removals = removals.map(|one| json!({ "what": one.what, "why": one.why, "frees_bytes": one.size_bytes }));
     json!({
-        "place": place.name, "removals": removals.collect::<Vec<_>>(), "kept": place.judged.kept,
-        "foreign": place.judged.foreign,
+        "place": area.name, "removals": removals.collect::<Vec<_>>(), "kept": area.judged.kept,
+        "foreign": area.judged.foreign,
     })
 }
 

@@ -10,7 +10,7 @@ use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::secrets::overrides;
 use crate::stages::render;
-use crate::stages::render::{Known, LIBRARY};
+use crate::stages::render::{LIBRARY, RenderInputs};
 
 /// Prints the configuration, as JSON or, with `explain`, each value with its place.
 pub fn run(ctx: &Context, explain: bool) -> Result<()> {
@@ -21,9 +21,9 @@ pub fn run(ctx: &Context, explain: bool) -> Result<()> {
         return Ok(());
     }
     let mut found = leaves("", tree);
-    let overrides = overrides::read(ctx)?;
+    let overrides = overrides::read_overrides(ctx)?;
     let (tags, node_ports) = render::known_beforehand(&ctx.config);
-    let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
+    let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
     for (name, release) in &ctx.config.releases {
         let said = chart_values(ctx, &release.chart, &release.values)?;
         let given =

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde_json::json;
 
-use crate::commands::logs::lines::{Cursor, Readable, Source, sources, split};
+use crate::commands::logs::lines::{Cursor, LogSource, Readable, sources, split};
 use crate::live;
 use crate::model::cluster::Target;
 use crate::model::time;
@@ -33,7 +33,7 @@ const SOON: Duration = Duration::from_millis(300);
 const TURN: Duration = Duration::from_millis(100);
 
 /// What a person asks for.
-pub struct Wanted<'a> {
+pub struct LogOptions<'a> {
     /// None are all that the profile runs.
     pub services: &'a [String],
     pub follow: bool,
@@ -47,7 +47,7 @@ pub struct Wanted<'a> {
 struct Container {
     service: String,
     target: Target,
-    source: Source,
+    source: LogSource,
 }
 
 /// A container by what stays the same of it over restarts: its pod and its name.
@@ -80,16 +80,16 @@ impl Drop for Ending {
 }
 
 /// Prints the logs; followed ones until it is interrupted, which is how it ends well.
-pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
+pub fn run(ctx: &Context, wanted: &LogOptions) -> Result<()> {
     let services = choose(ctx, wanted.services)?;
     let tools = setup::need_tools(ctx)?;
     cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
     let teller = Teller { ctx, services: &services };
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
-    let found = look(ctx, &tools, &services)?;
+    let found = find_containers(ctx, &tools, &services)?;
     if found.is_empty() && !wanted.follow {
         let profile = &ctx.config.profile;
-        let message = format!("no pod of {} is there\nNext: cargo xtask up --profile {profile}", services.join(", "));
+        let message = format!("no pods of {}\nNext: cargo xtask up --profile {profile}", services.join(", "));
         return Err(Stop::needs_setup(message).into());
     }
     let readable = |printed: &&Container| match wanted.previous {
@@ -126,7 +126,7 @@ pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
     match failed.is_empty() || wanted.follow {
         true => Ok(()),
         false => Err(Stop::failed(format!(
-            "{} of {} logs cannot be had\n  {}\nNext: cargo xtask status",
+            "{} of {} logs cannot be read\n  {}\nNext: cargo xtask status",
             failed.len(),
             chosen.len(),
             failed.join("\n  ")
@@ -153,7 +153,7 @@ fn choose(ctx: &Context, asked: &[String]) -> Result<Vec<String>> {
 }
 
 /// The containers of the services' pods; those that helm's tests run in are none.
-fn look(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Container>> {
+fn find_containers(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Container>> {
     let mut releases: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (_, release) in ctx.config.running().filter(|(service, _)| services.iter().any(|name| name == service)) {
         let of_namespace = releases.entry(&ctx.config.releases[release].namespace).or_default();
@@ -179,16 +179,17 @@ fn look(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Contain
 }
 
 /// What each container has said so far, side by side.
-fn read_all(ctx: &Context, tools: &Paths, chosen: &[&Container], wanted: &Wanted) -> Vec<Result<String>> {
+fn read_all(ctx: &Context, tools: &Paths, chosen: &[&Container], wanted: &LogOptions) -> Vec<Result<String>> {
     let tail = wanted.tail.or(wanted.since.is_none().then_some(TAIL));
     let part = LogPart { previous: wanted.previous, tail, since: wanted.since, ..LogPart::default() };
     std::thread::scope(|scope| {
-        let reading: Vec<_> = chosen.iter().map(|about| scope.spawn(|| read(ctx, tools, about, &part))).collect();
+        let reading: Vec<_> =
+            chosen.iter().map(|about| scope.spawn(|| read_container_log(ctx, tools, about, &part))).collect();
         reading.into_iter().map(|thread| thread.join().expect("reading does not panic")).collect()
     })
 }
 
-fn read(ctx: &Context, tools: &Paths, about: &Container, part: &LogPart) -> Result<String> {
+fn read_container_log(ctx: &Context, tools: &Paths, about: &Container, part: &LogPart) -> Result<String> {
     let Container { target, source, .. } = about;
     ctx.spawn.run(command(timed_logs(&tools.kubectl, target, &source.pod, &source.container, part), SHORT))
 }
@@ -203,7 +204,7 @@ fn follow(
 ) -> Result<()> {
     let (sender, receiver) = mpsc::channel();
     if found.is_empty() {
-        ctx.ui.say(&format!("no pod of {} is there yet; waiting for one", teller.services.join(", ")));
+        ctx.ui.say(&format!("no pod of {} yet; waiting", teller.services.join(", ")));
     }
     loop {
         if !update(ctx, tools, teller, &found, &mut logs, &sender)? {
@@ -212,11 +213,11 @@ fn follow(
         if !listen(ctx, teller, &mut logs, &receiver) {
             return Ok(());
         }
-        found = match look(ctx, tools, teller.services) {
+        found = match find_containers(ctx, tools, teller.services) {
             Ok(found) => found,
             Err(_) if ctx.spawn.interrupt.check().is_err() => return Ok(()),
             Err(error) => {
-                ctx.ui.say(&format!("the pods cannot be looked at, and will be again: {error:#}"));
+                ctx.ui.say(&format!("cannot list pods, retrying: {error:#}"));
                 continue;
             }
         };
@@ -247,11 +248,11 @@ fn update(
             // What the one before said at its end, had the stream broken off earlier.
             Some((restarts, _)) if restarts < source.restarts => {
                 let count = source.restarts;
-                ctx.ui.say(&format!("{} was started anew, restart {count}", source.label(&about.service)));
+                ctx.ui.say(&format!("{} restarted, restart {count}", source.label(&about.service)));
                 let since_time = log.cursor.time().map(str::to_string);
                 let part = LogPart { previous: true, since_time: since_time.as_deref(), ..LogPart::default() };
                 // Where it cannot be had any more, there is nothing to be reported of it.
-                if let Ok(text) = read(ctx, tools, about, &part) {
+                if let Ok(text) = read_container_log(ctx, tools, about, &part) {
                     log.cursor.begin();
                     if !tell_all(teller, about, &mut log.cursor, &text) {
                         return Ok(false);
@@ -306,7 +307,7 @@ fn tell_all(teller: &Teller, about: &Container, cursor: &mut Cursor, text: &str)
     text.lines().filter_map(split).all(|(time, line)| !cursor.is_new(time) || teller.tell(about, time, line))
 }
 
-fn key(source: &Source) -> Key {
+fn key(source: &LogSource) -> Key {
     (source.uid.clone(), source.container.clone())
 }
 

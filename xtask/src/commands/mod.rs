@@ -2,14 +2,17 @@
 
 pub mod bootstrap;
 pub mod clean;
+pub mod completions;
 pub mod config;
 pub mod doctor;
 pub mod down;
 pub mod history;
+pub mod hook;
 pub mod logs;
 pub mod plan;
 pub mod render;
 pub mod rollback;
+pub mod schema;
 pub mod secrets;
 pub mod smoke;
 pub mod status;

@@ -15,7 +15,7 @@ use crate::run::lock;
 use crate::secrets::overrides;
 use crate::secrets::overrides::Overrides;
 use crate::secrets::store;
-use crate::stages::render::Known;
+use crate::stages::render::RenderInputs;
 use crate::stages::setup;
 use crate::stages::setup::Ready;
 use crate::stages::{addons, build, cluster, deploy, load, namespace};
@@ -23,11 +23,11 @@ use crate::stages::{addons, build, cluster, deploy, load, namespace};
 /// Prints the steps in the order in which `up` takes them. What only an earlier step can tell is said to be known after
 /// it: `up` observes anew before each stage.
 pub fn run(ctx: &Context) -> Result<()> {
-    let overrides = overrides::read(ctx)?;
+    let overrides = overrides::read_overrides(ctx)?;
     let (found, ready) = setup::observe(ctx)?;
     let Some(ready) = ready else {
         let mut missing = setup::missing(&found);
-        missing.push("the images that all others start from are not there".to_string());
+        missing.push("the base images are missing".to_string());
         return Err(setup::not_set_up(&missing).into());
     };
     // Charts are put together in the same folder by every run of the profile.
@@ -40,7 +40,7 @@ pub fn run(ctx: &Context) -> Result<()> {
         .map(|step| format!("  {:verbs$}  {:subjects$}  {}", step.verb.word(), step.subject, step.why))
         .collect();
     lines.push(match steps.len() {
-        0 => "nothing to do: what is wanted is what runs".to_string(),
+        0 => "nothing to do: everything is up to date".to_string(),
         1 => "1 step, then the smoke checks; nothing was changed".to_string(),
         count => format!("{count} steps, then the smoke checks; nothing was changed"),
     });
@@ -94,13 +94,13 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
     for release in ctx.config.release_waves().into_iter().flatten().filter(|name| releases.contains(name)) {
         let secret = &ctx.config.releases[release].secret;
         let version = secrets.versions.get(secret).map_or("", String::as_str);
-        if version.is_empty() {
+        if version.is_empty() && !secret.is_empty() {
             let last = live::last_revision(ctx, tools, &ctx.scope(release))?;
             let why = why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str()));
             steps.push(Step::new(Verb::Deploy, release, why.unwrap_or_else(|| AFTER_SECRET.to_string())));
             continue;
         }
-        let known = Known { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
+        let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
         let why = deploy::observe(ctx, tools, release, &known)?.why;
         steps.extend(why.map(|why| Step::new(Verb::Deploy, release, why)));
     }

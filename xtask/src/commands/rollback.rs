@@ -56,7 +56,7 @@ pub fn run(ctx: &Context, revision: Option<u64>, release: Option<&str>) -> Resul
             // The same command again would go one revision further.
             let message = gone.iter().map(|(scope, to, _)| format!("{} to revision {to}", scope.release));
             let message = format!("interrupted, with {} on the way", message.collect::<Vec<_>>().join(", "));
-            let next = "Next: cargo xtask status, which tells what runs; cargo xtask up brings what is wanted";
+            let next = "Next: cargo xtask status, to see what runs; cargo xtask up deploys the configuration";
             return Err(Stop::interrupted_after(format!("{message}\n{next}")).into());
         }
         // What served until now serves again.
@@ -66,7 +66,7 @@ pub fn run(ctx: &Context, revision: Option<u64>, release: Option<&str>) -> Resul
             if let Some(was) = helm::serving(revisions).filter(|was| begun && was != to)
                 && let Err(failed) = rollback::to(ctx, &tools, scope, was)
             {
-                ctx.ui.say(&format!("{} could not be taken to revision {was} again: {failed:#}", scope.release));
+                ctx.ui.say(&format!("{} could not be returned to revision {was}: {failed:#}", scope.release));
             }
         }
         return Err(error);

@@ -1,5 +1,5 @@
 //! `secrets`: what the Secrets of the profile are like, other values for them, and a copy of them. No value of theirs is
-//! told, nor how long it is.
+//! printed, nor its length.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -25,7 +25,7 @@ use crate::secrets::store;
 use crate::secrets::store::{Live, SignIn, Values, is_begun, logins};
 use crate::stages::deploy;
 use crate::stages::deploy::Plan;
-use crate::stages::render::Known;
+use crate::stages::render::RenderInputs;
 use crate::stages::{apply, setup};
 use crate::stages::{cluster, namespace};
 use crate::tools::{Paths, git, helm};
@@ -33,22 +33,22 @@ use crate::tools::{Paths, git, helm};
 const SHORT: Duration = Duration::from_secs(60);
 
 /// A Secret or a key of one, and what is to be said of it; an error is what is wrong.
-struct Finding {
+struct KeyState {
     name: String,
     message: Result<String, String>,
 }
 
 /// Prints each Secret with its keys, and whether the passwords open the databases. Exit 1 when something is wrong.
 pub fn check(ctx: &Context) -> Result<()> {
-    let overrides = overrides::read(ctx)?;
+    let overrides = overrides::read_overrides(ctx)?;
     let tools = ready(ctx)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     let (live, unreadable) = store::look(ctx, &tools)?;
-    let mut found: Vec<(&String, &Secret, Vec<Finding>)> = Vec::new();
+    let mut found: Vec<(&String, &Secret, Vec<KeyState>)> = Vec::new();
     for (name, secret) in &ctx.config.secrets {
         let findings = match live.get(name) {
             Some(values) => judge(&ctx.config, name, values, &unreadable[name], &live),
-            None => vec![Finding {
+            None => vec![KeyState {
                 name: "the Secret".to_string(),
                 message: absent(&ctx.config, name, &live, &overrides.secret),
             }],
@@ -63,21 +63,21 @@ pub fn check(ctx: &Context) -> Result<()> {
             SignIn::Refused => Err(format!("{} does not open {} for {}", login.key, login.database, login.role)),
             SignIn::Unasked(why) => Err(format!("could not be asked whether {} opens it: {why}", login.key)),
         };
-        databases.push(Finding { name: login.database, message });
+        databases.push(KeyState { name: login.database, message });
     }
     let mut lines = Vec::new();
     for (name, secret, findings) in &found {
         lines.push(format!("secret    {name}, namespace {}", secret.namespace));
-        lines.extend(findings.iter().map(Finding::line));
+        lines.extend(findings.iter().map(KeyState::line));
     }
     lines.extend(databases.iter().map(|finding| format!("database\n{}", finding.line())));
     let json = json!({
         "profile": ctx.config.profile,
         "secrets": found.iter().map(|(name, secret, findings)| json!({
             "name": name, "namespace": secret.namespace, "there": live.contains_key(*name),
-            "keys": findings.iter().map(Finding::json).collect::<Vec<_>>(),
+            "keys": findings.iter().map(KeyState::json).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
-        "databases": databases.iter().map(Finding::json).collect::<Vec<_>>(),
+        "databases": databases.iter().map(KeyState::json).collect::<Vec<_>>(),
     });
     ctx.ui.answer(&lines.join("\n"), json);
     let wrong = found.iter().flat_map(|(_, _, all)| all).chain(&databases).filter(|one| one.message.is_err()).count();
@@ -102,7 +102,7 @@ pub fn check(ctx: &Context) -> Result<()> {
 /// Gives the random keys, or those named, other values, and replaces the pods that take them.
 pub fn rotate(ctx: &Context, keys: &[String]) -> Result<()> {
     refuse_others_keys(&ctx.config, keys)?;
-    let overrides = overrides::read(ctx)?;
+    let overrides = overrides::read_overrides(ctx)?;
     let tools = ready(ctx)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     namespace::refuse_others(ctx, &tools)?;
@@ -115,7 +115,7 @@ pub fn rotate(ctx: &Context, keys: &[String]) -> Result<()> {
     if chosen.is_empty() && !is_begun(live.values().flat_map(Values::keys)) {
         return match keys {
             [] => {
-                ctx.ui.summary("There is nothing to rotate");
+                ctx.ui.summary("Nothing to rotate");
                 Ok(())
             }
             _ => Err(Stop::failed("none of these keys can be rotated\nNext: cargo xtask secrets check").into()),
@@ -124,13 +124,13 @@ pub fn rotate(ctx: &Context, keys: &[String]) -> Result<()> {
     let passwords: Vec<String> = logins(&ctx.config.secrets).into_iter().map(|login| login.key).collect();
     let message: Vec<&str> = chosen.iter().map(|(_, key)| *key).collect();
     for key in message.iter().filter(|key| !passwords.iter().any(|password| password == *key)) {
-        ctx.ui.say(&format!("what was signed with {key} holds no more: whoever signed in has to do it again"));
+        ctx.ui.say(&format!("tokens signed with {key} are no longer valid: users must sign in again"));
     }
     let step = ctx.ui.step("rotate the Secrets");
     store::rotate(ctx, &tools, &mut live, &chosen)?;
     step.done(&message.join(", "));
     replace_pods(ctx, &tools)?;
-    ctx.ui.summary("The Secrets have new values, and what runs has them too");
+    ctx.ui.summary("The Secrets have new values, and the running pods use them");
     Ok(())
 }
 
@@ -144,7 +144,7 @@ pub fn export(ctx: &Context, to: &Path) -> Result<()> {
     if is_begun(live.values().flat_map(Values::keys)) {
         let next = format!("Next: cargo xtask secrets rotate --profile {}", ctx.config.profile);
         return Err(
-            Stop::failed(format!("a rotation was begun and not ended: there are two of some values\n{next}")).into()
+            Stop::failed(format!("an earlier rotation did not finish: some keys have two values\n{next}")).into()
         );
     }
     let (values, left) = exported(&ctx.config, &live).map_err(Stop::failed)?;
@@ -170,7 +170,7 @@ pub fn export(ctx: &Context, to: &Path) -> Result<()> {
     Ok(())
 }
 
-impl Finding {
+impl KeyState {
     fn line(&self) -> String {
         let (mark, message) = match &self.message {
             Ok(message) => ("✓", message),
@@ -220,7 +220,7 @@ fn is_outside(config: &Config, key: &str, live: &Live, given: &Values) -> bool {
 }
 
 /// What is to be said of each key of a Secret that is there.
-fn judge(config: &Config, name: &str, values: &Values, unreadable: &[String], live: &Live) -> Vec<Finding> {
+fn judge(config: &Config, name: &str, values: &Values, unreadable: &[String], live: &Live) -> Vec<KeyState> {
     let secret = &config.secrets[name];
     let known = store::known(&config.secrets, live);
     let judge = |key: &str| -> Result<String, String> {
@@ -231,7 +231,7 @@ fn judge(config: &Config, name: &str, values: &Values, unreadable: &[String], li
         let is_given = secret.given.iter().any(|known| known == key);
         judge_secret(key, value, is_given)?;
         if value.is_empty() {
-            return Ok("empty: nobody has given it".to_string());
+            return Ok("empty: no value was given".to_string());
         }
         let Some(template) = secret.derived.get(key).filter(|template| !placeholders(template).is_empty()) else {
             return Ok("there".to_string());
@@ -244,13 +244,13 @@ fn judge(config: &Config, name: &str, values: &Values, unreadable: &[String], li
             Err(missing) => Err(format!("follows from {missing}, which is not there")),
         }
     };
-    let mut found: Vec<Finding> =
-        secret.keys().map(|key| Finding { name: key.to_string(), message: judge(key) }).collect();
+    let mut found: Vec<KeyState> =
+        secret.keys().map(|key| KeyState { name: key.to_string(), message: judge(key) }).collect();
     let begun = values.keys().filter(|key| is_begun([*key]));
-    found.extend(begun.map(|key| Finding {
-        name: key.clone(),
-        message: Err("is what a rotation has begun with and not ended".to_string()),
-    }));
+    found.extend(
+        begun
+            .map(|key| KeyState { name: key.clone(), message: Err("is left from an unfinished rotation".to_string()) }),
+    );
     found
 }
 
@@ -336,7 +336,8 @@ fn replace_pods(ctx: &Context, tools: &Paths) -> Result<()> {
             })?;
             let overrides =
                 Overrides { secret: Values::new(), values: BTreeMap::from([(scope.release.clone(), values)]) };
-            let known = Known { tags: &tags, node_ports: &node_ports, secret_version: version, overrides: &overrides };
+            let known =
+                RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides: &overrides };
             plans.push(deploy::observe(ctx, tools, &scope.release, &known)?);
         }
         if !plans.is_empty() {

@@ -15,6 +15,6 @@ pub fn run(ctx: &Context) -> Result<()> {
     // A run that deploys meanwhile would be checked half-way, and helm keeps what a test ended with in the release.
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     smoke::run(ctx, &tools, Occasion::Asked, live::endpoints(ctx, &tools)?)?;
-    ctx.ui.summary("The application does what it should");
+    ctx.ui.summary("All smoke checks passed");
     Ok(())
 }

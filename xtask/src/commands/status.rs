@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::diagnosis::pod::troubles;
+use crate::diagnosis::pod::problems;
 use crate::live;
 use crate::model::release::Status;
 use crate::model::rollout;
@@ -45,7 +45,7 @@ pub fn run(ctx: &Context) -> Result<()> {
         let objects = live::objects_of(ctx, &tools, &scope, &manifest)?;
         let workloads = verify::states(&wanted, &objects)?;
         let pods = live::pods(ctx, &tools, &scope)?;
-        let found: Vec<_> = pods.iter().flat_map(|pod| troubles(pod, &[])).collect();
+        let found: Vec<_> = pods.iter().flat_map(|pod| problems(pod, &[])).collect();
         let of_release = Status::parse(&status).map(Status::state).map_err(Stop::failed)?;
         let running: Vec<Value> = objects.into_iter().filter(|one| is_workload(&one["kind"])).collect();
         let state = Observed::of(of_release, &running, &pods).state();
@@ -55,15 +55,15 @@ pub fn run(ctx: &Context) -> Result<()> {
             ctx.config.profile,
             of_deployments.word(state)
         ));
-        lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", describe(state))));
+        lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", describe_rollout(state))));
         lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod, &of_pods))));
-        lines.extend(found.iter().map(|trouble| format!("trouble   {}: {}", trouble.object.name, trouble.why())));
+        lines.extend(found.iter().map(|problem| format!("trouble   {}: {}", problem.object.name, problem.why())));
         well &= status == "deployed" && found.is_empty() && workloads.iter().all(|(_, state)| *state == Rollout::Done);
         releases.push(json!({
             "release": release, "namespace": namespace, "revision": revision, "status": status,
             "state": of_deployments.word(state),
-            "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": describe(state)})).collect::<Vec<_>>(),
-            "troubles": found.iter().map(|trouble| json!({"pod": trouble.object.name, "why": trouble.why()})).collect::<Vec<_>>(),
+            "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": describe_rollout(state)})).collect::<Vec<_>>(),
+            "troubles": found.iter().map(|problem| json!({"pod": problem.object.name, "why": problem.why()})).collect::<Vec<_>>(),
         }));
     }
     let url = live::open_url(ctx, &live::endpoints(ctx, &tools)?);
@@ -80,11 +80,11 @@ pub fn run(ctx: &Context) -> Result<()> {
     );
     match well {
         true => Ok(()),
-        false => Err(Stop::failed("not everything is well\nNext: cargo xtask up").into()),
+        false => Err(Stop::failed("not everything is healthy\nNext: cargo xtask up").into()),
     }
 }
 
-fn describe(state: &Rollout) -> String {
+fn describe_rollout(state: &Rollout) -> String {
     match state {
         Rollout::Done => "ready".to_string(),
         Rollout::Progressing(how_far) => how_far.clone(),
@@ -94,9 +94,9 @@ fn describe(state: &Rollout) -> String {
 
 /// The profile's words for the states of a machine; its own names where the profile has none.
 fn words<S: State>(ctx: &Context, machine: &str) -> Result<Vocabulary<S>> {
-    let words = ctx.config.seed.as_ref().and_then(|seed| seed.states.get(machine)).cloned().unwrap_or_default();
+    let words = ctx.config.spec.as_ref().and_then(|spec| spec.states.get(machine)).cloned().unwrap_or_default();
     Ok(Vocabulary::new(&words)
-        .map_err(|unknown| Stop::usage(format!("seed.states.{machine}: {}", unknown.join("; "))))?)
+        .map_err(|unknown| Stop::usage(format!("spec.states.{machine}: {}", unknown.join("; "))))?)
 }
 
 fn is_workload(kind: &Value) -> bool {

@@ -1,4 +1,4 @@
-//! `tunnel`: minikube's, in the foreground, with what it gives told as it comes.
+//! `tunnel`: `minikube tunnel` in the foreground; each address is printed as it is assigned.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -60,7 +60,7 @@ fn hold_open(ctx: &Context, tools: &Paths, tunnel: &Background, waiting: &[Strin
     let step = ctx.ui.step("open the tunnel");
     let given = poll::until(&ctx.spawn.interrupt, GRACE, || {
         if tunnel.has_ended() {
-            return Err(Stop::failed("minikube tunnel ended by itself").into());
+            return Err(Stop::failed("minikube tunnel exited").into());
         }
         let all = live::endpoints(ctx, tools)?;
         let addresses: Vec<String> = waiting
@@ -87,6 +87,6 @@ fn hold_open(ctx: &Context, tools: &Paths, tunnel: &Background, waiting: &[Strin
     }
     match tunnel.has_ended() {
         false => Ok(()),
-        true => Err(Stop::failed("minikube tunnel ended by itself").into()),
+        true => Err(Stop::failed("minikube tunnel exited").into()),
     }
 }

@@ -22,9 +22,9 @@ use crate::tools::{apt, docker, minikube};
 /// what is left, and another run goes on from there.
 pub fn run(ctx: &Context, yes: bool) -> Result<()> {
     let _locks = if yes && ctx.folders.state.exists() { lock::hold_all(ctx)? } else { Vec::new() };
-    let found = setup::look(ctx)?;
-    let (parts, left) = plan(&look(ctx, &found)?);
-    let lines: Vec<String> = parts.iter().flat_map(|part| describe(ctx, &found, part)).collect();
+    let found = setup::find_tools(ctx)?;
+    let (parts, left) = plan(&inspect_machine(ctx, &found)?);
+    let lines: Vec<String> = parts.iter().flat_map(|part| removal_commands(ctx, &found, part)).collect();
     let stays: Vec<String> = left.iter().map(|what| format!("left alone: {what}")).collect();
     let value = json!({
         "parts": parts.iter().map(|part| value(ctx, &found, part)).collect::<Vec<_>>(), "left": left, "removed": yes,
@@ -69,9 +69,9 @@ pub fn run(ctx: &Context, yes: bool) -> Result<()> {
     Err(Stop::failed(format!("{message}\nNext: cargo xtask uninstall --yes")).into())
 }
 
-fn look(ctx: &Context, found: &All) -> Result<Machine> {
+fn inspect_machine(ctx: &Context, found: &All) -> Result<Machine> {
     let there = |path: &Path| path.exists().then(|| observe::size(path));
-    let made = made::read(ctx)?;
+    let made = made::read_made(ctx)?;
     let installed = made::installed(ctx)?.unwrap_or_default();
     let mut seen = Machine {
         packages: made.packages.intersection(&installed).cloned().collect(),
@@ -106,7 +106,7 @@ fn look(ctx: &Context, found: &All) -> Result<Machine> {
     let judged = judge_host(&host.images, &known(ctx)?.names, &used, 0);
     Ok(Machine {
         docker_answers: true,
-        runs_on_shim: found.daemon.as_ref().is_some_and(|daemon| daemon.default_runtime == docker::RUNTIME),
+        runs_on_shim: found.daemon.as_ref().is_some_and(|daemon| docker::is_shim(&daemon.default_runtime)),
         cluster: described.or_else(|| node.then(|| cluster.clone())),
         images: judged.removals,
         images_in_use: judged.kept.len(),
@@ -127,7 +127,7 @@ fn remove(ctx: &Context, found: &All, part: &Part) -> Result<()> {
         Part::Container(name) => observe::remove_container(ctx, &docker, name),
         Part::Daemon(_) => {
             commands(ctx, found, part).into_iter().try_for_each(|argv| made::run_removal(ctx, argv))?;
-            made::read(ctx)?.daemon.map_or(Ok(()), |daemon| made::wait_for_end(ctx, &daemon))
+            made::read_made(ctx)?.daemon.map_or(Ok(()), |daemon| made::wait_for_end(ctx, &daemon))
         }
         Part::BuildCache(_) | Part::Packages(_) => {
             commands(ctx, found, part).into_iter().try_for_each(|argv| made::run_removal(ctx, argv))
@@ -142,7 +142,7 @@ fn commands(ctx: &Context, found: &All, part: &Part) -> Vec<Vec<String>> {
     let docker = &found.docker.path().unwrap_or_default();
     let folder = |path: &Path| {
         let path = path.display().to_string();
-        vec![crate::argv!("rm -r {path}")]
+        vec![crate::run::process::argv!("rm -r {path}")]
     };
     match part {
         Part::Cluster(name) => match found.minikube.path() {
@@ -159,7 +159,7 @@ fn commands(ctx: &Context, found: &All, part: &Part) -> Vec<Vec<String>> {
     }
 }
 
-fn describe(ctx: &Context, found: &All, part: &Part) -> Vec<String> {
+fn removal_commands(ctx: &Context, found: &All, part: &Part) -> Vec<String> {
     let size = match part {
         Part::Cluster(_) => "with the data of all its namespaces".to_string(),
         Part::Image(image) => mb(image.size_bytes),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::tree::{Node, Place, Problem, Value, parse};
-use crate::config::{Problems, parse_version};
+use crate::config::tree::{ConfigError, Node, Place, Value, parse};
+use crate::config::{ConfigErrors, parse_version};
 
 /// Relative to the root. Absent, nothing is locked yet.
 pub const FILE: &str = "tools.lock";
@@ -18,7 +18,7 @@ const HEAD: &str = "\
 pub struct Locked(BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>);
 
 /// Reads the file; all mistakes are reported at once.
-pub fn read(text: &str) -> Result<Locked, Problems> {
+pub fn parse_lock(text: &str) -> Result<Locked, ConfigErrors> {
     let mut problems = Vec::new();
     let root = parse(FILE, text, &mut problems);
     let mut locked = Locked::default();
@@ -39,7 +39,7 @@ pub fn read(text: &str) -> Result<Locked, Problems> {
         }
     }
     problems.sort();
-    if problems.is_empty() { Ok(locked) } else { Err(Problems(problems)) }
+    if problems.is_empty() { Ok(locked) } else { Err(ConfigErrors(problems)) }
 }
 
 impl Locked {
@@ -78,7 +78,7 @@ pub fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn entries<'a>(node: &'a Node, name: &str, problems: &mut Vec<Problem>) -> Vec<(&'a String, &'a Node)> {
+fn entries<'a>(node: &'a Node, name: &str, problems: &mut Vec<ConfigError>) -> Vec<(&'a String, &'a Node)> {
     match &node.value {
         Value::Table(entries) => entries.iter().collect(),
         other => {
@@ -88,8 +88,8 @@ fn entries<'a>(node: &'a Node, name: &str, problems: &mut Vec<Problem>) -> Vec<(
     }
 }
 
-fn report(problems: &mut Vec<Problem>, place: &Place, message: String) {
-    problems.push(Problem { place: place.clone(), message });
+fn report(problems: &mut Vec<ConfigError>, place: &Place, message: String) {
+    problems.push(ConfigError { place: place.clone(), message });
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
         locked.put("helm", "3.1.0", "linux-amd64", &a);
         locked.put("helm", "3.2.0", "linux-amd64", &a);
         locked.put("helm", "3.2.0", "darwin-arm64", &b);
-        let read = read(&locked.write()).unwrap();
+        let read = parse_lock(&locked.write()).unwrap();
         assert_eq!(read, locked);
         assert_eq!(read.get("helm", "3.2.0", "darwin-arm64"), Some(b.as_str()));
         assert_eq!(read.get("helm", "3.1.0", "linux-amd64"), None);
@@ -114,7 +114,7 @@ mod tests {
     fn all_that_is_wrong_is_reported_with_its_place() {
         let text =
             format!("x = 1\n[helm.\"new\"]\na = \"{0}\"\n[helm.\"3.1.0\"]\na = \"{0}\"\nb = \"A\"\n", "a".repeat(64));
-        let printed = read(&text).unwrap_err().to_string();
+        let printed = parse_lock(&text).unwrap_err().to_string();
         for expected in [
             "tools.lock:1:5: x is an integer: it must be a table",
             "tools.lock:2:7: helm.\"new\" is no version",
@@ -122,6 +122,6 @@ mod tests {
         ] {
             assert!(printed.contains(expected), "{expected}\nnot in\n{printed}");
         }
-        assert_eq!(read("").unwrap(), Locked::default());
+        assert_eq!(parse_lock("").unwrap(), Locked::default());
     }
 }

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use crate::config::tree::{Node, Place, Problem, Value, to_json};
+use serde_json::json;
+
+use crate::config::tree::{ConfigError, Node, Place, Value, to_json};
 
 /// A table being read. What is asked for is remembered, so that `finish` can report the keys that nobody knows.
 pub struct Reader<'a> {
@@ -12,18 +14,40 @@ pub struct Reader<'a> {
     place: Place,
     entries: &'a BTreeMap<String, Node>,
     asked: RefCell<BTreeSet<&'static str>>,
-    problems: &'a RefCell<Vec<Problem>>,
+    problems: &'a RefCell<Vec<ConfigError>>,
+    /// The path with `*` for free names and `[]` for the places of a list, as in `smoke[].steps[]`.
+    pattern: String,
+    shape: Option<&'a Shape>,
 }
+
+/// What was asked for, by pattern, as JSON Schema; for `schema`, which reads a sample with all there is.
+pub type Shape = RefCell<BTreeMap<String, serde_json::Value>>;
 
 impl<'a> Reader<'a> {
     /// Reads the root of a file, which TOML makes a table.
-    pub fn root(node: &'a Node, problems: &'a RefCell<Vec<Problem>>) -> Reader<'a> {
-        Reader::over(node, String::new(), problems).expect("the root of a TOML document is a table")
+    pub fn root(node: &'a Node, problems: &'a RefCell<Vec<ConfigError>>) -> Reader<'a> {
+        Reader::recording(node, problems, None)
+    }
+
+    /// The same, noting in `shape` what is asked for.
+    pub fn recording(node: &'a Node, problems: &'a RefCell<Vec<ConfigError>>, shape: Option<&'a Shape>) -> Reader<'a> {
+        let place = node.place.clone();
+        let Value::Table(entries) = &node.value else { panic!("the root of a TOML document is a table") };
+        Reader {
+            path: String::new(),
+            place,
+            entries,
+            asked: RefCell::default(),
+            problems,
+            pattern: String::new(),
+            shape,
+        }
     }
 
     /// A value that must be there; when it isn't, that is reported and the type's default stands in for it.
     pub fn required<T: FromNode + Default>(&self, key: &'static str) -> T {
         self.ask(key);
+        self.note(key, "", T::schema());
         match self.entries.get(key) {
             Some(node) => self.convert(key, node).unwrap_or_default(),
             None => {
@@ -36,6 +60,7 @@ impl<'a> Reader<'a> {
 
     pub fn optional<T: FromNode>(&self, key: &'static str) -> Option<T> {
         self.ask(key);
+        self.note(key, "", T::schema());
         self.entries.get(key).and_then(|node| self.convert(key, node))
     }
 
@@ -46,7 +71,9 @@ impl<'a> Reader<'a> {
     }
 
     pub fn optional_integer(&self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
-        self.optional(key).map(|number| self.within(key, number, range))
+        let number = self.optional(key);
+        self.note(key, "", json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() }));
+        number.map(|number| self.within(key, number, range))
     }
 
     pub fn port(&self, key: &'static str) -> u16 {
@@ -56,6 +83,7 @@ impl<'a> Reader<'a> {
     /// A required string that must be one of `allowed`.
     pub fn one_of(&self, key: &'static str, allowed: &[&str]) -> String {
         let text: String = self.required(key);
+        self.note(key, "", json!({ "type": "string", "enum": allowed }));
         if self.entries.contains_key(key) && !allowed.contains(&text.as_str()) {
             self.report_at(key, format!("{} is \"{text}\": allowed are {}", self.name(key), quoted(allowed)));
         }
@@ -65,6 +93,7 @@ impl<'a> Reader<'a> {
     /// The same for a string that may be absent.
     pub fn optional_one_of(&self, key: &'static str, allowed: &[&str]) -> Option<String> {
         self.ask(key);
+        self.note(key, "", json!({ "type": "string", "enum": allowed }));
         self.has(key).then(|| self.one_of(key, allowed))
     }
 
@@ -72,13 +101,15 @@ impl<'a> Reader<'a> {
     pub fn table<T>(&self, key: &'static str, read: impl FnOnce(&Reader) -> T) -> T {
         self.ask(key);
         static EMPTY: BTreeMap<String, Node> = BTreeMap::new();
-        let found = self.entries.get(key).and_then(|node| Reader::over(node, self.name(key), self.problems));
+        let found = self.entries.get(key).and_then(|node| self.over(node, self.name(key), self.pattern_of(key, "")));
         let reader = found.unwrap_or_else(|| Reader {
             path: self.name(key),
             place: self.place_of(key),
             entries: &EMPTY,
             asked: RefCell::default(),
             problems: self.problems,
+            pattern: self.pattern_of(key, ""),
+            shape: self.shape,
         });
         let value = read(&reader);
         reader.finish();
@@ -101,7 +132,7 @@ impl<'a> Reader<'a> {
         let mut read_tables = BTreeMap::new();
         for (name, node) in entries {
             let path = format!("{}.{name}", self.name(key));
-            if let Some(reader) = Reader::over(node, path, self.problems) {
+            if let Some(reader) = self.over(node, path, self.pattern_of(key, ".*")) {
                 read_tables.insert(name.clone(), read(name, &reader));
                 reader.finish();
             }
@@ -121,6 +152,7 @@ impl<'a> Reader<'a> {
 
     fn free<T: FromNode>(&self, key: &'static str) -> BTreeMap<String, T> {
         self.ask(key);
+        self.note(key, ".*", T::schema());
         let Some(node) = self.entries.get(key) else { return BTreeMap::new() };
         let Value::Table(entries) = &node.value else {
             self.wrong_type(key, node, "a table");
@@ -143,7 +175,7 @@ impl<'a> Reader<'a> {
         };
         let mut list = Vec::new();
         for (index, node) in items.iter().enumerate() {
-            if let Some(reader) = Reader::over(node, format!("{}[{index}]", self.name(key)), self.problems) {
+            if let Some(reader) = self.over(node, format!("{}[{index}]", self.name(key)), self.pattern_of(key, "[]")) {
                 list.push(read(&reader));
                 reader.finish();
             }
@@ -157,7 +189,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn report(&self, place: Place, message: String) {
-        self.problems.borrow_mut().push(Problem { place, message });
+        self.problems.borrow_mut().push(ConfigError { place, message });
     }
 
     /// Where the table itself stands.
@@ -169,7 +201,7 @@ impl<'a> Reader<'a> {
         self.entries.contains_key(key)
     }
 
-    /// The key's full path, as in `services.backend.port`.
+    /// The key's full path, as in `services.web.port`.
     pub fn name(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
     }
@@ -192,13 +224,26 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn over(node: &'a Node, path: String, problems: &'a RefCell<Vec<Problem>>) -> Option<Reader<'a>> {
+    fn over(&self, node: &'a Node, path: String, pattern: String) -> Option<Reader<'a>> {
+        let (problems, shape) = (self.problems, self.shape);
         let Value::Table(entries) = &node.value else {
             let message = format!("{path} is {}: it must be a table", node.value.kind());
-            problems.borrow_mut().push(Problem { place: node.place.clone(), message });
+            self.report(node.place.clone(), message);
             return None;
         };
-        Some(Reader { path, place: node.place.clone(), entries, asked: RefCell::default(), problems })
+        let place = node.place.clone();
+        Some(Reader { path, place, entries, asked: RefCell::default(), problems, pattern, shape })
+    }
+
+    fn pattern_of(&self, key: &str, inner: &str) -> String {
+        if self.pattern.is_empty() { format!("{key}{inner}") } else { format!("{}.{key}{inner}", self.pattern) }
+    }
+
+    /// Notes what a key may be; a later note, which knows more, replaces an earlier one.
+    fn note(&self, key: &str, inner: &str, schema: serde_json::Value) {
+        if let Some(shape) = self.shape {
+            shape.borrow_mut().insert(self.pattern_of(key, inner), schema);
+        }
     }
 
     fn convert<T: FromNode>(&self, key: &str, node: &Node) -> Option<T> {
@@ -210,6 +255,7 @@ impl<'a> Reader<'a> {
     }
 
     fn within(&self, key: &'static str, number: i64, range: RangeInclusive<i64>) -> i64 {
+        self.note(key, "", json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() }));
         if self.entries.get(key).is_some_and(|node| matches!(node.value, Value::Integer(_))) && !range.contains(&number)
         {
             let message = format!("{} is {number}: it must be {} to {}", self.name(key), range.start(), range.end());
@@ -238,6 +284,8 @@ pub trait FromNode: Sized {
     fn from_node(node: &Node) -> Option<Self>;
     /// What an error message asks for.
     fn expected() -> &'static str;
+    /// The same as JSON Schema.
+    fn schema() -> serde_json::Value;
 }
 
 impl FromNode for String {
@@ -249,6 +297,9 @@ impl FromNode for String {
     }
     fn expected() -> &'static str {
         "a string"
+    }
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string" })
     }
 }
 
@@ -262,6 +313,9 @@ impl FromNode for i64 {
     fn expected() -> &'static str {
         "an integer"
     }
+    fn schema() -> serde_json::Value {
+        json!({ "type": "integer" })
+    }
 }
 
 impl FromNode for bool {
@@ -274,6 +328,9 @@ impl FromNode for bool {
     fn expected() -> &'static str {
         "true or false"
     }
+    fn schema() -> serde_json::Value {
+        json!({ "type": "boolean" })
+    }
 }
 
 impl FromNode for Vec<String> {
@@ -285,6 +342,9 @@ impl FromNode for Vec<String> {
     }
     fn expected() -> &'static str {
         "an array of strings"
+    }
+    fn schema() -> serde_json::Value {
+        json!({ "type": "array", "items": { "type": "string" } })
     }
 }
 
@@ -300,6 +360,9 @@ impl FromNode for BTreeMap<String, String> {
     fn expected() -> &'static str {
         "a table of strings"
     }
+    fn schema() -> serde_json::Value {
+        json!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
 }
 
 impl FromNode for serde_json::Value {
@@ -309,13 +372,16 @@ impl FromNode for serde_json::Value {
     fn expected() -> &'static str {
         "a value"
     }
+    fn schema() -> serde_json::Value {
+        json!({})
+    }
 }
 
 fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
-/// Levenshtein's distance, for «did you mean».
+/// Levenshtein's distance, for "did you mean".
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

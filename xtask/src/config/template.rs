@@ -1,4 +1,4 @@
-//! Texts in which `{KEY}` stands for the value of a Secret's key.
+//! StringMap in which `{KEY}` stands for the value of a Secret's key.
 
 use std::collections::BTreeMap;
 

@@ -23,14 +23,14 @@ impl fmt::Display for Place {
     }
 }
 
-/// One mistake, told with its place and what would be right.
+/// One mistake with its place and the right value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
+pub struct ConfigError {
     pub place: Place,
     pub message: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.message)
     }
@@ -70,12 +70,13 @@ impl Value {
 }
 
 /// Parses one file. Syntax errors go to `problems`, all of them; what could be read is returned beside them.
-pub fn parse(file: &str, text: &str, problems: &mut Vec<Problem>) -> Node {
-    let source = Source { file: Arc::from(file), text };
+pub fn parse(file: &str, text: &str, problems: &mut Vec<ConfigError>) -> Node {
+    let source = Document { file: Arc::from(file), text };
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let place = source.place(error.span().map_or(0, |span| span.start));
-        problems.push(Problem { place, message: format!("not valid TOML: {}", error.message().replace('\n', ", ")) });
+        problems
+            .push(ConfigError { place, message: format!("not valid TOML: {}", error.message().replace('\n', ", ")) });
     }
     Node { place: source.place(0), value: source.table(table.get_ref(), problems) }
 }
@@ -117,12 +118,12 @@ pub fn to_json(node: &Node) -> serde_json::Value {
     }
 }
 
-struct Source<'a> {
+struct Document<'a> {
     file: Arc<str>,
     text: &'a str,
 }
 
-impl Source<'_> {
+impl Document<'_> {
     fn place(&self, offset: usize) -> Place {
         let before = &self.text[..offset.min(self.text.len())];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -133,7 +134,7 @@ impl Source<'_> {
         }
     }
 
-    fn table(&self, table: &DeTable, problems: &mut Vec<Problem>) -> Value {
+    fn table(&self, table: &DeTable, problems: &mut Vec<ConfigError>) -> Value {
         Value::Table(
             table
                 .iter()
@@ -149,10 +150,10 @@ impl Source<'_> {
         )
     }
 
-    fn node(&self, value: &Spanned<DeValue>, problems: &mut Vec<Problem>) -> Node {
+    fn node(&self, value: &Spanned<DeValue>, problems: &mut Vec<ConfigError>) -> Node {
         let place = self.place(value.span().start);
         let mut unreadable = |what: &str| {
-            problems.push(Problem { place: place.clone(), message: what.to_string() });
+            problems.push(ConfigError { place: place.clone(), message: what.to_string() });
             Value::Bool(false)
         };
         let value = match value.get_ref() {
@@ -178,7 +179,7 @@ impl Source<'_> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (Node, Vec<Problem>) {
+    fn read(text: &str) -> (Node, Vec<ConfigError>) {
         let mut problems = Vec::new();
         (parse("x.toml", text, &mut problems), problems)
     }

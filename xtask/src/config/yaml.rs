@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
-use crate::config::tree::{Node, Place, Problem, Value, to_json};
+use crate::config::tree::{ConfigError, Node, Place, Value, to_json};
 
 /// The documents of a file. A syntax error is reported with its place.
-pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Problem> {
+pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, ConfigError> {
     let file: Arc<str> = Arc::from(file);
-    let documents = MarkedYaml::load_from_str(text).map_err(|error| Problem {
+    let documents = MarkedYaml::load_from_str(text).map_err(|error| ConfigError {
         place: Place { file: file.clone(), line: error.marker().line(), column: error.marker().col() + 1 },
         message: format!("not valid YAML: {}", error.info()),
     })?;
@@ -18,7 +18,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Problem> {
 }
 
 /// The one document of a file; an empty file is an empty table.
-pub fn parse_one(file: &str, text: &str) -> Result<Node, Problem> {
+pub fn parse_one(file: &str, text: &str) -> Result<Node, ConfigError> {
     let place = Place { file: Arc::from(file), line: 1, column: 1 };
     let first = parse(file, text)?.into_iter().next();
     Ok(match first {
@@ -28,14 +28,14 @@ pub fn parse_one(file: &str, text: &str) -> Result<Node, Problem> {
 }
 
 /// The objects of a manifest, empty documents left out.
-pub fn objects(manifest: &str) -> Result<Vec<serde_json::Value>, Problem> {
+pub fn objects(manifest: &str) -> Result<Vec<serde_json::Value>, ConfigError> {
     let documents = parse("the rendered manifest", manifest)?;
     Ok(documents.iter().map(to_json).filter(|object| !object.is_null()).collect())
 }
 
-fn node(file: &Arc<str>, yaml: &MarkedYaml) -> Result<Node, Problem> {
+fn node(file: &Arc<str>, yaml: &MarkedYaml) -> Result<Node, ConfigError> {
     let place = Place { file: file.clone(), line: yaml.span.start.line(), column: yaml.span.start.col() + 1 };
-    let refuse = |what: &str| Err(Problem { place: place.clone(), message: what.to_string() });
+    let refuse = |what: &str| Err(ConfigError { place: place.clone(), message: what.to_string() });
     let value = match &yaml.data {
         YamlData::Value(Scalar::String(text)) => Value::String(text.to_string()),
         YamlData::Value(Scalar::Integer(number)) => Value::Integer(*number),

@@ -7,7 +7,7 @@ use crate::diagnosis::capacity::Shortage;
 
 /// Something wrong with one object, or with one container of a pod.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Trouble {
+pub struct Problem {
     pub object: Object,
     pub container: Option<String>,
     pub cause: Cause,
@@ -16,7 +16,7 @@ pub struct Trouble {
     /// The log that tells more; what never started has none.
     pub log: Option<Log>,
     /// How long it may last before nothing more is waited for; None: as long as the wait itself.
-    pub patience: Option<Duration>,
+    pub grace: Option<Duration>,
 }
 
 /// An object as kubectl names it: `pod` and its name.
@@ -115,8 +115,8 @@ pub enum Cause {
     },
 }
 
-impl Trouble {
-    /// `pod backend-1, container backend`.
+impl Problem {
+    /// `pod web-1, container web`.
     pub fn subject(&self) -> String {
         match &self.container {
             Some(container) => format!("{}, container {container}", self.object),
@@ -129,7 +129,7 @@ impl Trouble {
     }
 
     /// Whether both are about the same, if not in the same words: how often it has happened counts.
-    pub fn is_same(&self, other: &Trouble) -> bool {
+    pub fn is_same(&self, other: &Problem) -> bool {
         let same_kind = std::mem::discriminant(&self.cause) == std::mem::discriminant(&other.cause);
         let same_place = self.object == other.object && self.container == other.container;
         same_place && same_kind && self.cause.times() == other.cause.times()
@@ -158,9 +158,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::ImageAbsent { image } => write!(f, "its image {image} is not on the node"),
-            Cause::ImageRefused { image, message } => write!(f, "its image {image} cannot be had: {message}"),
+            Cause::ImageRefused { image, message } => write!(f, "its image {image} cannot be pulled: {message}"),
             Cause::WrongProcessor { image } => {
-                write!(f, "its image {image} is made for another processor than the node's: exec format error")
+                write!(f, "its image {image} is built for another architecture than the node's: exec format error")
             }
             Cause::Configuration { message } => write!(f, "its configuration is refused: {message}"),
             Cause::Volumes { message } => write!(f, "its volumes cannot be mounted: {message}"),
@@ -188,13 +188,13 @@ impl fmt::Display for Cause {
                 write!(f, "cannot be scheduled: {}", text.join("; "))
             }
             Cause::NodePressure { message } => write!(f, "cannot be scheduled: {message}"),
-            Cause::Evicted { message } => write!(f, "was put off its node: {message}"),
+            Cause::Evicted { message } => write!(f, "was evicted from its node: {message}"),
             Cause::Migration { message } => write!(f, "a migration fails: {message}"),
             Cause::Database { message } => write!(f, "waits for its database: {message}"),
             Cause::NotRunning { message } => write!(f, "does not run yet: {message}"),
             Cause::Claim { message } => write!(f, "has no volume: {message}"),
-            Cause::Quota { quota, message } => write!(f, "the quota {quota} is used up: {message}"),
-            Cause::Refused { message } => write!(f, "the cluster refuses what it asks for: {message}"),
+            Cause::Quota { quota, message } => write!(f, "the quota {quota} is exceeded: {message}"),
+            Cause::Refused { message } => write!(f, "the API server rejects it: {message}"),
             Cause::HookRuns { when, pods } => write!(f, "helm waits for it ({when}); {pods}"),
             Cause::NoEndpoints { message } => write!(f, "has no endpoints, though pods run: {message}"),
         }

@@ -127,7 +127,7 @@ mod tests {
         let message = "Error creating: pods \"backend-5d9c\" is forbidden: exceeded quota: tiny, requested: \
             limits.memory=256Mi,requests.cpu=10m, used: limits.memory=512Mi,requests.cpu=0, limited: \
             limits.memory=600Mi,requests.cpu=5m";
-        let text = "the quota tiny is used up: limits.memory: 256Mi asked for, 512Mi of 600Mi are used; \
+        let text = "the quota tiny is exceeded: limits.memory: 256Mi asked for, 512Mi of 600Mi are used; \
             requests.cpu: 10m asked for, 0 of 5m are used";
         assert_eq!(refusal(message).unwrap().to_string(), text);
         let missing = "pods \"a\" is forbidden: failed quota: tiny: must specify limits.cpu for: backend";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::diagnosis::cause::{Cause, Log, Object, Trouble};
+use crate::diagnosis::cause::{Cause, Log, Object, Problem};
 use crate::diagnosis::events;
 use crate::model::time;
 
@@ -16,9 +16,9 @@ const ROOM: Duration = Duration::from_secs(10);
 const TRIED_AGAIN: Duration = Duration::from_secs(30);
 const AT_ONCE: Duration = Duration::ZERO;
 
-/// The troubles of a pod; none for one that is well, or just starting. `seen` has the events.
-pub fn troubles(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
-    let mut found: Vec<Trouble> =
+/// The problems of a pod; none for one that is well, or just starting. `seen` has the events.
+pub fn problems(pod: &Value, seen: &[Value]) -> Vec<Problem> {
+    let mut found: Vec<Problem> =
         [unscheduled(pod), put_off(pod), unmounted(pod, seen)].into_iter().flatten().collect();
     for status in statuses(pod) {
         found.extend(stuck(pod, status).or_else(|| crashed(pod, status, seen)).or_else(|| failing(pod, status, seen)));
@@ -26,8 +26,8 @@ pub fn troubles(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
     found
 }
 
-/// Containers that are not ready for no reason that `troubles` knows, for a wait that has run out.
-pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
+/// Containers that are not ready for no reason that `problems` knows, for a wait that has run out.
+pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Problem> {
     let list = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
     let unready = list.filter(|status| status["ready"] != true && !status["state"]["terminated"].is_object());
     let line = unready.map(|status| {
@@ -41,8 +41,8 @@ pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Trouble> {
         }
         let last = events::about(seen, pod, &["Pulling", "Pulled", "Created", "Scheduled"]).pop();
         let message = match (text(&status["state"]["waiting"]["reason"]), last.map(events::message)) {
-            (Some(reason), Some(event)) => format!("{reason}, after «{event}»"),
-            (reason, event) => reason.or(event.map(str::to_string)).unwrap_or("nothing is reported of it".to_string()),
+            (Some(reason), Some(event)) => format!("{reason}, after \"{event}\""),
+            (reason, event) => reason.or(event.map(str::to_string)).unwrap_or("no reason given".to_string()),
         };
         of_container(
             pod,
@@ -112,23 +112,23 @@ pub fn is_starting(pod: &Value, seen: &[Value], now: i64) -> bool {
     statuses(pod).any(starting) || pulls()
 }
 
-/// The same trouble, when the log tells what is behind it.
-pub fn refine(trouble: Trouble, log: &str, image: &str) -> Trouble {
+/// The same problem, when the log tells what is behind it.
+pub fn refine(problem: Problem, log: &str, image: &str) -> Problem {
     if log.contains("exec format error") {
         let cause = Cause::WrongProcessor { image: image.to_string() };
-        return Trouble { cause, patience: Some(AT_ONCE), ..trouble };
+        return Problem { cause, grace: Some(AT_ONCE), ..problem };
     }
-    if !matches!(trouble.cause, Cause::ProbeFails { .. }) {
-        return trouble;
+    if !matches!(problem.cause, Cause::ProbeFails { .. }) {
+        return problem;
     }
-    // The backend's own words, the newest first.
+    // What a service logs about its database, the newest line first.
     let describe =
         |line: &str| match (after(line, "the migrations failed: "), after(line, "the database can't be reached")) {
             _ if line.contains("migrations done") => Some(None),
             (Some(message), _) => {
                 // A table that somebody else holds for a while is no fault of the migration.
-                let patience = (!message.contains("lock timeout")).then_some(SETTLES);
-                Some(Some((Cause::Migration { message }, patience)))
+                let grace = (!message.contains("lock timeout")).then_some(SETTLES);
+                Some(Some((Cause::Migration { message }, grace)))
             }
             (None, Some(message)) => {
                 Some(Some((Cause::Database { message: message.trim_start_matches([':', ' ']).to_string() }, None)))
@@ -136,8 +136,8 @@ pub fn refine(trouble: Trouble, log: &str, image: &str) -> Trouble {
             (None, None) => None,
         };
     match log.lines().rev().find_map(describe).flatten() {
-        Some((cause, patience)) => Trouble { cause, patience, ..trouble },
-        None => trouble,
+        Some((cause, grace)) => Problem { cause, grace, ..problem },
+        None => problem,
     }
 }
 
@@ -148,7 +148,7 @@ fn after(line: &str, words: &str) -> Option<String> {
     Some(message.split_once(words)?.1.to_string())
 }
 
-fn unscheduled(pod: &Value) -> Option<Trouble> {
+fn unscheduled(pod: &Value) -> Option<Problem> {
     let condition = conditions(pod).find(|one| one["type"] == "PodScheduled" && one["status"] == "False")?;
     let message = condition["message"].as_str().unwrap_or("no node takes it");
     // What it could not do about it by putting off others is of no use to anybody.
@@ -156,21 +156,21 @@ fn unscheduled(pod: &Value) -> Option<Trouble> {
         message.split(". preemption:").next().unwrap_or(message).split(", preemption:").next().unwrap_or(message);
     let pressures = [("memory-pressure", "memory"), ("disk-pressure", "disk space"), ("pid-pressure", "process IDs")];
     let pressure = pressures.iter().find(|(taint, _)| message.contains(&format!("node.kubernetes.io/{taint}")));
-    let (cause, patience) = match pressure {
+    let (cause, grace) = match pressure {
         Some((_, what)) => {
             (Cause::NodePressure { message: format!("the node is short of {what}: {message}") }, Some(TRIED_AGAIN))
         }
         None => {
-            // The claim has a trouble of its own, or gets its volume soon.
-            let patience = (!message.contains("PersistentVolumeClaim")).then_some(ROOM);
-            (Cause::Unschedulable { message: message.to_string(), shortages: Vec::new() }, patience)
+            // The claim has a problem of its own, or gets its volume soon.
+            let grace = (!message.contains("PersistentVolumeClaim")).then_some(ROOM);
+            (Cause::Unschedulable { message: message.to_string(), shortages: Vec::new() }, grace)
         }
     };
-    Some(of_pod(pod, cause, text(&condition["lastTransitionTime"]), patience))
+    Some(of_pod(pod, cause, text(&condition["lastTransitionTime"]), grace))
 }
 
 /// A pod that its node did not keep, or did not take after all. Its controller makes another one.
-fn put_off(pod: &Value) -> Option<Trouble> {
+fn put_off(pod: &Value) -> Option<Problem> {
     let status = &pod["status"];
     let reason = status["reason"].as_str().filter(|_| status["phase"] == "Failed")?;
     let message = format!("{reason}: {}", status["message"].as_str().unwrap_or("no more is reported").trim());
@@ -180,7 +180,7 @@ fn put_off(pod: &Value) -> Option<Trouble> {
 }
 
 /// A pod whose containers can't be made yet, for what the kubelet says.
-fn unmounted(pod: &Value, seen: &[Value]) -> Option<Trouble> {
+fn unmounted(pod: &Value, seen: &[Value]) -> Option<Problem> {
     let waits = |status: &Value| {
         matches!(status["state"]["waiting"]["reason"].as_str(), Some("ContainerCreating" | "PodInitializing"))
     };
@@ -196,14 +196,14 @@ fn unmounted(pod: &Value, seen: &[Value]) -> Option<Trouble> {
     Some(match event["reason"] == "FailedCreatePodSandBox" {
         true => of_pod(pod, Cause::CannotStart { message }, since, Some(TRIED_AGAIN)),
         false => {
-            let patience = if message.contains(" not found") { SETTLES } else { TRIED_AGAIN };
-            of_pod(pod, Cause::Volumes { message }, since, Some(patience))
+            let grace = if message.contains(" not found") { SETTLES } else { TRIED_AGAIN };
+            of_pod(pod, Cause::Volumes { message }, since, Some(grace))
         }
     })
 }
 
 /// A container that was never made, or could not be started.
-fn stuck(pod: &Value, status: &Value) -> Option<Trouble> {
+fn stuck(pod: &Value, status: &Value) -> Option<Problem> {
     let waiting = &status["state"]["waiting"];
     let message = || waiting["message"].as_str().unwrap_or_default().trim().to_string();
     let image = || status["image"].as_str().unwrap_or_default().to_string();
@@ -241,7 +241,7 @@ fn start_error(pod: &Value, status: &Value, message: String) -> Cause {
     }
 }
 
-fn crashed(pod: &Value, status: &Value, seen: &[Value]) -> Option<Trouble> {
+fn crashed(pod: &Value, status: &Value, seen: &[Value]) -> Option<Problem> {
     let restarts = status["restartCount"].as_u64().unwrap_or(0);
     let (ended, last) = (&status["state"]["terminated"], &status["lastState"]["terminated"]);
     let backs_off = status["state"]["waiting"]["reason"] == "CrashLoopBackOff";
@@ -270,13 +270,13 @@ fn crashed(pod: &Value, status: &Value, seen: &[Value]) -> Option<Trouble> {
     // followed the first: restarts are counted for as long as the pod lives, over those of the node too. What does not
     // start again by itself has whoever made it to judge it, as a Job does by its backoffLimit.
     let starts_again = pod["spec"]["restartPolicy"].as_str().is_none_or(|policy| policy == "Always");
-    let patience = (times > 1 && backs_off && starts_again).then_some(AT_ONCE);
-    Some(of_container(pod, status, cause, text(&how["finishedAt"]), Some(previous), patience))
+    let grace = (times > 1 && backs_off && starts_again).then_some(AT_ONCE);
+    Some(of_container(pod, status, cause, text(&how["finishedAt"]), Some(previous), grace))
 }
 
 /// A container that runs and has not become ready for longer than a start takes. A startup probe that fails is no
-/// trouble until the kubelet loses its patience with it.
-fn failing(pod: &Value, status: &Value, seen: &[Value]) -> Option<Trouble> {
+/// problem until the kubelet loses its grace with it.
+fn failing(pod: &Value, status: &Value, seen: &[Value]) -> Option<Problem> {
     if status["ready"] == true || status["started"] == false || !status["state"]["running"].is_object() {
         return None;
     }
@@ -292,7 +292,7 @@ fn failing(pod: &Value, status: &Value, seen: &[Value]) -> Option<Trouble> {
     Some(of_container(pod, status, cause, found.since, Some(false), None))
 }
 
-/// The probe that failed last, what it met with, since when, and for how many seconds until it was last told.
+/// The probe that failed last, what it met with, since when, and for how many seconds until its last event.
 struct Unhealthy {
     probe: String,
     message: String,
@@ -342,9 +342,9 @@ fn of_this<'a>(events: Vec<&'a Value>, status: &Value) -> Vec<&'a Value> {
     events.into_iter().filter(names).collect()
 }
 
-fn of_pod(pod: &Value, cause: Cause, since: Option<String>, patience: Option<Duration>) -> Trouble {
+fn of_pod(pod: &Value, cause: Cause, since: Option<String>, grace: Option<Duration>) -> Problem {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_string();
-    Trouble { object: Object { kind: "pod".to_string(), name }, container: None, cause, since, log: None, patience }
+    Problem { object: Object { kind: "pod".to_string(), name }, container: None, cause, since, log: None, grace }
 }
 
 /// `previous`: which log tells more, the present container's or that of the one before; None: neither.
@@ -354,12 +354,12 @@ fn of_container(
     cause: Cause,
     since: Option<String>,
     previous: Option<bool>,
-    patience: Option<Duration>,
-) -> Trouble {
-    let of_pod = of_pod(pod, cause, since, patience);
+    grace: Option<Duration>,
+) -> Problem {
+    let of_pod = of_pod(pod, cause, since, grace);
     let container = status["name"].as_str().unwrap_or_default().to_string();
     let log = previous.map(|previous| Log { pod: of_pod.object.name.clone(), container: container.clone(), previous });
-    Trouble { container: Some(container), log, ..of_pod }
+    Problem { container: Some(container), log, ..of_pod }
 }
 
 fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
@@ -453,16 +453,16 @@ mod tests {
     type Message = (String, Option<String>, Option<bool>, Option<u64>);
 
     fn describe(pod: &Value, seen: &[Value]) -> Vec<Message> {
-        let tell = |trouble: Trouble| {
-            let since = trouble.since.as_deref().and_then(time::clock).map(str::to_string);
-            let patience = trouble.patience.map(|patience| patience.as_secs());
-            (trouble.cause.to_string(), since, trouble.log.map(|log| log.previous), patience)
+        let tell = |problem: Problem| {
+            let since = problem.since.as_deref().and_then(time::clock).map(str::to_string);
+            let grace = problem.grace.map(|grace| grace.as_secs());
+            (problem.cause.to_string(), since, problem.log.map(|log| log.previous), grace)
         };
-        troubles(pod, seen).into_iter().map(tell).collect()
+        problems(pod, seen).into_iter().map(tell).collect()
     }
 
-    fn expect(why: &str, since: &str, previous: Option<bool>, patience: Option<u64>) -> [Message; 1] {
-        [(why.to_string(), (!since.is_empty()).then(|| since.to_string()), previous, patience)]
+    fn expect(why: &str, since: &str, previous: Option<bool>, grace: Option<u64>) -> [Message; 1] {
+        [(why.to_string(), (!since.is_empty()).then(|| since.to_string()), previous, grace)]
     }
 
     #[test]
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_is_well_or_just_starting_has_no_trouble() {
+    fn a_pod_that_is_well_or_just_starting_has_no_problem() {
         for status in [
             json!({"name": "backend", "ready": true, "restartCount": 0, "state": {"running": {}}}),
             waiting("ContainerCreating", ""),
@@ -528,18 +528,20 @@ mod tests {
         let exec = "exec: \"/app/none\": no such file or directory";
         for (reason, message, why) in [
             ("ErrImageNeverPull", "", "its image todo-backend:1 is not on the node".to_string()),
-            ("ImagePullBackOff", pull, format!("its image todo-backend:1 cannot be had: {pull}")),
+            ("ImagePullBackOff", pull, format!("its image todo-backend:1 cannot be pulled: {pull}")),
             (
                 "ErrImagePull",
                 "no match for platform in manifest",
-                "its image todo-backend:1 is made for another processor than the node's: exec format error".to_string(),
+                "its image todo-backend:1 is built for another architecture than the node's: exec format error"
+                    .to_string(),
             ),
             ("CreateContainerConfigError", missing, format!("its configuration is refused: {missing}")),
             ("RunContainerError", exec, format!("its container cannot be started: {exec}")),
             (
                 "RunContainerError",
                 "runc create failed: exec /app/backend: exec format error",
-                "its image todo-backend:1 is made for another processor than the node's: exec format error".to_string(),
+                "its image todo-backend:1 is built for another architecture than the node's: exec format error"
+                    .to_string(),
             ),
             (
                 "CreateContainerError",
@@ -679,7 +681,7 @@ mod tests {
         );
         assert_eq!(reported_at_last(&starting, &[]), "runs, and its startup probe does not succeed");
         let creating = pod(waiting("ContainerCreating", ""));
-        let why = "does not run yet: ContainerCreating, after «Pulling image \"a\"»";
+        let why = "does not run yet: ContainerCreating, after \"Pulling image \"a\"\"";
         assert_eq!(reported_at_last(&creating, &[event("Pulling", None, 1, "Pulling image \"a\"")]), why);
     }
 
@@ -704,7 +706,7 @@ mod tests {
         let message = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 41Mi. ";
         let status = json!({"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [
             {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": "2026-01-01T10:00:00Z"}]});
-        let why = format!("was put off its node: Evicted: {}", message.trim());
+        let why = format!("was evicted from its node: Evicted: {}", message.trim());
         assert_eq!(
             describe(&json!({"metadata": {"name": "a"}, "status": status}), &[]),
             expect(&why, "10:00:00", None, None)
@@ -741,30 +743,30 @@ mod tests {
     }
 
     #[test]
-    fn a_log_tells_what_is_behind_a_trouble() {
+    fn a_log_tells_what_is_behind_a_problem() {
         let mut status = json!({"name": "backend", "ready": false, "started": true, "state": {"running": {"startedAt": "2026-01-01T09:00:00Z"}}});
         let failed =
             event("Unhealthy", Some("backend"), 9, "Readiness probe failed: HTTP probe failed with statuscode: 503");
-        let unready = troubles(&pod(status.clone()), &[failed]).remove(0);
+        let unready = problems(&pod(status.clone()), &[failed]).remove(0);
         let line = |message: &str| format!("{{\"level\":\"WARN\",\"retry_ms\":250,\"message\":\"{message}\"}}\n");
         let broken = line("the migrations failed: while executing migration 3: column \\\"done\\\" does not exist");
         let locked = line("the migrations failed: canceling statement due to lock timeout");
         let away = line("the database can't be reached: connection refused");
         let why = "a migration fails: while executing migration 3: column \"done\" does not exist";
-        for (log, why, patience) in [
+        for (log, why, grace) in [
             (format!("{away}{broken}"), why, Some(5)),
             (format!("{broken}{locked}"), "a migration fails: canceling statement due to lock timeout", None),
             (away.clone(), "waits for its database: connection refused", None),
             (format!("{away}{}", line("migrations done")), &unready.why(), None),
         ] {
             let refined = refine(unready.clone(), &log, "i:1");
-            assert_eq!((refined.why().as_str(), refined.patience.map(|one| one.as_secs())), (why, patience));
+            assert_eq!((refined.why().as_str(), refined.grace.map(|one| one.as_secs())), (why, grace));
         }
         status["state"] = json!({"terminated": ended(255, "Error")});
-        let crash = troubles(&pod(status), &[]).remove(0);
+        let crash = problems(&pod(status), &[]).remove(0);
         let refined = refine(crash.clone(), "exec /app/backend: exec format error\n", "i:1");
-        assert_eq!(refined.why(), "its image i:1 is made for another processor than the node's: exec format error");
-        assert_eq!(refined.patience, Some(AT_ONCE));
+        assert_eq!(refined.why(), "its image i:1 is built for another architecture than the node's: exec format error");
+        assert_eq!(refined.grace, Some(AT_ONCE));
         assert_eq!(refine(crash.clone(), &broken, "i:1"), crash);
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::diagnosis::cause::{Cause, Log, Object, Trouble};
+use crate::diagnosis::cause::{Cause, Log, Object, Problem};
 use crate::diagnosis::{events, pod};
 use crate::model::labels::is_subset;
-use crate::model::object::Texts;
+use crate::model::object::StringMap;
 use crate::model::states::{DeploymentState, Observed, ReleaseState};
 use crate::model::{rollout, time};
 
@@ -52,24 +52,24 @@ pub fn pods_of<'a>(seen: &'a [Value], release: &str) -> Vec<&'a Value> {
 
 /// What is wrong with a release: with its pods, with the claims that these use, and with workloads that get no pods.
 /// `wanted` is its manifest.
-pub fn troubles(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trouble> {
+pub fn problems(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Problem> {
     let pods = current(seen, release, wanted);
-    let mut found: Vec<Trouble> = live_workloads(seen, wanted).filter_map(|one| podless(one, seen)).collect();
+    let mut found: Vec<Problem> = live_workloads(seen, wanted).filter_map(|one| podless(one, seen)).collect();
     found.extend(claims(seen, &pods).filter_map(|claim| unbound(claim, seen)));
-    found.extend(pods.iter().flat_map(|pod| pod::troubles(pod, seen)));
+    found.extend(pods.iter().flat_map(|pod| pod::problems(pod, seen)));
     found
 }
 
 /// What is wrong with the hooks that run now: with their pods, and with Jobs that get none.
-pub fn hook_troubles(seen: &[Value], hooks: &[Hook]) -> Vec<Trouble> {
+pub fn hook_problems(seen: &[Value], hooks: &[Hook]) -> Vec<Problem> {
     let live: Vec<&Value> = hooks.iter().filter_map(|hook| live_hook(seen, hook)).collect();
-    let mut found: Vec<Trouble> = live.iter().filter_map(|one| podless(one, seen)).collect();
-    found.extend(live.iter().flat_map(|one| hook_pods(seen, one)).flat_map(|pod| pod::troubles(pod, seen)));
+    let mut found: Vec<Problem> = live.iter().filter_map(|one| podless(one, seen)).collect();
+    found.extend(live.iter().flat_map(|one| hook_pods(seen, one)).flat_map(|pod| pod::problems(pod, seen)));
     found
 }
 
 /// The hook for which helm waits: the one that is there and not over.
-pub fn waited_for(seen: &[Value], hooks: &[Hook]) -> Option<Trouble> {
+pub fn waited_for(seen: &[Value], hooks: &[Hook]) -> Option<Problem> {
     let (hook, live) = hooks.iter().find_map(|hook| {
         let live = live_hook(seen, hook)?;
         let is_over = match live["kind"].as_str() {
@@ -90,23 +90,23 @@ pub fn waited_for(seen: &[Value], hooks: &[Hook]) -> Option<Trouble> {
         previous: false,
     });
     let message = if message.is_empty() { "it has no pod".to_string() } else { message.join(", ") };
-    Some(Trouble {
+    Some(Problem {
         object: Object { kind: format!("hook {}", hook.object.kind), ..hook.object.clone() },
         container: None,
         cause: Cause::HookRuns { when: hook.when.clone(), pods: message },
         since: live["metadata"]["creationTimestamp"].as_str().map(str::to_string),
         log,
-        patience: None,
+        grace: None,
     })
 }
 
 /// What is not ready of a release, for a wait that has run out.
-pub fn unready(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trouble> {
+pub fn unready(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Problem> {
     current(seen, release, wanted).into_iter().flat_map(|pod| pod::unready(pod, seen)).collect()
 }
 
 /// The Services of a manifest that lead nowhere, though there are pods to lead to.
-pub fn endpointless(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trouble> {
+pub fn endpointless(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Problem> {
     let pods = pods_of(seen, release);
     let services =
         wanted.iter().filter(|object| object["kind"] == "Service" && object["spec"]["type"] != "ExternalName");
@@ -137,14 +137,14 @@ pub fn endpointless(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trou
                 };
                 let nearest = pods.iter().min_by_key(|pod| lacks(pod).len());
                 let nearest = nearest.map_or("there is none".to_string(), |pod| {
-                    format!("{}, the nearest, is without {}", describe(pod), lacks(pod).join(","))
+                    format!("{}, the nearest, lacks {}", describe(pod), lacks(pod).join(","))
                 });
                 format!("its selector {} takes none of them; {nearest}", selector.join(","))
             }
         };
         let object = Object { kind: "Service".to_string(), name: name.to_string() };
         let cause = Cause::NoEndpoints { message };
-        Some(Trouble { object, container: None, cause, since: None, log: None, patience: None })
+        Some(Problem { object, container: None, cause, since: None, log: None, grace: None })
     });
     found.collect()
 }
@@ -220,7 +220,7 @@ fn current<'a>(seen: &'a [Value], release: &str, wanted: &[Value]) -> Vec<&'a Va
 }
 
 /// A workload for which no pods can be made.
-fn podless(workload: &Value, seen: &[Value]) -> Option<Trouble> {
+fn podless(workload: &Value, seen: &[Value]) -> Option<Problem> {
     let conditions = || workload["status"]["conditions"].as_array().into_iter().flatten();
     let failure = conditions().find(|one| one["type"] == "ReplicaFailure" && one["status"] == "True");
     let (message, since) = match failure {
@@ -231,19 +231,19 @@ fn podless(workload: &Value, seen: &[Value]) -> Option<Trouble> {
         }
     };
     let cause = events::refusal(message).unwrap_or(Cause::Refused { message: message.to_string() });
-    let (since, patience) = (since.map(str::to_string), Some(SETTLES));
-    Some(Trouble { object: of(workload), container: None, cause, since, log: None, patience })
+    let (since, grace) = (since.map(str::to_string), Some(SETTLES));
+    Some(Problem { object: of(workload), container: None, cause, since, log: None, grace })
 }
 
 /// A claim to which no volume comes.
-fn unbound(claim: &Value, seen: &[Value]) -> Option<Trouble> {
-    let of_claim = |message: String, patience| Trouble {
+fn unbound(claim: &Value, seen: &[Value]) -> Option<Problem> {
+    let of_claim = |message: String, grace| Problem {
         object: Object { kind: "claim".to_string(), ..of(claim) },
         container: None,
         cause: Cause::Claim { message },
         since: claim["metadata"]["creationTimestamp"].as_str().map(str::to_string),
         log: None,
-        patience,
+        grace,
     };
     match claim["status"]["phase"].as_str() {
         Some("Lost") => Some(of_claim("the one that it had is gone".to_string(), Some(SETTLES))),
@@ -253,7 +253,7 @@ fn unbound(claim: &Value, seen: &[Value]) -> Option<Trouble> {
             let message = events::message(last).to_string();
             match last["reason"].as_str() {
                 Some("ProvisioningFailed" | "FailedBinding") => Some(of_claim(message, Some(SETTLES))),
-                // Whoever makes volumes is told of it again and again for as long as he doesn't.
+                // The provisioner gets this event again while it retries.
                 Some("ExternalProvisioning") if events::count(last) > 1 => Some(of_claim(message, None)),
                 _ => None,
             }
@@ -270,7 +270,7 @@ fn endpoints<'a>(seen: &'a [Value], service: &'a str) -> impl Iterator<Item = &'
 }
 
 /// Whether a selector is for workloads that are to have no pods.
-fn is_off(wanted: &[Value], selector: &Texts) -> bool {
+fn is_off(wanted: &[Value], selector: &StringMap) -> bool {
     let labels = |object: &Value| texts(&object["spec"]["template"]["metadata"]["labels"]);
     let mut selected = wanted
         .iter()
@@ -329,7 +329,7 @@ fn statuses<'a>(pod: &&'a Value) -> impl Iterator<Item = &'a Value> {
         .flat_map(move |list| pod["status"][list].as_array().into_iter().flatten())
 }
 
-fn texts(value: &Value) -> Texts {
+fn texts(value: &Value) -> StringMap {
     let pairs = value.as_object().into_iter().flatten();
     pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string()))).collect()
 }
@@ -366,8 +366,8 @@ mod tests {
             "lastTimestamp": last, "involvedObject": {"kind": kind, "name": name, "uid": name}})
     }
 
-    fn describe(found: Vec<Trouble>) -> Vec<String> {
-        found.iter().map(|trouble| format!("{}: {}", trouble.subject(), trouble.why())).collect()
+    fn describe(found: Vec<Problem>) -> Vec<String> {
+        found.iter().map(|problem| format!("{}: {}", problem.subject(), problem.why())).collect()
     }
 
     #[test]
@@ -377,22 +377,22 @@ mod tests {
         let condition = json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": forbidden,
             "lastTransitionTime": "2026-01-01T10:00:00Z"});
         let deployment = workload("Deployment", "backend", json!({"conditions": [condition]}));
-        let why = "deployment backend: the quota tiny is used up: pods: 1 asked for, 2 of 2 are used";
+        let why = "deployment backend: the quota tiny is exceeded: pods: 1 asked for, 2 of 2 are used";
         let seen = [deployment.clone()];
-        assert_eq!(describe(troubles(&seen, RELEASE, &seen)), [why]);
-        assert_eq!(describe(troubles(&seen, RELEASE, &[])), [""; 0], "another release's");
+        assert_eq!(describe(problems(&seen, RELEASE, &seen)), [why]);
+        assert_eq!(describe(problems(&seen, RELEASE, &[])), [""; 0], "another release's");
 
         let set = workload("StatefulSet", "postgres", json!({}));
         let said = "create Pod postgres-0 in StatefulSet postgres failed error: pods \"postgres-0\" is forbidden: \
             violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
         let failed = event("StatefulSet", "postgres", "FailedCreate", said, 3, "2026-01-01T10:00:09Z");
         let seen = [set.clone(), failed.clone()];
-        let why = "statefulset postgres: the cluster refuses what it asks for: violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
-        let found = troubles(&seen, RELEASE, &seen);
+        let why = "statefulset postgres: the API server rejects it: violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
+        let found = problems(&seen, RELEASE, &seen);
         assert_eq!(found[0].since.as_deref(), Some("2026-01-01T10:00:00Z"));
         assert_eq!(describe(found), [why]);
         let later = event("StatefulSet", "postgres", "SuccessfulCreate", "", 1, "2026-01-01T10:00:10Z");
-        assert_eq!(describe(troubles(&[set.clone(), failed, later], RELEASE, &[set])), [""; 0]);
+        assert_eq!(describe(problems(&[set.clone(), failed, later], RELEASE, &[set])), [""; 0]);
     }
 
     #[test]
@@ -430,11 +430,11 @@ mod tests {
             ),
             ("Bound", said("ProvisioningFailed", class, 1), None),
         ] {
-            let found = troubles(&[pod.clone(), claim(phase), event.clone()], RELEASE, &[]);
-            let ends = found.first().map(|trouble| trouble.patience.is_some());
+            let found = problems(&[pod.clone(), claim(phase), event.clone()], RELEASE, &[]);
+            let ends = found.first().map(|problem| problem.grace.is_some());
             assert_eq!(describe(found).into_iter().next().zip(ends), expected, "{phase} {event}");
         }
-        assert_eq!(describe(troubles(&[claim("Pending"), said("FailedBinding", "", 1)], RELEASE, &[])), [""; 0]);
+        assert_eq!(describe(problems(&[claim("Pending"), said("FailedBinding", "", 1)], RELEASE, &[])), [""; 0]);
     }
 
     fn hook_job(status: Value) -> Value {
@@ -483,11 +483,11 @@ mod tests {
         );
         assert_eq!(waits.log.unwrap().pod, "migrate-b");
         assert_eq!(
-            describe(hook_troubles(&seen, &hooks)),
+            describe(hook_problems(&seen, &hooks)),
             ["pod migrate-a, container migrate: crashed once with exit code 3"]
         );
         // They are not what the release keeps running.
-        assert_eq!(describe(troubles(&seen, RELEASE, &[])), [""; 0]);
+        assert_eq!(describe(problems(&seen, RELEASE, &[])), [""; 0]);
         for over in ["Complete", "Failed"] {
             let status = json!({"conditions": [{"type": over, "status": "True"}]});
             assert_eq!(waited_for(&[hook_job(status)], &hooks), None);
@@ -511,7 +511,7 @@ mod tests {
             assert_eq!(describe(&seen, std::slice::from_ref(&right)), [why]);
         }
         let wrong = service(json!({"app": "none"}));
-        let why = "Service web: has no endpoints, though pods run: its selector app=none takes none of them; web-1, the nearest, is without app=none";
+        let why = "Service web: has no endpoints, though pods run: its selector app=none takes none of them; web-1, the nearest, lacks app=none";
         assert_eq!(describe(&[pod("web-1", "web")], &[wrong]), [why]);
         // What has no selector is somebody else's to fill, and what is to have no pods needs no endpoints.
         assert_eq!(describe(&[], &[service(json!(null))]), [""; 0]);

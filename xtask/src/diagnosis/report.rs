@@ -1,18 +1,18 @@
 //! Tells a failure so that a person knows which pod, why, what it said last, and what to type next.
 
-use crate::diagnosis::cause::{Cause, Trouble};
-use crate::diagnosis::watch::{Failure, describe, read_log};
+use crate::diagnosis::cause::{Cause, Problem};
+use crate::diagnosis::watch::{Failure, describe_problem, read_log};
 use crate::run::context::{Context, Scope};
 use crate::run::exit::{Stop, indent};
 use crate::run::process::display;
 use crate::tools::{Paths, docker, kubectl};
 
-/// One text for all troubles; a log that can't be had is said, not hidden. The command at its end is for the first one.
+/// One text for all problems; a log that can't be had is said, not hidden. The command at its end is for the first one.
 pub fn report(ctx: &Context, tools: &Paths, scope: &Scope, failure: &Failure) -> Stop {
     let mut lines = vec![failure.what.clone()];
     for found in &failure.found {
-        lines.push(format!("  {}", describe(&found.trouble)));
-        let Some(log) = &found.trouble.log else { continue };
+        lines.push(format!("  {}", describe_problem(&found.problem)));
+        let Some(log) = &found.problem.log else { continue };
         let text = found.log.clone().or_else(|| read_log(ctx, tools, scope, log));
         match text.as_deref().map(str::trim_end) {
             Some("") => lines.push("  it logged nothing".to_string()),
@@ -20,38 +20,38 @@ pub fn report(ctx: &Context, tools: &Paths, scope: &Scope, failure: &Failure) ->
                 lines.push("  its last log lines:".to_string());
                 lines.push(indent(text));
             }
-            None => lines.push("  its log cannot be had any more".to_string()),
+            None => lines.push("  its log is no longer available".to_string()),
         }
     }
     if let Some(said) = &failure.said {
         lines.push("  helm said last:".to_string());
         lines.push(indent(said));
     }
-    let next = failure.found.first().map(|found| next(ctx, tools, scope, &found.trouble));
+    let next = failure.found.first().map(|found| next(ctx, tools, scope, &found.problem));
     lines.push(format!("Next: {}", next.unwrap_or("cargo xtask status".to_string())));
     let report = lines.join("\n");
     if failure.deadline { Stop::deadline(report) } else { Stop::failed(report) }
 }
 
 /// The command that shows more of it.
-fn next(ctx: &Context, tools: &Paths, scope: &Scope, trouble: &Trouble) -> String {
+fn next(ctx: &Context, tools: &Paths, scope: &Scope, problem: &Problem) -> String {
     let (target, kubectl) = (&scope.target, tools.kubectl.as_str());
-    if let Cause::WrongProcessor { image } = &trouble.cause {
+    if let Cause::WrongProcessor { image } = &problem.cause {
         return display(&docker::platform(&tools.docker, image));
     }
-    if let Some(log) = &trouble.log {
+    if let Some(log) = &problem.log {
         let logs = kubectl::logs(kubectl, target, &log.pod, &log.container, log.previous, 0);
         return display(&logs).replace("--tail 0 ", "");
     }
     let describe = |kind: &str, name: &str| display(&kubectl::describe(kubectl, target, kind, name));
-    match &trouble.cause {
+    match &problem.cause {
         Cause::ImageAbsent { .. } => {
             display(&docker::node_images(&tools.docker, &ctx.config.cluster.name)).replace(" --output json", "")
         }
         Cause::Unschedulable { .. } | Cause::NodePressure { .. } | Cause::Evicted { .. } => describe("nodes", ""),
         Cause::Quota { quota, .. } => describe("resourcequota", quota),
-        Cause::Claim { .. } => describe("persistentvolumeclaim", &trouble.object.name),
-        _ if trouble.object.kind == "release" => format!("cargo xtask render --profile {}", ctx.config.profile),
-        _ => describe(trouble.object.kind.trim_start_matches("hook ").to_lowercase().as_str(), &trouble.object.name),
+        Cause::Claim { .. } => describe("persistentvolumeclaim", &problem.object.name),
+        _ if problem.object.kind == "release" => format!("cargo xtask render --profile {}", ctx.config.profile),
+        _ => describe(problem.object.kind.trim_start_matches("hook ").to_lowercase().as_str(), &problem.object.name),
     }
 }

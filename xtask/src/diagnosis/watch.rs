@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::diagnosis::capacity::{has_room_soon, shortages};
-use crate::diagnosis::cause::{Cause, Log, Trouble};
+use crate::diagnosis::cause::{Cause, Log, Problem};
 use crate::diagnosis::pod::refine;
 use crate::diagnosis::release;
 use crate::diagnosis::release::Hook;
@@ -25,13 +25,13 @@ const LOG_LINES: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long helm may wait for a hook before that is reported.
 const HOOK_QUIET: Duration = Duration::from_secs(10);
-/// How long after a closer look what is behind a trouble is looked for again.
+/// How long after a closer look what is behind a problem is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// A trouble with what its log says last; None where that is not known yet, or there is none.
+/// A problem with what its log says last; None where that is not known yet, or there is none.
 #[derive(Clone)]
 pub struct Found {
-    pub trouble: Trouble,
+    pub problem: Problem,
     pub log: Option<String>,
 }
 
@@ -48,13 +48,13 @@ pub struct Watch<'a> {
     ctx: &'a Context,
     tools: &'a Paths,
     scope: &'a Scope,
-    known: Vec<Known>,
+    known: Vec<SeenProblem>,
 }
 
-/// A trouble that was seen.
-struct Known {
+/// A problem that was seen.
+struct SeenProblem {
     /// As the last look showed it, by which it is known again.
-    seen: Trouble,
+    seen: Problem,
     /// With what is behind it, where that could be found out.
     found: Found,
     since: Instant,
@@ -74,45 +74,45 @@ impl<'a> Watch<'a> {
         live::objects(self.ctx, self.tools, &self.scope.target, release::KINDS)
     }
 
-    /// Notes the troubles of a look, and tells those that are new. Returns the one that ends the wait.
-    pub fn note(&mut self, troubles: Vec<Trouble>, objects: &[Value]) -> Option<Trouble> {
+    /// Notes the problems of a look, and tells those that are new. Returns the one that ends the wait.
+    pub fn note(&mut self, problems: Vec<Problem>, objects: &[Value]) -> Option<Problem> {
         self.known.iter_mut().for_each(|known| known.present = false);
-        for trouble in troubles {
-            let index = self.known.iter().position(|known| known.seen.is_same(&trouble)).unwrap_or_else(|| {
-                self.known.push(Known::new(trouble.clone()));
+        for problem in problems {
+            let index = self.known.iter().position(|known| known.seen.is_same(&problem)).unwrap_or_else(|| {
+                self.known.push(SeenProblem::new(problem.clone()));
                 self.known.len() - 1
             });
-            self.known[index].meet(trouble);
+            self.known[index].meet(problem);
             self.look_closer(index, objects);
             self.tell(index);
         }
-        // Should one come again, its patience begins anew.
+        // Should one come again, its grace begins anew.
         self.known.iter_mut().filter(|known| !known.present).for_each(|known| known.since = Instant::now());
-        let ends = |known: &&Known| {
-            let patience = known.found.trouble.patience;
-            known.present && patience.is_some_and(|patience| known.since.elapsed() >= patience)
+        let ends = |known: &&SeenProblem| {
+            let grace = known.found.problem.grace;
+            known.present && grace.is_some_and(|grace| known.since.elapsed() >= grace)
         };
-        self.known.iter().find(ends).map(|known| known.found.trouble.clone())
+        self.known.iter().find(ends).map(|known| known.found.problem.clone())
     }
 
-    /// What is known of these troubles, the gravest first.
-    pub fn found(&self, troubles: Vec<Trouble>) -> Vec<Found> {
-        let known = |trouble: Trouble| {
-            let known = self.known.iter().find(|known| known.seen.is_same(&trouble));
-            known.map_or(Found { trouble, log: None }, |known| known.found.clone())
+    /// What is known of these problems, the gravest first.
+    pub fn found(&self, problems: Vec<Problem>) -> Vec<Found> {
+        let known = |problem: Problem| {
+            let known = self.known.iter().find(|known| known.seen.is_same(&problem));
+            known.map_or(Found { problem, log: None }, |known| known.found.clone())
         };
-        gravest_first(troubles.into_iter().map(known).collect())
+        gravest_first(problems.into_iter().map(known).collect())
     }
 
     /// All that was noted since the beginning, there or not, the gravest first; of what was counted, the last. That a hook
     /// is waited for says nothing more where it is known why.
     pub fn all(&self) -> Vec<Found> {
-        let again = |one: &Known, other: &Known| {
+        let again = |one: &SeenProblem, other: &SeenProblem| {
             let (one, other) = (&one.seen, &other.seen);
             (&one.object, &one.container) == (&other.object, &other.container)
                 && one.cause.times() < other.cause.times()
         };
-        let waits = |known: &&Known| matches!(known.seen.cause, Cause::HookRuns { .. });
+        let waits = |known: &&SeenProblem| matches!(known.seen.cause, Cause::HookRuns { .. });
         let only_waits = self.known.iter().all(|known| waits(&known));
         let last = self.known.iter().filter(|one| !self.known.iter().any(|other| again(one, other)));
         let last = last.filter(|known| only_waits || !waits(known));
@@ -126,12 +126,12 @@ impl<'a> Watch<'a> {
             return;
         }
         known.is_reported = true;
-        let Found { trouble, log } = &known.found;
+        let Found { problem, log } = &known.found;
         // What was taken from the log need not be reported twice.
-        let plain = known.found.trouble.is_same(&known.seen);
+        let plain = known.found.problem.is_same(&known.seen);
         let last = log.as_ref().filter(|_| plain).and_then(|log| log.lines().rfind(|line| !line.trim().is_empty()));
-        let last = last.map(|line| format!("; its log ends with «{}»", line.trim())).unwrap_or_default();
-        self.ctx.ui.say(&format!("{}{last}", describe(trouble)));
+        let last = last.map(|line| format!("; its log ends with \"{}\"", line.trim())).unwrap_or_default();
+        self.ctx.ui.say(&format!("{}{last}", describe_problem(problem)));
     }
 
     /// Reads what the objects alone don't tell: the log, and who holds what a pod lacks.
@@ -173,37 +173,44 @@ impl<'a> Watch<'a> {
         }
         if let Cause::Unschedulable { message, .. } = known.seen.cause.clone() {
             let cause = Cause::Unschedulable { message, shortages: shortages(pod, &nodes, &pods) };
-            known.understand(Trouble { cause, ..known.seen.clone() });
+            known.understand(Problem { cause, ..known.seen.clone() });
         }
     }
 }
 
-impl Known {
-    fn new(trouble: Trouble) -> Known {
-        let found = Found { trouble: trouble.clone(), log: None };
-        Known { seen: trouble, found, since: Instant::now(), looked_closer: None, is_reported: false, present: false }
+impl SeenProblem {
+    fn new(problem: Problem) -> SeenProblem {
+        let found = Found { problem: problem.clone(), log: None };
+        SeenProblem {
+            seen: problem,
+            found,
+            since: Instant::now(),
+            looked_closer: None,
+            is_reported: false,
+            present: false,
+        }
     }
 
-    /// The same trouble at another look: what was found out of it holds, but for its words.
-    fn meet(&mut self, trouble: Trouble) {
-        if self.found.trouble == self.seen {
-            self.found.trouble = trouble.clone();
+    /// The same problem at another look: what was found out of it holds, but for its words.
+    fn meet(&mut self, problem: Problem) {
+        if self.found.problem == self.seen {
+            self.found.problem = problem.clone();
         }
-        self.seen = trouble;
+        self.seen = problem;
         self.present = true;
     }
 
-    /// Notes what is behind it; another cause than was seen is reported, and has a patience of its own.
-    fn understand(&mut self, trouble: Trouble) {
-        if !self.found.trouble.is_same(&trouble) {
+    /// Notes what is behind it; another cause than was seen is reported, and has a grace of its own.
+    fn understand(&mut self, problem: Problem) {
+        if !self.found.problem.is_same(&problem) {
             self.is_reported = false;
             self.since = Instant::now();
         }
-        self.found.trouble = trouble;
+        self.found.problem = problem;
     }
 }
 
-/// Watches a release while `work`, which gets a way to spawn, is at it: an interruption or a trouble that won't pass ends
+/// Watches a release while `work`, which gets a way to spawn, is at it: an interruption or a problem that won't pass ends
 /// what it spawns. Returns what `work` did, and how the watch ended.
 pub fn beside<T: Send>(
     watch: &mut Watch,
@@ -237,12 +244,12 @@ pub fn beside<T: Send>(
             let Ok(objects) = watch.look() else { continue };
             let is_fresh = |one: &Value| uid(one).is_none_or(|uid| !before.contains(&uid));
             let fresh: Vec<Value> = objects.into_iter().filter(is_fresh).collect();
-            let mut troubles = release::hook_troubles(&fresh, hooks);
-            troubles.extend(release::troubles(&fresh, &watch.scope.release, wanted));
+            let mut problems = release::hook_problems(&fresh, hooks);
+            problems.extend(release::problems(&fresh, &watch.scope.release, wanted));
             let hook = release::waited_for(&fresh, hooks);
-            troubles.extend(hook.clone());
+            problems.extend(hook.clone());
             ended.hook = hook.or(ended.hook);
-            ended.by = watch.note(troubles, &fresh);
+            ended.by = watch.note(problems, &fresh);
         }
         (working.join().expect("the work does not panic"), ended)
     })
@@ -252,18 +259,18 @@ pub fn beside<T: Send>(
 #[derive(Default)]
 pub struct Ended {
     /// What made waiting longer useless.
-    pub by: Option<Trouble>,
+    pub by: Option<Problem>,
     /// The hook that was waited for last.
-    pub hook: Option<Trouble>,
+    pub hook: Option<Problem>,
 }
 
 /// `pod a, container b: why, since 12:00:00 UTC, 4 s ago`.
-pub fn describe(trouble: &Trouble) -> String {
-    let since = trouble.since.as_deref().and_then(|since| {
+pub fn describe_problem(problem: &Problem) -> String {
+    let since = problem.since.as_deref().and_then(|since| {
         let clock = time::clock(since)?;
         Some(format!(", since {clock} UTC, {} ago", time::ago(now() - time::seconds(since)?)))
     });
-    format!("{}: {}{}", trouble.subject(), trouble.why(), since.unwrap_or_default())
+    format!("{}: {}{}", problem.subject(), problem.why(), since.unwrap_or_default())
 }
 
 /// The last lines of a log; None where it can't be had.
@@ -288,7 +295,7 @@ fn wait(done: &AtomicBool, pause: Duration) -> bool {
 }
 
 fn gravest_first(mut found: Vec<Found>) -> Vec<Found> {
-    found.sort_by_key(|found| found.trouble.patience.unwrap_or(Duration::MAX));
+    found.sort_by_key(|found| found.problem.grace.unwrap_or(Duration::MAX));
     found
 }
 

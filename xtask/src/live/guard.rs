@@ -43,8 +43,8 @@ fn check(spawn: &Spawn, argv: &[String], kubeconfig: &Path, minikube_home: &Path
     let context = after("--kube-context").or_else(|| after("--context")).unwrap_or_default();
     let named = after("--kubeconfig").unwrap_or_default();
     let refuse = |why: &str| {
-        let message = format!("nothing is changed in a cluster that is not ours: {why}");
-        let next = format!("Next: rm {}, then cargo xtask up, which writes it anew", kubeconfig.display());
+        let message = format!("refusing to change a cluster that this tool did not create: {why}");
+        let next = format!("Next: rm {}, then cargo xtask up, which writes a new one", kubeconfig.display());
         Err(Stop::needs_setup(format!("{message}\n{next}")).into())
     };
     if Path::new(named) != kubeconfig || context.is_empty() {

@@ -25,7 +25,7 @@ pub enum State {
 }
 
 /// What keeps the cluster from serving; None where every node is ready and volumes find a class.
-pub fn trouble(objects: &[Value]) -> Option<String> {
+pub fn problem(objects: &[Value]) -> Option<String> {
     let of = |kind: &'static str| objects.iter().filter(move |object| object["kind"] == kind);
     if of("Node").count() == 0 {
         return Some("it has no node".to_string());
@@ -61,9 +61,9 @@ mod tests {
 
     #[test]
     fn nodes_and_a_default_class_are_needed() {
-        assert_eq!(trouble(&[node("True"), class()]), None);
-        assert_eq!(trouble(&[node("False"), class()]).unwrap(), "node n is not ready: cni plugin not initialized");
-        assert_eq!(trouble(&[node("True")]).unwrap(), "it has no default StorageClass");
-        assert_eq!(trouble(&[class()]).unwrap(), "it has no node");
+        assert_eq!(problem(&[node("True"), class()]), None);
+        assert_eq!(problem(&[node("False"), class()]).unwrap(), "node n is not ready: cni plugin not initialized");
+        assert_eq!(problem(&[node("True")]).unwrap(), "it has no default StorageClass");
+        assert_eq!(problem(&[class()]).unwrap(), "it has no node");
     }
 }

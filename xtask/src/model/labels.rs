@@ -1,9 +1,8 @@
 //! Names, labels and selectors of the Kubernetes API.
 
-use crate::model::object::{Fields, Texts, one_of};
+use crate::model::object::{Fields, StringMap, one_of};
 
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-pub const MANAGER: &str = "todo-chatbot-xtask";
 
 /// A DNS label, as namespaces and containers are named: 1 to 63 of a-z, 0-9 and -, with no - at an end.
 pub fn label_name(text: &str) -> Result<String, String> {
@@ -63,7 +62,7 @@ pub fn label_value(text: &str) -> Result<String, String> {
 }
 
 /// Labels; none where they are absent.
-pub fn read_labels(f: &Fields) -> Option<Texts> {
+pub fn read_labels(f: &Fields) -> Option<StringMap> {
     let labels = f.texts()?;
     let mut sound = true;
     for (key, value) in &labels {
@@ -78,7 +77,7 @@ pub fn read_labels(f: &Fields) -> Option<Texts> {
 /// What labels must be like: the `selector` of a workload, the `labelSelector` of an affinity term.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selector {
-    pub labels: Texts,
+    pub labels: StringMap,
     pub expressions: Vec<Requirement>,
 }
 
@@ -102,9 +101,9 @@ pub enum Operator {
 }
 
 impl Selector {
-    pub fn read(f: &Fields) -> Option<Selector> {
+    pub fn from_fields(f: &Fields) -> Option<Selector> {
         let labels = read_labels(&f.at("matchLabels"));
-        let expressions = f.at("matchExpressions").list(Requirement::read);
+        let expressions = f.at("matchExpressions").list(Requirement::from_fields);
         Some(Selector { labels: labels?, expressions: expressions? })
     }
 
@@ -113,13 +112,13 @@ impl Selector {
         self.labels.is_empty() && self.expressions.is_empty()
     }
 
-    pub fn matches(&self, labels: &Texts) -> bool {
+    pub fn matches(&self, labels: &StringMap) -> bool {
         is_subset(&self.labels, labels) && self.expressions.iter().all(|expression| expression.holds(labels))
     }
 }
 
 impl Requirement {
-    pub fn read(f: &Fields) -> Option<Requirement> {
+    pub fn from_fields(f: &Fields) -> Option<Requirement> {
         let key = f.at("key").parsed(label_key);
         let operator = f.at("operator").parsed(|text| {
             let known = [
@@ -150,7 +149,7 @@ impl Requirement {
         Some(Requirement { key, operator, values })
     }
 
-    pub fn holds(&self, labels: &Texts) -> bool {
+    pub fn holds(&self, labels: &StringMap) -> bool {
         let value = labels.get(&self.key);
         let number = |text: &String| text.parse::<i64>().ok();
         let bound = self.values.first().and_then(number);
@@ -166,7 +165,7 @@ impl Requirement {
 }
 
 /// Whether every one of `wanted` is among `labels`.
-pub fn is_subset(wanted: &Texts, labels: &Texts) -> bool {
+pub fn is_subset(wanted: &StringMap, labels: &StringMap) -> bool {
     wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
@@ -192,7 +191,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_seeds_names_are_names() {
+    fn the_specs_names_are_names() {
         for text in ["todo-chatbot-frontend", "ai-todo-backend-deployment", "todo-backend-config", "default"] {
             assert!(label_name(text).is_ok() && service_name(text).is_ok() && object_name(text).is_ok(), "{text}");
         }
@@ -221,7 +220,7 @@ mod tests {
     fn a_selector_takes_what_is_like_it() {
         let selector = json!({"matchLabels": {"app": "a"}, "matchExpressions": [
             {"key": "tier", "operator": "In", "values": ["x", "y"]}, {"key": "gone", "operator": "DoesNotExist"}]});
-        let selector = read(&selector, Selector::read).unwrap();
+        let selector = read(&selector, Selector::from_fields).unwrap();
         let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         assert!(selector.matches(&labels(&[("app", "a"), ("tier", "y"), ("more", "z")])));
         assert!(!selector.matches(&labels(&[("app", "b"), ("tier", "y")])));
@@ -238,7 +237,7 @@ mod tests {
             json!({"key": "a", "operator": "Like"}),
             json!({"key": "", "operator": "Exists"}),
         ] {
-            assert!(read(&wrong, Requirement::read).is_err(), "{wrong}");
+            assert!(read(&wrong, Requirement::from_fields).is_err(), "{wrong}");
         }
     }
 }

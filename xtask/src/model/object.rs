@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 
 /// Text to text, as labels and the data of a ConfigMap are.
-pub type Texts = BTreeMap<String, String>;
+pub type StringMap = BTreeMap<String, String>;
 
 /// Reads a whole object. The errors are all mistakes that `part` came across, each as `path: what is wrong`.
 pub fn read<T>(object: &Value, part: impl FnOnce(&Fields) -> Option<T>) -> Result<T, Vec<String>> {
@@ -114,9 +114,9 @@ impl<'a> Fields<'a> {
     }
 
     /// A map of texts; empty where it is absent.
-    pub fn texts(&self) -> Option<Texts> {
+    pub fn texts(&self) -> Option<StringMap> {
         match self.value {
-            Value::Null => Some(Texts::new()),
+            Value::Null => Some(StringMap::new()),
             Value::Object(entries) => {
                 let read: Vec<_> = entries.keys().map(|key| Some((key.clone(), self.at(key).text()?))).collect();
                 read.into_iter().collect()

@@ -81,18 +81,18 @@ pub type Inputs = BTreeMap<String, String>;
 pub fn why_build(now: &Inputs, last: Option<&Inputs>) -> String {
     let Some(last) = last else { return "no image yet".to_string() };
     let changed = now.iter().filter(|(name, digest)| last.get(*name).is_some_and(|before| before != *digest));
-    let describe = |inputs: Vec<&String>, what: &str| match inputs.as_slice() {
+    let summarize = |inputs: Vec<&String>, what: &str| match inputs.as_slice() {
         [] => None,
         [only] => Some(format!("{only} {what}")),
         [first, more @ ..] => Some(format!("{first} and {} more {what}", more.len())),
     };
     let parts = [
-        describe(changed.map(|(name, _)| name).collect(), "changed"),
-        describe(now.keys().filter(|name| !last.contains_key(*name)).collect(), "added"),
-        describe(last.keys().filter(|name| !now.contains_key(*name)).collect(), "removed"),
+        summarize(changed.map(|(name, _)| name).collect(), "changed"),
+        summarize(now.keys().filter(|name| !last.contains_key(*name)).collect(), "added"),
+        summarize(last.keys().filter(|name| !now.contains_key(*name)).collect(), "removed"),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { "the image of this content is gone".to_string() } else { parts.join(", ") }
+    if parts.is_empty() { "no local image matches these inputs".to_string() } else { parts.join(", ") }
 }
 
 /// What is to be loaded into which node, with the service; `nodes` are each node's images, reference to ID.
@@ -181,7 +181,8 @@ pub fn drift(wanted: &[Value], live: &[Value]) -> Vec<Change> {
     let identity = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
     let mut found = Vec::new();
     for object in wanted {
-        let change = |path: &str, difference| Change { object: describe(object), path: path.to_string(), difference };
+        let change =
+            |path: &str, difference| Change { object: object_label(object), path: path.to_string(), difference };
         match live.iter().find(|other| identity(other) == identity(object)) {
             None => found.push(change("", None)),
             Some(other) => {
@@ -204,7 +205,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// With all but the last part of its path left out: `deployment/backend: replicas 1 → 2`.
+    /// With all but the last part of its path left out: `deployment/web: replicas 1 → 2`.
     pub fn brief(&self) -> String {
         let Some(Difference { path, live, wanted }) = &self.difference else {
             return format!("{} is absent", self.object);
@@ -214,7 +215,7 @@ impl Change {
 }
 
 /// `kind/name`, as kubectl takes it.
-pub fn describe(object: &Value) -> String {
+pub fn object_label(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
     format!("{}/{}", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
 }
@@ -269,7 +270,7 @@ mod tests {
             (map(&[("a.rs", "2"), ("b.rs", "1"), ("c.rs", "1")]), "a.rs changed"),
             (map(&[("a.rs", "2"), ("b.rs", "2"), ("c.rs", "2")]), "a.rs and 2 more changed"),
             (map(&[("a.rs", "1"), ("b.rs", "2"), ("d.rs", "1")]), "b.rs changed, d.rs added, c.rs removed"),
-            (last.clone(), "the image of this content is gone"),
+            (last.clone(), "no local image matches these inputs"),
         ] {
             assert_eq!(why_build(&now, Some(&last)), why);
         }
@@ -333,10 +334,10 @@ mod tests {
             why_deploy(&release)
         };
         assert_eq!(why(&wanted, "m", "h"), None);
-        let describe = |live: Value| why(&[live], "m", "h").unwrap();
-        assert_eq!(describe(deployment(1, "a:2", "x")), "deployment/a: replicas 1 → 2");
-        assert_eq!(describe(deployment(1, "a:1", "y")), "deployment/a: image \"a:1\" → \"a:2\", and 2 more");
-        assert_eq!(describe(deployment(1, "a:2", "y")), "deployment/a: replicas 1 → 2, and 1 more");
+        let reason = |live: Value| why(&[live], "m", "h").unwrap();
+        assert_eq!(reason(deployment(1, "a:2", "x")), "deployment/a: replicas 1 → 2");
+        assert_eq!(reason(deployment(1, "a:1", "y")), "deployment/a: image \"a:1\" → \"a:2\", and 2 more");
+        assert_eq!(reason(deployment(1, "a:2", "y")), "deployment/a: replicas 1 → 2, and 1 more");
         assert_eq!(why(&[], "m", "h").unwrap(), "deployment/a is absent");
         assert_eq!(why(&wanted, "other", "h").unwrap(), "the manifest changed");
         assert_eq!(why(&wanted, "m", "other").unwrap(), "its test changed");

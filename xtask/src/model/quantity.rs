@@ -203,7 +203,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_seeds_cpus_are_read() {
+    fn the_specs_cpus_are_read() {
         for (text, millis) in [
             ("50m", 50),
             ("100m", 100),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_memory_is_read() {
+    fn the_specs_memory_is_read() {
         for (text, bytes) in [
             ("64Mi", 64 << 20),
             ("128Mi", 128 << 20),

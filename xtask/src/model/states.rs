@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use serde_json::Value;
 
 use crate::model::labels::{Selector, is_subset};
-use crate::model::object::{Texts, read};
+use crate::model::object::{StringMap, read};
 use crate::model::rollout;
 use crate::model::rollout::Rollout;
 
@@ -48,7 +48,7 @@ pub struct Vocabulary<S>(BTreeMap<S, String>);
 
 impl<S: State> Vocabulary<S> {
     /// From names of states, as in `Ready`, to words. Errors: names that the machine doesn't have.
-    pub fn new(words: &Texts) -> Result<Vocabulary<S>, Vec<String>> {
+    pub fn new(words: &StringMap) -> Result<Vocabulary<S>, Vec<String>> {
         let find = |name: &String| S::ALL.iter().find(|state| format!("{state:?}") == *name);
         let unknown: Vec<String> = words.keys().filter(|name| find(name).is_none()).cloned().collect();
         if unknown.is_empty() {
@@ -316,7 +316,7 @@ impl Observed {
         };
         let selectors: Vec<Selector> = workloads
             .iter()
-            .filter_map(|object| read(object, |f| Selector::read(&f.at("spec").at("selector"))).ok())
+            .filter_map(|object| read(object, |f| Selector::from_fields(&f.at("spec").at("selector"))).ok())
             .collect();
         let own = |pod: &&Value| {
             let labels = labels(pod);
@@ -370,7 +370,7 @@ impl Observed {
     }
 }
 
-fn labels(object: &Value) -> Texts {
+fn labels(object: &Value) -> StringMap {
     let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
     labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string()))).collect()
 }
@@ -380,7 +380,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn words(pairs: &[(&str, &str)]) -> Texts {
+    fn words(pairs: &[(&str, &str)]) -> StringMap {
         pairs.iter().map(|(state, word)| (state.to_string(), word.to_string())).collect()
     }
 
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_deployment_transitions_are_legal() {
+    fn the_specs_deployment_transitions_are_legal() {
         use DeploymentState::*;
         assert_eq!(check_trace(&[Building, Loading, Installing, Pending, Running, Ready]), Ok(()));
         assert_eq!(check_trace(&[Pending, Failed, Pending, Running, Ready, Upgrading, Ready]), Ok(()));
@@ -412,10 +412,10 @@ mod tests {
             ("Ready", "Active"),
             ("Upgrading", "Updating"),
         ]);
-        let seed4 = Vocabulary::<DeploymentState>::new(&words).unwrap();
+        let compact = Vocabulary::<DeploymentState>::new(&words).unwrap();
         let describe = |trace: &[DeploymentState]| {
             assert_eq!(check_trace(trace), Ok(()));
-            let mut text: Vec<String> = trace.iter().map(|state| seed4.word(*state)).collect();
+            let mut text: Vec<String> = trace.iter().map(|state| compact.word(*state)).collect();
             text.dedup();
             text.join(" ")
         };
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_pod_transitions_are_legal() {
+    fn the_specs_pod_transitions_are_legal() {
         use PodState::*;
         assert_eq!(check_trace(&[Pending, Running, Ready]), Ok(()));
         assert_eq!(check_trace(&[Running, Failed, Restarting]), Ok(()));
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_release_transitions_are_legal() {
+    fn the_specs_release_transitions_are_legal() {
         use ReleaseState::*;
         assert_eq!(check_trace(&[NotInstalled, Installing, Deployed, Upgrading, Deployed]), Ok(()));
         assert_eq!(check_trace(&[Deployed, RollingBack, Deployed, Uninstalling, NotInstalled]), Ok(()));
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_image_transitions_are_legal() {
+    fn the_specs_image_transitions_are_legal() {
         use ImageState::*;
         assert_eq!(check_trace(&[Built, Tagged, Loaded, Running]), Ok(()));
         assert!(check_trace(&[Built, Running]).is_err());

@@ -7,7 +7,7 @@ use crate::model::quantity::{Cpu, Memory};
 /// A place where two objects differ, with both values as they are reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// As in `spec.template.spec.containers[backend].image`.
+    /// As in `spec.template.spec.containers[web].image`.
     pub path: String,
     pub live: String,
     pub wanted: String,
@@ -34,7 +34,11 @@ fn compare(path: &str, wanted: &Value, live: &Value, found: &mut Vec<Difference>
         (Value::Array(items), Value::Null) if items.is_empty() => {}
         (Value::Array(items), Value::Array(others)) => compare_lists(path, items, others, found),
         _ if wanted == live || same_quantity(wanted, live) => {}
-        _ => found.push(Difference { path: path.to_string(), live: describe(live), wanted: describe(wanted) }),
+        _ => found.push(Difference {
+            path: path.to_string(),
+            live: describe_value(live),
+            wanted: describe_value(wanted),
+        }),
     }
 }
 
@@ -73,7 +77,7 @@ fn same_quantity(wanted: &Value, live: &Value) -> bool {
     matches!(cpu, (Ok(a), Ok(b)) if a == b) || matches!(memory, (Ok(a), Ok(b)) if a == b)
 }
 
-fn describe(value: &Value) -> String {
+fn describe_value(value: &Value) -> String {
     match value {
         Value::Null => "absent".to_string(),
         _ => value.to_string(),
@@ -86,7 +90,7 @@ mod tests {
     use serde_json::json;
 
     /// Each difference as `path: live → wanted`.
-    fn describe(wanted: &Value, live: &Value) -> Vec<String> {
+    fn describe_value(wanted: &Value, live: &Value) -> Vec<String> {
         let line = |one: Difference| format!("{}: {} → {}", one.path, one.live, one.wanted);
         differences(wanted, live).into_iter().map(line).collect()
     }
@@ -95,39 +99,39 @@ mod tests {
     fn what_the_cluster_adds_does_not_count() {
         let wanted = json!({"spec": {"replicas": 1, "template": {"labels": {"a": "b"}}}, "metadata": {"creationTimestamp": null}});
         let live = json!({"spec": {"replicas": 1, "paused": false, "template": {"labels": {"a": "b"}, "x": 1}}, "metadata": {"uid": "1"}, "status": {}});
-        assert_eq!(describe(&wanted, &live), Vec::<String>::new());
+        assert_eq!(describe_value(&wanted, &live), Vec::<String>::new());
     }
 
     #[test]
     fn a_changed_field_is_reported_with_both_values() {
-        let found = describe(&json!({"spec": {"replicas": 1}}), &json!({"spec": {"replicas": 3}}));
+        let found = describe_value(&json!({"spec": {"replicas": 1}}), &json!({"spec": {"replicas": 3}}));
         assert_eq!(found, ["spec.replicas: 3 → 1"]);
     }
 
     #[test]
     fn an_absent_object_differs_in_every_part_of_it() {
-        assert_eq!(describe(&json!({"kind": "Pod"}), &Value::Null), [": absent → {\"kind\":\"Pod\"}"]);
+        assert_eq!(describe_value(&json!({"kind": "Pod"}), &Value::Null), [": absent → {\"kind\":\"Pod\"}"]);
     }
 
     #[test]
     fn lists_pair_by_name_and_an_entry_too_many_counts() {
         let wanted = json!({"env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]});
         let live = json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]});
-        assert_eq!(describe(&wanted, &live), Vec::<String>::new());
+        assert_eq!(describe_value(&wanted, &live), Vec::<String>::new());
         let more =
             json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "C", "value": "3"}]});
-        assert_eq!(describe(&wanted, &more), ["env: 3 entries → 2 entries"]);
+        assert_eq!(describe_value(&wanted, &more), ["env: 3 entries → 2 entries"]);
         let other = json!({"env": [{"name": "A", "value": "9"}, {"name": "B", "value": "2"}]});
-        assert_eq!(describe(&wanted, &other), ["env[A].value: \"9\" → \"1\""]);
+        assert_eq!(describe_value(&wanted, &other), ["env[A].value: \"9\" → \"1\""]);
     }
 
     #[test]
     fn quantities_compare_by_amount() {
         assert_eq!(
-            describe(&json!({"cpu": "0.5", "memory": "1Gi"}), &json!({"cpu": "500m", "memory": "1024Mi"})),
+            describe_value(&json!({"cpu": "0.5", "memory": "1Gi"}), &json!({"cpu": "500m", "memory": "1024Mi"})),
             Vec::<String>::new()
         );
-        assert_eq!(describe(&json!({"cpu": "0.5"}), &json!({"cpu": "501m"})).len(), 1);
-        assert_eq!(describe(&json!({"image": "a:1"}), &json!({"image": "a:1.0"})).len(), 1);
+        assert_eq!(describe_value(&json!({"cpu": "0.5"}), &json!({"cpu": "501m"})).len(), 1);
+        assert_eq!(describe_value(&json!({"image": "a:1"}), &json!({"image": "a:1.0"})).len(), 1);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::config;
 use crate::config::Config;
@@ -11,6 +11,11 @@ use crate::model::cluster::Target;
 use crate::run::exit::Stop;
 use crate::run::process::Spawn;
 use crate::run::ui::Ui;
+
+/// The profile of a command without --profile.
+pub const DEFAULT_PROFILE: &str = "dev";
+const PROFILES: &str = "k8s/profiles";
+const RECIPES: &str = "k8s/node";
 
 pub struct Context {
     pub config: Config,
@@ -33,13 +38,13 @@ pub struct Folders {
 }
 
 impl Folders {
-    /// `$XDG_CACHE_HOME/PROJECT` and `$XDG_STATE_HOME/PROJECT`, or where these are by default.
-    pub fn of(project: &str) -> Result<Folders> {
+    /// `$XDG_CACHE_HOME/HOME` and `$XDG_STATE_HOME/HOME`, or where these are by default.
+    pub fn of(home_name: &str) -> Result<Folders> {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let folder = |variable: &str, default: &str| {
             let chosen = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
             let folder = chosen.or_else(|| home.as_ref().map(|home| home.join(default)));
-            folder.map(|folder| folder.join(project)).with_context(|| format!("neither {variable} nor HOME is set"))
+            folder.map(|folder| folder.join(home_name)).with_context(|| format!("neither {variable} nor HOME is set"))
         };
         Ok(Folders { cache: folder("XDG_CACHE_HOME", ".cache")?, state: folder("XDG_STATE_HOME", ".local/state")? })
     }
@@ -83,9 +88,16 @@ pub struct Scope {
 impl Context {
     /// The same for another profile.
     pub fn of_profile(&self, profile: &str) -> Result<Context> {
+        self.of_project(&self.root, profile)
+    }
+
+    /// The same for another project that shares this one's home.
+    pub fn of_project(&self, root: &Path, profile: &str) -> Result<Context> {
+        let config = read_config(root, profile)?;
+        ensure!(config.home == self.config.home, "{} has another home than {}", root.display(), self.config.home);
         Ok(Context {
-            config: read_config(&self.root, profile)?,
-            root: self.root.clone(),
+            config,
+            root: root.to_path_buf(),
             folders: self.folders.clone(),
             spawn: self.spawn.clone(),
             ui: self.ui.clone(),
@@ -133,6 +145,11 @@ impl Context {
         Ok(spawn)
     }
 
+    /// The folder that has k8s/node, with what a cluster is made of where registries can't be reached.
+    pub fn recipes(&self) -> PathBuf {
+        recipes(&self.root)
+    }
+
     /// An absolute path of something in the project.
     pub fn path(&self, relative: impl AsRef<std::path::Path>) -> String {
         self.root.join(relative).display().to_string()
@@ -149,25 +166,43 @@ pub fn proxies() -> Vec<(String, Option<String>)> {
         .collect()
 }
 
-/// Reads xtask.toml with a profile over it.
+/// The project's root where it has recipes of its own, else that of the tool's own repository.
+fn recipes(root: &Path) -> PathBuf {
+    match root.join(RECIPES).exists() {
+        true => root.to_path_buf(),
+        false => Path::new(env!("CARGO_MANIFEST_DIR")).join(".."),
+    }
+}
+
+/// Reads xtask.toml with a profile over it. A project without profiles has its releases in xtask.toml, and that is `dev`.
 pub fn read_config(root: &Path, profile: &str) -> Result<Config> {
     let read = |file: &str| std::fs::read_to_string(root.join(file)).with_context(|| format!("cannot read {file}"));
     let over = format!("k8s/profiles/{profile}.toml");
-    if !root.join(&over).exists() {
+    let is_alone = profile == DEFAULT_PROFILE && !root.join(PROFILES).exists();
+    if !is_alone && !root.join(&over).exists() {
         let known = profiles(root).join(", ");
         let message =
             format!("there is no profile {profile}: {over} does not exist\nNext: --profile with one of {known}");
         return Err(Stop::usage(message).into());
     }
-    let (base_text, over_text) = (read("xtask.toml")?, read(&over)?);
-    let base = config::Source { file: "xtask.toml", text: &base_text };
-    let over = config::Source { file: &over, text: &over_text };
-    Ok(config::read(profile, base, over, &|path| root.join(path).exists())?)
+    let base_text = read("xtask.toml")?;
+    let over_text = if is_alone { String::new() } else { read(&over)? };
+    let base = config::ConfigFile { file: "xtask.toml", text: &base_text };
+    let over = config::ConfigFile { file: &over, text: &over_text };
+    let recipes = recipes(root);
+    let exists = |path: &Path| match path.starts_with(RECIPES) {
+        true => recipes.join(path).exists(),
+        false => root.join(path).exists(),
+    };
+    Ok(config::parse_config(profile, base, over, &exists)?)
 }
 
-/// The names of all profiles.
+/// The names of all profiles; without any, `dev` is xtask.toml alone.
 pub fn profiles(root: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(root.join("k8s/profiles")).into_iter().flatten().flatten();
+    if !root.join(PROFILES).exists() {
+        return vec![DEFAULT_PROFILE.to_string()];
+    }
+    let entries = std::fs::read_dir(root.join(PROFILES)).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".toml")?.to_string())).collect();
     names.sort();

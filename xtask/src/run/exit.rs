@@ -61,9 +61,9 @@ pub fn indent(text: &str) -> String {
     text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// 1 failed, 2 usage or configuration, 3 something must be set up first, 4 deadline, 130 interrupted.
+/// 1 failed, 2 usage or configuration, 3 set something up first, 4 deadline, 130 interrupted.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.downcast_ref::<crate::config::Problems>().is_some() {
+    if error.downcast_ref::<crate::config::ConfigErrors>().is_some() {
         return 2;
     }
     match error.downcast_ref::<Stop>().map(|stop| stop.reason) {

@@ -51,13 +51,13 @@ pub fn hold_within(ctx: &Context, name: &str, deadline: Duration) -> Result<File
         Err(TryLockError::Error(error)) => Err(error),
     };
     if !free()? {
-        let message = format!("another run works on {name}: {}", describe(read(&path), now()));
-        ctx.ui.say(&format!("{message}; waiting for it to end, {} s at the most", deadline.as_secs()));
+        let message = format!("waiting for another run on {name}: {}", describe_holder(read_holder(&path), now()));
+        ctx.ui.say(&format!("{message}; waiting up to {} s", deadline.as_secs()));
         let locked = poll::until(&ctx.spawn.interrupt, deadline, || Ok(free()?.then_some(())))?;
         if locked.is_none() {
-            let holder = read(&path);
+            let holder = read_holder(&path);
             let end = holder.as_ref().map_or("end it".to_string(), |holder| format!("kill -INT {}", holder.pid));
-            let message = format!("another run still works on {name}: {}", self::describe(holder, now()));
+            let message = format!("another run on {name} has not ended: {}", self::describe_holder(holder, now()));
             let message = format!("{message}; waited {} s for it", deadline.as_secs());
             return Err(Stop::deadline(format!("{message}\nNext: {end}, then run the same command again")).into());
         }
@@ -85,12 +85,12 @@ impl fmt::Display for Holder {
 }
 
 /// None where the holder has not written yet.
-fn read(path: &Path) -> Option<Holder> {
+fn read_holder(path: &Path) -> Option<Holder> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
-fn describe(holder: Option<Holder>, now: i64) -> String {
-    let Some(holder) = holder else { return "it has just begun".to_string() };
+fn describe_holder(holder: Option<Holder>, now: i64) -> String {
+    let Some(holder) = holder else { return "it has just started".to_string() };
     match time::seconds(&holder.since) {
         Some(since) => format!("{holder}, {} ago", time::ago(now - since)),
         None => holder.to_string(),
@@ -112,8 +112,11 @@ mod tests {
         let path = folder.path().join("a.lock");
         fs::write(&path, text).unwrap();
         let now = time::seconds("2026-01-31T12:00:35Z").unwrap();
-        assert_eq!(describe(read(&path), now), "`cargo xtask up`, process 42, since 2026-01-31T12:00:00Z, 35 s ago");
+        assert_eq!(
+            describe_holder(read_holder(&path), now),
+            "`cargo xtask up`, process 42, since 2026-01-31T12:00:00Z, 35 s ago"
+        );
         fs::write(&path, "").unwrap();
-        assert_eq!(describe(read(&path), now), "it has just begun");
+        assert_eq!(describe_holder(read_holder(&path), now), "it has just started");
     }
 }

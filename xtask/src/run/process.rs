@@ -174,7 +174,8 @@ impl Spawn {
             end_with_parent(child);
             Ok(())
         });
-        for name in self.hidden {
+        // In duct the first call wins: a variable that is set anew must not be removed before.
+        for name in self.hidden.iter().filter(|name| !self.env.iter().any(|(set, _)| set == *name)) {
             expression = expression.env_remove(name);
         }
         for (name, value) in &self.env {
@@ -338,6 +339,8 @@ macro_rules! argv {
     }};
 }
 
+pub use crate::argv;
+
 /// The argv of an xshell command, which is how `argv!` reads one.
 pub fn argv(cmd: xshell::Cmd) -> Vec<String> {
     let command = std::process::Command::from(cmd);
@@ -436,5 +439,22 @@ fn add_tail(error: anyhow::Error, tail: &str) -> anyhow::Error {
         Ok(stop) if !tail.is_empty() => stop.with_detail(tail).into(),
         Ok(stop) => stop.into(),
         Err(error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hidden_variable_that_is_set_anew_reaches_the_child() {
+        let spawn = Spawn {
+            interrupt: Interrupt::default(),
+            env: vec![("HIDDEN_A".to_string(), "new".to_string())],
+            hidden: &["HIDDEN_A", "HOME"],
+            guard: Arc::new(|_, _| Ok(())),
+        };
+        let argv = ["sh", "-c", "echo $HIDDEN_A ${HOME-none}"].map(str::to_string).to_vec();
+        assert_eq!(spawn.run(command(argv, Duration::from_secs(10))).unwrap().trim(), "new none");
     }
 }

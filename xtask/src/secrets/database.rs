@@ -1,4 +1,4 @@
-//! A database's address, and its password told to the server in a form from which it can't be read.
+//! A database's address, and a password in the form in which the server takes it without learning it (SCRAM).
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

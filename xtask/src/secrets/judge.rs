@@ -2,7 +2,7 @@
 
 use crate::secrets::placeholder::is_placeholder;
 
-/// What the backend wants of a secret that signs.
+/// The shortest key that is long enough to sign with HMAC-SHA256.
 const SECRET_MIN_CHARS: usize = 32;
 
 /// What is wrong with a value of a Secret. An optional key of a person's may be empty.

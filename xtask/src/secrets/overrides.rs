@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::config::{Node, Problem, Problems, Value as Tree, to_json, yaml};
+use crate::config::{ConfigError, ConfigErrors, Node, Value as Tree, to_json, yaml};
 use crate::run::context::Context;
 use crate::secrets::placeholder::is_placeholder;
 
@@ -18,25 +18,25 @@ pub struct Overrides {
 }
 
 /// Reads the file, where there is one. A placeholder in it, or a key that no Secret has, is a mistake with its place.
-pub fn read(ctx: &Context) -> Result<Overrides> {
+pub fn read_overrides(ctx: &Context) -> Result<Overrides> {
     let path = ctx.root.join(&ctx.config.overrides);
     if !path.exists() {
         return Ok(Overrides::default());
     }
     let file = ctx.config.overrides.display().to_string();
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
-    let node = yaml::parse_one(&file, &text).map_err(|problem| Problems(vec![problem]))?;
+    let node = yaml::parse_one(&file, &text).map_err(|problem| ConfigErrors(vec![problem]))?;
     let keys: Vec<&str> = ctx.config.secrets.values().flat_map(|secret| secret.keys()).collect();
     let own = ctx.config.releases.iter().filter(|(_, release)| release.namespace == ctx.config.namespace);
     let own: Vec<&str> = own.map(|(name, _)| name.as_str()).collect();
     let mut problems = Vec::new();
     let secret = secret_values(&node, &keys, &mut problems);
     let values = release_values(&node, &own, &mut problems);
-    if problems.is_empty() { Ok(Overrides { secret, values }) } else { Err(Problems(problems).into()) }
+    if problems.is_empty() { Ok(Overrides { secret, values }) } else { Err(ConfigErrors(problems).into()) }
 }
 
 /// All but `secret.values`: the values of the one release, or under the names of several.
-fn release_values(root: &Node, releases: &[&str], problems: &mut Vec<Problem>) -> BTreeMap<String, Value> {
+fn release_values(root: &Node, releases: &[&str], problems: &mut Vec<ConfigError>) -> BTreeMap<String, Value> {
     let mut rest = to_json(root);
     let Some(table) = rest.as_object_mut() else { return BTreeMap::new() };
     if let Some(secret) = table.get_mut("secret").and_then(Value::as_object_mut) {
@@ -63,13 +63,13 @@ fn release_values(root: &Node, releases: &[&str], problems: &mut Vec<Problem>) -
         };
         let message =
             format!("{name} is no release of the profile: known are {}, and secret.values", releases.join(", "));
-        problems.push(Problem { place, message });
+        problems.push(ConfigError { place, message });
     }
     values
 }
 
 /// `secret.values` of the file.
-fn secret_values(root: &Node, known: &[&str], problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+fn secret_values(root: &Node, known: &[&str], problems: &mut Vec<ConfigError>) -> BTreeMap<String, String> {
     let table = |node: &Node, key: &str| match &node.value {
         Tree::Table(entries) => entries.get(key).cloned(),
         _ => None,
@@ -78,12 +78,13 @@ fn secret_values(root: &Node, known: &[&str], problems: &mut Vec<Problem>) -> BT
         return BTreeMap::new();
     };
     let Tree::Table(entries) = values.value else {
-        problems.push(Problem { place: values.place, message: "secret.values must be a table of strings".to_string() });
+        problems
+            .push(ConfigError { place: values.place, message: "secret.values must be a table of strings".to_string() });
         return BTreeMap::new();
     };
     let mut found = BTreeMap::new();
     for (key, node) in entries {
-        let mut refuse = |message: String| problems.push(Problem { place: node.place.clone(), message });
+        let mut refuse = |message: String| problems.push(ConfigError { place: node.place.clone(), message });
         match node.value {
             _ if !known.contains(&key.as_str()) => {
                 refuse(format!("secret.values.{key} is no key of a Secret: known are {}", known.join(", ")));
@@ -132,7 +133,7 @@ mod tests {
         let mut problems = Vec::new();
         let found = secret_values(&yaml::parse_one("o.yaml", text).unwrap(), &["URL", "KEY", "N"], &mut problems);
         assert_eq!(found, BTreeMap::from([("URL".to_string(), "postgres://sentinel".to_string())]));
-        let printed: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        let printed: Vec<String> = problems.iter().map(ConfigError::to_string).collect();
         assert_eq!(printed.len(), 3, "{printed:?}");
         assert!(
             printed.iter().any(|line| line.starts_with("o.yaml:4:5: secret.values.KEY is still a placeholder")),

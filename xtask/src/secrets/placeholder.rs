@@ -1,4 +1,4 @@
-//! Texts that stand where a real value belongs.
+//! StringMap that stand where a real value belongs.
 
 /// `CHANGE_ME` and its kin, something in angle brackets, or an example with dots at its end. The charts refuse the same,
 /// `library.refusePlaceholder`.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Secret, fill, follows, placeholders};
 use crate::live;
-use crate::model::labels::{MANAGED_BY, MANAGER};
+use crate::model::labels::MANAGED_BY;
 use crate::model::plan;
 use crate::model::plan::NEXT;
 use crate::model::plan::Step;
@@ -53,7 +53,7 @@ pub fn ensure(ctx: &Context, tools: &Paths, namespaces: &[String], given: &Value
         ctx.config.secrets.iter().filter(|(_, secret)| namespaces.contains(&secret.namespace)).collect();
     let mut there = BTreeMap::new();
     for (name, secret) in &wanted {
-        if let Some((version, keys)) = read(ctx, tools, name, secret)? {
+        if let Some((version, keys)) = read_secret(ctx, tools, name, secret)? {
             there.insert(*name, (version, keys));
         }
     }
@@ -96,7 +96,7 @@ pub fn versions<'a>(
     names: impl Iterator<Item = &'a String>,
 ) -> Result<BTreeMap<String, String>> {
     let version = |name: &String| {
-        let found = read(ctx, tools, name, &ctx.config.secrets[name])?;
+        let found = read_secret(ctx, tools, name, &ctx.config.secrets[name])?;
         Ok(found.map(|(version, _)| (name.clone(), version)))
     };
     names.filter_map(|name| version(name).transpose()).collect()
@@ -106,7 +106,7 @@ pub fn versions<'a>(
 pub fn look<'a>(ctx: &'a Context, tools: &Paths) -> Result<(Live<'a>, BTreeMap<&'a String, Vec<String>>)> {
     let (mut live, mut unreadable) = (Live::new(), BTreeMap::new());
     for (name, secret) in &ctx.config.secrets {
-        let Some((_, keys)) = read(ctx, tools, name, secret)? else { continue };
+        let Some((_, keys)) = read_secret(ctx, tools, name, secret)? else { continue };
         let values = values(ctx, tools, name, secret)?;
         unreadable.insert(name, keys.into_iter().filter(|key| !values.contains_key(key)).collect());
         live.insert(name, values);
@@ -240,7 +240,7 @@ pub struct Observed {
 pub fn observe(ctx: &Context, tools: &Paths, namespaces: &[String], given: &Values) -> Result<Observed> {
     let mut observed = Observed { steps: Vec::new(), versions: BTreeMap::new() };
     for (name, secret) in ctx.config.secrets.iter().filter(|(_, secret)| namespaces.contains(&secret.namespace)) {
-        let there = read(ctx, tools, name, secret)?;
+        let there = read_secret(ctx, tools, name, secret)?;
         let wanted: Vec<&str> = secret.keys().collect();
         let mut other = Vec::new();
         if there.is_some() && wanted.iter().any(|key| given.contains_key(*key)) {
@@ -341,7 +341,7 @@ fn make(ctx: &Context, tools: &Paths, name: &str, values: &Values) -> Result<()>
     let target = ctx.target_in(&ctx.config.secrets[name].namespace);
     let object = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-        "metadata": { "name": name, "labels": { MANAGED_BY: MANAGER } },
+        "metadata": { "name": name, "labels": { MANAGED_BY: ctx.config.manager() } },
         "stringData": values,
     });
     write(ctx, name, kubectl::create(&tools.kubectl, &target), &object)
@@ -368,7 +368,7 @@ fn write(ctx: &Context, name: &str, argv: Vec<String>, object: &Value) -> Result
 }
 
 /// The Secret's version and its keys; None where there is none.
-fn read(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<Option<(String, Vec<String>)>> {
+fn read_secret(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<Option<(String, Vec<String>)>> {
     let ask = kubectl::get_secret_keys(&tools.kubectl, &ctx.target_in(&secret.namespace), name);
     Ok(kubectl::parse_secret_keys(&ctx.spawn.run(command(ask, SHORT))?))
 }

@@ -28,7 +28,7 @@ pub fn absent(ctx: &Context, tools: &Paths, images: &BTreeMap<String, Built>) ->
     }
     let asked = kubectl::get_addons(&tools.kubectl, &ctx.target(), wanted);
     let live = live::parse_objects(&ctx.spawn.run(command(asked, SHORT))?)?;
-    Ok(wanted.iter().filter(|addon| trouble(addon, images.get(*addon), &live).is_some()).cloned().collect())
+    Ok(wanted.iter().filter(|addon| problem(addon, images.get(*addon), &live).is_some()).cloned().collect())
 }
 
 /// Turns addons on and waits until they serve.
@@ -47,12 +47,12 @@ pub fn enable(ctx: &Context, tools: &Paths, addons: &[String], images: &BTreeMap
         let serves = poll::until(&ctx.spawn.interrupt, deadline, || {
             let asked = kubectl::get_addons(&tools.kubectl, &ctx.target(), std::slice::from_ref(addon));
             let live = live::parse_objects(&ctx.spawn.run(command(asked, SHORT))?)?;
-            why = trouble(addon, images.get(addon), &live).unwrap_or_default();
+            why = problem(addon, images.get(addon), &live).unwrap_or_default();
             step.update(&why);
             Ok(why.is_empty().then_some(()))
         })?;
         if serves.is_none() {
-            let message = format!("the addon {addon} was enabled and does not serve: {why}");
+            let message = format!("the addon {addon} was enabled but is not ready: {why}");
             let next = format!("Next: kubectl describe pods --all-namespaces --selector k8s-app={addon}");
             return Err(Stop::deadline(format!("{message}\n{next}")).into());
         }
@@ -63,7 +63,7 @@ pub fn enable(ctx: &Context, tools: &Paths, addons: &[String], images: &BTreeMap
 
 /// What keeps an addon from serving; None where all of its workloads are there, of the image that is wanted, and the
 /// APIs that it adds are answered.
-fn trouble(addon: &str, image: Option<&Built>, live: &[Value]) -> Option<String> {
+fn problem(addon: &str, image: Option<&Built>, live: &[Value]) -> Option<String> {
     let ours = live.iter().filter(|object| object["metadata"]["labels"][ADDON_LABEL] == addon);
     let (apis, workloads): (Vec<&Value>, Vec<&Value>) = ours.partition(|object| object["kind"] == "APIService");
     if workloads.is_empty() {
@@ -110,22 +110,22 @@ mod tests {
     #[test]
     fn an_addon_serves_when_its_workload_is_available_and_of_the_wanted_image() {
         let own = Built { repository: "local/m".into(), tag: "2".into(), id: "sha256:2".into() };
-        assert_eq!(trouble("m", None, &[workload("m", "public/m:1", 1)]), None);
-        assert_eq!(trouble("m", Some(&own), &[workload("m", "local/m:2", 1)]), None);
-        let text = trouble("m", Some(&own), &[workload("m", "local/m:1", 1)]).unwrap();
+        assert_eq!(problem("m", None, &[workload("m", "public/m:1", 1)]), None);
+        assert_eq!(problem("m", Some(&own), &[workload("m", "local/m:2", 1)]), None);
+        let text = problem("m", Some(&own), &[workload("m", "local/m:1", 1)]).unwrap();
         assert_eq!(text, "it does not run local/m:2");
-        assert!(trouble("m", None, &[workload("m", "public/m:1", 0)]).unwrap().contains("0 available"));
-        assert_eq!(trouble("m", None, &[workload("other", "x", 1)]).unwrap(), "it has no workload");
+        assert!(problem("m", None, &[workload("m", "public/m:1", 0)]).unwrap().contains("0 available"));
+        assert_eq!(problem("m", None, &[workload("other", "x", 1)]).unwrap(), "it has no workload");
     }
 
     #[test]
-    fn an_api_that_nobody_answers_is_trouble() {
+    fn an_api_that_nobody_answers_is_problem() {
         let api = |status: &str| {
             let condition = json!({"type": "Available", "status": status, "message": "bad status: 404"});
             json!({"kind": "APIService", "metadata": {"labels": {ADDON_LABEL: "m"}}, "status": {"conditions": [condition]}})
         };
-        assert_eq!(trouble("m", None, &[api("True"), workload("m", "x", 1)]), None);
-        assert_eq!(trouble("m", None, &[api("False"), workload("m", "x", 1)]).unwrap(), "bad status: 404");
-        assert_eq!(trouble("m", None, &[api("True")]).unwrap(), "it has no workload");
+        assert_eq!(problem("m", None, &[api("True"), workload("m", "x", 1)]), None);
+        assert_eq!(problem("m", None, &[api("False"), workload("m", "x", 1)]).unwrap(), "bad status: 404");
+        assert_eq!(problem("m", None, &[api("True")]).unwrap(), "it has no workload");
     }
 }

@@ -14,7 +14,7 @@ use crate::run::exit::Stop;
 use crate::run::graph::in_parallel;
 use crate::stages::deploy::{Deployed, Plan};
 use crate::stages::smoke::Occasion;
-use crate::stages::verify::Outcome;
+use crate::stages::verify::RolloutOutcome;
 use crate::stages::{deploy, rollback, smoke, verify};
 use crate::tools::Paths;
 
@@ -82,7 +82,7 @@ fn apply_all(
         let left: Vec<&str> =
             plans.iter().map(|plan| plan.scope.release.as_str()).filter(|name| !begun(name)).collect();
         if !left.is_empty() {
-            ctx.ui.say(&format!("not begun, as {} failed: {}", failed.join(", "), left.join(", ")));
+            ctx.ui.say(&format!("skipped, because {} failed: {}", failed.join(", "), left.join(", ")));
         }
         return Err((first, failed));
     }
@@ -97,11 +97,11 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
     };
     let applied = deploy::apply(ctx, tools, plan, &mut deployed);
     let waited = applied.and_then(|failed| match failed {
-        Some(failure) => Ok(Outcome::Failed(failure)),
+        Some(failure) => Ok(RolloutOutcome::Failed(failure)),
         None if plan.is_rolled_out => {
             let services = &ctx.config.releases[&plan.scope.release].services;
             services.iter().for_each(|service| ctx.ui.state(service, DeploymentState::Ready));
-            Ok(Outcome::Done(services.len()))
+            Ok(RolloutOutcome::Done(services.len()))
         }
         None => {
             let upgrading = deployed.changed && deployed.before.is_some();
@@ -126,8 +126,8 @@ fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Err
         };
         ctx.ui.say(&match (undone, served) {
             (Ok(message), Ok(())) => message,
-            (Ok(message), Err(error)) => format!("{message}; it is not known to serve: {error:#}"),
-            (Err(error), _) => format!("{} could not be taken back: {error:#}", one.scope.release),
+            (Ok(message), Err(error)) => format!("{message}; whether it serves is unknown: {error:#}"),
+            (Err(error), _) => format!("{} could not be rolled back: {error:#}", one.scope.release),
         });
     }
     match ctx.spawn.interrupt.check() {
@@ -147,9 +147,9 @@ fn serves_again(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
 }
 
 /// The report of a rollout that failed; None for one that is done.
-pub fn failure(ctx: &Context, tools: &Paths, scope: &Scope, outcome: Outcome) -> Option<Stop> {
+pub fn failure(ctx: &Context, tools: &Paths, scope: &Scope, outcome: RolloutOutcome) -> Option<Stop> {
     match outcome {
-        Outcome::Done(_) => None,
-        Outcome::Failed(failure) => Some(report::report(ctx, tools, scope, &failure)),
+        RolloutOutcome::Done(_) => None,
+        RolloutOutcome::Failed(failure) => Some(report::report(ctx, tools, scope, &failure)),
     }
 }

@@ -82,7 +82,7 @@ pub fn why(ctx: &Context, tools: &Paths, images: &Images, name: &str) -> Result<
     let last = match stdout.lines().next() {
         None => None,
         Some(newest) => {
-            let label = ctx.spawn.run(command(docker::label_of(&tools.docker, newest, INPUTS_LABEL), SHORT))?;
+            let label = ctx.spawn.run(command(docker::label_of(&tools.docker, newest, &inputs_label(ctx)), SHORT))?;
             // An image from before there was such a label tells nothing.
             serde_json::from_str(&label).ok()
         }
@@ -94,7 +94,9 @@ pub fn why(ctx: &Context, tools: &Paths, images: &Images, name: &str) -> Result<
 }
 
 /// The label that lists what went into an image.
-const INPUTS_LABEL: &str = "todo-chatbot.inputs";
+fn inputs_label(ctx: &Context) -> String {
+    format!("{}.inputs", ctx.config.project)
+}
 
 /// `VERSION-hDIGEST`: a valid tag and a valid semantic version.
 fn tag(ctx: &Context, service: &Service, images: &Images) -> Result<String> {
@@ -174,7 +176,7 @@ fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, reference: &
             args,
             labels: vec![
                 (docker::label(&ctx.config.project), name.to_string()),
-                (INPUTS_LABEL.to_string(), serde_json::to_string(&inputs(ctx, service, images)?)?),
+                (inputs_label(ctx), serde_json::to_string(&inputs(ctx, service, images)?)?),
             ],
             ca: ca.as_deref(),
         },

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::config::NodePorts;
 use crate::live;
-use crate::model::cluster::{State, trouble};
+use crate::model::cluster::{State, problem};
 use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::process::{command, display};
@@ -41,9 +41,9 @@ pub fn need_running(ctx: &Context, state: State) -> Result<()> {
         State::Running => return Ok(()),
         State::Absent => format!("there is no cluster {name}"),
         State::Stopped => format!("the cluster {name} is stopped"),
-        State::Unfinished => format!("the making of the cluster {name} was interrupted"),
-        State::Unready(why) => format!("the cluster {name} runs and does not serve: {why}"),
-        State::Orphaned => format!("there is a node named {name}, and its keys are gone"),
+        State::Unfinished => format!("creation of cluster {name} was interrupted"),
+        State::Unready(why) => format!("the cluster {name} runs but does not serve: {why}"),
+        State::Orphaned => format!("a node container {name} exists, but its keys are gone"),
     };
     Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask up")).into())
 }
@@ -55,7 +55,7 @@ pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<
         State::Running => return Ok(()),
         State::Absent => make(ctx, tools, node_image)?,
         State::Unfinished => {
-            ctx.ui.say(&format!("the making of the cluster {name} was interrupted; it is made anew"));
+            ctx.ui.say(&format!("creation of cluster {name} was interrupted; recreating it"));
             delete(ctx, tools)?;
             make(ctx, tools, node_image)?;
         }
@@ -74,13 +74,13 @@ pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<
         }
         State::Orphaned => {
             refuse_anothers(ctx, tools)?;
-            remake(ctx, tools, node_image, &format!("there is a node named {name}, and its keys are gone"))?;
+            remake(ctx, tools, node_image, &format!("a node container {name} exists, but its keys are gone"))?;
         }
     }
     match wait_ready(ctx, tools)? {
         None => Ok(()),
         Some(why) => {
-            let message = format!("the cluster {name} was started and does not serve: {why}");
+            let message = format!("the cluster {name} was started but does not serve: {why}");
             Err(Stop::failed(format!("{message}\nNext: cargo xtask down --cluster, then up")).into())
         }
     }
@@ -256,11 +256,11 @@ fn wait(ctx: &Context, tools: &Paths, deadline: Duration) -> Result<Option<Strin
     let mut why = String::new();
     let served = poll::until(&ctx.spawn.interrupt, deadline, || {
         let asked = ctx.spawn.output(command(kubectl::get_cluster(&tools.kubectl, &ctx.target()), SHORT))?;
-        let trouble = match asked.success {
-            true => trouble(&live::parse_objects(&asked.stdout)?),
+        let problem = match asked.success {
+            true => problem(&live::parse_objects(&asked.stdout)?),
             false => Some(format!("its API server does not answer: {}", asked.tail.lines().last().unwrap_or_default())),
         };
-        why = trouble.unwrap_or_default();
+        why = problem.unwrap_or_default();
         Ok(why.is_empty().then_some(()))
     })?;
     Ok(if served.is_some() { None } else { Some(why) })
@@ -300,7 +300,7 @@ fn preflight(ctx: &Context, tools: &Paths) -> Result<()> {
     match problems.is_empty() {
         true => Ok(()),
         false => {
-            Err(Stop::needs_setup(format!("the cluster cannot be made here yet\n  {}", problems.join("\n  "))).into())
+            Err(Stop::needs_setup(format!("the cluster cannot be created yet\n  {}", problems.join("\n  "))).into())
         }
     }
 }

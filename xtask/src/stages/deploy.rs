@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::config::NodePort;
-use crate::diagnosis::cause::{Object, Trouble};
+use crate::diagnosis::cause::{Object, Problem};
 use crate::diagnosis::watch;
 use crate::diagnosis::watch::{Failure, Found, Watch};
 use crate::diagnosis::{events, release};
 use crate::live;
-use crate::model::plan::{Release, describe, drift, is_stuck, why_deploy, why_deploy_by_status};
+use crate::model::plan::{Release, drift, is_stuck, object_label, why_deploy, why_deploy_by_status};
 use crate::model::rollout;
 use crate::model::states::DeploymentState;
 use crate::model::subset::differences;
@@ -22,12 +22,12 @@ use crate::run::poll;
 use crate::run::process;
 use crate::run::process::{Spawn, command};
 use crate::stages::render;
-use crate::stages::render::{Known, Rendered, Staged};
+use crate::stages::render::{RenderInputs, Rendered, Staged};
 use crate::tools::helm::{Chart, Revision};
 use crate::tools::{Paths, helm, kubectl};
 
 const SHORT: Duration = Duration::from_secs(60);
-/// More revisions than any helm is told to keep.
+/// More revisions than helm keeps.
 const ALL: u32 = 256;
 
 /// What is wanted of a release, and why it is not what is there.
@@ -58,7 +58,7 @@ pub struct Deployed {
 }
 
 /// Compares what is wanted with what helm applied last, and with what is live.
-pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &Known) -> Result<Plan> {
+pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &RenderInputs) -> Result<Plan> {
     let scope = ctx.scope(name);
     let staged = render::stage(ctx, name, known)?;
     let (rendered, last) = std::thread::scope(|threads| {
@@ -121,7 +121,7 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
         live::last_revision(ctx, tools, scope)?.context("helm installed the release and does not list it")?;
     deployed.revision = revision;
     if status != "deployed" {
-        let message = format!("helm ended well, and calls revision {revision} of {} {status}", scope.release);
+        let message = format!("helm succeeded, but reports revision {revision} of {} {status}", scope.release);
         return Err(Stop::failed(format!("{message}\nNext: cargo xtask history")).into());
     }
     ctx.ui.validated(&scope.release, state, &format!("helm calls revision {revision} deployed"));
@@ -148,8 +148,8 @@ fn upgrade(
         watch::beside(&mut watch, &hooks, &wanted, |spawn| spawn.output(command(argv, deadline + SHORT)));
     ctx.spawn.interrupt.check()?;
     let release = &scope.release;
-    if let Some(trouble) = ended.by {
-        let what = format!("{release} cannot be deployed, because of {}", trouble.subject());
+    if let Some(problem) = ended.by {
+        let what = format!("{release} cannot be deployed, because of {}", problem.subject());
         return Ok(Some(Failure { what, found: watch.all(), said: None, deadline: false }));
     }
     let output = output?;
@@ -171,8 +171,8 @@ fn upgrade(
     }
     let refused = events::refusal(&output.tail).map(|cause| {
         let object = Object { kind: "release".to_string(), name: release.clone() };
-        let trouble = Trouble { object, container: None, cause, since: None, log: None, patience: None };
-        Found { trouble, log: None }
+        let problem = Problem { object, container: None, cause, since: None, log: None, grace: None };
+        Found { problem, log: None }
     });
     let what = format!("{release} cannot be deployed");
     let found = refused.into_iter().chain(watch.all()).collect();
@@ -185,8 +185,8 @@ pub fn await_others(ctx: &Context, scope: &Scope) -> Result<()> {
     // Its argv may hold values that are nobody's business.
     if let Some((pid, _)) = at_work() {
         let deadline = ctx.config.deadlines.helm;
-        let message = format!("process {pid} is a helm that works on release {}", scope.release);
-        ctx.ui.say(&format!("{message}; waiting for it to end, {} s at the most", deadline.as_secs()));
+        let message = format!("process {pid} is a helm process working on release {}", scope.release);
+        ctx.ui.say(&format!("{message}; waiting up to {} s", deadline.as_secs()));
         let ended = poll::until(&ctx.spawn.interrupt, deadline, || Ok(at_work().is_none().then_some(())))?;
         ended.ok_or_else(|| {
             let next = format!("Next: wait for it, or kill -INT {pid}; then run the same command again");
@@ -269,17 +269,18 @@ fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &Rendered) -> R
 fn make_room(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Result<()> {
     let wanted = live::objects_in(rendered)?;
     let live = live::objects_of(ctx, tools, scope, rendered)?;
-    let mut names: Vec<String> = wanted.iter().filter(|object| is_in_the_way(object, &live)).map(describe).collect();
+    let mut names: Vec<String> =
+        wanted.iter().filter(|object| is_in_the_way(object, &live)).map(object_label).collect();
     if wanted.iter().any(|object| object["kind"] == "Service" && !drift(std::slice::from_ref(object), &live).is_empty())
     {
         let applied = live::objects_in(&live::manifest(ctx, tools, scope)?)?;
         let edited = wanted.iter().filter(|object| has_renumbered_port(object, &applied, &live));
-        names.extend(edited.map(describe));
+        names.extend(edited.map(object_label));
     }
     if names.is_empty() {
         return Ok(());
     }
-    ctx.ui.say(&format!("what changes of {} can't be changed in place; made anew", names.join(", ")));
+    ctx.ui.say(&format!("recreating {}: the changed fields are immutable", names.join(", ")));
     let deadline = ctx.config.deadlines.helm;
     let argv = kubectl::delete_orphaning(&tools.kubectl, &scope.target, &names, deadline.as_secs());
     ctx.spawn.run(command(argv, deadline + SHORT))?;
@@ -315,14 +316,14 @@ fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendere
     let wanted = live::objects_in(rendered)?;
     let different = |live: &[Value]| -> Vec<String> {
         let names = wanted.iter().filter(|object| !drift(std::slice::from_ref(*object), live).is_empty());
-        names.map(describe).collect()
+        names.map(object_label).collect()
     };
     let names = different(&live::objects_of(ctx, tools, scope, rendered)?);
     if names.is_empty() {
         return Ok(());
     }
     let (target, deadline) = (&scope.target, ctx.config.deadlines.helm);
-    ctx.ui.say(&format!("helm keeps what was added by hand to {}; made anew", names.join(", ")));
+    ctx.ui.say(&format!("recreating {}: helm would keep what was added by hand", names.join(", ")));
     ctx.spawn.run(command(kubectl::delete(&tools.kubectl, target, &names, deadline.as_secs()), deadline + SHORT))?;
     let argv = helm::upgrade(&tools.helm, target, chart, deadline.as_secs());
     ctx.spawn.run(command(argv, deadline + SHORT)).inspect_err(|_| settle(ctx, tools, scope))?;
@@ -330,7 +331,7 @@ fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendere
     match left.first() {
         None => Ok(()),
         Some(first) => {
-            let message = format!("the cluster does not take what was rendered: {}", first.brief());
+            let message = format!("the API server rejects the rendered manifests: {}", first.brief());
             Err(Stop::failed(format!("{message}\nNext: cargo xtask down, then up")).into())
         }
     }
@@ -345,7 +346,7 @@ fn settle(ctx: &Context, tools: &Paths, scope: &Scope) {
     let mended = live::history_by(&ctx.spawn.uninterrupted(), tools, scope, ALL)
         .and_then(|all| mend(ctx, &ctx.spawn.uninterrupted(), tools, scope, &all));
     if let Err(error) = mended {
-        ctx.ui.say(&format!("{} may be left pending, which the next up mends: {error:#}", scope.release));
+        ctx.ui.say(&format!("{} may be left pending; the next up repairs it: {error:#}", scope.release));
     }
 }
 
@@ -364,15 +365,15 @@ fn mend(ctx: &Context, spawn: &Spawn, tools: &Paths, scope: &Scope, all: &[Revis
     let deadline = ctx.config.deadlines.helm;
     let (message, argv) = match helm::serving(all) {
         Some(revision) => (
-            format!("it goes back to revision {revision} first"),
+            format!("rolling back to revision {revision} first"),
             helm::rollback(&tools.helm, target, release, revision, deadline.as_secs()),
         ),
         None => (
-            "no revision of it serves, and so it is removed first; its data stays".to_string(),
+            "no revision of it works, so it is uninstalled first; its data stays".to_string(),
             helm::uninstall(&tools.helm, target, release, deadline.as_secs()),
         ),
     };
-    ctx.ui.say(&format!("{release} was left {} in revision {}: {message}", last.status, last.number));
+    ctx.ui.say(&format!("{release} is stuck in {} at revision {}: {message}", last.status, last.number));
     spawn.run_whole(command(argv, deadline + SHORT))?;
     Ok(())
 }

@@ -5,24 +5,28 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::config::Config;
 use crate::live;
-use crate::model::labels::{MANAGED_BY, MANAGER};
+use crate::model::labels::MANAGED_BY;
 use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::process::command;
 use crate::tools::{Paths, helm, kubectl};
 
 const SHORT: Duration = Duration::from_secs(60);
-/// The profile that has the namespace; one at a time.
-const PROFILE: &str = "todo-chatbot.local/profile";
 /// Every pod of ours passes the strictest of Kubernetes' pod security levels; the namespace holds others to it too.
 const POD_SECURITY: &str = "restricted";
 const LEVELS: [&str; 2] = ["pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/warn"];
 
+/// The label that names the profile that has the namespace; one at a time.
+fn profile_label(config: &Config) -> String {
+    format!("{}.local/profile", config.project)
+}
+
 /// Whether a namespace is there and this profile's, so that `ensure` would have nothing to do.
 pub fn is_settled(ctx: &Context, tools: &Paths, name: &str) -> Result<bool> {
     let found = live::objects(ctx, tools, &ctx.target_in(name), &format!("namespace/{name}"))?;
-    let ours = |one: &Value| label(one, PROFILE) == Some(&ctx.config.profile);
+    let ours = |one: &Value| label(one, &profile_label(&ctx.config)) == Some(&ctx.config.profile);
     Ok(found.first().is_some_and(|one| ours(one) && one["status"]["phase"] != "Terminating"))
 }
 
@@ -36,11 +40,11 @@ pub fn ensure(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
             let wait = kubectl::delete(&tools.kubectl, &target, &[object], ctx.config.deadlines.helm.as_secs());
             ctx.spawn.run(command(wait, ctx.config.deadlines.helm + SHORT))?;
         }
-        Some(namespace) if label(namespace, PROFILE) == Some(&ctx.config.profile) => return Ok(()),
-        Some(namespace) => return take_over(ctx, tools, name, label(namespace, PROFILE)),
+        Some(namespace) if label(namespace, &profile_label(&ctx.config)) == Some(&ctx.config.profile) => return Ok(()),
+        Some(namespace) => return take_over(ctx, tools, name, label(namespace, &profile_label(&ctx.config))),
         None => {}
     }
-    let mut labels = json!({ MANAGED_BY: MANAGER, PROFILE: ctx.config.profile });
+    let mut labels = json!({ MANAGED_BY: ctx.config.manager(), profile_label(&ctx.config): ctx.config.profile });
     LEVELS.iter().for_each(|level| labels[*level] = POD_SECURITY.into());
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
     ctx.spawn.run(command(kubectl::create(&tools.kubectl, &target), SHORT).stdin(namespace.to_string()))?;
@@ -52,13 +56,15 @@ pub fn remove(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
     let (target, deadline) = (ctx.target_in(name), ctx.config.deadlines.helm);
     let object = format!("namespace/{name}");
     let Some(namespace) = live::objects(ctx, tools, &target, &object)?.pop() else { return Ok(()) };
-    if is_ours(&namespace) {
+    if is_ours(ctx, &namespace) {
         let argv = kubectl::delete(&tools.kubectl, &target, &[object], deadline.as_secs());
         ctx.spawn.run(command(argv, deadline + SHORT))?;
         return Ok(());
     }
     let kinds = "secrets,persistentvolumeclaims";
-    for selector in [format!("{MANAGED_BY}={MANAGER}"), format!("app.kubernetes.io/part-of={}", ctx.config.project)] {
+    for selector in
+        [format!("{MANAGED_BY}={}", ctx.config.manager()), format!("app.kubernetes.io/part-of={}", ctx.config.project)]
+    {
         let argv = kubectl::delete_labelled(&tools.kubectl, &target, kinds, &selector, deadline.as_secs());
         ctx.spawn.run(command(argv, deadline + SHORT))?;
     }
@@ -70,10 +76,11 @@ pub fn release(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
     let target = ctx.target_in(name);
     let object = format!("namespace/{name}");
     let Some(namespace) = live::objects(ctx, tools, &target, &object)?.pop() else { return Ok(()) };
-    if is_ours(&namespace) || label(&namespace, PROFILE) != Some(&ctx.config.profile) {
+    if is_ours(ctx, &namespace) || label(&namespace, &profile_label(&ctx.config)) != Some(&ctx.config.profile) {
         return Ok(());
     }
-    let labels: Vec<String> = std::iter::once(&PROFILE).chain(&LEVELS).map(|key| format!("{key}-")).collect();
+    let profile = profile_label(&ctx.config);
+    let labels = std::iter::once(profile.as_str()).chain(LEVELS).map(|key| format!("{key}-")).collect::<Vec<_>>();
     ctx.spawn.run(command(kubectl::label(&tools.kubectl, &target, &object, &labels), SHORT))?;
     Ok(())
 }
@@ -81,11 +88,12 @@ pub fn release(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
 /// A namespace that others made may hold what is theirs: it is not ours to delete.
 pub fn refuse_foreign(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
     let found = live::objects(ctx, tools, &ctx.target(), &format!("namespace/{name}"))?;
-    if name == "default" || found.iter().all(is_ours) {
+    if name == "default" || found.iter().all(|one| is_ours(ctx, one)) {
         return Ok(());
     }
     let message = format!(
-        "namespace {name} was not made by this tool (its label {MANAGED_BY} is not {MANAGER}), so it is not removed"
+        "namespace {name} was not made by this tool (its label {MANAGED_BY} is not {}), so it is not removed",
+        ctx.config.manager()
     );
     Err(Stop::failed(format!("{message}\nNext: remove what you don't need of it yourself")).into())
 }
@@ -95,7 +103,7 @@ pub fn refuse_others(ctx: &Context, tools: &Paths) -> Result<()> {
     for name in ctx.config.namespaces() {
         let object = format!("namespace/{name}");
         if let Some(namespace) = live::objects(ctx, tools, &ctx.target_in(&name), &object)?.first() {
-            refuse_other(ctx, tools, &name, label(namespace, PROFILE))?;
+            refuse_other(ctx, tools, &name, label(namespace, &profile_label(&ctx.config)))?;
         }
     }
     Ok(())
@@ -115,7 +123,7 @@ fn refuse_other(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -
 fn take_over(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -> Result<()> {
     let target = ctx.target_in(name);
     refuse_other(ctx, tools, name, owner)?;
-    let mut labels = vec![format!("{PROFILE}={}", ctx.config.profile)];
+    let mut labels = vec![format!("{}={}", profile_label(&ctx.config), ctx.config.profile)];
     // A namespace that others made for themselves keeps its own level.
     if name == "default" {
         labels.extend(LEVELS.iter().map(|level| format!("{level}={POD_SECURITY}")));
@@ -124,8 +132,8 @@ fn take_over(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -> R
     Ok(())
 }
 
-fn is_ours(namespace: &Value) -> bool {
-    label(namespace, MANAGED_BY) == Some(MANAGER)
+fn is_ours(ctx: &Context, namespace: &Value) -> bool {
+    label(namespace, MANAGED_BY) == Some(&ctx.config.manager())
 }
 
 fn label<'a>(namespace: &'a Value, key: &str) -> Option<&'a str> {

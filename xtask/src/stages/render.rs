@@ -39,7 +39,7 @@ pub struct Staged {
 }
 
 /// What is only known once something was built or observed.
-pub struct Known<'a> {
+pub struct RenderInputs<'a> {
     /// Service to tag.
     pub tags: &'a BTreeMap<String, String>,
     /// Service to node port.
@@ -67,7 +67,8 @@ pub fn known_beforehand(config: &Config) -> (BTreeMap<String, String>, BTreeMap<
 /// Puts every release together as `render` does, by its name.
 pub fn stage_all(ctx: &Context) -> Result<BTreeMap<String, Staged>> {
     let (tags, node_ports) = known_beforehand(&ctx.config);
-    let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &Overrides::default() };
+    let known =
+        RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &Overrides::default() };
     ctx.config.releases.keys().map(|name| Ok((name.clone(), stage(ctx, name, &known)?))).collect()
 }
 
@@ -83,14 +84,20 @@ pub fn render_one(ctx: &Context, helm: &str, release: &str, staged: &Staged) -> 
 pub fn split_hooks(yaml: &str) -> (String, String) {
     let documents = yaml.split("---\n").filter(|document| !document.trim().is_empty());
     let (hooks, rest): (Vec<&str>, Vec<&str>) =
-        documents.partition(|document| document.contains("\n    helm.sh/hook: "));
+        documents.partition(|document| document.lines().any(is_hook_annotation));
     let join =
         |documents: Vec<&str>| documents.iter().map(|document| format!("---\n{}\n", document.trim_end())).collect();
     (join(hooks), join(rest))
 }
 
+/// Whether a line of a manifest is the annotation of a hook, quoted or not.
+fn is_hook_annotation(line: &str) -> bool {
+    let Some((key, _)) = line.strip_prefix("    ").and_then(|rest| rest.split_once(": ")) else { return false };
+    matches!(key, "helm.sh/hook" | "\"helm.sh/hook\"" | "'helm.sh/hook'")
+}
+
 /// Puts chart and values of a release together.
-pub fn stage(ctx: &Context, name: &str, known: &Known) -> Result<Staged> {
+pub fn stage(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Staged> {
     let release = &ctx.config.releases[name];
     let staging = ctx.staging(name);
     let folder = staging.join("chart");
@@ -99,7 +106,7 @@ pub fn stage(ctx: &Context, name: &str, known: &Known) -> Result<Staged> {
     let app_version = release.app_version.as_ref().map(|text| text.replace("{tag}", tag));
     let described = folder.join("Chart.yaml");
     let text = fs::read_to_string(&described)?;
-    fs::write(&described, describe(&text, release.chart_name.as_deref(), app_version.as_deref()))?;
+    fs::write(&described, set_chart_identity(&text, release.chart_name.as_deref(), app_version.as_deref()))?;
 
     let mut values: Vec<String> = release.values.iter().map(|file| ctx.path(file)).collect();
     let is_umbrella = is_umbrella(&folder)?;
@@ -140,7 +147,7 @@ pub fn is_umbrella(chart: &Path) -> Result<bool> {
 }
 
 /// Chart.yaml with another name and appVersion.
-fn describe(text: &str, name: Option<&str>, app_version: Option<&str>) -> String {
+fn set_chart_identity(text: &str, name: Option<&str>, app_version: Option<&str>) -> String {
     let line = |line: &str| match (line.split_once(':').map(|(key, _)| key), name, app_version) {
         (Some("name"), Some(name), _) => format!("name: {name}\n"),
         (Some("appVersion"), _, Some(version)) => format!("appVersion: \"{version}\"\n"),
@@ -150,10 +157,11 @@ fn describe(text: &str, name: Option<&str>, app_version: Option<&str>) -> String
 }
 
 /// What the configuration says about a release's services, as values over the chart's own.
-pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &Known) -> Value {
+pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderInputs) -> Value {
     let release = &config.releases[name];
-    let secret = json!({ "name": release.secret, "create": false, "version": known.secret_version });
-    let describe = |service: &String| {
+    let secret = (!release.secret.is_empty())
+        .then(|| json!({ "name": release.secret, "create": false, "version": known.secret_version }));
+    let service_values = |service: &String| {
         let about = &config.services[service];
         let mut value =
             json!({ "image": { "repository": about.image, "tag": known.tags[service] }, "port": about.port });
@@ -171,17 +179,23 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &Known) 
     };
     match (is_umbrella, release.services.as_slice()) {
         (false, [service]) => {
-            let mut value = describe(service);
+            let mut value = service_values(service);
             value["name"] = service.as_str().into();
-            value["secret"] = secret;
+            if let Some(secret) = secret {
+                value["secret"] = secret;
+            }
             value
         }
         _ => {
             let services = config.services.keys().map(|service| match release.services.contains(service) {
-                true => (service.clone(), describe(service)),
+                true => (service.clone(), service_values(service)),
                 false => (service.clone(), json!({ "enabled": false })),
             });
-            json!({ "secret": secret, "services": services.collect::<serde_json::Map<_, _>>() })
+            let mut value = json!({ "services": services.collect::<serde_json::Map<_, _>>() });
+            if let Some(secret) = secret {
+                value["secret"] = secret;
+            }
+            value
         }
     }
 }
@@ -204,14 +218,17 @@ mod tests {
         let pod = "kind: Pod\nmetadata:\n  annotations:\n    helm.sh/hook: test\n";
         let (hooks, rest) = split_hooks(&format!("---\nkind: Service\n---\n{pod}"));
         assert_eq!((hooks, rest), (format!("---\n{pod}"), "---\nkind: Service\n".to_string()));
+        // As `helm create` writes it.
+        let quoted = pod.replace("helm.sh/hook", "\"helm.sh/hook\"");
+        assert_eq!(split_hooks(&quoted), (format!("---\n{quoted}"), String::new()));
         assert_eq!(split_hooks("---\nkind: Service\n\n---\nkind: Job\n\n").1, "---\nkind: Service\n---\nkind: Job\n");
     }
 
     #[test]
     fn a_staged_chart_gets_its_name_and_version() {
         let text = "apiVersion: v2\nname: backend\nversion: 0.1.0\nappVersion: 0.1.0\n";
-        let staged = describe(text, Some("ai-todo-backend"), Some("1.0.0-h12"));
+        let staged = set_chart_identity(text, Some("ai-todo-backend"), Some("1.0.0-h12"));
         assert_eq!(staged, "apiVersion: v2\nname: ai-todo-backend\nversion: 0.1.0\nappVersion: \"1.0.0-h12\"\n");
-        assert_eq!(describe(text, None, None), text);
+        assert_eq!(set_chart_identity(text, None, None), text);
     }
 }

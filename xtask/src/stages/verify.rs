@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::diagnosis::cause::Trouble;
+use crate::diagnosis::cause::Problem;
 use crate::diagnosis::release;
 use crate::diagnosis::watch::{Failure, Watch, now};
 use crate::live;
@@ -23,7 +23,7 @@ const AT_MOST: u32 = 3;
 const ENDPOINTS: Duration = Duration::from_secs(15);
 
 /// How a wait ended.
-pub enum Outcome {
+pub enum RolloutOutcome {
     /// All workloads are rolled out, and how many there are.
     Done(usize),
     /// Waiting longer would not help, or the deadline has passed.
@@ -34,7 +34,7 @@ pub enum Outcome {
 /// meanwhile is reported at once; what won't pass ends the wait. The deadline counts from the last time that something went
 /// on, and what starts within its own rules is waited for beyond it, up to three times the deadline in all. `upgrading`:
 /// other pods served before.
-pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgrading: bool) -> Result<Outcome> {
+pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgrading: bool) -> Result<RolloutOutcome> {
     let step = ctx.ui.step(format!("roll out {}", scope.release));
     let deadline = ctx.config.deadlines.rollout;
     let wanted = live::objects_in(manifest)?;
@@ -50,15 +50,15 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
             ctx.ui.state(&service, state);
         }
         let states = states(&wanted, &seen)?;
-        let troubles = release::troubles(&seen, release, &wanted);
+        let problems = release::problems(&seen, release, &wanted);
         let fail =
-            |what, watch: &Watch, troubles| Failure { what, found: watch.found(troubles), said: None, deadline: false };
+            |what, watch: &Watch, problems| Failure { what, found: watch.found(problems), said: None, deadline: false };
         if let Some((name, why)) = states.iter().find_map(|(name, state)| Some((name, failure(state)?))) {
-            watch.note(troubles.clone(), &seen);
-            return Ok(Some(Outcome::Failed(fail(
+            watch.note(problems.clone(), &seen);
+            return Ok(Some(RolloutOutcome::Failed(fail(
                 format!("{name} failed: {why}"),
                 &watch,
-                or_unready(troubles, &seen, release, &wanted),
+                or_unready(problems, &seen, release, &wanted),
             ))));
         }
         let open: Vec<String> =
@@ -66,22 +66,22 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
         if open.is_empty() {
             let endpointless = release::endpointless(&seen, release, &wanted);
             if endpointless.is_empty() {
-                let message = format!("{} workloads are rolled out, and their Services lead to pods", states.len());
+                let message = format!("{} workloads rolled out, every Service has ready endpoints", states.len());
                 ctx.ui.validated(release, DeploymentState::Ready, &message);
-                return Ok(Some(Outcome::Done(states.len())));
+                return Ok(Some(RolloutOutcome::Done(states.len())));
             }
-            step.update("its Services lead nowhere yet");
+            step.update("its Services have no ready endpoints yet");
             if rolled_out.get_or_insert_with(Instant::now).elapsed() < ENDPOINTS.min(deadline) {
                 return Ok(None);
             }
             let names: Vec<String> = endpointless.iter().map(|one| one.object.to_string()).collect();
-            let what = format!("{release} is rolled out, and nobody is reached through {}", names.join(" and "));
-            return Ok(Some(Outcome::Failed(fail(what, &watch, endpointless))));
+            let what = format!("{release} is rolled out, but no ready endpoints: {}", names.join(", "));
+            return Ok(Some(RolloutOutcome::Failed(fail(what, &watch, endpointless))));
         }
         step.update(&open.join(" · "));
-        if let Some(trouble) = watch.note(troubles.clone(), &seen) {
-            let what = format!("{release} cannot be rolled out, because of {}", trouble.subject());
-            return Ok(Some(Outcome::Failed(fail(what, &watch, troubles))));
+        if let Some(problem) = watch.note(problems.clone(), &seen) {
+            let what = format!("{release} cannot be rolled out, because of {}", problem.subject());
+            return Ok(Some(RolloutOutcome::Failed(fail(what, &watch, problems))));
         }
         let counted = release::progress(&seen, release, &wanted);
         for (known, count) in counts.iter_mut().zip(counted) {
@@ -90,16 +90,16 @@ pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgradi
             }
         }
         let still = went_on.elapsed() >= deadline && !release::is_starting(&seen, release, &wanted, now());
-        last = (or_unready(troubles, &seen, release, &wanted), open);
+        last = (or_unready(problems, &seen, release, &wanted), open);
         match still {
-            true => Ok(Some(Outcome::Failed(overdue(&watch, &last, went_on.elapsed())))),
+            true => Ok(Some(RolloutOutcome::Failed(overdue(&watch, &last, went_on.elapsed())))),
             false => Ok(None),
         }
     })?;
-    match ended.unwrap_or_else(|| Outcome::Failed(overdue(&watch, &last, deadline * AT_MOST))) {
-        Outcome::Done(count) => {
+    match ended.unwrap_or_else(|| RolloutOutcome::Failed(overdue(&watch, &last, deadline * AT_MOST))) {
+        RolloutOutcome::Done(count) => {
             step.done(&format!("{count} workloads"));
-            Ok(Outcome::Done(count))
+            Ok(RolloutOutcome::Done(count))
         }
         failed => Ok(failed),
     }
@@ -115,14 +115,14 @@ pub fn states(wanted: &[Value], live: &[Value]) -> Result<Vec<(String, Rollout)>
     }
 }
 
-fn overdue(watch: &Watch, (troubles, open): &(Vec<Trouble>, Vec<String>), after: Duration) -> Failure {
+fn overdue(watch: &Watch, (problems, open): &(Vec<Problem>, Vec<String>), after: Duration) -> Failure {
     let what = format!("not rolled out after {} s: {}", after.as_secs(), open.join(" · "));
-    Failure { what, found: watch.found(troubles.clone()), said: None, deadline: true }
+    Failure { what, found: watch.found(problems.clone()), said: None, deadline: true }
 }
 
-/// The troubles, and where there are none, what is not ready.
-fn or_unready(troubles: Vec<Trouble>, seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Trouble> {
-    if troubles.is_empty() { release::unready(seen, release, wanted) } else { troubles }
+/// The problems, and where there are none, what is not ready.
+fn or_unready(problems: Vec<Problem>, seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Problem> {
+    if problems.is_empty() { release::unready(seen, release, wanted) } else { problems }
 }
 
 fn failure(state: &Rollout) -> Option<&str> {

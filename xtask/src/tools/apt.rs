@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::argv;
+use crate::run::process::argv;
 use crate::run::process::with_prefix;
 
 pub fn update(sudo: &[&str]) -> Vec<String> {

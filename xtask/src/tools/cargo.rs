@@ -1,6 +1,6 @@
 //! Cargo, for the project's own checks.
 
-use crate::argv;
+use crate::run::process::argv;
 
 pub fn fmt(manifest: &str) -> Vec<String> {
     argv!("cargo fmt --all --check --manifest-path {manifest}")
@@ -19,7 +19,12 @@ pub fn test_ignored(manifest: &str) -> Vec<String> {
     argv!("cargo test --locked --manifest-path {manifest} -- --ignored")
 }
 
-/// The command that a contributor types.
+/// The command that a contributor types in a project with an alias for it.
+pub fn alias(arguments: &[&str]) -> Vec<String> {
+    argv!("cargo xtask {arguments...}")
+}
+
+/// The same from any folder, in this project.
 pub fn xtask(manifest: &str, arguments: &[&str]) -> Vec<String> {
     argv!("cargo run --quiet --manifest-path {manifest} --package xtask -- {arguments...}")
 }

@@ -1,6 +1,6 @@
 //! Curl, which knows proxies and private certificate authorities, and checks what it connects to.
 
-use crate::argv;
+use crate::run::process::argv;
 
 /// Prints a small file.
 pub fn text(url: &str, deadline_s: u64) -> Vec<String> {

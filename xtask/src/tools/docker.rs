@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::argv;
 use crate::model::image::Image;
+use crate::run::process::argv;
 use crate::run::process::with_prefix;
 
 /// A build of one image from a context folder and a Dockerfile outside it.
@@ -479,21 +479,24 @@ pub fn remove_volume(docker: &str, name: &str) -> Vec<String> {
 }
 
 /// A daemon of our own, its containers run by `runtime` where the machine needs a shim.
-pub fn daemon(sudo: &[&str], runtime: Option<&str>) -> Vec<String> {
+pub fn daemon(sudo: &[&str], home: &str, runtime: Option<&str>) -> Vec<String> {
+    let name = format!("{home}{SHIM}");
     let shim = match runtime {
-        Some(path) => vec![
-            "--add-runtime".to_string(),
-            format!("{RUNTIME}={path}"),
-            "--default-runtime".to_string(),
-            RUNTIME.to_string(),
-        ],
+        Some(path) => {
+            vec!["--add-runtime".to_string(), format!("{name}={path}"), "--default-runtime".to_string(), name]
+        }
         None => Vec::new(),
     };
     with_prefix(sudo, argv!("dockerd {shim...}"))
 }
 
-/// The name under which a daemon knows our shim.
-pub const RUNTIME: &str = "todo-chatbot-shim";
+/// How the name ends under which a daemon knows our shim.
+const SHIM: &str = "-shim";
+
+/// Whether a daemon's runtime is our shim, whichever project started the daemon.
+pub fn is_shim(runtime: &str) -> bool {
+    runtime.ends_with(SHIM)
+}
 
 fn short(reference: &str) -> &str {
     reference.strip_prefix("docker.io/library/").unwrap_or(reference)

@@ -1,6 +1,6 @@
 //! Git, asked about the project's own repository.
 
-use crate::argv;
+use crate::run::process::argv;
 
 /// The files that are tracked, relative to the folder, each behind a null byte.
 pub fn ls_files(root: &str) -> Vec<String> {
@@ -19,6 +19,11 @@ pub fn check_ignore(root: &str, path: &str) -> Vec<String> {
 /// Exits with 0 where the path is ignored and not tracked, with 1 where it is not, with another code outside a repository.
 pub fn check_untracked(folder: &str, path: &str) -> Vec<String> {
     argv!("git -C {folder} check-ignore --quiet {path}")
+}
+
+/// Prints the folder of the hooks, which a worktree or core.hooksPath may have moved; relative to `root` unless absolute.
+pub fn hooks(root: &str) -> Vec<String> {
+    argv!("git -C {root} rev-parse --git-path hooks")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The Go compiler.
 
-use crate::argv;
 use crate::config::Module;
+use crate::run::process::argv;
 
 /// The environment of a build: static binaries, the machine's own Go, and fewer collections, as memory is there.
 pub const ENVIRONMENT: [(&str, &str); 4] =

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::argv;
+use crate::run::process::argv;
 
 /// Checks Dockerfiles, whatever hadolint's own configuration files say.
 pub fn check(hadolint: &str, dockerfiles: &[String]) -> Vec<String> {

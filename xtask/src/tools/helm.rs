@@ -4,8 +4,8 @@ use std::ops::Deref;
 
 use serde::Deserialize;
 
-use crate::argv;
 use crate::model::cluster::Target;
+use crate::run::process::argv;
 
 /// A helm that was found. Where its path is all that counts, it is its path.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ pub fn has_flags(help: &str) -> bool {
     ["--install", "--timeout", "--values", "--history-max"].iter().all(|flag| help.contains(flag))
 }
 
-/// How this helm is told to merge what is wanted into what is live, as helm 3 always does. Helm 4 would apply on the
+/// The flags that make this helm merge the manifests into the live objects, as helm 3 always does. Helm 4 would apply on the
 /// server, and give up on a field that somebody else has set: what was edited by hand could not be put right.
 pub fn merge_flags(help: &str) -> Vec<String> {
     help.contains("--server-side").then(|| "--server-side=false".to_string()).into_iter().collect()
@@ -205,12 +205,12 @@ pub fn list_everywhere(helm: &str, target: &Target) -> Vec<String> {
 /// Namespace and name of each release in what `list_everywhere` printed.
 pub fn parse_places(stdout: &str) -> serde_json::Result<Vec<(String, String)>> {
     #[derive(Deserialize)]
-    struct Place {
+    struct Release {
         name: String,
         namespace: String,
     }
-    let places: Vec<Place> = serde_json::from_str(stdout)?;
-    Ok(places.into_iter().map(|place| (place.namespace, place.name)).collect())
+    let releases: Vec<Release> = serde_json::from_str(stdout)?;
+    Ok(releases.into_iter().map(|one| (one.namespace, one.name)).collect())
 }
 
 pub fn parse_list(stdout: &str) -> Vec<String> {

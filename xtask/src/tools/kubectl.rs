@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::argv;
 use crate::model::cluster::Target;
+use crate::run::process::argv;
 
 /// What kubectl is asked without anything being changed.
 pub const QUESTIONS: [&str; 3] = ["get", "logs", "version"];
@@ -180,7 +180,7 @@ pub fn exec_with_input(kubectl: &str, target: &Target, pod: &str, container: &st
     argv!("{kubectl} exec {pod} --container {container} --stdin {at...} -- {command...}")
 }
 
-/// Runs a command in the first pod of an object such as `service/postgres`, with stdin handed on.
+/// Runs a command in the first pod of an object such as `service/web`, with stdin handed on.
 pub fn exec_with_stdin(kubectl: &str, target: &Target, object: &str, command: &[String]) -> Vec<String> {
     let at = at(target);
     argv!("{kubectl} exec --stdin {object} --pod-running-timeout {POD} {at...} -- {command...}")

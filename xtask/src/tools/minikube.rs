@@ -1,7 +1,7 @@
 //! Minikube. Every call names the profile.
 
-use crate::argv;
 use crate::config::Cluster;
+use crate::run::process::argv;
 
 pub fn start_help(minikube: &str) -> Vec<String> {
     argv!("{minikube} start --help")

@@ -1,6 +1,6 @@
 //! Tar, for archives that are compressed.
 
-use crate::argv;
+use crate::run::process::argv;
 
 /// Unpacks one member of a tar.gz into a folder.
 pub fn extract(archive: &str, folder: &str, member: &str) -> Vec<String> {

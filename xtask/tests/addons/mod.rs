@@ -40,6 +40,6 @@ fn an_addon_that_never_serves_is_reported_with_the_reason() {
     project.answer("minikube addons enable ", "");
     let run = project.run(&["up"]);
     run.assert_ended(4);
-    run.assert_says(&["the addon metrics-server was enabled and does not serve: it has no workload", "Next:"]);
+    run.assert_says(&["the addon metrics-server was enabled but is not ready: it has no workload", "Next:"]);
     assert_eq!(run.calls_of(&["helm upgrade todo "]), [""; 0]);
 }

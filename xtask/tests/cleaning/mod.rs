@@ -153,10 +153,10 @@ fn clean_removes_what_is_old_and_neither_what_is_used_nor_what_is_foreign() {
         "node todo: 2 images to remove, 3 stay, left alone 1 of others",
         &format!("  {}      1.5 MB  nothing uses it, and 2 newer ones stay", backend(1)),
         "cache folder: 3 entries to remove",
-        "docker's build cache holds 2.4GB; it names no owner and is left alone: docker builder prune",
+        "docker's build cache holds 2.4GB; it has no owner label and is kept: docker builder prune",
         "8 went, up to ",
     ] {
-        assert!(run.stdout.contains(line), "«{line}» is not in\n{}", run.stdout);
+        assert!(run.stdout.contains(line), "\"{line}\" is not in\n{}", run.stdout);
     }
     let again = project.run(&["clean", "--keep", "3"]);
     assert_eq!(again.changes().iter().filter(|call| call.contains(&backend(6))).count(), 0, "{:?}", again.changes());
@@ -184,7 +184,7 @@ fn a_dry_run_says_the_same_and_changes_nothing() {
     assert_eq!(places, expected);
     assert_eq!(answer["places"][1]["removals"][0]["frees_bytes"], 1_500_000);
     assert!(answer["frees_bytes"].as_u64().unwrap() > 3_000_000 + 200_000, "{answer}");
-    assert!(events.iter().any(|event| event["headline"].as_str().unwrap_or_default().contains("8 would go")));
+    assert!(events.iter().any(|event| event["headline"].as_str().unwrap_or_default().contains("8 to remove")));
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn clean_waits_for_runs_that_go_on() {
             kill_process(xtask, Signal::INT).unwrap();
         });
         run.assert_ended(130);
-        run.assert_says(&[&format!("another run works on {lock}")]);
+        run.assert_says(&[&format!("waiting for another run on {lock}")]);
         assert_eq!(run.changes(), [""; 0]);
         assert!(OLD_FILES.iter().all(|file| project.is_there(file)));
     }
@@ -350,7 +350,7 @@ fn uninstall_says_what_goes_and_waits_for_a_yes_of_a_persons() {
         "the cache folder ROOT/cache/todo, 0.0 MB\n    rm -r ROOT/cache/todo\n",
         "    rm -r ROOT/state/todo",
     ] {
-        assert!(said.contains(line), "«{line}» is not in\n{said}");
+        assert!(said.contains(line), "\"{line}\" is not in\n{said}");
     }
 }
 
@@ -394,7 +394,7 @@ fn uninstall_leaves_a_daemon_on_which_others_run_and_what_it_needs() {
         "left alone: the Debian packages docker.io, runc: ",
         "left alone: docker's build cache, 2.4GB",
     ] {
-        assert!(run.stdout.contains(line), "«{line}» is not in\n{}", run.stdout);
+        assert!(run.stdout.contains(line), "\"{line}\" is not in\n{}", run.stdout);
     }
 }
 

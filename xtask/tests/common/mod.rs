@@ -260,7 +260,7 @@ impl Project {
             call = call.replace(tag, &format!("{}_TAG", name.to_uppercase()));
         }
         // What went into an image, with a digest for each file.
-        if let Some((before, rest)) = call.split_once("'todo-chatbot.inputs={")
+        if let Some((before, rest)) = call.split_once("'todo.inputs={")
             && let Some((_, after)) = rest.split_once("}'")
         {
             call = format!("{before}INPUTS{after}");
@@ -297,7 +297,7 @@ impl Run {
     #[track_caller]
     pub fn assert_says(&self, texts: &[&str]) {
         for text in texts {
-            assert!(self.stderr.contains(text), "«{text}» is not in\n{}", self.stderr);
+            assert!(self.stderr.contains(text), "\"{text}\" is not in\n{}", self.stderr);
         }
     }
 }
@@ -308,7 +308,7 @@ pub fn serve(port: u16, text: &'static str) -> u16 {
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client that has gone away is not the server's trouble.
+            // A client that has gone away is not the server's problem.
             let _ = answer(stream, text);
         }
     });

@@ -99,15 +99,15 @@ manifest() {
     sum=$(cat $values $(find "$1" -type f | sort) | cksum | tr -d ' ')
     # JSON as it is written, a key on each line; what matters is how deep it stands.
     awk '
-        function told() { if (name != "" && !off) print name, port + 0 "/" node + 0; name = ""; off = 0; port = 0; node = 0 }
+        function put() { if (name != "" && !off) print name, port + 0 "/" node + 0; name = ""; off = 0; port = 0; node = 0 }
         { gsub(/[",:]/, "") }
         /^  services / { several = 1 }
-        several && /^    [a-z-]+ \{/ { told(); name = $1 }
+        several && /^    [a-z-]+ \{/ { put(); name = $1 }
         several && /^      enabled false/ { off = 1 }
         several && /^      port / || !several && /^  port / { port = $2 }
         several && /^        nodePort / || !several && /^    nodePort / { node = $2 }
         !several && /^  name / { own = $2 }
-        END { if (!several) name = own; told() }
+        END { if (!several) name = own; put() }
     ' "${values##* }" | while read -r name ports; do
         printf -- '---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: %s\n' "$name"
         printf '  annotations:\n    values: "%s"\n    ports: "%s"\nspec:\n  replicas: 1\n' "$sum" "$ports"
@@ -142,7 +142,7 @@ case $call in
     while [ "$1" != --tag ]; do shift; done
     image=$2 id=sha256:host-${2##*-h}
     echo "$image $id" >>host-images
-    for word; do case $word in todo-chatbot.inputs=*) echo "${word#*=}" >"labels/$id" ;; esac; done ;;
+    for word; do case $word in todo.inputs=*) echo "${word#*=}" >"labels/$id" ;; esac; done ;;
 "docker --version") echo "Docker version 27.0.0, build 0000000" ;;
 "docker context show") echo default ;;
 "docker info "*) echo "27.0.0|runc|2|/" ;;
@@ -224,8 +224,8 @@ case $call in
 "helm get manifest "*) cat "$here/releases/$3/$(tail -n 1 "$here/releases/$3/revisions" | cut -d ' ' -f 1)" ;;
 "helm history "*)
     [ -e "$here/releases/$2" ] || { echo "Error: release: not found" >&2; exit 1; }
-    told=$(tail -n "$4" "$here/releases/$2/revisions" | sed 's/\(.*\) \(.*\)/{"revision":\1,"status":"\2"}/' | paste -sd, -)
-    echo "[$told]" ;;
+    history=$(tail -n "$4" "$here/releases/$2/revisions" | sed 's/\(.*\) \(.*\)/{"revision":\1,"status":"\2"}/' | paste -sd, -)
+    echo "[$history]" ;;
 "helm rollback "*)
     [ -e "$here/releases/$2/$3" ] || { echo "Error: release has no $3 version" >&2; exit 1; }
     cp "$here/releases/$2/$3" "$here/releases/$2/again"

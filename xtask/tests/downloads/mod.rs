@@ -44,7 +44,7 @@ impl Releases {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (files, asked) = (files.clone(), asked.clone());
-                // A client that has gone away is not the server's trouble.
+                // A client that has gone away is not the server's problem.
                 std::thread::spawn(move || answer(stream, &files, &asked));
             }
         });
@@ -76,7 +76,7 @@ impl Releases {
         asked
     }
 
-    /// A project that lacks these tools, and is told to download them from here.
+    /// A project that lacks these tools, and downloads them from here.
     fn project(&self, missing: &[&str]) -> Project {
         self.project_at(&format!("http://127.0.0.1:{}", self.port), missing)
     }

@@ -13,12 +13,12 @@ case $call in *" --previous "*) file=$3.previous ;; esac
 case $call in *" --follow "*) follow=$3.over ;; esac
 [ -e "$file" ] || { echo "Error from server: no log of $file" >&2; exit 1; }
 echo $$ >>pids
-told=0
+printed=0
 while :; do
     over=; [ -z "$follow" ] || [ -e "$follow" ] && over=1
     lines=$(wc -l <"$file")
-    [ "$lines" -le "$told" ] || sed -n "$((told + 1)),${lines}p" "$file"
-    told=$lines
+    [ "$lines" -le "$printed" ] || sed -n "$((printed + 1)),${lines}p" "$file"
+    printed=$lines
     [ -z "$over" ] || exit 0
     sleep 0.1
 done"#;
@@ -119,7 +119,7 @@ fn an_unknown_service_is_a_usage_error_that_names_the_known_ones() {
 fn without_pods_logs_say_what_to_do_first() {
     let run = with_pods(&[]).run(&["logs"]);
     run.assert_ended(3);
-    run.assert_says(&["no pod of backend, frontend is there", "Next: cargo xtask up --profile dev"]);
+    run.assert_says(&["no pods of backend, frontend", "Next: cargo xtask up --profile dev"]);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_log_that_cannot_be_had_is_reported_beside_those_that_can() {
     let run = project.run(&["logs"]);
     run.assert_ended(1);
     assert!(run.stdout.contains("| there"), "{}", run.stdout);
-    run.assert_says(&["1 of 2 logs cannot be had", "frontend 1: ", "no log of frontend-1"]);
+    run.assert_says(&["1 of 2 logs cannot be read", "frontend 1: ", "no log of frontend-1"]);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_restarted_container_is_followed_and_nothing_is_reported_twice_or_left_out()
     run.assert_ended(0);
     let message = ["a", "b", "c", "d", "e"].map(|text| format!("backend 1     | {text}\n"));
     assert_eq!(run.stdout, message.concat());
-    run.assert_says(&["backend 1 was started anew, restart 1"]);
+    run.assert_says(&["backend 1 restarted, restart 1"]);
     let streams = run.calls_of(&["kubectl logs"]);
     assert!(
         streams

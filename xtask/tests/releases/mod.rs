@@ -143,7 +143,7 @@ fn nothing_is_begun_that_needs_a_release_which_failed() {
     project.write("standin/failing", "store\n");
     let run = project.run(&MANY);
     run.assert_ended(1);
-    run.assert_says(&["store failed: timed out", "not begun, as database failed: api, tools, web"]);
+    run.assert_says(&["store failed: timed out", "skipped, because database failed: api, tools, web"]);
     // A first install leaves nothing of itself but its data.
     assert_eq!(deeds(&run), [upgrade("database", "many-database"), uninstall("database", "many-database")]);
     assert!(!run.calls.iter().any(|call| call.starts_with("kubectl delete")), "{:?}", run.calls);
@@ -216,7 +216,7 @@ fn what_could_not_be_taken_back_is_reported_and_the_rest_still_goes_back() {
     project.answer("helm rollback tools ", "echo 'Error: locked' >&2; exit 1");
     let run = project.run(&MANY);
     run.assert_ended(1);
-    run.assert_says(&["tools could not be taken back", "Error: locked", "api is back at revision 1"]);
+    run.assert_says(&["tools could not be rolled back", "Error: locked", "api is back at revision 1"]);
     assert_eq!(deeds(&run)[2..], [rollback("tools", 1), rollback("api", 1)]);
 }
 
@@ -319,7 +319,7 @@ fn what_helm_keeps_of_edits_by_hand_is_made_anew() {
     project.answer("kubectl delete deployment/backend ", ": >anew");
     let run = project.run(&["up"]);
     run.assert_ended(0);
-    run.assert_says(&["helm keeps what was added by hand to deployment/backend; made anew"]);
+    run.assert_says(&["recreating deployment/backend: helm would keep what was added by hand"]);
     let delete =
         format!("kubectl delete deployment/backend --ignore-not-found --wait --timeout 60s {}", kubectl("todo"));
     assert_eq!(
@@ -338,8 +338,8 @@ fn the_database_and_its_password_have_a_namespace_of_their_own() {
     assert_eq!(namespaces.keys().collect::<Vec<_>>(), ["many", "many-database"]);
     for namespace in namespaces.values() {
         let labels = serde_json::json!({
-            "app.kubernetes.io/managed-by": "todo-chatbot-xtask",
-            "todo-chatbot.local/profile": "many",
+            "app.kubernetes.io/managed-by": "todo-xtask",
+            "todo.local/profile": "many",
             "pod-security.kubernetes.io/enforce": "restricted",
             "pod-security.kubernetes.io/warn": "restricted",
         });
@@ -480,7 +480,7 @@ fn a_value_that_kubectl_repeats_when_it_fails_is_not_reported() {
     patched.assert_ended(1);
     patched.assert_says(&["could not write the Secret app"]);
     assert_secret(&project, &patched, &["sentinel-two", &secret(&project, "many/app")["TOKEN"]]);
-    // Nor when it fails after it has told what was asked.
+    // Nor when it fails after it has printed the values.
     project.answer("kubectl get secret app --output ", "echo 'API_KEY c2VudGluZWwtdHdv'; exit 1");
     let asked = project.run(&["up", "--profile", "many", "--verbose"]);
     asked.assert_ended(1);
@@ -605,7 +605,7 @@ fn the_namespace_default_is_borrowed_and_given_back() {
     run.assert_ended(0);
     let levels = ["pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/warn"];
     let label = format!(
-        "kubectl label namespace/default todo-chatbot.local/profile=shared {}=restricted {}=restricted --overwrite {}",
+        "kubectl label namespace/default todo.local/profile=shared {}=restricted {}=restricted --overwrite {}",
         levels[0],
         levels[1],
         kubectl("default")
@@ -627,14 +627,14 @@ fn the_namespace_default_is_borrowed_and_given_back() {
     let expected = [
         uninstall("todo", "default"),
         uninstall("database", "shared-database"),
-        delete("app.kubernetes.io/managed-by=todo-chatbot-xtask"),
+        delete("app.kubernetes.io/managed-by=todo-xtask"),
         delete("app.kubernetes.io/part-of=todo"),
         format!(
             "kubectl delete namespace/shared-database --ignore-not-found --wait --timeout 60s {}",
             kubectl("shared-database")
         ),
         format!(
-            "kubectl label namespace/default todo-chatbot.local/profile- {}- {}- --overwrite {}",
+            "kubectl label namespace/default todo.local/profile- {}- {}- --overwrite {}",
             levels[0],
             levels[1],
             kubectl("default")
@@ -683,7 +683,7 @@ fn a_namespace_that_others_made_keeps_its_own_level() {
     project.write("standin/namespaces/todo/labels", "theirs yes\n");
     let run = project.run(&["up"]);
     run.assert_ended(0);
-    let label = format!("kubectl label namespace/todo todo-chatbot.local/profile=dev --overwrite {}", kubectl("todo"));
+    let label = format!("kubectl label namespace/todo todo.local/profile=dev --overwrite {}", kubectl("todo"));
     assert_eq!(run.calls_of(&["kubectl label"]), [label]);
     project.run(&["down"]).assert_ended(0);
     assert_eq!(project.read("standin/namespaces/todo/labels"), "theirs yes\n");
@@ -693,7 +693,8 @@ fn a_namespace_that_others_made_keeps_its_own_level() {
 fn a_namespace_that_is_going_is_waited_for_and_made_anew() {
     let project = Project::up();
     project.run(&["down"]).assert_ended(0);
-    let going = r#"{"metadata":{"name":"todo","labels":{"todo-chatbot.local/profile":"dev"}},"status":{"phase":"Terminating"}}"#;
+    let going =
+        r#"{"metadata":{"name":"todo","labels":{"todo.local/profile":"dev"}},"status":{"phase":"Terminating"}}"#;
     project
         .before("kubectl get namespace/", &format!("[ ! -e namespaces/todo/labels ] || {{ echo '{going}'; exit; }}"));
     let run = project.run(&["up"]);
@@ -948,7 +949,7 @@ fn a_tunnel_is_for_load_balancers() {
     project.answer("minikube tunnel ", "exit 1");
     let ended = project.run(&["tunnel"]);
     ended.assert_ended(1);
-    ended.assert_says(&["minikube tunnel ended by itself"]);
+    ended.assert_says(&["minikube tunnel exited"]);
     assert_eq!(ended.changes(), ["minikube tunnel --profile todo --cleanup"]);
 }
 

@@ -60,12 +60,12 @@ fn check_tells_of_each_key_and_asks_the_database() {
     }
     let plain = project.run(&CHECK).stdout;
     for line in [
-        "✓ API_KEY                  empty: nobody has given it",
+        "✓ API_KEY                  empty: no value was given",
         "✓ DATABASE_URL             there, and agrees with PASSWORD",
         "✓ TOKEN                    there",
         "✓ todo                     PASSWORD opens todo for todo",
     ] {
-        assert!(plain.contains(line), "«{line}» is not in\n{plain}");
+        assert!(plain.contains(line), "\"{line}\" is not in\n{plain}");
     }
     let json = project.run(&[&CHECK[..], &["--json"]].concat()).stdout;
     let answer: Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
@@ -99,12 +99,12 @@ fn check_finds_what_is_wrong_and_does_not_repeat_it() {
             "postgres://todo:sentinel@postgres.many-database/todo",
             "✗ DATABASE_URL             does not agree with PASSWORD",
         ),
-        ("API_KEY".to_string(), "TOKEN.next", "✗ TOKEN.next               is what a rotation has begun with"),
+        ("API_KEY".to_string(), "TOKEN.next", "✗ TOKEN.next               is left from an unfinished rotation"),
     ] {
         project.write(app, &good.replace(&from, to));
         let run = project.run(&CHECK);
         run.assert_ended(1);
-        assert!(run.stdout.contains(says), "«{says}» is not in\n{}", run.stdout);
+        assert!(run.stdout.contains(says), "\"{says}\" is not in\n{}", run.stdout);
         assert!(!run.stdout.contains("sentinel") && !run.stderr.contains("sentinel"), "{}", run.stdout);
         run.assert_says(&["not as it should be", "Next: cargo xtask"]);
         assert_eq!(beginnings(&run.changes()), ["kubectl exec store-0"]);
@@ -177,7 +177,7 @@ fn rotate_changes_database_and_secrets_together_and_replaces_the_pods() {
     assert!(statements.starts_with("ALTER ROLE \"todo\" PASSWORD 'SCRAM-SHA-256$4096:"), "{statements}");
     assert_all_secret(&project, &run, &before);
     assert_all_secret(&project, &run, &after);
-    run.assert_says(&["what was signed with TOKEN holds no more"]);
+    run.assert_says(&["tokens signed with TOKEN are no longer valid"]);
     // What was deployed stays what is deployed.
     assert_eq!(run.calls_of(&["docker build --progress", "docker save"]), [""; 0]);
 }
@@ -252,7 +252,7 @@ fn a_rotation_that_is_killed_anywhere_is_ended_by_the_next_run() {
             let run = project.run(next);
             run.assert_ended(0);
             assert_whole(&project);
-            // The database is told what is in force, whatever it had been reported before.
+            // The database gets the value that is in force, whatever it got before.
             assert!(!begun || project.read("standin/statements").lines().count() > statements, "{step} {nth} {next:?}");
             let again = project.run(&["up", "--profile", "many"]);
             again.assert_ended(0);
@@ -405,10 +405,10 @@ fn an_interrupted_look_at_a_secret_tells_nothing_of_it() {
     let project = with_database();
     let values = values(&project);
     let tell = "while read -r key value; do echo \"$key $(printf %s \"$value\" | base64 | tr -d '\\n')\"; done <secrets/many/app";
-    project.before("kubectl get secret app --output go-template={{range", &format!("{tell}; echo x >>told; sleep 60"));
+    project.before("kubectl get secret app --output go-template={{range", &format!("{tell}; echo x >>asked; sleep 60"));
     let run = project.run_while(&CHECK, |pid| {
-        project.write("standin/told", "");
-        project.wait_for_lines("standin/told", 1);
+        project.write("standin/asked", "");
+        project.wait_for_lines("standin/asked", 1);
         kill_process(pid, Signal::INT).unwrap();
     });
     run.assert_ended(130);

@@ -61,12 +61,15 @@ fn a_wrong_answer_fails_the_check_that_asked() {
     run.assert_ended(1);
     run.assert_says(&[
         "✗ the service answers  ",
-        &format!("GET http://127.0.0.1:{}/: «something else» instead of an answer with «ready»\n", project.node_port),
+        &format!(
+            "GET http://127.0.0.1:{}/: \"something else\" instead of an answer with \"ready\"\n",
+            project.node_port
+        ),
         "1 of 1 smoke checks fail",
         "the service answers, after ",
         &format!("asked     GET http://127.0.0.1:{}/\n", project.node_port),
-        "expected  an answer with «ready»\n",
-        "came      «something else»\n",
+        "expected  an answer with \"ready\"\n",
+        "came      \"something else\"\n",
         "Next: cargo xtask logs frontend --profile dev",
     ]);
     assert!(!run.stdout.contains("http://"), "{}", run.stdout);
@@ -101,7 +104,7 @@ fn all_checks_that_fail_are_reported_in_events_too() {
     );
     assert_eq!(
         about("two rows")["detail"],
-        "SQL «SELECT count(*) FROM tasks» in service/todo-backend: «t» instead of «2»"
+        "SQL \"SELECT count(*) FROM tasks\" in service/todo-backend: \"t\" instead of \"2\""
     );
     let error = run.events("error")[0]["text"].to_string();
     assert!(
@@ -161,7 +164,7 @@ fn a_query_that_is_refused_fails_at_once_and_a_database_that_starts_is_asked_aga
     let run = project.run(&["smoke"]);
     run.assert_ended(1);
     run.assert_says(&[
-        "asked     SQL «SELECT count(*) FROM tasks»",
+        "asked     SQL \"SELECT count(*) FROM tasks\"",
         "came      ERROR: relation \"tasks\" does not exist",
     ]);
     assert_eq!(run.calls_of(&["kubectl exec"]).len(), 1);
@@ -178,8 +181,8 @@ fn a_connection_brings_an_answer_or_is_reported() {
     wrong.assert_says(&[
         "asked     TCP 127.0.0.1:",
         ", backend\n",
-        "expected  an answer with «never»",
-        "came      «HTTP/1.1 200 OK",
+        "expected  an answer with \"never\"",
+        "came      \"HTTP/1.1 200 OK",
     ]);
 
     // What listens is a proxy, and nobody is behind it.

@@ -19,7 +19,7 @@ pub fn check_purity(sources: &[Source], pure: &[&str], exceptions: &[Impurity]) 
         |path: &str| pure.iter().any(|place| path == *place || place.ends_with('/') && path.starts_with(place));
     let (mut findings, mut used) = (Vec::new(), BTreeSet::new());
     for file in production(sources).iter().filter(|file| is_pure(&file.source.path)) {
-        let of_std = paths(&file.code, &["std", "fs", "process", "env", "net"]);
+        let of_std = paths(&file.code, &["std", "fs", "process", "env", "net", "thread"]);
         let mut found: Vec<(usize, String)> =
             of_std.iter().filter_map(|path| Some((path.line, io_of(&path.segments)?))).collect();
         for call in CALLS {
@@ -57,7 +57,7 @@ fn io_of(segments: &[String]) -> Option<String> {
     let module = match words {
         ["net", kind, ..] if ["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr", "AddrParseError"].contains(kind) => None,
         ["env", "consts", ..] => None,
-        [module @ ("fs" | "process" | "net" | "env"), ..] => Some(module),
+        [module @ ("fs" | "process" | "net" | "env" | "thread"), ..] => Some(module),
         _ => None,
     };
     module.map(|module| format!("std::{module}"))

@@ -120,7 +120,7 @@ fn what_a_helm_leaves_pending_at_an_interrupt_is_mended_by_the_run_itself() {
     project.before("helm upgrade todo ", "manifest \"$3\" | record todo pending-upgrade; hold 'upgrade todo'");
     let run = stopped(&project, &[Signal::INT]);
     run.assert_ended(130);
-    run.assert_says(&["todo was left pending-upgrade in revision 2: it goes back to revision 1 first"]);
+    run.assert_says(&["todo is stuck in pending-upgrade at revision 2: rolling back to revision 1 first"]);
     assert_eq!(project.read(REVISIONS), "1 superseded\n2 pending-upgrade\n3 deployed\n");
 }
 
@@ -186,7 +186,7 @@ fn foreign_helm(project: &Project) -> std::process::Child {
 fn a_helm_that_is_at_work_is_waited_for_and_not_mended_under_its_feet() {
     let project = Project::up();
     let mut helm = foreign_helm(&project);
-    let message = format!("process {} is a helm that works on release todo", helm.id());
+    let message = format!("process {} is a helm process working on release todo", helm.id());
     let run = project.run_while(&["up"], |_| {
         let waits = || project.texts("state").iter().any(|text| text.contains(&message));
         assert!(eventually(waits), "nobody waits for {message}");
@@ -194,7 +194,7 @@ fn a_helm_that_is_at_work_is_waited_for_and_not_mended_under_its_feet() {
     });
     helm.wait().unwrap();
     run.assert_ended(0);
-    run.assert_says(&[&message, "waiting for it to end, 60 s at the most"]);
+    run.assert_says(&[&message, "waiting up to 60 s"]);
     assert_eq!(deeds(&run), ["helm upgrade todo"]);
 }
 
@@ -206,7 +206,7 @@ fn a_helm_that_does_not_end_is_reported_and_left_alone() {
     for command in ["up", "rollback", "down"] {
         let run = project.run(&[command]);
         run.assert_ended(4);
-        run.assert_says(&[&format!("process {} is a helm that works on release todo", helm.id()), "kill -INT"]);
+        run.assert_says(&[&format!("process {} is a helm process working on release todo", helm.id()), "kill -INT"]);
         assert_eq!(run.changes(), [""; 0]);
     }
     project.write("standin/held", "");
@@ -231,7 +231,7 @@ fn interrupted_in(project: &Project, held: &str, arguments: &[&str]) -> Run {
     project.run_while(arguments, |xtask| {
         project.wait_for_lines("standin/pids", 1);
         kill_process(xtask, Signal::INT).unwrap();
-        let heard = || project.texts("state").iter().any(|text| text.contains("told to end"));
+        let heard = || project.texts("state").iter().any(|text| text.contains("interrupted: waiting"));
         assert!(eventually(heard), "the signal was not heard");
         project.write("standin/held", "");
     })
@@ -280,7 +280,7 @@ fn what_went_back_and_does_not_serve_is_not_called_well() {
     project.write("standin/broken", "backend\n");
     let run = project.run(&["up"]);
     run.assert_ended(1);
-    run.assert_says(&["todo is back at revision 1", "it is not known to serve: backend failed: timed out"]);
+    run.assert_says(&["todo is back at revision 1", "whether it serves is unknown: backend failed: timed out"]);
 }
 
 #[test]
@@ -302,7 +302,8 @@ fn of_two_runs_at_once_the_second_waits_and_says_for_whom() {
     project.write("standin/held", "upgrade todo\n");
     let first = project.run_while(&["up"], |xtask| {
         project.wait_for_lines("standin/pids", 1);
-        let message = format!("another run works on todo: `cargo xtask up`, process {}, since 2", xtask.as_raw_pid());
+        let message =
+            format!("waiting for another run on todo: `cargo xtask up`, process {}, since 2", xtask.as_raw_pid());
         let second = std::thread::scope(|threads| {
             threads.spawn(|| {
                 let waits = || project.texts("state").iter().any(|text| text.contains(&message));
@@ -312,7 +313,7 @@ fn of_two_runs_at_once_the_second_waits_and_says_for_whom() {
             project.run(&["up"])
         });
         second.assert_ended(0);
-        second.assert_says(&[&message, "waiting for it to end", "nothing to deploy"]);
+        second.assert_says(&[&message, "waiting up to", "nothing to deploy"]);
     });
     first.assert_ended(0);
 }
@@ -329,7 +330,7 @@ fn a_lock_that_is_not_given_back_is_reported_with_its_holder() {
     let run = project.run(&["up"]);
     run.assert_ended(4);
     run.assert_says(&[
-        "another run still works on bootstrap: `cargo xtask up`, process 4242, since 2026-01-31T12:00:00Z, ",
+        "another run on bootstrap has not ended: `cargo xtask up`, process 4242, since 2026-01-31T12:00:00Z, ",
         "waited 1 s for it",
         "Next: kill -INT 4242, then run the same command again",
     ]);
@@ -349,7 +350,8 @@ fn the_cluster_is_not_removed_while_a_run_works_on_it() {
         project.wait_for_lines("standin/pids", 1);
         std::thread::scope(|threads| {
             threads.spawn(|| {
-                let waits = || project.texts("state").iter().any(|text| text.contains("another run works on todo"));
+                let waits =
+                    || project.texts("state").iter().any(|text| text.contains("waiting for another run on todo"));
                 assert!(eventually(waits), "nobody waits");
                 project.write("standin/held", "");
             });
@@ -387,7 +389,7 @@ fn nothing_is_changed_in_a_cluster_that_is_not_ours() {
         {
             let run = project.run(command);
             run.assert_ended(code);
-            run.assert_says(&["nothing is changed in a cluster that is not ours", says, "Next: rm "]);
+            run.assert_says(&["refusing to change a cluster that this tool did not create", says, "Next: rm "]);
             assert_eq!(run.changes(), [""; 0]);
             assert_eq!(run.calls_of(&["kubectl port-forward"]), [""; 0]);
         }

@@ -91,7 +91,7 @@ fn a_first_crash_is_reported_and_a_second_one_ends_the_run() {
     let first = "pod backend-0, container server: crashed once with exit code 2, since 10:00:10 UTC";
     assert_eq!(run.stderr.matches(first).count(), 1, "{}", run.stderr);
     run.assert_says(&[
-        "its log ends with «no database at postgres:5432»",
+        "its log ends with \"no database at postgres:5432\"",
         "todo cannot be rolled out, because of pod backend-0, container server\n  pod backend-0, container server: crashed 2 times, last with exit code 2",
         "  its last log lines:\n    starting\n    no database at postgres:5432",
         "Next: kubectl logs backend-0 --container server --previous --kubeconfig ",
@@ -140,7 +140,7 @@ fn a_quota_that_is_used_up_is_reported_though_there_is_no_pod() {
     project.answer("kubectl get pods,", &format!("echo '{deployment}'; live frontend"));
     let run = project.run(&["up"]);
     run.assert_ended(1);
-    let why = "deployment backend: the quota tiny is used up: pods: 1 asked for, 2 of 2 are used";
+    let why = "deployment backend: the quota tiny is exceeded: pods: 1 asked for, 2 of 2 are used";
     assert!(reported_before_the_end(&run).contains(why), "{}", run.stderr);
     run.assert_says(&["Next: kubectl describe resourcequota tiny"]);
 }
@@ -198,8 +198,8 @@ fn a_service_that_leads_nowhere_fails_the_run_though_all_pods_run() {
     let run = project.run(&["up"]);
     run.assert_ended(1);
     run.assert_says(&[
-        "todo is rolled out, and nobody is reached through Service web",
-        "Service web: has no endpoints, though pods run: its selector app=none takes none of them; backend-0, the nearest, is without app=none",
+        "todo is rolled out, but no ready endpoints: Service web",
+        "Service web: has no endpoints, though pods run: its selector app=none takes none of them; backend-0, the nearest, lacks app=none",
         "Next: kubectl describe service web",
     ]);
     let slice = json!({"kind": "EndpointSlice", "metadata": {"labels": {"kubernetes.io/service-name": "web"}},
@@ -297,7 +297,7 @@ fn what_the_cluster_refuses_of_helm_is_reported_in_plain_words() {
     let run = project.run(&["up"]);
     run.assert_ended(1);
     run.assert_says(&[
-        "todo cannot be deployed\n  release todo: the quota few is used up: count/services: 1 asked for, 4 of 4 are used",
+        "todo cannot be deployed\n  release todo: the quota few is exceeded: count/services: 1 asked for, 4 of 4 are used",
         "    Error: INSTALLATION FAILED: services \"web\" is forbidden",
         "Next: kubectl describe resourcequota few",
     ]);

@@ -17,7 +17,7 @@ use xtask::cli::{Cli, Command};
 use xtask::run::context::Context;
 
 fn main() -> ExitCode {
-    xtask::run_with(dispatch)
+    xtask::run_with(dispatch, |_| true)
 }
 
 fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
@@ -28,7 +28,7 @@ fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
         Command::TestE2e { list: true, only, .. } => e2e::list(ctx, only.as_deref()),
         Command::TestE2e { keep, only, junit, helm, .. } => {
             let (only, junit, helm) = (only.as_deref(), junit.as_deref(), helm.as_deref());
-            e2e::run(ctx, &e2e::Wanted { keep: *keep, only, junit, helm })
+            e2e::run(ctx, &e2e::TestOptions { keep: *keep, only, junit, helm })
         }
         _ => xtask::dispatch(ctx, cli),
     }

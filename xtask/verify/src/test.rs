@@ -42,7 +42,7 @@ pub fn run(ctx: &Context, with_e2e: bool) -> Result<()> {
     lint::run(ctx, None, false)?;
     database_tests(ctx, &ready)?;
     if with_e2e {
-        e2e::run(ctx, &e2e::Wanted::default())?;
+        e2e::run(ctx, &e2e::TestOptions::default())?;
     }
     ctx.ui.summary("All tests passed");
     Ok(())

@@ -54,15 +54,22 @@ fn scans(facts: &Facts) -> Vec<Scan> {
 fn rule_table() -> String {
     let rows = rules::all().map(|rule| {
         let places = rule.places.iter().map(|place| place.name()).collect::<Vec<_>>().join(", ");
-        format!("{:<22} {:<30} {:<55} {}", rule.code, places, rule.seeds, rule.what)
+        format!("{:<22} {:<30} {:<86} {}", rule.code, places, rule.what, rule.specs)
     });
     let rows: Vec<String> = rows.collect();
-    format!("{:<22} {:<30} {:<55} rule\n{}\n{} rules", "code", "checked in", "seed:line", rows.join("\n"), rows.len())
+    format!(
+        "{:<22} {:<30} {:<86} stated in docs/specs/\n{}\n{} rules",
+        "code",
+        "checked in",
+        "rule",
+        rows.join("\n"),
+        rows.len()
+    )
 }
 
 fn rule_json(rule: &Rule) -> Value {
     let places: Vec<&str> = rule.places.iter().map(|place| place.name()).collect();
-    json!({ "code": rule.code, "rule": rule.what, "seeds": rule.seeds, "places": places })
+    json!({ "code": rule.code, "rule": rule.what, "specs": rule.specs, "places": places })
 }
 
 /// How a rule ended, in a word or two.

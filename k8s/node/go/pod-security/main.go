@@ -1,5 +1,5 @@
 // pod-security reads a JSON list of Kubernetes objects on stdin and prints one line of JSON for each way in which a pod of
-// theirs breaks the level «restricted», as the API server's own admission plugin sees it. No line: all of them pass.
+// theirs breaks the level "restricted", as the API server's own admission plugin sees it. No line: all of them pass.
 package main
 
 import (
@@ -82,17 +82,17 @@ func podOf(object object) (*corev1.PodTemplateSpec, error) {
 		pod := &corev1.PodTemplateSpec{ObjectMeta: object.Metadata}
 		return pod, json.Unmarshal(object.Spec, &pod.Spec)
 	case "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob":
-		var told spec
-		if err := json.Unmarshal(object.Spec, &told); err != nil {
+		var workload spec
+		if err := json.Unmarshal(object.Spec, &workload); err != nil {
 			return nil, err
 		}
-		if told.JobTemplate != nil {
-			told = told.JobTemplate.Spec
+		if workload.JobTemplate != nil {
+			workload = workload.JobTemplate.Spec
 		}
-		if told.Template == nil {
+		if workload.Template == nil {
 			return nil, fmt.Errorf("it has no pod template")
 		}
-		return told.Template, nil
+		return workload.Template, nil
 	}
 	return nil, nil
 }

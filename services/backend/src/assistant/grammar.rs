@@ -52,7 +52,7 @@ fn id(text: &str) -> Result<Option<i32>, String> {
     let number = text.strip_prefix("task ").unwrap_or(text).trim_start_matches('#');
     match number {
         "" | "it" | "that" => Ok(None),
-        number => number.parse().map(Some).map_err(|_| "Say which task by its number; «list» shows them.".to_owned()),
+        number => number.parse().map(Some).map_err(|_| "Say which task by its number; \"list\" shows them.".to_owned()),
     }
 }
 

@@ -86,7 +86,7 @@ impl Place<'_> {
     async fn perform(self, command: Command) -> Result<String, ApiError> {
         match self.attempt(command).await {
             Err(ApiError::Invalid(reason)) => Ok(format!("That can't be: {reason}.")),
-            Err(ApiError::NotFound(_)) => Ok("There is no such task. «list» shows the numbers.".to_owned()),
+            Err(ApiError::NotFound(_)) => Ok("There is no such task. \"list\" shows the numbers.".to_owned()),
             outcome => outcome,
         }
     }
@@ -142,7 +142,7 @@ impl Place<'_> {
 }
 
 fn named(task: &Task) -> String {
-    format!("{} «{}»", task.id, task.title)
+    format!("{} \"{}\"", task.id, task.title)
 }
 
 fn listed(tasks: &[Task], completed: Option<bool>) -> String {

@@ -148,7 +148,7 @@ impl Provider {
         let answer = client::send(&self.client, request, ANSWER_TIMEOUT_MS)
             .await
             .map_err(|reason| self.failed(format!("can't be reached: {reason}")))?;
-        // The body isn't told: it may repeat a part of the key.
+        // The body isn't logged: it may repeat a part of the key.
         if !answer.status.is_success() {
             let hint = match answer.status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "; is its key right?",

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// A container of a pod, as far as its log goes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Source {
+pub struct LogSource {
     /// The pod's own: another pod may have its name later.
     pub uid: String,
     pub pod: String,
@@ -26,7 +26,7 @@ pub enum Readable {
     Whole,
 }
 
-impl Source {
+impl LogSource {
     /// A short name for its lines: the part of the pod's name that others of the service don't have.
     pub fn label(&self, service: &str) -> String {
         let pod = self.pod.rsplit('-').next().unwrap_or_default();
@@ -38,12 +38,12 @@ impl Source {
 }
 
 /// The containers of a pod, in the order in which they are started.
-pub fn sources(pod: &Value) -> Vec<Source> {
+pub fn sources(pod: &Value) -> Vec<LogSource> {
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_string();
     let lists = ["initContainerStatuses", "containerStatuses"];
     let statuses: Vec<&Value> =
         lists.iter().flat_map(|list| pod["status"][list].as_array().into_iter().flatten()).collect();
-    let read = |status: &&Value| Source {
+    let read = |status: &&Value| LogSource {
         uid: text("/metadata/uid"),
         pod: text("/metadata/name"),
         container: status["name"].as_str().unwrap_or_default().to_string(),
@@ -89,7 +89,7 @@ impl Cursor {
         Some(self.time.as_str()).filter(|time| !time.is_empty())
     }
 
-    /// Whether a line of this time has not been reported yet; then it counts as told. What the two streams of a container
+    /// Whether a line of this time has not been reported yet; then it counts as printed. What the two streams of a container
     /// write at once may stand out of order by a little, which matters only where something was reported before.
     pub fn is_new(&mut self, time: &str) -> bool {
         if time < self.from.as_str() {
@@ -136,7 +136,7 @@ mod tests {
         ];
         assert_eq!(text, expected);
         assert_eq!(found[1].label("web"), "web x2xq9 a");
-        assert_eq!(Source { shared: false, ..found[1].clone() }.label("web"), "web x2xq9");
+        assert_eq!(LogSource { shared: false, ..found[1].clone() }.label("web"), "web x2xq9");
     }
 
     #[test]

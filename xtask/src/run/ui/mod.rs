@@ -116,7 +116,7 @@ impl Ui {
         }
     }
 
-    /// What is kept of a run and told to programs, and is no line for a person.
+    /// An event for the record and for programs, without a line for a person.
     pub fn fact(&self, event: &str, fields: serde_json::Value) {
         self.event(event, fields);
     }

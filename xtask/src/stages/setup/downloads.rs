@@ -38,7 +38,7 @@ struct Release {
 }
 
 /// Downloads those of the tools whose releases can be reached. With `forced`, one that can't be is an error; else it is
-/// told, and left to be built.
+/// reported, and left to be built.
 pub fn make(ctx: &Context, plan: &Plan, tools: &[&'static str], forced: bool) -> Result<()> {
     let locked = read_locked(ctx)?;
     let (releases, unreached) = ask_all(ctx, tools)?;
@@ -84,7 +84,7 @@ fn read_locked(ctx: &Context) -> Result<Locked> {
         return Ok(Locked::default());
     }
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", locked::FILE))?;
-    Ok(locked::read(&text)?)
+    Ok(locked::parse_lock(&text)?)
 }
 
 /// Asks for all checksums at the same time. What is not answered in time comes back as a sentence each.
@@ -93,7 +93,7 @@ fn ask_all(ctx: &Context, tools: &[&'static str]) -> Result<(Vec<Release>, Vec<S
         return Ok((Vec::new(), vec!["curl is not on PATH, and nothing can be downloaded".to_string()]));
     }
     let answers: Vec<Result<Release, String>> = std::thread::scope(|scope| {
-        let asked: Vec<_> = tools.iter().map(|tool| scope.spawn(|| ask(ctx, tool))).collect();
+        let asked: Vec<_> = tools.iter().map(|tool| scope.spawn(|| resolve_release(ctx, tool))).collect();
         asked.into_iter().map(|one| one.join().expect("asking does not panic")).collect()
     });
     ctx.spawn.interrupt.check()?;
@@ -108,9 +108,9 @@ fn ask_all(ctx: &Context, tools: &[&'static str]) -> Result<(Vec<Release>, Vec<S
 }
 
 /// The checksum is what tells whether a release can be reached: nothing is downloaded without one.
-fn ask(ctx: &Context, tool: &'static str) -> Result<Release, String> {
+fn resolve_release(ctx: &Context, tool: &'static str) -> Result<Release, String> {
     let none = || format!("{tool} cannot be downloaded: xtask.toml has no tools.{tool}.download");
-    let release = describe(&ctx.config, tool).ok_or_else(none)?;
+    let release = configured_release(&ctx.config, tool).ok_or_else(none)?;
     let failed =
         |why: &str| format!("{tool} {} cannot be downloaded: {}: {why}", release.version, release.checksum_url);
     let deadline = ctx.config.deadlines.reach;
@@ -120,12 +120,12 @@ fn ask(ctx: &Context, tool: &'static str) -> Result<Release, String> {
         return Err(failed(curl::reason(&output.tail)));
     }
     let file = release.url.rsplit('/').next().unwrap_or_default();
-    let published = parse_checksum(&output.stdout, file).ok_or_else(|| failed("what it answers is no checksum"))?;
+    let published = parse_checksum(&output.stdout, file).ok_or_else(|| failed("the response is not a checksum"))?;
     Ok(Release { published, ..release })
 }
 
 /// The release of the pinned version for this machine; None where the configuration names none.
-fn describe(config: &Config, tool: &'static str) -> Option<Release> {
+fn configured_release(config: &Config, tool: &'static str) -> Option<Release> {
     let about = config.tools.get(tool)?;
     let (download, version) = (about.download.as_ref()?, about.pinned.as_ref()?);
     let (os, arch) = go_names(std::env::consts::OS, std::env::consts::ARCH);
@@ -260,7 +260,7 @@ fn fetch(ctx: &Context, release: &Release, folder: &Path, show: &(dyn Fn(&str) +
         true => Ok(()),
         false => Err(format!("says that it is {said}")),
     };
-    find::ask(&ctx.spawn, tool, &program.display().to_string()).and_then(is_it).map_err(|why| {
+    find::probe_tool(&ctx.spawn, tool, &program.display().to_string()).and_then(is_it).map_err(|why| {
         let message = format!("{tool} {version} from {url} {why}, and is not installed");
         Stop::failed(format!("{message}\nNext: correct tools.{tool} in xtask.toml"))
     })?;

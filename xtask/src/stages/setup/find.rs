@@ -86,18 +86,19 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
     let own = &ctx.folders.bin();
     std::thread::scope(|scope| {
         let docker = scope.spawn(|| {
-            let found = look(own, "docker", &tools.docker, None, |path| ask(spawn, "docker", path));
+            let found = find_tool(own, "docker", &tools.docker, None, |path| probe_tool(spawn, "docker", path));
             let Some(path) = found.path() else { return (found, None, BTreeMap::new()) };
             let (daemon, images) = both(spawn, docker::info(&path), docker::images(&path));
             let daemon = daemon.ok().and_then(|text| docker::parse_info(&text));
             let images = images.ok().filter(|_| daemon.is_some());
             (found, daemon, docker::parse_images(&images.unwrap_or_default()))
         });
-        let look_for = |name, wanted| look(own, name, wanted, plan.made(name), |path| ask(spawn, name, path));
+        let look_for =
+            |name, wanted| find_tool(own, name, wanted, plan.made(name), |path| probe_tool(spawn, name, path));
         let minikube = scope.spawn(move || look_for("minikube", &tools.minikube));
         let helm = scope.spawn(move || {
             let found = look_for("helm", &tools.helm);
-            let help = found.path().and_then(|path| read(spawn, helm::upgrade_help(&path)).ok());
+            let help = found.path().and_then(|path| read_stdout(spawn, helm::upgrade_help(&path)).ok());
             (found, helm::merge_flags(&help.unwrap_or_default()))
         });
         let kubectl = scope.spawn(move || look_for("kubectl", &tools.kubectl));
@@ -115,12 +116,12 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
 }
 
 pub fn helm(ctx: &Context, plan: &Plan) -> Found {
-    let ask = |path: &str| ask(&ctx.spawn, "helm", path);
-    look(&ctx.folders.bin(), "helm", &ctx.config.tools.helm, plan.made("helm"), ask)
+    let ask = |path: &str| probe_tool(&ctx.spawn, "helm", path);
+    find_tool(&ctx.folders.bin(), "helm", &ctx.config.tools.helm, plan.made("helm"), ask)
 }
 
 /// Asks a tool whether it can do the work: its version, or why it can't.
-pub fn ask(spawn: &Spawn, name: &str, path: &str) -> Result<String, String> {
+pub fn probe_tool(spawn: &Spawn, name: &str, path: &str) -> Result<String, String> {
     match name {
         "docker" => ask_docker(spawn, path),
         "minikube" => ask_minikube(spawn, path),
@@ -131,7 +132,7 @@ pub fn ask(spawn: &Spawn, name: &str, path: &str) -> Result<String, String> {
 
 /// Tries what is on PATH in its order; the first that does the work wins. What was made at the pinned version needs no
 /// asking.
-fn look(
+fn find_tool(
     own: &Path,
     name: &str,
     wanted: &Tool,
@@ -175,7 +176,7 @@ fn ask_docker(spawn: &Spawn, path: &str) -> Result<String, String> {
     if !docker::has_buildkit(&help?) {
         return Err("builds without BuildKit (its buildx plugin is missing)".to_string());
     }
-    docker::parse_client_version(&version?).ok_or_else(|| "does not tell its version".to_string())
+    docker::parse_client_version(&version?).ok_or_else(|| "does not print its version".to_string())
 }
 
 fn ask_minikube(spawn: &Spawn, path: &str) -> Result<String, String> {
@@ -197,23 +198,23 @@ fn ask_helm(spawn: &Spawn, path: &str) -> Result<String, String> {
 fn ask_kubectl(spawn: &Spawn, path: &str) -> Result<String, String> {
     let (works, version) = both(spawn, kubectl::client_check(path), kubectl::version(path));
     let version = works.and(version)?;
-    kubectl::parse_version(&version).ok_or_else(|| "does not tell its version".to_string())
+    kubectl::parse_version(&version).ok_or_else(|| "does not print its version".to_string())
 }
 
 /// Two questions at once: some clients are wrappers that take their time.
 fn both(spawn: &Spawn, one: Vec<String>, other: Vec<String>) -> (Result<String, String>, Result<String, String>) {
     std::thread::scope(|scope| {
-        let one = scope.spawn(|| read(spawn, one));
-        let other = read(spawn, other);
+        let one = scope.spawn(|| read_stdout(spawn, one));
+        let other = read_stdout(spawn, other);
         (one.join().expect("asking does not panic"), other)
     })
 }
 
-fn read(spawn: &Spawn, argv: Vec<String>) -> Result<String, String> {
+fn read_stdout(spawn: &Spawn, argv: Vec<String>) -> Result<String, String> {
     match spawn.output(command(argv, ASK)) {
         Ok(output) if output.success => Ok(output.stdout),
         Ok(output) => Err(format!("failed: {}", output.tail.lines().next().unwrap_or("without a word"))),
-        Err(error) => Err(format!("could not be asked: {error}")),
+        Err(error) => Err(format!("could not be run: {error}")),
     }
 }
 

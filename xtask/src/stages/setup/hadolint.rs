@@ -30,7 +30,9 @@ pub fn find(ctx: &Context) -> Result<Result<String, String>> {
         let _lock = lock::hold_within(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
         let partial = fresh_folder(&folder)?;
         let at = partial.display().to_string();
-        for argv in [hadolint::make_environment(&at), hadolint::install(&at, &ctx.path(list()))] {
+        for argv in
+            [hadolint::make_environment(&at), hadolint::install(&at, &ctx.recipes().join(list()).display().to_string())]
+        {
             let output = ctx.spawn.output(command(argv, INSTALL))?;
             if !output.success {
                 let last = output.tail.lines().last().unwrap_or("without a word").trim().to_string();
@@ -44,7 +46,7 @@ pub fn find(ctx: &Context) -> Result<Result<String, String>> {
 
 /// Where it is, or will be, installed.
 pub fn folder(ctx: &Context) -> Result<PathBuf> {
-    let key = Content::default().files(&ctx.root, &[list()])?.short();
+    let key = Content::default().files(&ctx.recipes(), &[list()])?.short();
     Ok(ctx.folders.cache.join("python").join(format!("hadolint-{key}")))
 }
 

@@ -31,8 +31,8 @@ pub fn ensure_docker(ctx: &Context, found: &All, plan: &Plan, public: bool) -> R
     // Systemd's docker would run without the shim.
     let by_systemd = Path::new("/run/systemd/system").exists() && !plan.shim;
     let daemon = match by_systemd {
-        true => with_prefix(sudo, crate::argv!("systemctl start docker")),
-        false => docker::daemon(sudo, plan.shim_path().as_deref().filter(|_| plan.shim)),
+        true => with_prefix(sudo, crate::run::process::argv!("systemctl start docker")),
+        false => docker::daemon(sudo, &ctx.config.home, plan.shim_path().as_deref().filter(|_| plan.shim)),
     };
     let installation = [apt::configure(sudo), apt::update(sudo), apt::install(sudo, &packages)];
     let mut changes = Vec::new();
@@ -113,7 +113,7 @@ fn consent(ctx: &Context, changes: &[Vec<String>]) -> Result<()> {
     }
     let commands: Vec<String> = changes.iter().map(|argv| format!("    {}", display(argv))).collect();
     let message = format!(
-        "this machine must be changed first:\n{}\nNext: run the same command with --yes, or run these yourself",
+        "this machine needs changes first:\n{}\nNext: run the same command with --yes, or run these yourself",
         commands.join("\n")
     );
     Err(Stop::needs_setup(message).into())
@@ -124,14 +124,14 @@ fn refuse_foreign_daemon(ctx: &Context, found: &All) -> Result<()> {
     if let Some(docker) = found.docker.path() {
         let asked = ctx.spawn.output(command(docker::info(&docker), DAEMON))?;
         if asked.tail.contains("permission denied") {
-            let message = "a docker daemon runs, and you may not talk to it";
+            let message = "a docker daemon runs, but you lack permission to use it";
             let next = "Next: sudo usermod --append --groups docker \"$USER\", then log in again";
             return Err(Stop::needs_setup(format!("{message}\n{next}")).into());
         }
         let context = ctx.spawn.output(command(docker::context(&docker), DAEMON))?;
         let name = context.stdout.trim();
         if context.success && !["", "default"].contains(&name) {
-            let message = format!("the docker context is {name}, and no docker daemon answers there");
+            let message = format!("the docker context is {name}, but no docker daemon answers there");
             return Err(Stop::needs_setup(format!(
                 "{message}\nNext: start that daemon, or docker context use default"
             ))
@@ -141,7 +141,7 @@ fn refuse_foreign_daemon(ctx: &Context, found: &All) -> Result<()> {
     for variable in ["DOCKER_HOST", "DOCKER_CONTEXT"] {
         if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty() && value != "default") {
             let message = format!(
-                "{variable} is {value}, and no docker daemon answers there\nNext: start that daemon, or unset {variable}"
+                "{variable} is {value}, but no docker daemon answers there\nNext: start that daemon, or unset {variable}"
             );
             return Err(Stop::needs_setup(message).into());
         }
@@ -163,7 +163,7 @@ fn clear_stale_pids(ctx: &Context, sudo: &[&str]) -> Result<()> {
         let Ok(text) = fs::read_to_string(file) else { continue };
         let name = fs::read_to_string(format!("/proc/{}/comm", text.trim())).unwrap_or_default();
         if name.trim() != program {
-            let remove = with_prefix(sudo, crate::argv!("rm -f {file}"));
+            let remove = with_prefix(sudo, crate::run::process::argv!("rm -f {file}"));
             ctx.spawn.run(command(remove, DAEMON)).with_context(|| format!("cannot remove the stale {file}"))?;
         }
     }

@@ -45,7 +45,7 @@ impl Daemon {
     }
 }
 
-pub fn read(ctx: &Context) -> Result<Made> {
+pub fn read_made(ctx: &Context) -> Result<Made> {
     let file = file(ctx);
     match fs::read_to_string(&file) {
         Ok(text) => serde_json::from_str(&text)
@@ -57,7 +57,7 @@ pub fn read(ctx: &Context) -> Result<Made> {
 
 /// Notes packages before they are installed, so that an interrupted installation is known as well.
 pub(super) fn note_packages(ctx: &Context, packages: impl IntoIterator<Item = String>) -> Result<()> {
-    let mut made = read(ctx)?;
+    let mut made = read_made(ctx)?;
     made.packages.extend(packages);
     write(ctx, &made)
 }
@@ -65,7 +65,7 @@ pub(super) fn note_packages(ctx: &Context, packages: impl IntoIterator<Item = St
 /// Notes the daemon that has just been started and answers: it has written its number where docker's do.
 pub(super) fn note_daemon(ctx: &Context) -> Result<()> {
     let pid = fs::read_to_string("/var/run/docker.pid").ok().and_then(|text| text.trim().parse().ok());
-    let mut made = read(ctx)?;
+    let mut made = read_made(ctx)?;
     made.daemon = pid.and_then(Daemon::of);
     write(ctx, &made)
 }
@@ -86,14 +86,14 @@ pub fn dragged_along(ctx: &Context, packages: &[String]) -> Result<BTreeSet<Stri
 /// Ends a daemon as its own system would; its containers are ended by it.
 pub fn stop_daemon(pid: u32) -> Vec<String> {
     let pid = pid.to_string();
-    with_prefix(sudo(), crate::argv!("kill -TERM {pid}"))
+    with_prefix(sudo(), crate::run::process::argv!("kill -TERM {pid}"))
 }
 
 pub fn run_removal(ctx: &Context, argv: Vec<String>) -> Result<()> {
     ctx.spawn.run(command(argv, PACKAGES)).map(drop)
 }
 
-/// Waits until a daemon that was told to end has ended.
+/// Waits until a daemon that got SIGTERM has ended.
 pub fn wait_for_end(ctx: &Context, daemon: &Daemon) -> Result<()> {
     let ended = poll::until(&ctx.spawn.interrupt, SHORT, || Ok((!daemon.lives()).then_some(())))?;
     ended.ok_or_else(|| {

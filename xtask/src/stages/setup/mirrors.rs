@@ -124,7 +124,7 @@ pub fn build_module(ctx: &Context, plan: &Plan, name: &str) -> Result<()> {
     spawn.env.extend(go::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
     let build = go::build(module, &partial.display().to_string());
     spawn.run(
-        command(build, ctx.config.deadlines.bootstrap).folder(ctx.root.join(module_folder(name))).on_line(&show),
+        command(build, ctx.config.deadlines.bootstrap).folder(ctx.recipes().join(module_folder(name))).on_line(&show),
     )?;
     for (from, to) in &module.rename {
         fs::rename(partial.join(from), partial.join(to)).with_context(|| format!("{name} did not build {from}"))?;
@@ -146,7 +146,7 @@ fn make_debian(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
     ctx.spawn.run(
         command(apt::debootstrap(&ctx.config.mirrors.suite, &archive), ctx.config.deadlines.build).on_line(&show),
     )?;
-    let label = format!("{}=debian", docker::label(&ctx.config.project));
+    let label = format!("{}=debian", docker::label(&ctx.config.home));
     ctx.spawn.run(command(docker::import(docker, &archive, &plan.debian, &label), SHORT))?;
     fs::remove_dir_all(&folder)?;
     step.done(&plan.debian);
@@ -157,7 +157,7 @@ fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
     let step = ctx.ui.step("make the node image");
     let context = fresh_folder(&ctx.folders.cache.join("node"))?;
     for file in ["containerd.toml", "entrypoint"] {
-        fs::copy(ctx.root.join(DOCKERFILES).join(file), context.join(file))?;
+        fs::copy(ctx.recipes().join(DOCKERFILES).join(file), context.join(file))?;
     }
     fs::copy(plan.modules["crictl"].join("crictl"), context.join("crictl"))?;
     fs::create_dir(context.join("shim"))?;
@@ -175,7 +175,7 @@ fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
 
 fn make_rust(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
     let step = ctx.ui.step("make the Rust builder image");
-    let sysroot = ctx.spawn.run(command(crate::argv!("rustc --print sysroot"), SHORT))?;
+    let sysroot = ctx.spawn.run(command(crate::run::process::argv!("rustc --print sysroot"), SHORT))?;
     let (context, from) = (Path::new(sysroot.trim()), ("BASE_IMAGE", plan.debian.as_str()));
     let image = Image { dockerfile: "builder.Dockerfile", context, target: None, tag: &plan.rust, from: Some(from) };
     build(ctx, docker, &image, &|line| step.update(line))?;
@@ -212,7 +212,7 @@ fn make_cluster_cache(ctx: &Context, plan: &Plan, docker: &str, arch: &str) -> R
         }
         for (public, target) in &ctx.config.mirrors.images {
             step.update(public);
-            let own = format!("{}.local/{target}:cluster", ctx.config.project);
+            let own = format!("{}.local/{target}:cluster", ctx.config.home);
             let (dockerfile, from) = ("control-plane.Dockerfile", ("NODE_IMAGE", plan.node.as_str()));
             let image = Image { dockerfile, context: &context, target: Some(target), tag: &own, from: Some(from) };
             build(ctx, docker, &image, &|_| {})?;
@@ -261,12 +261,12 @@ fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync
     let argv = docker::build(
         docker,
         &Build {
-            dockerfile: &ctx.path(Path::new(DOCKERFILES).join(image.dockerfile)),
+            dockerfile: &ctx.recipes().join(DOCKERFILES).join(image.dockerfile).display().to_string(),
             context: &image.context.display().to_string(),
             target: image.target,
             tags: &[image.tag.to_string()],
             args,
-            labels: vec![(docker::label(&ctx.config.project), image.part().to_string())],
+            labels: vec![(docker::label(&ctx.config.home), image.part().to_string())],
             ca: None,
         },
     );

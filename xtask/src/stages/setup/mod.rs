@@ -37,52 +37,52 @@ pub struct Ready {
     pub addons: BTreeMap<String, Built>,
 }
 
-/// How what is missing comes here; not chosen, each thing comes as it can.
+/// Where missing tools and images come from; without a choice, whichever answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Road {
-    /// Tools are downloaded and images come from registries; nothing is built
+pub enum Source {
+    /// Download tools, pull images
     Release,
-    /// Tools and images are built; neither releases nor registries are asked
+    /// Build tools and images from package mirrors
     Mirrors,
 }
 
 /// Observes, and makes what is missing.
-fn ensure(ctx: &Context, road: Option<Road>) -> Result<Ready> {
+fn ensure(ctx: &Context, source: Option<Source>) -> Result<Ready> {
     let _lock = lock::hold_within(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
     let plan = recipes::Plan::new(ctx)?;
     let found = find::all(ctx, &plan)?;
-    if let Some(ready) = settled(ctx, &found, &plan, road)? {
+    if let Some(ready) = settled(ctx, &found, &plan, source)? {
         return Ok(ready);
     }
     let public = match (found.docker.path(), &found.daemon) {
-        (Some(docker), Some(_)) => are_images_public(ctx, &found, &plan, &docker, road),
+        (Some(docker), Some(_)) => are_images_public(ctx, &found, &plan, &docker, source),
         _ => false,
     };
     machine::ensure_docker(ctx, &found, &plan, public)?;
     let mut found = find::all(ctx, &plan)?;
     let tools = found.missing();
-    if !tools.is_empty() && road != Some(Road::Mirrors) {
-        downloads::make(ctx, &plan, &tools, road == Some(Road::Release))?;
+    if !tools.is_empty() && source != Some(Source::Mirrors) {
+        downloads::make(ctx, &plan, &tools, source == Some(Source::Release))?;
         found = find::all(ctx, &plan)?;
     }
-    if let Some(ready) = settled(ctx, &found, &plan, road)? {
+    if let Some(ready) = settled(ctx, &found, &plan, source)? {
         return Ok(ready);
     }
     let docker = found.docker.path().ok_or_else(|| Stop::needs_setup(found.docker.explain("docker")))?;
     let daemon = found.daemon.as_ref().ok_or_else(|| Stop::needs_setup("the docker daemon does not answer"))?;
-    let public = are_images_public(ctx, &found, &plan, &docker, road);
-    if road == Some(Road::Release) {
+    let public = are_images_public(ctx, &found, &plan, &docker, source);
+    if source == Some(Source::Release) {
         let message = "no image registry answers, and without one images must be built";
         return Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask bootstrap without --from release")).into());
     }
     if !public {
         check_runtime(&plan, daemon)?;
-        let why = if road.is_some() { "as asked" } else { "no image registry answers" };
+        let why = if source.is_some() { "as asked" } else { "no image registry answers" };
         ctx.ui.say(&format!("{why}: images are built from package mirrors"));
     }
     mirrors::make(ctx, &plan, &found, public)?;
     let found = find::all(ctx, &plan)?;
-    match settled(ctx, &found, &plan, road)? {
+    match settled(ctx, &found, &plan, source)? {
         Some(ready) => Ok(ready),
         None => Err(Stop::needs_setup(missing(&found).join("\n")).into()),
     }
@@ -90,7 +90,7 @@ fn ensure(ctx: &Context, road: Option<Road>) -> Result<Ready> {
 
 /// The tools, found and not made; without one, exit 3 says what to do.
 pub fn need_tools(ctx: &Context) -> Result<Paths> {
-    let found = look(ctx)?;
+    let found = find_tools(ctx)?;
     let missing = missing(&found);
     match found.tools() {
         Some(tools) if missing.is_empty() => Ok(tools),
@@ -103,8 +103,8 @@ pub fn not_set_up(missing: &[String]) -> Stop {
 }
 
 /// Sees to the tools and images, and links the tools where children find them.
-pub fn set_up(ctx: &Context, road: Option<Road>) -> Result<Ready> {
-    let ready = ensure(ctx, road)?;
+pub fn set_up(ctx: &Context, source: Option<Source>) -> Result<Ready> {
+    let ready = ensure(ctx, source)?;
     link_tools(ctx, &ready.tools)?;
     Ok(ready)
 }
@@ -150,7 +150,7 @@ fn build(ctx: &Context, programs: &[(&str, &str)]) -> Result<recipes::Plan> {
 }
 
 /// What there is of tools, and nothing asked of registries.
-pub fn look(ctx: &Context) -> Result<find::All> {
+pub fn find_tools(ctx: &Context) -> Result<find::All> {
     find::all(ctx, &recipes::Plan::new(ctx)?)
 }
 
@@ -168,7 +168,7 @@ pub fn observe(ctx: &Context) -> Result<(find::All, Option<Ready>)> {
 }
 
 /// What the recipes name, whether it is there or not.
-pub struct Wanted {
+pub struct RecipeNames {
     pub images: Images,
     pub references: Vec<String>,
     /// The names of our base images, and of the images that the cluster is made of.
@@ -178,7 +178,7 @@ pub struct Wanted {
 }
 
 /// What the recipes of the profile name.
-pub fn wanted(ctx: &Context) -> Result<Wanted> {
+pub fn recipe_names(ctx: &Context) -> Result<RecipeNames> {
     let plan = recipes::Plan::new(ctx)?;
     let mut folders: Vec<PathBuf> = plan.modules.values().cloned().collect();
     folders.extend(plan.tools.values().map(|tool| tool.release.clone()));
@@ -188,7 +188,7 @@ pub fn wanted(ctx: &Context) -> Result<Wanted> {
     let bases = ["debian", "node", "rust"].map(str::to_string);
     let mirrors = &ctx.config.mirrors;
     let parts = bases.into_iter().chain(mirrors.addons.keys().cloned()).chain(mirrors.images.values().cloned());
-    Ok(Wanted { images: plan.images(), references, parts: parts.collect(), folders })
+    Ok(RecipeNames { images: plan.images(), references, parts: parts.collect(), folders })
 }
 
 /// A line for each thing that is not there, with the reason.
@@ -204,7 +204,7 @@ pub fn missing(found: &find::All) -> Vec<String> {
 }
 
 /// Everything there already: the usual case, which must be quick.
-fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan, road: Option<Road>) -> Result<Option<Ready>> {
+fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan, source: Option<Source>) -> Result<Option<Ready>> {
     let (Some(tools), Some(daemon)) = (found.tools(), &found.daemon) else { return Ok(None) };
     let docker = &tools.docker;
     let mut addons = BTreeMap::new();
@@ -214,7 +214,7 @@ fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan, road: Option<
             plan.addons.iter().filter_map(|(name, image)| Some((name.clone(), built(image, &found.images)?))).collect();
         plan.images()
     } else if !plan.has_images(&found.images)
-        && road != Some(Road::Mirrors)
+        && source != Some(Source::Mirrors)
         && (has_public_node(ctx, docker)? || registry_answers(ctx, docker))
     {
         Images::Public
@@ -255,7 +255,7 @@ fn built(reference: &str, local: &BTreeMap<String, String>) -> Option<Built> {
 /// A node of our making needs the shim where the machine withholds something, and a daemon that was started without it
 /// is somebody else's to stop.
 fn check_runtime(plan: &recipes::Plan, daemon: &Daemon) -> Result<()> {
-    if !plan.shim || daemon.default_runtime == tools::docker::RUNTIME {
+    if !plan.shim || tools::docker::is_shim(&daemon.default_runtime) {
         return Ok(());
     }
     let message = format!(
@@ -267,8 +267,14 @@ fn check_runtime(plan: &recipes::Plan, daemon: &Daemon) -> Result<()> {
 }
 
 /// Whether images come from registries: none was made here, and a registry may be asked and answers.
-fn are_images_public(ctx: &Context, found: &find::All, plan: &recipes::Plan, docker: &str, road: Option<Road>) -> bool {
-    road != Some(Road::Mirrors) && !plan.has_images(&found.images) && registry_answers(ctx, docker)
+fn are_images_public(
+    ctx: &Context,
+    found: &find::All,
+    plan: &recipes::Plan,
+    docker: &str,
+    source: Option<Source>,
+) -> bool {
+    source != Some(Source::Mirrors) && !plan.has_images(&found.images) && registry_answers(ctx, docker)
 }
 
 /// Whether a registry can be reached, asked with a short deadline.
@@ -280,7 +286,7 @@ fn registry_answers(ctx: &Context, docker: &str) -> bool {
 /// A node from a registry settles that registries are used, even while the network is away.
 fn has_public_node(ctx: &Context, docker: &str) -> Result<bool> {
     let asked = ctx.spawn.output(command(tools::docker::container_image(docker, &ctx.config.cluster.name), ASK))?;
-    Ok(asked.success && !asked.stdout.starts_with(&format!("{}.local/", ctx.config.project)))
+    Ok(asked.success && !asked.stdout.starts_with(&format!("{}.local/", ctx.config.home)))
 }
 
 impl Found {

@@ -15,7 +15,7 @@ use crate::tools::apt;
 /// What is downloaded: docker comes from Debian's packages, or is the user's.
 pub const TOOLS: [&str; 3] = ["minikube", "helm", "kubectl"];
 
-/// Where the recipes lie, relative to the root.
+/// Where the recipes lie, relative to the root that has them.
 pub const DOCKERFILES: &str = "k8s/node";
 
 /// The modules whose programs are in the control plane.
@@ -47,7 +47,7 @@ pub struct Tool {
 impl Plan {
     /// Reads the recipes; nothing is asked of docker.
     pub fn new(ctx: &Context) -> Result<Plan> {
-        let root = &ctx.root;
+        let root = &ctx.recipes();
         let shim = needs_shim() && ctx.config.mirrors.modules.contains_key("runc-shim");
         let mut keys = BTreeMap::new();
         for (name, module) in &ctx.config.mirrors.modules {
@@ -65,7 +65,7 @@ impl Plan {
             .collect();
         let key = |name: &str| keys.get(name).map(String::as_str).unwrap_or_default();
         let recipe = |file: &str| Content::default().files(root, &[Path::new(DOCKERFILES).join(file)]);
-        let local = |name: &str, key: String| format!("{}.local/{name}:{key}", ctx.config.project);
+        let local = |name: &str, key: String| format!("{}.local/{name}:{key}", ctx.config.home);
         let debian = Content::default().word(&apt::debootstrap(&ctx.config.mirrors.suite, "").join(" ")).short();
         let node = recipe("node.Dockerfile")?
             .files(root, &["containerd.toml", "entrypoint"].map(|file| Path::new(DOCKERFILES).join(file)))?

@@ -15,7 +15,7 @@ const ATTEMPTS: u32 = 3;
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Tests one release, or each that is installed. Returns what was asked, and what helm said.
-pub fn ask(attempt: &Attempt, release: Option<&str>) -> Result<(String, String), Refusal> {
+pub fn run_test(attempt: &Attempt, release: Option<&str>) -> Result<(String, String), Refusal> {
     let world = attempt.world;
     let mut said = Vec::new();
     for scope in world.ctx.scopes().iter().filter(|scope| match release {
@@ -71,7 +71,7 @@ fn test(attempt: &Attempt, scope: &Scope) -> Result<String, Refusal> {
                 format!("the last log lines of pod {test}:\n{}", output.stdout.trim_end())
             }
             Ok(output) if output.success => format!("pod {test} logged nothing"),
-            _ => format!("the log of pod {test} cannot be had"),
+            _ => format!("the log of pod {test} is not available"),
         });
     }
     Err(Refusal::Wrong(Cause::new(asked, "success", came.join("\n"))))

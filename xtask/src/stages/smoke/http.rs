@@ -24,7 +24,7 @@ pub struct Answer {
 }
 
 /// Returns what was asked, and the body that came with the right status.
-pub fn ask(attempt: &Attempt, service: &str, wanted: &Request) -> Result<(String, String), Refusal> {
+pub fn send_request(attempt: &Attempt, service: &str, wanted: &Request) -> Result<(String, String), Refusal> {
     let Request { method, path, headers, body, status } = wanted;
     let url = url(attempt, service, path)?;
     let asked = format!("{method} {url}");
@@ -61,11 +61,11 @@ pub fn send(attempt: &Attempt, request: Builder, body: String, asked: &str) -> R
     let answered = match body.is_empty() {
         true => {
             let request = request.body(()).map_err(|error| Refusal::Wrong(cause(error.to_string())))?;
-            agent.run(agent.configure_request(request).timeout_global(Some(attempt.patience())).build())
+            agent.run(agent.configure_request(request).timeout_global(Some(attempt.timeout())).build())
         }
         false => {
             let request = request.body(body).map_err(|error| Refusal::Wrong(cause(error.to_string())))?;
-            agent.run(agent.configure_request(request).timeout_global(Some(attempt.patience())).build())
+            agent.run(agent.configure_request(request).timeout_global(Some(attempt.timeout())).build())
         }
     };
     let mut response: Response<ureq::Body> = answered.map_err(not_yet)?;

@@ -25,7 +25,7 @@ struct Session<'a> {
 }
 
 /// Initialises, says so, and calls the tool. Returns what was asked, and the call's result as JSON.
-pub fn ask(attempt: &Attempt, service: &str, call: &ToolCall) -> Result<(String, String), Refusal> {
+pub fn call_tool(attempt: &Attempt, service: &str, call: &ToolCall) -> Result<(String, String), Refusal> {
     let url = http::url(attempt, service, call.path)?;
     let asked = format!("tool {} at {url}", call.tool);
     let mut session = Session { attempt, url, headers: call.headers, id: None };

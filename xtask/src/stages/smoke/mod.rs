@@ -39,7 +39,7 @@ pub enum Occasion {
     Unchanged,
 }
 
-enum Outcome {
+enum CheckOutcome {
     Passed,
     /// It asks a service in whose place a person named something outside.
     Outside(String),
@@ -102,11 +102,11 @@ pub fn run(
         let running: Vec<_> = checks.iter().map(|check| scope.spawn(move || asked(*check))).collect();
         running.into_iter().map(|thread| thread.join().expect("a check does not panic")).collect::<Result<Vec<_>>>()
     })?;
-    let passed = ended.iter().filter(|(_, outcome, _)| matches!(outcome, Outcome::Passed)).count();
+    let passed = ended.iter().filter(|(_, outcome, _)| matches!(outcome, CheckOutcome::Passed)).count();
     let failed: Vec<(&Check, &Failure, Duration)> = ended
         .iter()
         .filter_map(|(check, outcome, took)| match outcome {
-            Outcome::Failed(failure) => Some((*check, failure, *took)),
+            CheckOutcome::Failed(failure) => Some((*check, failure, *took)),
             _ => None,
         })
         .collect();
@@ -122,9 +122,9 @@ pub fn run(
 }
 
 /// Tries a check until it passes, is refused for good, or its deadline has passed.
-fn try_until(world: &World, check: &Check, all_until: Instant) -> Result<Outcome> {
+fn try_until(world: &World, check: &Check, all_until: Instant) -> Result<CheckOutcome> {
     if let Some(service) = outside(world, check) {
-        return Ok(Outcome::Outside(service.to_string()));
+        return Ok(CheckOutcome::Outside(service.to_string()));
     }
     let now = Instant::now();
     let until = check.deadline.map_or(all_until, |own| all_until.min(now + own));
@@ -144,8 +144,10 @@ fn try_until(world: &World, check: &Check, all_until: Instant) -> Result<Outcome
     // What a signal ends fails too, and that is not the check's failure.
     world.ctx.spawn.interrupt.check()?;
     match (passed, last) {
-        (Some(true), _) => Ok(Outcome::Passed),
-        (_, Some((step, cause))) => Ok(Outcome::Failed(Failure { cause, attempts, service: step.service.clone() })),
+        (Some(true), _) => Ok(CheckOutcome::Passed),
+        (_, Some((step, cause))) => {
+            Ok(CheckOutcome::Failed(Failure { cause, attempts, service: step.service.clone() }))
+        }
         (_, None) => unreachable!("a check is tried at least once"),
     }
 }
@@ -161,13 +163,13 @@ fn outside<'a>(world: &World, check: &'a Check) -> Option<&'a str> {
 }
 
 /// A line for a check that has ended; for one that passed only where lines are wanted.
-fn tell(ctx: &Context, check: &Check, outcome: &Outcome, took: Duration, wanted: bool) {
+fn tell(ctx: &Context, check: &Check, outcome: &CheckOutcome, took: Duration, wanted: bool) {
     match outcome {
-        Outcome::Passed => ctx.ui.part(&check.name, took, "", true, wanted),
-        Outcome::Outside(service) => {
+        CheckOutcome::Passed => ctx.ui.part(&check.name, took, "", true, wanted),
+        CheckOutcome::Outside(service) => {
             ctx.ui.part(&check.name, took, &format!("left out: {service} is outside the cluster"), true, wanted);
         }
-        Outcome::Failed(failure) => {
+        CheckOutcome::Failed(failure) => {
             let message = failure.cause.to_string();
             ctx.ui.part(&check.name, took, message.lines().next().unwrap_or_default(), false, true);
         }
@@ -176,7 +178,7 @@ fn tell(ctx: &Context, check: &Check, outcome: &Outcome, took: Duration, wanted:
 
 /// Every failed check with its cause, and where to look next.
 fn report(profile: &str, count: usize, failed: &[(&Check, &Failure, Duration)]) -> String {
-    let mut lines = vec![format!("the application runs, and {} of {count} smoke checks fail", failed.len())];
+    let mut lines = vec![format!("the application runs, but {} of {count} smoke checks failed", failed.len())];
     for (check, Failure { cause, attempts, .. }, took) in failed {
         let attempts = if *attempts == 1 { String::new() } else { format!(" and {attempts} attempts") };
         lines.push(format!("  {}, after {:.1} s{attempts}:", check.name, took.as_secs_f64()));
@@ -222,20 +224,20 @@ impl Attempt<'_> {
         let (asked, answer) = match &step.call {
             Call::Http { path, headers, method, body, status } => {
                 let request = http::Request { method, path, headers, body: body.as_ref(), status: *status };
-                http::ask(self, service, &request)?
+                http::send_request(self, service, &request)?
             }
             Call::Mcp { path, headers, tool, arguments } => {
-                mcp::ask(self, service, &mcp::ToolCall { path, headers, tool, arguments })?
+                mcp::call_tool(self, service, &mcp::ToolCall { path, headers, tool, arguments })?
             }
-            Call::Tcp { send } => tcp::ask(self, service, send, step)?,
-            Call::Sql { query } => sql::ask(self, service, query)?,
-            Call::HelmTest { release } => helm_test::ask(self, release.as_deref())?,
+            Call::Tcp { send } => tcp::send_bytes(self, service, send, step)?,
+            Call::Sql { query } => sql::run_query(self, service, query)?,
+            Call::HelmTest { release } => helm_test::run_test(self, release.as_deref())?,
         };
         judge(step, &asked, &answer, &mut self.saved).map_err(Refusal::Wrong)
     }
 
     /// How long the next question may take.
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         // What is asked at the very end is asked all the same.
         REQUEST.min(self.left()).max(Duration::from_millis(100))
     }
@@ -258,12 +260,12 @@ fn random() -> Result<String> {
 
 /// What an answer must hold, and what of it is kept for later steps.
 fn judge(step: &Step, asked: &str, answer: &str, saved: &mut BTreeMap<String, String>) -> Result<(), Cause> {
-    let came = || format!("«{}»", beginning(answer));
+    let came = || format!("\"{}\"", beginning(answer));
     if let Some(wanted) = step.equals.as_ref().filter(|wanted| answer.trim() != wanted.trim()) {
-        return Err(Cause::new(asked, format!("«{wanted}»"), came()));
+        return Err(Cause::new(asked, format!("\"{wanted}\""), came()));
     }
     if let Some(wanted) = step.contains.as_ref().filter(|wanted| !answer.contains(wanted.as_str())) {
-        return Err(Cause::new(asked, format!("an answer with «{wanted}»"), came()));
+        return Err(Cause::new(asked, format!("an answer with \"{wanted}\""), came()));
     }
     if step.json.is_empty() && step.save.is_empty() {
         return Ok(());
@@ -328,14 +330,14 @@ mod tests {
         let saved = &mut BTreeMap::new();
         let todo = Step { contains: Some("Todo".into()), ..step(&[], &[]) };
         assert!(judge(&todo, "GET /", "<title>Todo</title>", saved).is_ok());
-        assert_eq!(describe(&todo, "nothing"), "GET /: «nothing» instead of an answer with «Todo»");
+        assert_eq!(describe(&todo, "nothing"), "GET /: \"nothing\" instead of an answer with \"Todo\"");
         let three = Step { equals: Some("3".into()), ..step(&[], &[]) };
         assert!(judge(&three, "SQL", "3\n", saved).is_ok());
-        assert_eq!(describe(&three, "33"), "GET /: «33» instead of «3»");
+        assert_eq!(describe(&three, "33"), "GET /: \"33\" instead of \"3\"");
         let done = step(&[("/done", json!(true))], &[]);
         assert_eq!(describe(&done, r#"{"done": false}"#), "GET /: false instead of true at /done");
-        assert_eq!(describe(&done, r#"{"a": 1}"#), "GET /: nothing in «{\"a\": 1}» instead of true at /done");
-        assert_eq!(describe(&done, "<html>"), "GET /: «<html>» instead of JSON");
+        assert_eq!(describe(&done, r#"{"a": 1}"#), "GET /: nothing in \"{\"a\": 1}\" instead of true at /done");
+        assert_eq!(describe(&done, "<html>"), "GET /: \"<html>\" instead of JSON");
     }
 
     #[test]
@@ -371,7 +373,7 @@ mod tests {
         let (tests, page) = (check("helm test"), check("the page"));
         let (first, second) = (failure(None, 1), failure(Some("web"), 3));
         let failed = [(&tests, &first, Duration::from_millis(1500)), (&page, &second, Duration::from_secs(9))];
-        let expected = "the application runs, and 2 of 5 smoke checks fail\n  helm test, after 1.5 s:\n    asked     helm test todo\n    \
+        let expected = "the application runs, but 2 of 5 smoke checks failed\n  helm test, after 1.5 s:\n    asked     helm test todo\n    \
                         expected  success\n    came      todo-test failed\n        its log\n  the page, after 9.0 s and 3 attempts:\n";
         let text = report("dev", 5, &failed);
         assert!(text.starts_with(expected), "{text}");

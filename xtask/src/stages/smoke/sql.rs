@@ -7,23 +7,23 @@ use crate::stages::smoke::{Attempt, Cause, Refusal, beginning, fill};
 use crate::tools::{kubectl, psql};
 
 /// Returns what was asked, and the rows.
-pub fn ask(attempt: &Attempt, service: &str, query: &str) -> Result<(String, String), Refusal> {
+pub fn run_query(attempt: &Attempt, service: &str, query: &str) -> Result<(String, String), Refusal> {
     let world = attempt.world;
     let endpoint = world.addresses.endpoint(service)?;
     let query = fill(query, &quoted(&attempt.saved));
-    let asked = format!("SQL «{query}» in service/{}", endpoint.object);
+    let asked = format!("SQL \"{query}\" in service/{}", endpoint.object);
     let target = world.ctx.target_in(&endpoint.namespace);
     let object = format!("service/{}", endpoint.object);
     let exec = kubectl::exec_with_stdin(&world.tools.kubectl, &target, &object, &psql::query());
     let cause = |came: &str| Cause::new(&asked, "an answer", beginning(came));
-    let patience = attempt.patience();
-    match world.ctx.spawn.output(command(exec, patience).stdin(query.as_str())) {
+    let timeout = attempt.timeout();
+    match world.ctx.spawn.output(command(exec, timeout).stdin(query.as_str())) {
         Ok(output) if output.success => Ok((asked, output.stdout)),
         Ok(output) => Err(match psql::refusal(&output.tail) {
             Some(refused) => Refusal::Wrong(cause(refused)),
             None => Refusal::NotYet(cause(kubectl::refusal_of_pod(&output.tail))),
         }),
-        Err(_) => Err(Refusal::NotYet(cause(&format!("nothing within {:.1} s", patience.as_secs_f64())))),
+        Err(_) => Err(Refusal::NotYet(cause(&format!("no answer within {:.1} s", timeout.as_secs_f64())))),
     }
 }
 

@@ -13,10 +13,10 @@ const HELD: Duration = Duration::from_millis(500);
 const MOST: usize = 4096;
 
 /// Returns what was asked, and the first bytes that came.
-pub fn ask(attempt: &Attempt, service: &str, send: &[u8], step: &Step) -> Result<(String, String), Refusal> {
+pub fn send_bytes(attempt: &Attempt, service: &str, send: &[u8], step: &Step) -> Result<(String, String), Refusal> {
     let port = attempt.world.addresses.port(service, attempt.until)?;
     let asked = format!("TCP 127.0.0.1:{port}, {service}");
-    match exchange(port, send, &|came| enough(step, came), speaks(step), attempt.patience()) {
+    match exchange(port, send, &|came| enough(step, came), speaks(step), attempt.timeout()) {
         Ok(came) => Ok((asked, came)),
         Err(came) => Err(Refusal::NotYet(Cause::new(asked, "a connection that stays open", came))),
     }
@@ -42,13 +42,13 @@ fn exchange(
     send: &[u8],
     enough: &dyn Fn(&str) -> bool,
     speaks: bool,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<String, String> {
     let describe = |error: std::io::Error| error.to_string();
-    let until = Instant::now() + if speaks { patience } else { HELD.min(patience) };
+    let until = Instant::now() + if speaks { timeout } else { HELD.min(timeout) };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, patience).map_err(describe)?;
-    stream.set_write_timeout(Some(patience)).map_err(describe)?;
+    let mut stream = TcpStream::connect_timeout(&address, timeout).map_err(describe)?;
+    stream.set_write_timeout(Some(timeout)).map_err(describe)?;
     stream.write_all(send).map_err(describe)?;
     let mut came = Vec::new();
     let mut chunk = [0; 512];

@@ -128,7 +128,7 @@ fn broken_secret(world: &World) -> Result<()> {
     let name = format!("secret/{SECRET}");
     let secret = world.objects(&name)?.pop().context("the Secret is there")?;
     let good = secret["data"]["DATABASE_URL"].clone();
-    // «nonsense» in base64: the backend must refuse it at start.
+    // "nonsense" in base64: the backend must refuse it at start.
     world.patch(&name, "merge", &json!({"data": {"DATABASE_URL": "bm9uc2Vuc2U="}}))?;
     let output = world.xtask(&["up"])?;
     world.patch(&name, "merge", &json!({"data": {"DATABASE_URL": good}}))?;

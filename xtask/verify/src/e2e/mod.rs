@@ -3,6 +3,7 @@
 mod contributor;
 mod faults;
 mod fourth;
+mod hello;
 mod leftovers;
 mod published;
 mod report;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use report::{Case, Outcome, Suite};
+use report::{Case, CaseOutcome, Suite};
 use world::{SHORT, World, tells};
 use xtask::run::context::{Context, profiles};
 use xtask::run::exit::{Stop, indent};
@@ -40,6 +41,8 @@ struct Group {
     profile: String,
     /// In place of the profile's own.
     namespace: Option<&'static str>,
+    /// The folder of a project other than this one, relative to the root.
+    project: Option<&'static str>,
     scenarios: Vec<Planned>,
 }
 
@@ -61,10 +64,10 @@ enum State {
 
 /// Which scenarios are run, and how.
 #[derive(Default)]
-pub struct Wanted<'a> {
+pub struct TestOptions<'a> {
     /// The namespaces stay.
     pub keep: bool,
-    /// Those whose «GROUP: NAME» holds this.
+    /// Those whose "GROUP: NAME" holds this.
     pub only: Option<&'a str>,
     /// Where the report goes.
     pub junit: Option<&'a Path>,
@@ -72,7 +75,7 @@ pub struct Wanted<'a> {
     pub helm: Option<&'a str>,
 }
 
-/// Names the scenarios, or those whose «GROUP: NAME» holds `only`.
+/// Names the scenarios, or those whose "GROUP: NAME" holds `only`.
 pub fn list(ctx: &Context, only: Option<&str>) -> Result<()> {
     let groups = choose(groups(ctx)?, only)?;
     let names: Vec<String> = groups.iter().flat_map(Group::labels).collect();
@@ -82,8 +85,8 @@ pub fn list(ctx: &Context, only: Option<&str>) -> Result<()> {
 
 /// Runs the scenarios that are wanted. One that fails leaves evidence in files, and the others run all the same. What a
 /// group made is removed at its end, unless `keep`.
-pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
-    let Wanted { keep, only, junit, helm } = *wanted;
+pub fn run(ctx: &Context, wanted: &TestOptions) -> Result<()> {
+    let TestOptions { keep, only, junit, helm } = *wanted;
     let groups = choose(groups(ctx)?, only)?;
     let mut ready = setup::set_up(ctx, None)?;
     cluster::bring_up(ctx, &ready)?;
@@ -114,7 +117,7 @@ pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
     }
     let failed = suites.iter().flat_map(|suite| suite.cases.iter().map(move |case| (suite, case)));
     let first = failed
-        .filter(|(_, case)| matches!(case.outcome, Outcome::Failed { .. }))
+        .filter(|(_, case)| matches!(case.outcome, CaseOutcome::Failed { .. }))
         .map(|(suite, case)| report::label(suite, case))
         .next();
     let message = format!("end to end: {} failed, {} not run", counts.failed, counts.not_run);
@@ -131,6 +134,7 @@ fn groups(ctx: &Context) -> Result<Vec<Group>> {
             name: DEV.to_string(),
             profile: DEV.to_string(),
             namespace: Some(contributor::NAMESPACE),
+            project: None,
             scenarios: std::iter::once(comes_up(contributor::COMES_UP))
                 .chain(contributor::SCENARIOS.iter().map(running))
                 .collect(),
@@ -139,6 +143,7 @@ fn groups(ctx: &Context) -> Result<Vec<Group>> {
             name: "faults".to_string(),
             profile: DEV.to_string(),
             namespace: Some(faults::NAMESPACE),
+            project: None,
             scenarios: faults::SCENARIOS.iter().map(running).collect(),
         },
     ];
@@ -146,7 +151,20 @@ fn groups(ctx: &Context) -> Result<Vec<Group>> {
         let mut scenarios = vec![comes_up(published::COMES_UP)];
         scenarios.extend(published::scenarios(&ctx.of_profile(&name)?)?.iter().map(running));
         scenarios.push(Planned { scenario: published::GOES_AWAY, begins: State::Running, leaves: State::Gone });
-        groups.push(Group { profile: name.clone(), name, namespace: None, scenarios });
+        groups.push(Group { profile: name.clone(), name, namespace: None, project: None, scenarios });
+    }
+    if ctx.root.join(hello::PROJECT).exists() {
+        groups.push(Group {
+            name: "hello".to_string(),
+            profile: DEV.to_string(),
+            namespace: Some(hello::NAMESPACE),
+            project: Some(hello::PROJECT),
+            scenarios: vec![
+                comes_up(hello::COMES_UP),
+                running(&hello::CHANGES_NOTHING),
+                Planned { scenario: hello::GOES_AWAY, begins: State::Running, leaves: State::Gone },
+            ],
+        });
     }
     Ok(groups)
 }
@@ -180,15 +198,22 @@ fn label(group: &str, planned: &Planned) -> String {
 }
 
 fn world<'a>(ctx: &Context, ready: &'a Ready, group: &Group, kubeconfig: &Path, spawn: &Spawn) -> Result<World<'a>> {
-    let mut of_group = ctx.of_profile(&group.profile)?;
+    let mut spawn = spawn.clone();
+    let mut of_group = match group.project {
+        Some(project) => {
+            spawn = hello::spawn(spawn)?;
+            ctx.of_project(&ctx.root.join(project), &group.profile)?
+        }
+        None => ctx.of_profile(&group.profile)?,
+    };
     let mut options = vec!["--profile".to_string(), group.profile.clone()];
     if let Some(namespace) = group.namespace {
         of_group.config.move_to(namespace).map_err(Stop::usage)?;
         options = vec!["--namespace".to_string(), namespace.to_string()];
     }
     let target = of_group.target();
-    let (tools, kubeconfig, spawn) = (&ready.tools, kubeconfig.to_path_buf(), spawn.clone());
-    Ok(World { ctx: of_group, tools, spawn, target, options, kubeconfig, said: Mutex::default() })
+    let (tools, kubeconfig, has_alias) = (&ready.tools, kubeconfig.to_path_buf(), group.project.is_some());
+    Ok(World { ctx: of_group, tools, spawn, target, options, has_alias, kubeconfig, said: Mutex::default() })
 }
 
 fn run_group(world: &World, group: &Group, keep: bool) -> Suite {
@@ -214,7 +239,7 @@ fn run_group(world: &World, group: &Group, keep: bool) -> Suite {
     if !keep && state != Some(State::Gone) && interrupt.check().is_ok() {
         let began = Instant::now();
         if let Err(error) = remove(world) {
-            let outcome = Outcome::Failed { message: format!("{error:#}"), evidence: None };
+            let outcome = CaseOutcome::Failed { message: format!("{error:#}"), evidence: None };
             cases.push(Case { name: "is removed".to_string(), took: began.elapsed(), outcome });
         }
     }
@@ -227,7 +252,7 @@ fn in_turn(
     scenarios: &[Planned],
     interrupt: &Interrupt,
     begin: impl Fn(Option<State>, &Planned) -> Result<()>,
-    end: impl Fn(&Planned, Result<()>) -> Outcome,
+    end: impl Fn(&Planned, Result<()>) -> CaseOutcome,
 ) -> (Vec<Case>, Option<State>) {
     let (mut cases, mut state, mut why_not) = (Vec::new(), None, None);
     for planned in scenarios {
@@ -236,24 +261,24 @@ fn in_turn(
             why_not = Some(INTERRUPTED.to_string());
         }
         if let Some(why) = &why_not {
-            cases.push(Case { name, took: Duration::ZERO, outcome: Outcome::NotRun(why.clone()) });
+            cases.push(Case { name, took: Duration::ZERO, outcome: CaseOutcome::NotRun(why.clone()) });
             continue;
         }
         let began = Instant::now();
         let begun = begin(state, planned);
         if begun.is_err() {
-            why_not = Some(format!("«{name}» could not begin, nor from nothing"));
+            why_not = Some(format!("\"{name}\" could not begin, nor from nothing"));
         }
         let outcome = end(planned, begun);
         // What a failure leaves is anybody's guess.
-        state = (outcome == Outcome::Passed).then_some(planned.leaves);
+        state = (outcome == CaseOutcome::Passed).then_some(planned.leaves);
         cases.push(Case { name, took: began.elapsed(), outcome });
     }
     (cases, state)
 }
 
 /// Shows what came of a scenario, and keeps the evidence.
-fn judge(world: &World, group: &str, planned: &Planned, keep: bool, ended: Result<()>) -> Outcome {
+fn judge(world: &World, group: &str, planned: &Planned, keep: bool, ended: Result<()>) -> CaseOutcome {
     let (ui, label) = (&world.ctx.ui, label(group, planned));
     let kept = |failed| {
         let kept = keep_evidence(world, group, planned.scenario.0, failed);
@@ -268,13 +293,13 @@ fn judge(world: &World, group: &str, planned: &Planned, keep: bool, ended: Resul
             if keep {
                 kept(false);
             }
-            Outcome::Passed
+            CaseOutcome::Passed
         }
-        Err(_) if world.ctx.spawn.interrupt.check().is_err() => Outcome::NotRun(INTERRUPTED.to_string()),
+        Err(_) if world.ctx.spawn.interrupt.check().is_err() => CaseOutcome::NotRun(INTERRUPTED.to_string()),
         Err(error) => {
             let message = format!("{error:#}");
             ui.error(&format!("{label}\n{}", indent(&message)));
-            Outcome::Failed { message, evidence: kept(true) }
+            CaseOutcome::Failed { message, evidence: kept(true) }
         }
     }
 }
@@ -388,7 +413,7 @@ mod tests {
             leaves: State::Running,
         };
         let scenarios = scenarios.iter().map(planned).collect();
-        Group { name: name.to_string(), profile: DEV.to_string(), namespace: None, scenarios }
+        Group { name: name.to_string(), profile: DEV.to_string(), namespace: None, project: None, scenarios }
     }
 
     #[test]
@@ -404,12 +429,12 @@ mod tests {
         assert_eq!(none, "no scenario is called nothing\nNext: cargo xtask test-e2e --list");
     }
 
-    fn outcomes(cases: &[Case]) -> Vec<(&str, Outcome)> {
+    fn outcomes(cases: &[Case]) -> Vec<(&str, CaseOutcome)> {
         cases.iter().map(|case| (case.name.as_str(), case.outcome.clone())).collect()
     }
 
-    fn failed() -> Outcome {
-        Outcome::Failed { message: "it broke".to_string(), evidence: None }
+    fn failed() -> CaseOutcome {
+        CaseOutcome::Failed { message: "it broke".to_string(), evidence: None }
     }
 
     #[test]
@@ -422,9 +447,9 @@ mod tests {
                 asked.borrow_mut().push((planned.scenario.0, now));
                 Ok(())
             },
-            |planned, _| if planned.scenario.0 == "b" { failed() } else { Outcome::Passed },
+            |planned, _| if planned.scenario.0 == "b" { failed() } else { CaseOutcome::Passed },
         );
-        assert_eq!(outcomes(&cases), [("a", Outcome::Passed), ("b", failed()), ("c", Outcome::Passed)]);
+        assert_eq!(outcomes(&cases), [("a", CaseOutcome::Passed), ("b", failed()), ("c", CaseOutcome::Passed)]);
         assert_eq!(asked.into_inner(), [("a", None), ("b", Some(State::Running)), ("c", None)]);
         assert_eq!(state, Some(State::Running));
     }
@@ -435,9 +460,9 @@ mod tests {
             &group("dev", &["a", "b"]).scenarios,
             &Interrupt::default(),
             |_, _| anyhow::bail!("no cluster"),
-            |_, begun| begun.map_or_else(|_| failed(), |()| Outcome::Passed),
+            |_, begun| begun.map_or_else(|_| failed(), |()| CaseOutcome::Passed),
         );
-        let why = Outcome::NotRun("«a» could not begin, nor from nothing".to_string());
+        let why = CaseOutcome::NotRun("\"a\" could not begin, nor from nothing".to_string());
         assert_eq!(outcomes(&cases), [("a", failed()), ("b", why)]);
         assert_eq!(state, None);
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::e2e::{SHORT, Scenario, World, tells};
 use crate::tools::vegeta;
-use xtask::config::{Problems, to_json, yaml};
+use xtask::config::{ConfigErrors, to_json, yaml};
 use xtask::live;
 use xtask::run::context::Context;
 use xtask::run::poll;
@@ -32,7 +32,7 @@ pub fn scenarios(ctx: &Context) -> Result<Vec<Scenario>> {
     for file in ctx.config.releases.values().flat_map(|release| &release.values) {
         let name = file.display().to_string();
         let text = std::fs::read_to_string(ctx.root.join(file)).with_context(|| format!("cannot read {name}"))?;
-        let values = yaml::parse_one(&name, &text).map_err(|problem| Problems(vec![problem]))?;
+        let values = yaml::parse_one(&name, &text).map_err(|problem| ConfigErrors(vec![problem]))?;
         if has_load_balancer(&to_json(&values)) {
             all.push(("a LoadBalancer answers at the address that a tunnel gives it", tunnel));
         }
@@ -123,7 +123,7 @@ fn fails(world: &World) -> Result<()> {
     tells(&output, &["DATABASE_MAX_CONNECTIONS", "is back at revision"])?;
     let releases: Vec<&String> = own_releases(world).collect();
     if releases.len() > 1 {
-        ensure!(output.tail.contains("not begun, as"), "the failure does not tell what was not begun\n{}", output.tail);
+        ensure!(output.tail.contains("skipped, because"), "the failure does not say what was skipped\n{}", output.tail);
         let changed = revisions(world)?.iter().zip(&before).filter(|(new, old)| new != old).count();
         ensure!(changed == 1, "{changed} of {releases:?} were changed for a failure in the first");
     }

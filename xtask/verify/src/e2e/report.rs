@@ -19,11 +19,11 @@ pub struct Suite {
 pub struct Case {
     pub name: String,
     pub took: Duration,
-    pub outcome: Outcome,
+    pub outcome: CaseOutcome,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum CaseOutcome {
     Passed,
     Failed {
         message: String,
@@ -45,9 +45,9 @@ pub fn count<'a>(suites: impl IntoIterator<Item = &'a Suite>) -> Counts {
     let mut counts = Counts::default();
     for case in suites.into_iter().flat_map(|suite| &suite.cases) {
         match case.outcome {
-            Outcome::Passed => counts.passed += 1,
-            Outcome::Failed { .. } => counts.failed += 1,
-            Outcome::NotRun(_) => counts.not_run += 1,
+            CaseOutcome::Passed => counts.passed += 1,
+            CaseOutcome::Failed { .. } => counts.failed += 1,
+            CaseOutcome::NotRun(_) => counts.not_run += 1,
         }
     }
     counts
@@ -60,14 +60,14 @@ pub fn text(suites: &[Suite]) -> String {
     let mut text = String::new();
     for (name, case) in names().zip(suites.iter().flat_map(|suite| &suite.cases)) {
         let (word, why) = match &case.outcome {
-            Outcome::Passed => ("passed", ""),
-            Outcome::Failed { .. } => ("FAILED", ""),
-            Outcome::NotRun(why) => ("not run", why.as_str()),
+            CaseOutcome::Passed => ("passed", ""),
+            CaseOutcome::Failed { .. } => ("FAILED", ""),
+            CaseOutcome::NotRun(why) => ("not run", why.as_str()),
         };
         let padding = " ".repeat(width - name.chars().count());
         let message = format!("  {name}{padding}  {word:<7}  {:>7.1} s  {why}", case.took.as_secs_f64());
         line(&mut text, message.trim_end());
-        if let Outcome::Failed { message, evidence } = &case.outcome {
+        if let CaseOutcome::Failed { message, evidence } = &case.outcome {
             first_lines(message).iter().for_each(|first| line(&mut text, &format!("      {first}")));
             if let Some(folder) = evidence {
                 line(&mut text, &format!("      evidence: {}", folder.display()));
@@ -82,13 +82,13 @@ pub fn value(suites: &[Suite]) -> Value {
     let case = |case: &Case| {
         let mut value = json!({ "name": case.name, "took_ms": case.took.as_millis() as u64 });
         match &case.outcome {
-            Outcome::Passed => value["outcome"] = "passed".into(),
-            Outcome::Failed { message, evidence } => {
+            CaseOutcome::Passed => value["outcome"] = "passed".into(),
+            CaseOutcome::Failed { message, evidence } => {
                 value["outcome"] = "failed".into();
                 value["told"] = message.as_str().into();
                 value["evidence"] = json!(evidence);
             }
-            Outcome::NotRun(why) => {
+            CaseOutcome::NotRun(why) => {
                 value["outcome"] = "not run".into();
                 value["told"] = why.as_str().into();
             }
@@ -112,8 +112,8 @@ pub fn junit(suites: &[Suite]) -> String {
             let (name, class) = (escape(&case.name), escape(&suite.name));
             let opened = format!("    <testcase classname=\"{class}\" name=\"{name}\" time=\"{}\"", seconds(case.took));
             match &case.outcome {
-                Outcome::Passed => line(&mut xml, &format!("{opened}/>")),
-                Outcome::Failed { message, evidence } => {
+                CaseOutcome::Passed => line(&mut xml, &format!("{opened}/>")),
+                CaseOutcome::Failed { message, evidence } => {
                     line(&mut xml, &format!("{opened}>"));
                     let first = escape(message.lines().next().unwrap_or_default());
                     line(&mut xml, &format!("      <failure message=\"{first}\">{}</failure>", escape(message)));
@@ -123,7 +123,7 @@ pub fn junit(suites: &[Suite]) -> String {
                     }
                     line(&mut xml, "    </testcase>");
                 }
-                Outcome::NotRun(why) => {
+                CaseOutcome::NotRun(why) => {
                     let first = escape(why.lines().next().unwrap_or_default());
                     line(&mut xml, &format!("{opened}>\n      <skipped message=\"{first}\"/>\n    </testcase>"));
                 }
@@ -150,7 +150,7 @@ fn seconds(took: Duration) -> String {
     format!("{:.3}", took.as_secs_f64())
 }
 
-/// The first line, and what a command of ours said last: its error, where it told one.
+/// The first line, and what a command of ours said last: its error, where it printed one.
 fn first_lines(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().collect();
     let error = lines.iter().skip(1).position(|line| line.starts_with('✗'));
@@ -186,19 +186,19 @@ fn line(text: &mut String, line: &str) {
 mod tests {
     use super::*;
 
-    fn case(name: &str, took_ms: u64, outcome: Outcome) -> Case {
+    fn case(name: &str, took_ms: u64, outcome: CaseOutcome) -> Case {
         Case { name: name.to_string(), took: Duration::from_millis(took_ms), outcome }
     }
 
     fn suites() -> Vec<Suite> {
         let message = "up failed\n[0.1 s] build …\n✗ pod a: <crashed> & \"gone\"\x1b[0m\nNext: b".to_string();
-        let failed = Outcome::Failed { message, evidence: Some("/e/two".into()) };
+        let failed = CaseOutcome::Failed { message, evidence: Some("/e/two".into()) };
         vec![
             Suite {
                 name: "dev".into(),
-                cases: vec![case("one", 1500, Outcome::Passed), case("two & three", 250, failed)],
+                cases: vec![case("one", 1500, CaseOutcome::Passed), case("two & three", 250, failed)],
             },
-            Suite { name: "faults".into(), cases: vec![case("four", 0, Outcome::NotRun("interrupted".into()))] },
+            Suite { name: "faults".into(), cases: vec![case("four", 0, CaseOutcome::NotRun("interrupted".into()))] },
         ]
     }
 

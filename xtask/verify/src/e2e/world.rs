@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use xtask::commands::verify;
 use xtask::live;
 use xtask::model::cluster::Target;
 use xtask::run::context::Context;
@@ -30,6 +31,8 @@ pub struct World<'a> {
     pub target: Target,
     /// What every command of the group is given.
     pub options: Vec<String>,
+    /// The project is another one, whose command is typed in its own folder.
+    pub has_alias: bool,
     /// A kubeconfig of the user's, which nothing may touch.
     pub kubeconfig: PathBuf,
     /// What was typed in the scenario, and what was said to it.
@@ -39,7 +42,7 @@ pub struct World<'a> {
 /// Whether a failure tells each of `words`.
 pub fn tells(output: &Output, words: &[&str]) -> Result<()> {
     for word in words {
-        ensure!(output.tail.contains(word), "the failure does not tell «{word}»\n{}", output.tail);
+        ensure!(output.tail.contains(word), "the failure does not tell \"{word}\"\n{}", output.tail);
     }
     Ok(())
 }
@@ -53,14 +56,17 @@ impl World<'_> {
 
     /// The same with no option but those given.
     pub fn typed(&self, arguments: &[&str]) -> Result<Output> {
-        self.say(&self.spawn, cargo::xtask(&self.ctx.path("Cargo.toml"), arguments))
+        match self.has_alias {
+            true => self.say(&self.spawn, cargo::alias(arguments), Some(&self.ctx.root)),
+            false => self.say(&self.spawn, cargo::xtask(&self.ctx.path("Cargo.toml"), arguments), None),
+        }
     }
 
     /// The same with other folders of state, where the kubeconfig lies.
     pub fn xtask_at(&self, state_home: &Path, arguments: &[&str]) -> Result<Output> {
         let mut spawn = self.spawn.clone();
         spawn.env.push(("XDG_STATE_HOME".to_string(), state_home.display().to_string()));
-        self.say(&spawn, self.own(arguments)?)
+        self.say(&spawn, self.own(arguments)?, None)
     }
 
     pub fn up(&self) -> Result<Output> {
@@ -117,7 +123,7 @@ impl World<'_> {
 
     /// The command as it is for such a copy.
     pub fn xtask_in(&self, root: &Path, arguments: &[&str]) -> Result<Output> {
-        self.say(&self.of_project(root), self.own(arguments)?)
+        self.say(&self.of_project(root), self.own(arguments)?, None)
     }
 
     /// Runs a tool of the test's own, in our environment. What a scenario has put into the cluster must be taken away
@@ -198,18 +204,20 @@ impl World<'_> {
         Ok(std::iter::once(program).chain(all).collect())
     }
 
-    /// This program takes the project from where cargo says that it lies.
+    /// Another project than the one that this program was started for.
     fn of_project(&self, root: &Path) -> Spawn {
         let mut spawn = self.spawn.clone();
-        spawn.env.push(("CARGO_MANIFEST_DIR".to_string(), root.join("xtask").display().to_string()));
+        spawn.env.push((verify::ROOT.to_string(), root.display().to_string()));
         spawn
     }
 
-    fn say(&self, spawn: &Spawn, argv: Vec<String>) -> Result<Output> {
+    fn say(&self, spawn: &Spawn, argv: Vec<String>, folder: Option<&Path>) -> Result<Output> {
         let lines = Mutex::new(Vec::new());
         let note = |line: &str| lines.lock().unwrap().push(line.to_string());
         let command_line = display(&argv);
-        let ended = spawn.output(command(argv, COMMAND).on_line(&note));
+        let mut run = command(argv, COMMAND).on_line(&note);
+        run.folder = folder.map(Path::to_path_buf);
+        let ended = spawn.output(run);
         let tail = lines.into_inner().unwrap().join("\n");
         let ending = match &ended {
             Ok(output) => ending(output.code),

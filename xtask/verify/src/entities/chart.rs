@@ -48,7 +48,7 @@ impl Chart {
             let kinds = [("application", ChartType::Application), ("library", ChartType::Library)];
             let kind = f.at("type").or(ChartType::Application, |kind| kind.parsed(|text| one_of(text, &kinds)));
             let kube_version = f.at("kubeVersion").maybe(|range| range.parsed(version_range));
-            let dependencies = f.at("dependencies").list(Dependency::read);
+            let dependencies = f.at("dependencies").list(Dependency::from_fields);
             Some(Chart {
                 name: name?,
                 version: version?,
@@ -63,7 +63,7 @@ impl Chart {
 }
 
 impl Dependency {
-    fn read(f: &Fields) -> Option<Dependency> {
+    fn from_fields(f: &Fields) -> Option<Dependency> {
         let name = f.at("name").parsed(chart_name);
         let version = f.at("version").or(String::new(), |range| range.parsed(version_range));
         let repository = f.at("repository").maybe(|repository| {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_charts_are_read() {
+    fn the_specs_charts_are_read() {
         let read = chart(json!({
             "appVersion": "2.0.0", "type": "application", "kubeVersion": ">=1.32.0-0",
             "description": "Todo Chatbot application with Next.js frontend and FastAPI backend",

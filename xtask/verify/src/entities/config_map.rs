@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::entities::service::namespace;
 use xtask::model::labels::{data_key, object_name};
-use xtask::model::object::{Texts, read};
+use xtask::model::object::{StringMap, read};
 
 /// No key is in both of `data` and `binary`; together they are at most 1 MiB.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigMap {
     name: String,
     namespace: String,
-    data: Texts,
+    data: StringMap,
     binary: BTreeMap<String, Vec<u8>>,
 }
 
@@ -64,12 +64,12 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_settings_are_read() {
-        let seed = json!({
+    fn the_specs_settings_are_read() {
+        let spec = json!({
             "HOST": "0.0.0.0", "PORT": "8000", "FRONTEND_ORIGIN": "http://localhost", "CORS_ORIGINS": "", "LLM_PROVIDER": "",
             "GROQ_MODEL": "meta-llama/llama-4-scout-17b-16e-instruct",
         });
-        let read = map(seed, json!({"icon.png": "iVBORw=="})).unwrap();
+        let read = map(spec, json!({"icon.png": "iVBORw=="})).unwrap();
         assert_eq!((read.name.as_str(), read.namespace.as_str()), ("todo-chatbot-config", "default"));
         assert_eq!((read.data["PORT"].as_str(), read.data.len()), ("8000", 6));
         assert_eq!(read.binary["icon.png"], [0x89, b'P', b'N', b'G']);

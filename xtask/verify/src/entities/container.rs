@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::entities::env::{EnvFrom, EnvVar, Kind, Source};
+use crate::entities::env::{EnvFrom, EnvVar, Kind, ValueSource};
 use crate::entities::ports::{ContainerPort, TargetPort};
 use crate::entities::probe::Probe;
 use crate::entities::reference::Reference;
@@ -62,18 +62,18 @@ pub struct Mount {
 }
 
 impl Container {
-    pub fn read(f: &Fields) -> Option<Container> {
+    pub fn from_fields(f: &Fields) -> Option<Container> {
         let name = f.at("name").parsed(label_name);
         let image = f.at("image").parsed(Reference::parse);
         let pull_policy = f.at("imagePullPolicy").maybe(|policy| policy.parsed(PullPolicy::parse));
         let command = f.at("command").list(Fields::text);
         let args = f.at("args").list(Fields::text);
-        let ports = f.at("ports").list(ContainerPort::read);
-        let env = f.at("env").list(EnvVar::read);
-        let env_from = f.at("envFrom").list(EnvFrom::read);
-        let resources = Resources::read(&f.at("resources"));
-        let probes = Probes::read(f);
-        let security = Security::read(&f.at("securityContext"));
+        let ports = f.at("ports").list(ContainerPort::from_fields);
+        let env = f.at("env").list(EnvVar::from_fields);
+        let env_from = f.at("envFrom").list(EnvFrom::from_fields);
+        let resources = Resources::from_fields(&f.at("resources"));
+        let probes = Probes::from_fields(f);
+        let security = Security::from_fields(&f.at("securityContext"));
         let mounts = f.at("volumeMounts").list(|mount| {
             let (volume, path) = (mount.at("name").parsed(label_name), mount.at("mountPath").text());
             Some(Mount { volume: volume?, path: path? })
@@ -111,7 +111,7 @@ impl Container {
     fn objects(&self, wanted: Kind) -> Vec<&str> {
         let whole = self.env_from.iter().filter(|from| from.kind == wanted).map(|from| from.object.as_str());
         let keys = self.env.iter().filter_map(|var| match (&var.source, wanted) {
-            (Source::ConfigMap(key), Kind::ConfigMap) | (Source::Secret(key), Kind::Secret) => {
+            (ValueSource::ConfigMap(key), Kind::ConfigMap) | (ValueSource::Secret(key), Kind::Secret) => {
                 Some(key.object.as_str())
             }
             _ => None,
@@ -166,8 +166,8 @@ impl fmt::Display for PullPolicy {
 }
 
 impl Probes {
-    pub fn read(f: &Fields) -> Option<Probes> {
-        let one = |key: &str| f.at(key).maybe(Probe::read);
+    pub fn from_fields(f: &Fields) -> Option<Probes> {
+        let one = |key: &str| f.at(key).maybe(Probe::from_fields);
         let (startup, liveness, readiness) = (one("startupProbe"), one("livenessProbe"), one("readinessProbe"));
         let probes = Probes { startup: startup?, liveness: liveness?, readiness: readiness? };
         let once = [("startupProbe", &probes.startup), ("livenessProbe", &probes.liveness)];
@@ -186,7 +186,7 @@ impl Probes {
 }
 
 impl Security {
-    pub fn read(f: &Fields) -> Option<Security> {
+    pub fn from_fields(f: &Fields) -> Option<Security> {
         let flag = |key: &str| f.at(key).maybe(Fields::flag);
         let words = |key: &str| f.at("capabilities").at(key).list(Fields::text);
         let run_as_non_root = flag("runAsNonRoot");
@@ -222,7 +222,7 @@ mod tests {
     use serde_json::{Value, json};
     use xtask::model::object::read;
 
-    fn seed() -> Value {
+    fn spec() -> Value {
         json!({
             "name": "backend", "image": "todo-backend:1.0.0", "imagePullPolicy": "Never",
             "ports": [{"name": "http", "containerPort": 8000}],
@@ -239,8 +239,8 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_container_is_read() {
-        let container = read(&seed(), Container::read).unwrap();
+    fn the_specs_container_is_read() {
+        let container = read(&spec(), Container::from_fields).unwrap();
         assert_eq!((container.pull_policy, container.ports[0].port.number()), (PullPolicy::Never, 8000));
         assert_eq!(container.config_maps(), ["todo-chatbot-config"]);
         assert_eq!(container.secrets(), ["todo-chatbot-secret"]);
@@ -282,9 +282,9 @@ mod tests {
             ("securityContext", json!({"runAsNonRoot": true, "runAsUser": 0}), "securityContext.runAsUser: 0 is root"),
             ("name", json!("Backend"), "name: \"Backend\" is not a name"),
         ] {
-            let mut container = seed();
+            let mut container = spec();
             container[key] = value;
-            let found = read(&container, Container::read).unwrap_err();
+            let found = read(&container, Container::from_fields).unwrap_err();
             assert!(found.len() == 1 && found[0].starts_with(describe), "{found:?}");
         }
     }

@@ -9,7 +9,7 @@ use crate::entities::scheduling::Scheduling;
 use crate::entities::service::namespace;
 use crate::entities::strategy::Strategy;
 use xtask::model::labels::{Selector, label_name, object_name, read_labels};
-use xtask::model::object::{Fields, Texts, doubled, read};
+use xtask::model::object::{Fields, StringMap, doubled, read};
 
 /// A workload. Its selector takes its own pods; its containers have names of their own.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub struct DeploymentSpec {
     pub namespace: String,
     pub replicas: Replicas,
     pub selector: Selector,
-    pub template_labels: Texts,
+    pub template_labels: StringMap,
     pub init_containers: Vec<Container>,
     pub containers: Vec<Container>,
     pub strategy: Strategy,
@@ -90,18 +90,18 @@ impl DeploymentSpec {
             let namespace = namespace(f);
             let spec = f.at("spec");
             let replicas = spec.at("replicas").or(Replicas(1), |replicas| replicas.take(Replicas::from_value));
-            let selector = Selector::read(&spec.at("selector"));
+            let selector = Selector::from_fields(&spec.at("selector"));
             let strategy = match kind {
                 WorkloadKind::Deployment => Strategy::read_deployment(&spec.at("strategy")),
                 WorkloadKind::StatefulSet => Strategy::read_stateful(&spec.at("updateStrategy")),
             };
             let template_labels = read_labels(&spec.at("template").at("metadata").at("labels"));
             let pod = spec.at("template").at("spec");
-            let init_containers = pod.at("initContainers").list(Container::read);
-            let containers = pod.at("containers").list(Container::read);
-            let security = Security::read(&pod.at("securityContext"));
-            let scheduling = Scheduling::read(&pod);
-            let volumes = pod.at("volumes").list(Volume::read);
+            let init_containers = pod.at("initContainers").list(Container::from_fields);
+            let containers = pod.at("containers").list(Container::from_fields);
+            let security = Security::from_fields(&pod.at("securityContext"));
+            let scheduling = Scheduling::from_fields(&pod);
+            let volumes = pod.at("volumes").list(Volume::from_fields);
             let claims = spec.at("volumeClaimTemplates").list(Volume::read_claim);
             let read = DeploymentSpec {
                 kind,
@@ -158,7 +158,7 @@ impl DeploymentSpec {
 }
 
 impl Volume {
-    pub fn read(f: &Fields) -> Option<Volume> {
+    pub fn from_fields(f: &Fields) -> Option<Volume> {
         let name = f.at("name").parsed(label_name);
         let content = content(f);
         Some(Volume { name: name?, content: content? })
@@ -201,8 +201,8 @@ mod tests {
     use crate::entities::strategy::Share;
     use serde_json::json;
 
-    /// Seed 2's, in full.
-    fn seed() -> Value {
+    /// The one of docs/specs/microservices.md, in full.
+    fn spec() -> Value {
         json!({
             "kind": "Deployment", "metadata": {"name": "ai-todo-backend-deployment"},
             "spec": {
@@ -230,8 +230,8 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_deployment_is_read() {
-        let read = DeploymentSpec::from_object(&seed()).unwrap();
+    fn the_specs_deployment_is_read() {
+        let read = DeploymentSpec::from_object(&spec()).unwrap();
         assert_eq!(
             (read.name.as_str(), read.namespace.as_str(), read.replicas),
             ("ai-todo-backend-deployment", "default", Replicas(1))
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_stateful_set_has_claims_and_goes_in_order() {
-        let mut object = seed();
+        let mut object = spec();
         object["kind"] = "StatefulSet".into();
         object["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}}]);
         object["spec"]["template"]["spec"]["containers"][0]["volumeMounts"][0]["name"] = "data".into();
@@ -286,7 +286,7 @@ mod tests {
             ),
             ("/kind", json!("Job"), "kind: \"Job\" instead of Deployment or StatefulSet"),
         ] {
-            let mut object = seed();
+            let mut object = spec();
             *object.pointer_mut(path).unwrap() = value;
             assert_eq!(DeploymentSpec::from_object(&object).unwrap_err(), [message]);
         }
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_reported_at_once() {
-        let mut object = seed();
+        let mut object = spec();
         object["spec"]["replicas"] = json!(0);
         object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("UPPER:1");
         object["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("600m");
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_secret_in_a_volume_is_seen_through_its_wrapping() {
-        let volume = |value| read(&value, Volume::read).unwrap().content;
+        let volume = |value| read(&value, Volume::from_fields).unwrap().content;
         assert_eq!(volume(json!({"name": "a", "secret": {"secretName": "s"}})), Content::Secret("s".into()));
         let projected =
             json!({"name": "a", "projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": "s"}}]}});

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::entities::dockerfile::{Dockerfile, command, pairs, words};
 use crate::entities::ports::{Port, Protocol};
 use crate::entities::reference::Reference;
-use xtask::model::object::{Fields, Texts, read};
+use xtask::model::object::{Fields, StringMap, read};
 
 /// An image. What its source doesn't tell is empty or None: a Dockerfile has no size, an image no stages.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,8 +25,8 @@ pub struct DockerImage {
     pub work_dir: Option<String>,
     pub entrypoint: Vec<String>,
     pub command: Vec<String>,
-    pub env: Texts,
-    pub labels: Texts,
+    pub env: StringMap,
+    pub labels: StringMap,
     pub health: Option<HealthCheck>,
     pub size_bytes: Option<u64>,
 }
@@ -46,7 +46,7 @@ pub struct HealthCheck {
 
 impl DockerImage {
     /// What the last stage will be, with these build arguments. Errors are reported with their lines.
-    pub fn from_dockerfile(text: &str, build_args: &Texts) -> Result<DockerImage, Vec<String>> {
+    pub fn from_dockerfile(text: &str, build_args: &StringMap) -> Result<DockerImage, Vec<String>> {
         let file = Dockerfile::parse(text)?;
         let mut mistakes = Vec::new();
         let mut image = DockerImage::empty();
@@ -160,8 +160,8 @@ impl DockerImage {
             work_dir: None,
             entrypoint: Vec::new(),
             command: Vec::new(),
-            env: Texts::new(),
-            labels: Texts::new(),
+            env: StringMap::new(),
+            labels: StringMap::new(),
             health: None,
             size_bytes: None,
         }
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Seed 3's backend.
+    /// The backend of docs/specs/static.md.
     const BACKEND: &str = "\
 FROM python:3.11-slim AS builder
 WORKDIR /build
@@ -283,11 +283,11 @@ CMD [\"uvicorn\", \"main:app\", \"--host\", \"0.0.0.0\", \"--port\", \"8000\"]
 ";
 
     fn from(text: &str) -> Result<DockerImage, Vec<String>> {
-        DockerImage::from_dockerfile(text, &Texts::new())
+        DockerImage::from_dockerfile(text, &StringMap::new())
     }
 
     #[test]
-    fn the_seeds_dockerfile_tells_its_image() {
+    fn the_specs_dockerfile_tells_its_image() {
         let image = from(BACKEND).unwrap();
         assert_eq!(image.bases, ["python:3.11-slim"]);
         assert_eq!(image.stages, ["builder", "1"]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use xtask::model::object::Texts;
+use xtask::model::object::StringMap;
 
 /// Its stages in order, each with its instructions.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +87,7 @@ impl Dockerfile {
     }
 
     /// The images that stages start from, with variables filled in: `scratch` and earlier stages aren't among them.
-    pub fn bases(&self, build_args: &Texts) -> Vec<String> {
+    pub fn bases(&self, build_args: &StringMap) -> Vec<String> {
         let globals = self.globals(build_args);
         let bases = self.stages.iter().enumerate().filter(|(index, _)| self.parent(*index).is_none());
         let mut found: Vec<String> = bases.map(|(_, stage)| expand(&stage.base, &globals)).collect();
@@ -98,7 +98,7 @@ impl Dockerfile {
 
     /// The instructions that make the last stage, those of the stages it starts from first, with variables filled in.
     /// RUN, COPY and ADD are as they stand: a shell fills them in.
-    pub fn made_by(&self, build_args: &Texts) -> Vec<Instruction> {
+    pub fn made_by(&self, build_args: &StringMap) -> Vec<Instruction> {
         let mut chain = Vec::new();
         let mut next = self.stages.len().checked_sub(1);
         while let Some(index) = next {
@@ -106,7 +106,7 @@ impl Dockerfile {
             next = self.parent(index);
         }
         let globals = self.globals(build_args);
-        let mut known = Texts::new();
+        let mut known = StringMap::new();
         let mut made = Vec::new();
         for instruction in chain.iter().rev().flat_map(|stage| &stage.instructions) {
             let text = match instruction.keyword.as_str() {
@@ -129,7 +129,7 @@ impl Dockerfile {
     pub fn taken_arguments(&self) -> BTreeMap<String, Option<String>> {
         let globals: BTreeMap<String, Option<String>> =
             self.arguments.iter().flat_map(|arg| arguments(&arg.text)).collect();
-        let made = self.made_by(&Texts::new());
+        let made = self.made_by(&StringMap::new());
         let taken = made.iter().filter(|instruction| instruction.keyword == "ARG").flat_map(|arg| arguments(&arg.text));
         taken
             .map(|(name, default)| {
@@ -139,11 +139,11 @@ impl Dockerfile {
             .collect()
     }
 
-    fn globals(&self, build_args: &Texts) -> Texts {
-        let mut known = Texts::new();
+    fn globals(&self, build_args: &StringMap) -> StringMap {
+        let mut known = StringMap::new();
         for argument in &self.arguments {
             let text = expand(&argument.text, &known);
-            known.extend(argument_values(&text, build_args, &Texts::new()));
+            known.extend(argument_values(&text, build_args, &StringMap::new()));
         }
         known
     }
@@ -203,7 +203,7 @@ pub fn command(text: &str) -> Vec<String> {
 }
 
 /// `$NAME`, `${NAME}`, `${NAME:-OTHERWISE}` and `${NAME:+INSTEAD}` filled in, apart from single quotes and `\$`.
-pub fn expand(text: &str, known: &Texts) -> String {
+pub fn expand(text: &str, known: &StringMap) -> String {
     let mut expanded = String::new();
     let mut single = false;
     let mut rest = text;
@@ -341,7 +341,7 @@ fn arguments(text: &str) -> Vec<(String, Option<String>)> {
     words(text).iter().map(split).collect()
 }
 
-fn argument_values(text: &str, build_args: &Texts, globals: &Texts) -> Texts {
+fn argument_values(text: &str, build_args: &StringMap, globals: &StringMap) -> StringMap {
     let value = |(name, default): (String, Option<String>)| {
         let value = build_args.get(&name).cloned().or(default).or_else(|| globals.get(&name).cloned())?;
         Some((name, value))
@@ -381,7 +381,7 @@ END
 CMD ["nginx", "-g", "daemon off;"]
 "#;
 
-    fn args(pairs: &[(&str, &str)]) -> Texts {
+    fn args(pairs: &[(&str, &str)]) -> StringMap {
         pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
     }
 
@@ -396,7 +396,7 @@ CMD ["nginx", "-g", "daemon off;"]
         assert_eq!(stages, [(4, "builder"), (14, "base"), (19, "runtime")]);
         assert_eq!(file.stages[0].instructions[3].text, "npm ci && npm run build && ls");
         assert_eq!(file.stages[0].instructions[3].line, 8);
-        assert_eq!(file.bases(&Texts::new()), ["node:20-slim", "nginx:alpine"]);
+        assert_eq!(file.bases(&StringMap::new()), ["node:20-slim", "nginx:alpine"]);
         assert_eq!(file.bases(&args(&[("BASE_IMAGE", "debian")])), ["node:20-slim", "debian"]);
     }
 
@@ -417,7 +417,7 @@ CMD ["nginx", "-g", "daemon off;"]
     #[test]
     fn an_argument_before_the_first_stage_counts_where_it_is_named_again() {
         let file = Dockerfile::parse("ARG V=1\nARG W=2\nFROM a:$V\nARG V\nLABEL v=$V w=$W\n").unwrap();
-        assert_eq!(text_of(&file.made_by(&Texts::new()), "LABEL"), "v=1 w=");
+        assert_eq!(text_of(&file.made_by(&StringMap::new()), "LABEL"), "v=1 w=");
         assert_eq!(file.taken_arguments(), BTreeMap::from([("V".to_string(), Some("1".to_string()))]));
     }
 

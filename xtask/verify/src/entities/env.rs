@@ -12,11 +12,11 @@ pub struct EnvName(String);
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnvVar {
     pub name: EnvName,
-    pub source: Source,
+    pub source: ValueSource,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
+pub enum ValueSource {
     Value(String),
     ConfigMap(Key),
     Secret(Key),
@@ -68,7 +68,7 @@ impl fmt::Display for EnvName {
 }
 
 impl EnvVar {
-    pub fn read(f: &Fields) -> Option<EnvVar> {
+    pub fn from_fields(f: &Fields) -> Option<EnvVar> {
         let name = f.at("name").parsed(EnvName::parse);
         let source = source(f);
         Some(EnvVar { name: name?, source: source? })
@@ -76,7 +76,7 @@ impl EnvVar {
 }
 
 impl EnvFrom {
-    pub fn read(f: &Fields) -> Option<EnvFrom> {
+    pub fn from_fields(f: &Fields) -> Option<EnvFrom> {
         let (map, secret) = (f.at("configMapRef"), f.at("secretRef"));
         let (kind, object) = match (map.is_absent(), secret.is_absent()) {
             (false, true) => (Kind::ConfigMap, map),
@@ -97,10 +97,10 @@ impl EnvFrom {
     }
 }
 
-fn source(f: &Fields) -> Option<Source> {
+fn source(f: &Fields) -> Option<ValueSource> {
     let from = f.at("valueFrom");
     if from.is_absent() {
-        return f.at("value").or(String::new(), Fields::text).map(Source::Value);
+        return f.at("value").or(String::new(), Fields::text).map(ValueSource::Value);
     }
     if f.at("value").value.as_str().is_some_and(|text| !text.is_empty()) {
         f.report("has both value and valueFrom");
@@ -114,10 +114,10 @@ fn source(f: &Fields) -> Option<Source> {
     };
     let about = from.at(kind);
     match kind {
-        "configMapKeyRef" => key(&about).map(Source::ConfigMap),
-        "secretKeyRef" => key(&about).map(Source::Secret),
-        "fieldRef" => about.at("fieldPath").text().map(Source::Field),
-        _ => about.at("resource").text().map(Source::Resource),
+        "configMapKeyRef" => key(&about).map(ValueSource::ConfigMap),
+        "secretKeyRef" => key(&about).map(ValueSource::Secret),
+        "fieldRef" => about.at("fieldPath").text().map(ValueSource::Field),
+        _ => about.at("resource").text().map(ValueSource::Resource),
     }
 }
 
@@ -135,11 +135,11 @@ mod tests {
     use xtask::model::object::read;
 
     fn var(value: Value) -> Result<EnvVar, Vec<String>> {
-        read(&value, EnvVar::read)
+        read(&value, EnvVar::from_fields)
     }
 
     #[test]
-    fn the_seeds_names_are_names() {
+    fn the_specs_names_are_names() {
         for text in [
             "BACKEND_URL",
             "DATABASE_URL",
@@ -158,14 +158,14 @@ mod tests {
 
     #[test]
     fn every_source_is_read() {
-        assert_eq!(var(json!({"name": "A"})).unwrap().source, Source::Value(String::new()));
-        assert_eq!(var(json!({"name": "A", "value": "1"})).unwrap().source, Source::Value("1".into()));
+        assert_eq!(var(json!({"name": "A"})).unwrap().source, ValueSource::Value(String::new()));
+        assert_eq!(var(json!({"name": "A", "value": "1"})).unwrap().source, ValueSource::Value("1".into()));
         let key = Key { object: "todo-chatbot-secrets".into(), key: "JWT_SECRET".into(), optional: false };
         let from =
             json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "todo-chatbot-secrets", "key": "JWT_SECRET"}}});
-        assert_eq!(var(from).unwrap().source, Source::Secret(key));
+        assert_eq!(var(from).unwrap().source, ValueSource::Secret(key));
         let from = json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}});
-        assert_eq!(var(from).unwrap().source, Source::Field("status.podIP".into()));
+        assert_eq!(var(from).unwrap().source, ValueSource::Field("status.podIP".into()));
     }
 
     #[test]
@@ -183,9 +183,11 @@ mod tests {
 
     #[test]
     fn all_keys_of_one_object_can_be_taken() {
-        let from = read(&json!({"configMapRef": {"name": "todo-chatbot-config"}}), EnvFrom::read).unwrap();
+        let from = read(&json!({"configMapRef": {"name": "todo-chatbot-config"}}), EnvFrom::from_fields).unwrap();
         assert_eq!((from.kind, from.object.as_str()), (Kind::ConfigMap, "todo-chatbot-config"));
-        assert!(read(&json!({}), EnvFrom::read).is_err());
-        assert!(read(&json!({"configMapRef": {"name": "a"}, "secretRef": {"name": "b"}}), EnvFrom::read).is_err());
+        assert!(read(&json!({}), EnvFrom::from_fields).is_err());
+        assert!(
+            read(&json!({"configMapRef": {"name": "a"}, "secretRef": {"name": "b"}}), EnvFrom::from_fields).is_err()
+        );
     }
 }

@@ -121,7 +121,7 @@ impl Driver {
 }
 
 impl Status {
-    /// The word of `profile list`, where OK is a cluster that runs, or a word of the seeds.
+    /// The word of `profile list`, where OK is a cluster that runs, or a word of the data models.
     pub fn parse(text: &str) -> Result<Status, String> {
         let known = [
             ("Running", Status::Running),
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Seed 2's cluster, in the shape that minikube 1.36 prints.
+    /// The cluster of docs/specs/microservices.md, in the shape that minikube 1.36 prints.
     fn profile() -> Value {
         json!({"Name": "todo-chatbot", "Status": "OK", "Config": {
             "Name": "todo-chatbot", "Memory": 4096, "CPUs": 2, "Driver": "docker",
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_cluster_is_read() {
+    fn the_specs_cluster_is_read() {
         let list = json!({"invalid": [], "valid": [profile()]});
         let read = MinikubeCluster::find(&list, "todo-chatbot").unwrap().unwrap();
         assert_eq!((read.cpus, read.memory_mb, read.driver), (2, 4096, Driver::Docker));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_drivers_and_states_are_known() {
+    fn the_specs_drivers_and_states_are_known() {
         for driver in ["docker", "virtualbox", "kvm2"] {
             assert_eq!(Driver::parse(driver).unwrap().to_string(), driver);
         }

@@ -107,7 +107,7 @@ impl TargetPort {
 }
 
 impl PortMapping {
-    pub fn read(f: &Fields) -> Option<PortMapping> {
+    pub fn from_fields(f: &Fields) -> Option<PortMapping> {
         let name = f.at("name").maybe(|name| name.parsed(xtask::model::labels::label_name));
         let port = f.at("port").take(Port::from_value);
         let target_port = f.at("targetPort").maybe(|target| target.take(TargetPort::from_value));
@@ -125,7 +125,7 @@ impl PortMapping {
 }
 
 impl ContainerPort {
-    pub fn read(f: &Fields) -> Option<ContainerPort> {
+    pub fn from_fields(f: &Fields) -> Option<ContainerPort> {
         let name = f.at("name").maybe(|name| name.parsed(port_name));
         let port = f.at("containerPort").take(Port::from_value);
         let protocol = f.at("protocol").or(Protocol::Tcp, |protocol| protocol.parsed(Protocol::parse));
@@ -187,7 +187,7 @@ mod tests {
     use xtask::model::object::read;
 
     #[test]
-    fn the_seeds_ports_are_ports() {
+    fn the_specs_ports_are_ports() {
         for number in [80, 3000, 5432, 8000, 8001, 8080, 1, 65535] {
             assert_eq!(u64::from(Port::new(number).unwrap().number()), number);
         }
@@ -201,10 +201,10 @@ mod tests {
     #[test]
     fn a_mapping_is_read_with_its_defaults() {
         let full = json!({"name": "http", "port": 80, "targetPort": "http", "protocol": "SCTP", "nodePort": 30081});
-        let mapping = read(&full, PortMapping::read).unwrap();
+        let mapping = read(&full, PortMapping::from_fields).unwrap();
         assert_eq!(mapping.target_port.to_string(), "http");
         assert_eq!((mapping.protocol.to_string(), mapping.node_port.unwrap().number()), ("SCTP".to_string(), 30081));
-        let short = read(&json!({"port": 8001}), PortMapping::read).unwrap();
+        let short = read(&json!({"port": 8001}), PortMapping::from_fields).unwrap();
         assert_eq!((short.target_port.to_string(), short.protocol), ("8001".to_string(), Protocol::Tcp));
     }
 
@@ -212,7 +212,7 @@ mod tests {
     fn every_mistake_of_a_mapping_is_reported() {
         let wrong = json!({"port": 0, "targetPort": "HTTP", "protocol": "ICMP", "nodePort": 80});
         assert_eq!(
-            read(&wrong, PortMapping::read).unwrap_err(),
+            read(&wrong, PortMapping::from_fields).unwrap_err(),
             [
                 "port: 0 is not a port from 1 to 65535",
                 "targetPort: \"HTTP\" is not a port's name: 1 to 15 of a-z, 0-9 and single hyphens within, at least one a letter",
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_named_target_is_found_among_the_containers_ports() {
-        let ports = [read(&json!({"name": "http", "containerPort": 3000}), ContainerPort::read).unwrap()];
+        let ports = [read(&json!({"name": "http", "containerPort": 3000}), ContainerPort::from_fields).unwrap()];
         let resolve = |value| TargetPort::from_value(&value).unwrap().resolve(&ports).map(Port::number);
         assert_eq!(resolve(json!("http")), Some(3000));
         assert_eq!(resolve(json!("metrics")), None);

@@ -29,7 +29,7 @@ pub enum Scheme {
 }
 
 impl Probe {
-    pub fn read(f: &Fields) -> Option<Probe> {
+    pub fn from_fields(f: &Fields) -> Option<Probe> {
         let handler = handler(f);
         let number = |key: &str, least: u64, otherwise: u64| {
             f.at(key).or(otherwise, |number| number.integer(least..=2_147_483_647))
@@ -113,11 +113,11 @@ mod tests {
     use xtask::model::object::read;
 
     fn probe(value: Value) -> Result<Probe, Vec<String>> {
-        read(&value, Probe::read)
+        read(&value, Probe::from_fields)
     }
 
     #[test]
-    fn the_seeds_probes_are_read() {
+    fn the_specs_probes_are_read() {
         for (path, port, delay, period) in [
             ("/api/health", 3000, 10, 10),
             ("/api/ready", 3000, 5, 5),

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_seeds_references_are_read() {
+    fn the_specs_references_are_read() {
         for (text, registry, repository, tag) in [
             ("todo-chatbot-frontend:0.1.0", None, "todo-chatbot-frontend", Some("0.1.0")),
             ("todo-backend:latest", None, "todo-backend", Some("latest")),

@@ -20,7 +20,7 @@ pub struct Amounts {
 }
 
 impl Resources {
-    pub fn read(f: &Fields) -> Option<Resources> {
+    pub fn from_fields(f: &Fields) -> Option<Resources> {
         let (requests, limits) = Resources::parts(f);
         let (requests, limits) = (requests?, limits?);
         let mistakes = above(&requests, &limits);
@@ -47,13 +47,13 @@ impl Resources {
     }
 
     fn parts(f: &Fields) -> (Option<Amounts>, Option<Amounts>) {
-        (Amounts::read(&f.at("requests")), Amounts::read(&f.at("limits")))
+        (Amounts::from_fields(&f.at("requests")), Amounts::from_fields(&f.at("limits")))
     }
 }
 
 impl Amounts {
     /// Other resources, such as devices, are passed over.
-    pub fn read(f: &Fields) -> Option<Amounts> {
+    pub fn from_fields(f: &Fields) -> Option<Amounts> {
         let cpu = f.at("cpu").maybe(|cpu| cpu.take(Cpu::from_value));
         let memory = f.at("memory").maybe(|memory| memory.take(Memory::from_value));
         let ephemeral_storage = f.at("ephemeral-storage").maybe(|storage| storage.take(Memory::from_value));
@@ -92,11 +92,11 @@ mod tests {
         let said = json!({
             "requests": {"cpu": requests.0, "memory": requests.1}, "limits": {"cpu": limits.0, "memory": limits.1},
         });
-        read(&said, Resources::read)
+        read(&said, Resources::from_fields)
     }
 
     #[test]
-    fn the_seeds_figures_are_read() {
+    fn the_specs_figures_are_read() {
         for (requests, limits) in [
             (("100m", "128Mi"), ("500m", "512Mi")),
             (("200m", "256Mi"), ("1000m", "1Gi")),
@@ -125,9 +125,9 @@ mod tests {
 
     #[test]
     fn a_limit_alone_is_a_request_and_nonsense_is_reported() {
-        let limited = read(&json!({"limits": {"cpu": "1"}}), Resources::read).unwrap();
+        let limited = read(&json!({"limits": {"cpu": "1"}}), Resources::from_fields).unwrap();
         assert_eq!(limited.requests().cpu.unwrap().millis(), 1000);
         let wrong = json!({"limits": {"cpu": "x", "memory": "1gb"}});
-        assert_eq!(read(&wrong, Resources::read).unwrap_err().len(), 2);
+        assert_eq!(read(&wrong, Resources::from_fields).unwrap_err().len(), 2);
     }
 }

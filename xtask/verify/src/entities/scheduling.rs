@@ -1,12 +1,12 @@
 //! Where pods may and should run: node selector, tolerations, affinity, spread.
 
 use xtask::model::labels::{Requirement, Selector, label_key, label_value, read_labels};
-use xtask::model::object::{Fields, Texts, one_of};
+use xtask::model::object::{Fields, StringMap, one_of};
 
 /// What a pod's spec says of its node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scheduling {
-    pub node_selector: Texts,
+    pub node_selector: StringMap,
     pub tolerations: Vec<Toleration>,
     pub affinity: Affinity,
     pub spread: Vec<Spread>,
@@ -69,11 +69,11 @@ pub struct Spread {
 
 impl Scheduling {
     /// From a pod's spec, or from values with the same keys.
-    pub fn read(f: &Fields) -> Option<Scheduling> {
+    pub fn from_fields(f: &Fields) -> Option<Scheduling> {
         let node_selector = read_labels(&f.at("nodeSelector"));
-        let tolerations = f.at("tolerations").list(Toleration::read);
-        let affinity = Affinity::read(&f.at("affinity"));
-        let spread = f.at("topologySpreadConstraints").list(Spread::read);
+        let tolerations = f.at("tolerations").list(Toleration::from_fields);
+        let affinity = Affinity::from_fields(&f.at("affinity"));
+        let spread = f.at("topologySpreadConstraints").list(Spread::from_fields);
         Some(Scheduling {
             node_selector: node_selector?,
             tolerations: tolerations?,
@@ -84,7 +84,7 @@ impl Scheduling {
 }
 
 impl Toleration {
-    pub fn read(f: &Fields) -> Option<Toleration> {
+    pub fn from_fields(f: &Fields) -> Option<Toleration> {
         let filled = |key: &str| f.at(key).value.as_str().is_some_and(|text| !text.is_empty());
         let some = |key: &str, parse: fn(&str) -> Result<String, String>| match filled(key) {
             true => f.at(key).parsed(parse).map(Some),
@@ -121,7 +121,7 @@ impl Toleration {
 }
 
 impl Affinity {
-    pub fn read(f: &Fields) -> Option<Affinity> {
+    pub fn from_fields(f: &Fields) -> Option<Affinity> {
         const MUST: &str = "requiredDuringSchedulingIgnoredDuringExecution";
         const WISH: &str = "preferredDuringSchedulingIgnoredDuringExecution";
         let node = f.at("nodeAffinity");
@@ -138,13 +138,13 @@ impl Affinity {
 }
 
 impl Spread {
-    pub fn read(f: &Fields) -> Option<Spread> {
+    pub fn from_fields(f: &Fields) -> Option<Spread> {
         let max_skew = f.at("maxSkew").integer(1..=1000);
         let topology_key = f.at("topologyKey").parsed(label_key);
         let must = f
             .at("whenUnsatisfiable")
             .parsed(|text| one_of(text, &[("DoNotSchedule", true), ("ScheduleAnyway", false)]));
-        let pods = Selector::read(&f.at("labelSelector"));
+        let pods = Selector::from_fields(&f.at("labelSelector"));
         Some(Spread { max_skew: max_skew?, topology_key: topology_key?, must: must?, pods: pods? })
     }
 }
@@ -163,11 +163,11 @@ fn weight(f: &Fields) -> Option<u64> {
 }
 
 fn node_term(f: &Fields, weight: Option<u64>) -> Option<NodeTerm> {
-    Some(NodeTerm { weight, requirements: f.at("matchExpressions").list(Requirement::read)? })
+    Some(NodeTerm { weight, requirements: f.at("matchExpressions").list(Requirement::from_fields)? })
 }
 
 fn pod_term(f: &Fields, weight: Option<u64>) -> Option<PodTerm> {
-    let pods = Selector::read(&f.at("labelSelector"));
+    let pods = Selector::from_fields(&f.at("labelSelector"));
     let topology_key = f.at("topologyKey").parsed(label_key);
     Some(PodTerm { weight, pods: pods?, topology_key: topology_key? })
 }
@@ -196,7 +196,7 @@ mod tests {
             "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
                 "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {"matchLabels": {"app": "a"}}}],
         });
-        let read = read(&spec, Scheduling::read).unwrap();
+        let read = read(&spec, Scheduling::from_fields).unwrap();
         assert_eq!(read.node_selector["kubernetes.io/os"], "linux");
         assert_eq!(read.tolerations.len(), 3);
         assert_eq!(read.tolerations[1], Toleration { key: None, value: None, effect: None, seconds: None });
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn nothing_said_is_nothing_wished() {
-        assert_eq!(read(&json!({}), Scheduling::read), Ok(Scheduling::default()));
+        assert_eq!(read(&json!({}), Scheduling::from_fields), Ok(Scheduling::default()));
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
                 "affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: 101 is not an integer from 1 to 100",
             ),
         ] {
-            assert_eq!(read(&wrong, Scheduling::read).unwrap_err(), [message]);
+            assert_eq!(read(&wrong, Scheduling::from_fields).unwrap_err(), [message]);
         }
     }
 }

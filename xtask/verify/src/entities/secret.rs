@@ -50,7 +50,7 @@ impl Secret {
             let name = f.at("metadata").at("name").parsed(object_name);
             let namespace = namespace(f);
             let kind = f.at("type").or(SecretType::Opaque, |kind| kind.parsed(SecretType::parse));
-            // What the decoder says names a byte of the value at most by its place; it isn't told all the same.
+            // What the decoder says names a byte of the value at most by its place; it is left out all the same.
             let data = keys(&f.at("data"), |value| match BASE64_STANDARD.decode(value) {
                 Ok(_) => Ok(()),
                 Err(_) => Err("is not base64, which data needs; plain text belongs into stringData".to_string()),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_secrets_are_read_by_key() {
+    fn the_specs_secrets_are_read_by_key() {
         let read = secret(json!({"type": "Opaque", "stringData": {
             "DATABASE_URL": "postgresql://user:password@neon-host/dbname", "OPENAI_API_KEY": "CHANGE_ME"}}))
         .unwrap();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::entities::ports::PortMapping;
 use xtask::model::labels::{label_name, object_name, read_labels, service_name};
-use xtask::model::object::{Fields, Texts, doubled, one_of, read};
+use xtask::model::object::{Fields, StringMap, doubled, one_of, read};
 
 /// A Service. One of type ExternalName names a host and has no pods; every other one has ports.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub struct ServiceSpec {
     pub namespace: String,
     pub kind: ServiceType,
     /// The labels of the pods that it leads to.
-    pub selector: Texts,
+    pub selector: StringMap,
     pub ports: Vec<PortMapping>,
     /// Whether a client stays with the pod that it once got.
     pub sticky: bool,
@@ -59,7 +59,7 @@ impl ServiceSpec {
             let spec = f.at("spec");
             let kind = spec.at("type").or(ServiceType::ClusterIp, |kind| kind.parsed(ServiceType::parse));
             let selector = read_labels(&spec.at("selector"));
-            let ports = spec.at("ports").list(PortMapping::read);
+            let ports = spec.at("ports").list(PortMapping::from_fields);
             let sticky = spec
                 .at("sessionAffinity")
                 .or(false, |affinity| affinity.parsed(|text| one_of(text, &[("None", false), ("ClientIP", true)])));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_services_are_read() {
+    fn the_specs_services_are_read() {
         let rolling = service("todo-chatbot-frontend", "LoadBalancer", json!([{"port": 80, "targetPort": 3000}]));
         assert_eq!(ServiceSpec::from_object(&rolling).unwrap().ports[0].target_port.to_string(), "3000");
         let microservices = service(

@@ -113,10 +113,10 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_strategy_is_read() {
-        let seed = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    fn the_specs_strategy_is_read() {
+        let spec = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
         assert_eq!(
-            deployment(seed),
+            deployment(spec),
             Ok(Strategy::RollingUpdate { surge: Share::Number(1), unavailable: Share::Number(0) })
         );
         assert_eq!(deployment(json!({})).unwrap().to_string(), "RollingUpdate, surge 25%, unavailable 25%");

@@ -11,7 +11,7 @@ use crate::entities::reference::{Reference, Tag};
 use crate::entities::resources::Resources;
 use crate::entities::scheduling::Scheduling;
 use crate::entities::service::ServiceType;
-use xtask::model::object::{Fields, Texts, read};
+use xtask::model::object::{Fields, StringMap, read};
 
 /// None where the values leave it to the chart.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub struct Values {
     pub liveness_path: Option<String>,
     pub readiness_path: Option<String>,
     pub scheduling: Scheduling,
-    pub environment: Texts,
+    pub environment: StringMap,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -48,13 +48,13 @@ impl Values {
     pub fn from_object(object: &Value) -> Result<Values, Vec<String>> {
         read(object, |f| {
             let replicas = f.at("replicaCount").maybe(|count| count.take(Replicas::from_value));
-            let image = Image::read(&f.at("image"));
+            let image = Image::from_fields(&f.at("image"));
             let port = f.at("port").maybe(|port| port.take(Port::from_value));
-            let service = Service::read(&f.at("service"));
-            let resources = Resources::read(&f.at("resources"));
+            let service = Service::from_fields(&f.at("service"));
+            let resources = Resources::from_fields(&f.at("resources"));
             let path = |name: &str| f.at("probes").at(name).at("path").maybe(|path| path.parsed(url_path));
             let (liveness_path, readiness_path) = (path("liveness"), path("readiness"));
-            let scheduling = Scheduling::read(f);
+            let scheduling = Scheduling::from_fields(f);
             let environment = environment(&f.at("env"));
             Some(Values {
                 replicas: replicas?,
@@ -72,7 +72,7 @@ impl Values {
 }
 
 impl Image {
-    fn read(f: &Fields) -> Option<Image> {
+    fn from_fields(f: &Fields) -> Option<Image> {
         let repository = f.at("repository").maybe(|repository| {
             repository.parsed(|text| match Reference::parse(text)? {
                 reference if reference.tag().is_none() && reference.digest().is_none() => Ok(text.to_string()),
@@ -90,7 +90,7 @@ impl Image {
 }
 
 impl Service {
-    fn read(f: &Fields) -> Option<Service> {
+    fn from_fields(f: &Fields) -> Option<Service> {
         let kind = f.at("type").maybe(|kind| kind.parsed(ServiceType::parse));
         let port = f.at("port").maybe(|port| port.take(Port::from_value));
         let target_port = f.at("targetPort").maybe(|port| port.take(TargetPort::from_value));
@@ -106,7 +106,7 @@ impl Service {
     }
 }
 
-fn environment(f: &Fields) -> Option<Texts> {
+fn environment(f: &Fields) -> Option<StringMap> {
     let texts = f.texts()?;
     let wrong: Vec<_> = texts.keys().filter_map(|key| Some((key, EnvName::parse(key).err()?))).collect();
     wrong.iter().for_each(|(key, message)| f.at(key).report(message));
@@ -119,15 +119,15 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_seeds_values_are_read() {
-        let seed = json!({
+    fn the_specs_values_are_read() {
+        let spec = json!({
             "replicaCount": 1, "image": {"repository": "ai-todo-backend", "tag": "latest", "pullPolicy": "Never"}, "port": 8000,
             "service": {"type": "NodePort", "port": 8000, "nodePort": 30081},
             "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "200m", "memory": "256Mi"}},
             "probes": {"liveness": {"path": "/health"}},
             "nodeSelector": {"kubernetes.io/os": "linux"}, "tolerations": [], "affinity": {}, "env": {"LOG_LEVEL": "info"},
         });
-        let read = Values::from_object(&seed).unwrap();
+        let read = Values::from_object(&spec).unwrap();
         assert_eq!(
             (read.replicas.unwrap().to_string(), read.service.kind),
             ("1".to_string(), Some(ServiceType::NodePort))

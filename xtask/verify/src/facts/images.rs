@@ -19,7 +19,7 @@ use xtask::tools::{Paths, docker};
 const SHORT: Duration = Duration::from_secs(60);
 /// How long a container that was started alone may take to answer or to say what it lacks.
 const START: Duration = Duration::from_secs(15);
-/// Texts of an image are small; what is larger is a program or data.
+/// StringMap of an image are small; what is larger is a program or data.
 const TEXT_MAX_BYTES: u64 = 1 << 20;
 
 pub fn inspect(ctx: &Context, tools: &Paths, image: &Built) -> Result<Value> {

@@ -363,7 +363,7 @@ fn look_into_containers(cluster: &Cluster) -> Result<Attempts> {
     Ok(attempts)
 }
 
-/// What a container should have in its environment and has not, or has with an older value; values are not told.
+/// What a container should have in its environment and has not, or has with an older value; values are not shown.
 fn missing(container: &Value, there: &BTreeMap<String, String>, objects: &[Value], secrets: &[Value]) -> Vec<String> {
     let list = |key: &str| container[key].as_array().cloned().unwrap_or_default();
     let mut wanted: BTreeMap<String, Option<String>> = BTreeMap::new();

@@ -18,18 +18,18 @@ use xtask::run::context::Context;
 use xtask::run::lock;
 use xtask::secrets::overrides;
 use xtask::stages::render;
-use xtask::stages::render::Known;
+use xtask::stages::render::RenderInputs;
 use xtask::stages::setup;
 use xtask::stages::{build, cluster};
 
 /// Everything about the profile; what runs only where asked for. A machine that isn't set up is an error, as nothing
 /// could be reported of images then.
 pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
-    let overrides = overrides::read(ctx)?;
+    let overrides = overrides::read_overrides(ctx)?;
     let (found, ready) = setup::observe(ctx)?;
     let mut missing = setup::missing(&found);
     if missing.is_empty() && ready.is_none() {
-        missing.push("the images that all others start from are not there".to_string());
+        missing.push("the base images are missing".to_string());
     }
     let Some(ready) = ready.filter(|_| missing.is_empty()) else {
         return Err(setup::not_set_up(&missing).into());
@@ -56,7 +56,7 @@ pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
             .extend(endpoints(ctx, tools)?.into_iter().filter_map(|(name, found)| Some((name, found.node_port?))));
     }
     node_ports.extend(fixed);
-    let known = Known { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
+    let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
     let mut gathered = BTreeMap::new();
     for release in &releases {
         gathered.insert(release.to_string(), rendered::gather(ctx, tools, release, &known)?);

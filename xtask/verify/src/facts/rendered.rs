@@ -13,7 +13,7 @@ use crate::rules::{ChartFiles, RELEASE_LABEL, RenderedRelease, SAMPLE, SERVICE_L
 use xtask::live;
 use xtask::run::context::Context;
 use xtask::run::process::command;
-use xtask::stages::render::{Known, LIBRARY, Staged, stage};
+use xtask::stages::render::{LIBRARY, RenderInputs, Staged, stage};
 use xtask::tools::Paths;
 use xtask::tools::helm;
 use xtask::tools::helm::Chart;
@@ -29,7 +29,7 @@ pub struct Gathered {
     pub staged: Staged,
 }
 
-pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &Known) -> Result<Gathered> {
+pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &RenderInputs) -> Result<Gathered> {
     let staged = stage(ctx, release, known)?;
     let about = &ctx.config.releases[release];
     let scope = ctx.scope(release);
@@ -204,7 +204,7 @@ mod tests {
     use crate::entities::ports::{NodePort, Port};
     use crate::entities::values::Values;
     use xtask::config;
-    use xtask::config::Source;
+    use xtask::config::ConfigFile;
 
     #[test]
     fn a_knob_takes_effect_where_its_value_shows() {
@@ -244,8 +244,8 @@ mod tests {
             let file = format!("k8s/profiles/{profile}.toml");
             let over = std::fs::read_to_string(root.join(&file)).unwrap();
             let (base, over) =
-                (Source { file: "xtask.toml", text: &base }, Source { file: file.as_str(), text: &over });
-            let config = config::read(profile, base, over, &|_| true).unwrap();
+                (ConfigFile { file: "xtask.toml", text: &base }, ConfigFile { file: file.as_str(), text: &over });
+            let config = config::parse_config(profile, base, over, &|_| true).unwrap();
             for release in config.releases.values() {
                 let over: Vec<String> =
                     release.values.iter().map(|file| root.join(file).display().to_string()).collect();

@@ -1,4 +1,4 @@
-//! `lint`: what helm makes of each profile and the Dockerfiles, under tools and rules that know no seed. All findings at
+//! `lint`: what helm makes of each profile and the Dockerfiles, under tools and rules that know no data model. All findings at
 //! once; a waiver is one line of the configuration, and one that waives nothing is a finding itself.
 
 mod chart_docs;
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::tools::{kube_score, kubeconform, pod_security};
 use xtask::config::{Config, Waiver, yaml};
+use xtask::model::plan::object_label;
 use xtask::run::context::{Context, profiles};
 use xtask::run::exit::Stop;
 use xtask::run::process::{Output, command};
@@ -40,7 +41,7 @@ struct Programs {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Finding {
+struct LintFinding {
     code: String,
     /// `kind/name`, a release or a file.
     object: String,
@@ -51,8 +52,8 @@ struct Finding {
 /// A profile, or the Dockerfiles, with what was found there.
 struct Group {
     name: String,
-    findings: Vec<Finding>,
-    waived: Vec<(Finding, Waiver)>,
+    findings: Vec<LintFinding>,
+    waived: Vec<(LintFinding, Waiver)>,
 }
 
 /// Lints one profile, or all of them: then waivers that waive nothing are found too. With `update`, what is generated is
@@ -99,7 +100,7 @@ fn of_profile(ctx: &Context, name: &str) -> Result<Context> {
 }
 
 fn programs(ctx: &Context) -> Result<Programs> {
-    let found = setup::look(ctx)?;
+    let found = setup::find_tools(ctx)?;
     let helm = match found.helm.path() {
         Some(path) => Helm { path, merge: found.helm_merge.clone() },
         None => setup::helm(ctx, ctx.config.tools.helm.pinned.as_deref().unwrap_or_default())?,
@@ -145,7 +146,7 @@ fn openapi(ctx: &Context, kubectl: &str) -> Result<Result<Value, String>> {
 }
 
 /// What is found, and the manifests without hooks.
-fn lint_profile(ctx: &Context, programs: &Programs) -> Result<(Vec<Finding>, String)> {
+fn lint_profile(ctx: &Context, programs: &Programs) -> Result<(Vec<LintFinding>, String)> {
     let mut findings = Vec::new();
     let (mut manifests, mut kept) = (String::new(), String::new());
     for (release, staged) in render::stage_all(ctx)? {
@@ -203,7 +204,7 @@ fn lint_profile(ctx: &Context, programs: &Programs) -> Result<(Vec<Finding>, Str
 
 /// The manifests of a profile against those that are kept in the repository, so that a change of a chart shows what it
 /// changes for each of them.
-fn snapshot(ctx: &Context, wanted: &str, update: bool) -> Result<Option<Finding>> {
+fn snapshot(ctx: &Context, wanted: &str, update: bool) -> Result<Option<LintFinding>> {
     let file = format!("helm/snapshots/{}.yaml", ctx.config.profile);
     let path = ctx.root.join(&file);
     if update {
@@ -214,7 +215,7 @@ fn snapshot(ctx: &Context, wanted: &str, update: bool) -> Result<Option<Finding>
     let line = kept.lines().zip(wanted.lines()).position(|(kept, wanted)| kept != wanted);
     let line = line.unwrap_or_else(|| kept.lines().count().min(wanted.lines().count())) + 1;
     let message = format!(
-        "the manifests are others from line {line} on, which would be «{}»: if that is meant, {}",
+        "the manifests are others from line {line} on, which would be \"{}\": if that is meant, {}",
         wanted.lines().nth(line - 1).unwrap_or_default().trim(),
         chart_docs::COMMAND
     );
@@ -222,7 +223,7 @@ fn snapshot(ctx: &Context, wanted: &str, update: bool) -> Result<Option<Finding>
 }
 
 /// The charts' READMEs against the comments of their values.
-fn readmes(ctx: &Context, update: bool) -> Result<Vec<Finding>> {
+fn readmes(ctx: &Context, update: bool) -> Result<Vec<LintFinding>> {
     let charts = ctx.root.join("helm");
     if !charts.is_dir() {
         return Ok(Vec::new());
@@ -258,7 +259,7 @@ fn write_schemas(ctx: &Context, openapi: &Value, objects: &[Value]) -> Result<Pa
 /// Objects as findings name them, with the service that each belongs to.
 fn services(objects: &[Value]) -> BTreeMap<String, String> {
     let service = |object: &Value| object.pointer(SERVICE_LABEL)?.as_str().map(str::to_string);
-    objects.iter().filter_map(|object| Some((rules::describe(object), service(object)?))).collect()
+    objects.iter().filter_map(|object| Some((object_label(object), service(object)?))).collect()
 }
 
 /// The Dockerfiles of all services and of the node, relative to the root.
@@ -277,7 +278,7 @@ fn dockerfiles<'a>(root: &Path, configs: impl Iterator<Item = &'a Config>) -> Re
     Ok(files.into_iter().collect())
 }
 
-fn lint_dockerfiles(ctx: &Context, program: &str, files: &[String]) -> Result<Vec<Finding>> {
+fn lint_dockerfiles(ctx: &Context, program: &str, files: &[String]) -> Result<Vec<LintFinding>> {
     let output = ctx.spawn.output(command(hadolint::check(program, files), SHORT).folder(&ctx.root))?;
     let remarks = hadolint::parse(&output.stdout).map_err(|_| unreadable("hadolint", &output))?;
     let describe = |remark: hadolint::Remark| {
@@ -290,8 +291,8 @@ fn lint_dockerfiles(ctx: &Context, program: &str, files: &[String]) -> Result<Ve
     Ok(remarks.into_iter().map(describe).collect())
 }
 
-fn finding(code: &str, object: &str, message: &str) -> Finding {
-    Finding { code: code.to_string(), object: object.to_string(), service: None, message: message.to_string() }
+fn finding(code: &str, object: &str, message: &str) -> LintFinding {
+    LintFinding { code: code.to_string(), object: object.to_string(), service: None, message: message.to_string() }
 }
 
 fn unreadable(name: &str, output: &Output) -> Stop {
@@ -303,7 +304,7 @@ fn last_line(output: &Output) -> &str {
 }
 
 impl Group {
-    fn new(name: String, mut findings: Vec<Finding>, waivers: &[Waiver]) -> Group {
+    fn new(name: String, mut findings: Vec<LintFinding>, waivers: &[Waiver]) -> Group {
         let mut group = Group { name, findings: Vec::new(), waived: Vec::new() };
         // Some tools tell theirs in another order each time.
         findings.sort_by(|a, b| (&a.code, &a.object, &a.message).cmp(&(&b.code, &b.object, &b.message)));
@@ -326,7 +327,7 @@ impl Group {
     }
 }
 
-fn waives(waiver: &Waiver, finding: &Finding) -> bool {
+fn waives(waiver: &Waiver, finding: &LintFinding) -> bool {
     let object = |wanted: &String| *wanted == finding.object || Some(wanted) == finding.service.as_ref();
     waiver.code == finding.code && waiver.object.as_ref().is_none_or(object)
 }
@@ -382,7 +383,7 @@ fn text(groups: &[Group], skipped: &[(&str, &String)]) -> String {
     let mut lines = Vec::new();
     for group in groups.iter().filter(|group| group.name != "waivers" || !group.findings.is_empty()) {
         lines.push(format!("{}: {}", group.name, group.counts()));
-        for Finding { code, object, message, .. } in &group.findings {
+        for LintFinding { code, object, message, .. } in &group.findings {
             lines.push(format!("  ✗ {code}  {object}: {}", message.replace('\n', "\n      ")));
         }
         for waiver in distinct(group.waived.iter().map(|(_, waiver)| waiver)) {
@@ -397,8 +398,8 @@ fn text(groups: &[Group], skipped: &[(&str, &String)]) -> String {
 
 fn value(groups: &[Group], skipped: &[(&str, &String)]) -> Value {
     let finding =
-        |finding: &Finding| json!({"code": finding.code, "object": finding.object, "message": finding.message});
-    let waived = |(waived, waiver): &(Finding, Waiver)| {
+        |finding: &LintFinding| json!({"code": finding.code, "object": finding.object, "message": finding.message});
+    let waived = |(waived, waiver): &(LintFinding, Waiver)| {
         let mut value = finding(waived);
         value["reason"] = waiver.reason.as_str().into();
         value
@@ -422,8 +423,8 @@ mod tests {
         Waiver { code: code.into(), object: object.map(str::to_string), reason: "because".into() }
     }
 
-    fn at(code: &str, object: &str, service: Option<&str>) -> Finding {
-        Finding { service: service.map(str::to_string), ..finding(code, object, "wrong") }
+    fn at(code: &str, object: &str, service: Option<&str>) -> LintFinding {
+        LintFinding { service: service.map(str::to_string), ..finding(code, object, "wrong") }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::entities::config_map::ConfigMap;
 use crate::entities::deployment::DeploymentSpec;
 use crate::entities::secret::Secret;
 use crate::entities::service::ServiceSpec;
+use xtask::model::plan::object_label;
 
 /// One rule, and what breaks it: `kind/name` with a sentence.
 pub struct Rule {
@@ -80,7 +81,7 @@ fn unmodelled(objects: &[Value]) -> Vec<(String, String)> {
         _ => None,
     };
     let all =
-        objects.iter().flat_map(|object| mistakes(object).into_iter().flatten().map(|why| (describe(object), why)));
+        objects.iter().flat_map(|object| mistakes(object).into_iter().flatten().map(|why| (object_label(object), why)));
     all.collect()
 }
 
@@ -89,11 +90,6 @@ struct Pod<'a> {
     owner: &'a Value,
     labels: &'a Value,
     spec: &'a Value,
-}
-
-/// `kind/name`, as kubectl takes it.
-pub fn describe(object: &Value) -> String {
-    format!("{}/{}", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
 }
 
 fn text(value: &Value) -> &str {
@@ -123,7 +119,7 @@ fn pod_of(owner: &Value) -> Option<Pod<'_>> {
 }
 
 fn pods(objects: &[Value], check: fn(&Pod) -> Option<String>) -> Vec<(String, String)> {
-    all_pods(objects).iter().filter_map(|pod| Some((describe(pod.owner), check(pod)?))).collect()
+    all_pods(objects).iter().filter_map(|pod| Some((object_label(pod.owner), check(pod)?))).collect()
 }
 
 fn containers(objects: &[Value], check: fn(&Pod, &Value) -> Option<String>) -> Vec<(String, String)> {
@@ -131,7 +127,7 @@ fn containers(objects: &[Value], check: fn(&Pod, &Value) -> Option<String>) -> V
     for pod in all_pods(objects) {
         for container in ["initContainers", "containers"].iter().flat_map(|kind| list(&pod.spec[kind])) {
             if let Some(why) = check(&pod, container) {
-                found.push((describe(pod.owner), format!("container {} {why}", text(&container["name"]))));
+                found.push((object_label(pod.owner), format!("container {} {why}", text(&container["name"]))));
             }
         }
     }
@@ -143,7 +139,7 @@ fn volumes(objects: &[Value], check: fn(&str) -> bool) -> Vec<(String, String)> 
     for pod in all_pods(objects) {
         let paths = list(&pod.spec["volumes"]).map(|volume| text(&volume["hostPath"]["path"]));
         found.extend(
-            paths.filter(|path| check(path)).map(|path| (describe(pod.owner), format!("mounts the host's {path}"))),
+            paths.filter(|path| check(path)).map(|path| (object_label(pod.owner), format!("mounts the host's {path}"))),
         );
     }
     found
@@ -186,7 +182,7 @@ fn choosing_services(objects: &[Value]) -> impl Iterator<Item = &Value> {
 fn dangling_service(objects: &[Value]) -> Vec<(String, String)> {
     choosing_services(objects)
         .filter(|service| behind(objects, service).is_empty())
-        .map(|service| (describe(service), format!("no pod has the labels {}", service["spec"]["selector"])))
+        .map(|service| (object_label(service), format!("no pod has the labels {}", service["spec"]["selector"])))
         .collect()
 }
 
@@ -202,7 +198,7 @@ fn target_ports(objects: &[Value]) -> Vec<(String, String)> {
             let served =
                 pods.iter().any(|pod| list(&pod.spec["containers"]).any(|container| serves(container, target)));
             if !served {
-                found.push((describe(service), format!("no container behind it has the port {target}")));
+                found.push((object_label(service), format!("no container behind it has the port {target}")));
             }
         }
     }
@@ -245,7 +241,7 @@ fn mismatching_selector(objects: &[Value]) -> Vec<(String, String)> {
     objects
         .iter()
         .filter(|object| workloads.contains(&text(&object["kind"])) && !chosen(object))
-        .map(|object| (describe(object), "its selector doesn't choose its own pods".to_string()))
+        .map(|object| (object_label(object), "its selector doesn't choose its own pods".to_string()))
         .collect()
 }
 
@@ -277,7 +273,7 @@ fn no_anti_affinity(objects: &[Value]) -> Vec<(String, String)> {
         .iter()
         .filter(|pod| matches!(text(&pod.owner["kind"]), "Deployment" | "StatefulSet" | "ReplicaSet"))
         .filter(|pod| replicas(objects, pod.owner) >= 2 && !apart(pod))
-        .map(|pod| (describe(pod.owner), "nothing keeps its pods on different nodes".to_string()))
+        .map(|pod| (object_label(pod.owner), "nothing keeps its pods on different nodes".to_string()))
         .collect()
 }
 
@@ -285,7 +281,7 @@ fn budgets(objects: &[Value], check: impl Fn(&Value, &[Pod]) -> Option<String>) 
     let budget = |budget: &Value| {
         let chosen = |pod: &Pod| same_namespace(pod.owner, budget) && selects(&budget["spec"]["selector"], pod.labels);
         let pods: Vec<Pod> = all_pods(objects).into_iter().filter(chosen).collect();
-        Some((describe(budget), check(budget, &pods)?))
+        Some((object_label(budget), check(budget, &pods)?))
     };
     of(objects, "PodDisruptionBudget").filter_map(budget).collect()
 }
@@ -323,7 +319,7 @@ fn budget_eviction(objects: &[Value]) -> Vec<(String, String)> {
 fn job_without_ttl(objects: &[Value]) -> Vec<(String, String)> {
     of(objects, "Job")
         .filter(|job| job["spec"]["ttlSecondsAfterFinished"].is_null())
-        .map(|job| (describe(job), "stays for ever when it has finished (ttlSecondsAfterFinished)".to_string()))
+        .map(|job| (object_label(job), "stays for ever when it has finished (ttlSecondsAfterFinished)".to_string()))
         .collect()
 }
 
@@ -337,7 +333,7 @@ fn service_account(objects: &[Value]) -> Vec<(String, String)> {
     all_pods(objects)
         .iter()
         .filter(|pod| !exists(pod, text(&pod.spec["serviceAccountName"])))
-        .map(|pod| (describe(pod.owner), format!("service account {} is not made", pod.spec["serviceAccountName"])))
+        .map(|pod| (object_label(pod.owner), format!("service account {} is not made", pod.spec["serviceAccountName"])))
         .collect()
 }
 

@@ -5,82 +5,103 @@ use serde_json::Value;
 use crate::entities::chart::{Chart, ChartType};
 use crate::entities::values::Values;
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Attempt, ChartFiles, Checks, Facts, LiveFacts, Rule, describe};
-use xtask::config::{SeedChart, parse_version};
+use crate::rules::{Attempt, ChartFiles, Checks, Facts, LiveFacts, Rule};
+use xtask::config::{SpecChart, parse_version};
+use xtask::model::plan::object_label;
 use xtask::model::release::{Release, Status};
 use xtask::model::version::Version;
 
 pub const RULES: &[Rule] = &[
-    Rule { code: "cht.lint", what: "no error (FR-020)", seeds: "0:293, 2:67", places: &[Render], check: lint },
+    Rule {
+        code: "cht.lint",
+        what: "no error (FR-020)",
+        specs: "rolling.md#chart-lint, microservices.md#chart-lint",
+        places: &[Render],
+        check: lint,
+    },
     Rule {
         code: "cht.semver",
         what: "version MAJOR.MINOR.PATCH",
-        seeds: "0:157, 1:37, 2:65",
+        specs: "rolling.md#chart-version, nodeport.md#chart-version, microservices.md#chart-version",
         places: &[Config],
         check: semver,
     },
     Rule {
         code: "cht.appversion",
         what: "= image tag (2 only)",
-        seeds: "2:66",
+        specs: "microservices.md#chart-appversion",
         places: &[Config, Render],
         check: app_version,
     },
     Rule {
         code: "cht.meta",
         what: "name, versions, description, type application, dependencies",
-        seeds: "0:156–160, 1:36–39, 2:60, 2:76–81, 3:79–81",
+        specs: "rolling.md#chart-metadata, nodeport.md#chart-metadata, microservices.md#chart-metadata, \
+                static.md#chart-metadata",
         places: &[Config],
         check: meta,
     },
     Rule {
         code: "cht.files",
         what: "required templates, helpers, NOTES, README",
-        seeds: "0:162–177, 1:40–42, 2:69–73, 3:87–100",
+        specs: "rolling.md#chart-files, nodeport.md#chart-files, microservices.md#chart-files, \
+                static.md#chart-files",
         places: &[Config],
         check: files,
     },
     Rule {
         code: "cht.values",
         what: "required knobs exist and take effect",
-        seeds: "0:179–184, 0:188, 4:83–93",
+        specs: "rolling.md#chart-values, compact.md#chart-values",
         places: &[Config, Render],
         check: knobs,
     },
     Rule {
         code: "cht.api",
         what: "v1 and apps/v1 only; helm ≥ 3.0.0",
-        seeds: "3:83–84",
+        specs: "static.md#api-versions",
         places: &[Config, Render],
         check: api,
     },
     Rule {
         code: "cht.namespace",
         what: "default `default`",
-        seeds: "3:85, 4:47",
+        specs: "static.md#namespace, compact.md#namespace",
         places: &[Config, Render, Live],
         check: namespace,
     },
     Rule {
         code: "rel.install",
         what: "installs without error, is listed",
-        seeds: "0:294, 2:267",
+        specs: "rolling.md#helm-operations, microservices.md#deployment-checks",
         places: &[Live],
         check: install,
     },
-    Rule { code: "rel.upgrade", what: "can be upgraded", seeds: "0:192, 0:295", places: &[Live], check: upgrade },
-    Rule { code: "rel.rollback", what: "can be rolled back", seeds: "0:193, 0:296", places: &[Live], check: rollback },
+    Rule {
+        code: "rel.upgrade",
+        what: "can be upgraded",
+        specs: "rolling.md#release-states, rolling.md#helm-operations",
+        places: &[Live],
+        check: upgrade,
+    },
+    Rule {
+        code: "rel.rollback",
+        what: "can be rolled back",
+        specs: "rolling.md#release-states, rolling.md#helm-operations",
+        places: &[Live],
+        check: rollback,
+    },
     Rule {
         code: "rel.uninstall",
         what: "ends not installed",
-        seeds: "0:194, 1:137",
+        specs: "rolling.md#release-states, nodeport.md#release-states",
         places: &[Live],
         check: uninstall,
     },
     Rule {
         code: "rel.test",
         what: "the test pod checks both Services",
-        seeds: "1:120–121",
+        specs: "nodeport.md#chart-test",
         places: &[Render, Live],
         check: test,
     },
@@ -107,9 +128,9 @@ fn charts<'a>(facts: &'a Facts) -> impl Iterator<Item = (&'a str, &'a ChartFiles
     facts.files.iter().flat_map(|files| &files.charts).map(|(release, chart)| (release.as_str(), chart))
 }
 
-/// What the seed says of a release's chart.
-fn seed_of<'a>(facts: &'a Facts, chart: &ChartFiles) -> Option<&'a SeedChart> {
-    facts.config.seed.as_ref()?.charts.get(chart.described["name"].as_str()?)
+/// What the data model says of a release's chart.
+fn spec_of<'a>(facts: &'a Facts, chart: &ChartFiles) -> Option<&'a SpecChart> {
+    facts.config.spec.as_ref()?.charts.get(chart.described["name"].as_str()?)
 }
 
 /// Where a release's Chart.yaml is tracked.
@@ -135,11 +156,11 @@ fn semver(facts: &Facts, checks: &mut Checks) {
 
 fn app_version(facts: &Facts, checks: &mut Checks) {
     for (release, chart) in charts(facts) {
-        let Some(wanted) = seed_of(facts, chart).and_then(|seed| seed.app_version.as_deref()) else { continue };
+        let Some(wanted) = spec_of(facts, chart).and_then(|spec| spec.app_version.as_deref()) else { continue };
         let about = &facts.config.releases[release];
         let path = format!("releases.{release}.app_version");
         checks.that_at(facts.config, &path, release, about.app_version.as_deref() == Some(wanted), || {
-            format!("{path} is not \"{wanted}\", which the seed says")
+            format!("{path} is not \"{wanted}\", which the data model says")
         });
         let rendered = facts.rendered.as_ref().and_then(|rendered| rendered.get(release));
         let Some(rendered) = rendered else { continue };
@@ -149,7 +170,7 @@ fn app_version(facts: &Facts, checks: &mut Checks) {
         checks.that(Render, release, found == wanted, || {
             format!("the appVersion of its chart is \"{found}\" instead of {wanted}: see {path}")
         });
-        if seed_of(facts, chart).is_some_and(|seed| seed.app_version.as_deref() == Some("{tag}")) {
+        if spec_of(facts, chart).is_some_and(|spec| spec.app_version.as_deref() == Some("{tag}")) {
             for service in &about.services {
                 let image = facts.container(Render, service).and_then(|container| container["image"].as_str());
                 checks.that(Render, service, image.is_some_and(|image| image.ends_with(&format!(":{found}"))), || {
@@ -184,15 +205,15 @@ fn meta(facts: &Facts, checks: &mut Checks) {
         checks.that(Config, &file, far.is_none(), || {
             format!("it depends on {} from elsewhere: keep charts in helm/", far.map_or("", |far| far.name.as_str()))
         });
-        if let Some(wanted) = seed_of(facts, chart).and_then(|seed| seed.version.as_deref()) {
+        if let Some(wanted) = spec_of(facts, chart).and_then(|spec| spec.version.as_deref()) {
             checks.that(Config, &file, read.version.to_string() == wanted, || {
-                format!("its version is {}: the seed says {wanted}", read.version)
+                format!("its version is {}: the data model says {wanted}", read.version)
             });
         }
     }
-    // A chart that the seed names and no release has.
-    if let (Some(seed), Some(files)) = (&facts.config.seed, &facts.files) {
-        for name in seed.charts.keys() {
+    // A chart that the data model names and no release has.
+    if let (Some(spec), Some(files)) = (&facts.config.spec, &facts.files) {
+        for name in spec.charts.keys() {
             let there = files.charts.values().any(|chart| chart.described["name"] == name.as_str());
             checks.that(Config, name, there, || {
                 "no release has a chart of this name: set chart_name of its release".to_string()
@@ -204,7 +225,7 @@ fn meta(facts: &Facts, checks: &mut Checks) {
 fn files(facts: &Facts, checks: &mut Checks) {
     for (release, chart) in charts(facts) {
         let common = ["Chart.yaml", "values.yaml"].map(str::to_string).to_vec();
-        let wanted = seed_of(facts, chart).map(|seed| &seed.files).filter(|files| !files.is_empty());
+        let wanted = spec_of(facts, chart).map(|spec| &spec.files).filter(|files| !files.is_empty());
         for path in wanted.unwrap_or(&common) {
             checks.that(Config, release, chart.files.contains(path), || {
                 format!("its chart has no {path}: add it, an include of the library chart is enough")
@@ -282,11 +303,11 @@ fn api(facts: &Facts, checks: &mut Checks) {
             format!("its apiVersion is {}: that of helm 3 is v2", chart.described["apiVersion"])
         });
     }
-    // A profile without a seed may use all of Kubernetes.
-    if facts.config.seed.is_none() {
+    // A profile without a data model may use all of Kubernetes.
+    if facts.config.spec.is_none() {
         return;
     }
-    // The database is outside of what the seed describes.
+    // The database is outside of what the data model describes.
     let own = facts
         .rendered
         .iter()
@@ -294,17 +315,17 @@ fn api(facts: &Facts, checks: &mut Checks) {
         .filter(|release| release.namespace == facts.config.namespace);
     for object in own.flat_map(|release| &release.objects) {
         let version = object["apiVersion"].as_str().unwrap_or_default();
-        checks.that(Render, &describe(object), matches!(version, "v1" | "apps/v1"), || {
-            format!("its apiVersion is {version}: the seed knows v1 and apps/v1; turn it off in the values, or waive it with a reason")
+        checks.that(Render, &object_label(object), matches!(version, "v1" | "apps/v1"), || {
+            format!("its apiVersion is {version}: the data model knows v1 and apps/v1; turn it off in the values, or waive it with a reason")
         });
     }
 }
 
 fn namespace(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
-    if let Some(wanted) = config.seed.as_ref().and_then(|seed| seed.namespace.as_ref()) {
+    if let Some(wanted) = config.spec.as_ref().and_then(|spec| spec.namespace.as_ref()) {
         checks.that_at(config, "namespace", &config.profile, config.namespace == *wanted, || {
-            format!("namespace is \"{}\": the seed says {wanted}", config.namespace)
+            format!("namespace is \"{}\": the data model says {wanted}", config.namespace)
         });
     }
     for (release, rendered) in facts.rendered.iter().flatten() {
@@ -314,7 +335,7 @@ fn namespace(facts: &Facts, checks: &mut Checks) {
         checks.that(Render, release, elsewhere.is_none(), || {
             format!(
                 "{} is in another namespace than {}: leave that to helm",
-                elsewhere.map(describe).unwrap_or_default(),
+                elsewhere.map(object_label).unwrap_or_default(),
                 rendered.namespace
             )
         });
@@ -535,7 +556,7 @@ mod tests {
     #[test]
     fn another_namespace_is_found() {
         breaks("cht.namespace", Config, "test", |good| {
-            good.seeded(|seed| seed.namespace = Some("default".to_string()))
+            good.speced(|spec| spec.namespace = Some("default".to_string()))
         });
         breaks("cht.namespace", Render, "todo", |good| {
             good.rendered("deployment/todo-backend")["metadata"]["namespace"] = json!("x")

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::entities::container::{Container, PullPolicy};
 use crate::entities::deployment::{Content, Replicas, Volume};
-use crate::entities::env::{EnvName, Kind, Source};
+use crate::entities::env::{EnvName, Kind, ValueSource};
 use crate::entities::probe::Probe;
 use crate::entities::reference::Reference;
 use crate::entities::resources::{Amounts, Resources};
@@ -24,133 +24,141 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "dep.name",
         what: "Deployment and Service have the data model's names",
-        seeds: "0:49, 0:61, 1:50, 1:68, 2:102, 2:158, 3:109, 3:128",
+        specs: "rolling.md#deployment-names, nodeport.md#deployment-names, nodeport.md#service-names, \
+                microservices.md#deployment-names, microservices.md#service-names, static.md#deployment-names",
         places: &[R, L],
         check: names,
     },
     Rule {
         code: "dep.image_ref",
         what: "the container's image is repository:tag of the image built",
-        seeds: "0:51, 0:63, 1:52, 2:104, 3:110, 3:129, 4:51",
+        specs: "rolling.md#image-names, rolling.md#image-references, nodeport.md#image-names, \
+                nodeport.md#image-references, microservices.md#image-names, microservices.md#image-references, \
+                static.md#image-names, static.md#image-references, compact.md#image-references",
         places: &[R, L],
         check: image_reference,
     },
     Rule {
         code: "dep.pull",
         what: "the pull policy is Never, or else IfNotPresent, for an image that is loaded",
-        seeds: "1:53, 3:111, 3:130, 4:85",
+        specs: "nodeport.md#image-pull-policy, static.md#image-pull-policy, compact.md#image-pull-policy",
         places: &[C, R],
         check: pull_policy,
     },
     Rule {
         code: "dep.replicas.positive",
         what: "the number of replicas is at least 1",
-        seeds: "4:161",
+        specs: "compact.md#replicas",
         places: &[C, R],
         check: replicas_positive,
     },
     Rule {
         code: "dep.replicas.range",
         what: "the number of replicas, and what an HPA may make of it, keeps to the range",
-        seeds: "2:103, 4:19, 4:35, 4:151–152",
+        specs: "microservices.md#replicas, compact.md#replicas",
         places: &[C, R, L],
         check: replicas_range,
     },
     Rule {
         code: "dep.replicas.default",
         what: "the number of replicas is the data model's default",
-        seeds: "0:50, 0:62, 1:51, 2:83, 3:113, 3:132",
+        specs: "rolling.md#replicas, nodeport.md#replicas, microservices.md#replicas, static.md#replicas",
         places: &[C, R, L],
         check: replicas_default,
     },
     Rule {
         code: "dep.res.order",
         what: "no request is above its limit",
-        seeds: "4:158",
+        specs: "compact.md#requests-and-limits",
         places: &[C, R],
         check: resources_order,
     },
     Rule {
         code: "dep.res.node",
         what: "all requests together fit the node",
-        seeds: "0:277",
+        specs: "rolling.md#node-capacity",
         places: &[C, L],
         check: resources_node,
     },
     Rule {
         code: "dep.res.value",
         what: "requests and limits are the data model's figures",
-        seeds: "0:54–55, 0:66–67, 1:55–56, 2:112–121, 3:116–117, 3:135–136, 4:20–23, 4:36–39",
+        specs: "rolling.md#container-resources, nodeport.md#container-resources, \
+                microservices.md#container-resources, static.md#container-resources, \
+                compact.md#container-resources",
         places: &[C, R, L],
         check: resources_value,
     },
     Rule {
         code: "dep.strategy",
         what: "Deployments are replaced by RollingUpdate, surge 1, unavailable 0",
-        seeds: "0:56, 0:68, 1:59, 2:140–146",
+        specs: "rolling.md#rolling-update, nodeport.md#rolling-update, microservices.md#rolling-update",
         places: &[R, L],
         check: strategy,
     },
     Rule {
         code: "dep.probes",
         what: "liveness and readiness are asked, with path, port, delay and period",
-        seeds: "0:57–58, 0:69–70, 1:57–58, 2:123–138, 3:114–115, 3:133–134, 4:24, 4:57–58",
+        specs: "rolling.md#probes, nodeport.md#probes, microservices.md#probes, static.md#probes, \
+                compact.md#probes",
         places: &[C, R, L],
         check: probes,
     },
     Rule {
         code: "dep.no_escalation",
         what: "allowPrivilegeEscalation is false",
-        seeds: "1:60",
+        specs: "nodeport.md#security-context",
         places: &[R, L],
         check: no_escalation,
     },
     Rule {
         code: "dep.selector",
         what: "selectors match pod labels, by `app: NAME`",
-        seeds: "0:90, 0:97, 1:73, 2:173–174, 2:184–185, 3:147, 3:160, 4:49–50, 4:68",
+        specs: "rolling.md#service-selectors, nodeport.md#service-selectors, microservices.md#service-selectors, \
+                static.md#service-selectors, compact.md#pod-selectors, compact.md#service-selectors",
         places: &[R, L],
         check: selectors,
     },
     Rule {
         code: "dep.env.injected",
         what: "ConfigMap and Secret reach the container's environment",
-        seeds: "0:53, 0:65, 0:278, 2:106, 3:118–119, 4:55–56",
+        specs: "rolling.md#container-environment, microservices.md#container-environment, \
+                static.md#container-environment, compact.md#container-environment",
         places: &[R, L],
         check: env_injected,
     },
     Rule {
         code: "dep.env.name",
         what: "environment variables are named by letters, digits and underscores, the first no digit",
-        seeds: "4:162",
+        specs: "compact.md#environment-names",
         places: &[C, R],
         check: env_names,
     },
     Rule {
         code: "dep.secret.env",
         what: "Secrets are environment, never files",
-        seeds: "2:237",
+        specs: "microservices.md#secret-environment",
         places: &[R, L],
         check: secret_env,
     },
     Rule {
         code: "dep.secret.scope",
         what: "only the backend has the Secret",
-        seeds: "0:139, 1:94",
+        specs: "rolling.md#secret-scope, nodeport.md#secret-scope",
         places: &[R, L],
         check: secret_scope,
     },
     Rule {
         code: "dep.running",
         what: "pods run within 2 minutes",
-        seeds: "0:275, 2:268",
+        specs: "rolling.md#startup-deadlines, microservices.md#deployment-checks",
         places: &[L],
         check: running,
     },
     Rule {
         code: "dep.health",
         what: "health checks pass within 30 seconds",
-        seeds: "0:276",
+        specs: "rolling.md#startup-deadlines",
         places: &[L],
         check: health,
     },
@@ -164,9 +172,9 @@ const PROGRESS_S: i64 = 600;
 fn names(facts: &Facts, checks: &mut Checks) {
     let objects = objects(facts, &["Deployment", "StatefulSet", "Service"]);
     for (service, release) in facts.config.running() {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        let workload = seed.and_then(|seed| seed.deployment.as_deref());
-        let reached = seed.and_then(|seed| seed.service.as_deref());
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        let workload = spec.and_then(|spec| spec.deployment.as_deref());
+        let reached = spec.and_then(|spec| spec.service.as_deref());
         for place in places(facts).into_iter().filter(|place| is_due(facts, release, *place)) {
             for (what, kinds, wanted) in
                 [("workload", &["Deployment", "StatefulSet"][..], workload), ("Service", &["Service"][..], reached)]
@@ -214,8 +222,8 @@ fn image_reference(facts: &Facts, checks: &mut Checks) {
         };
         let image = found.main()["image"].as_str().unwrap_or_default();
         let repository = &facts.config.services[found.service].image;
-        checks.none(found.place, &found.called(), image_trouble(image, wanted.as_deref(), repository));
-        let named = facts.seed(found.service).and_then(|seed| seed.image.as_deref());
+        checks.none(found.place, &found.called(), image_problem(image, wanted.as_deref(), repository));
+        let named = facts.spec(found.service).and_then(|spec| spec.image.as_deref());
         let own = Reference::parse(image).ok();
         let holds = named.is_none_or(|named| {
             own.as_ref()
@@ -223,7 +231,7 @@ fn image_reference(facts: &Facts, checks: &mut Checks) {
         });
         checks.that(found.place, &found.called(), holds, || {
             let named = named.unwrap_or_default();
-            format!("runs {image}: the seed says {named}; set services.{}.image", found.service)
+            format!("runs {image}: the data model says {named}; set services.{}.image", found.service)
         });
     }
     let Some(live) = &facts.live else { return };
@@ -243,7 +251,7 @@ fn image_reference(facts: &Facts, checks: &mut Checks) {
     }
 }
 
-fn image_trouble(image: &str, wanted: Option<&str>, repository: &str) -> Option<String> {
+fn image_problem(image: &str, wanted: Option<&str>, repository: &str) -> Option<String> {
     let read = match Reference::parse(image) {
         Ok(read) => read,
         Err(wrong) => return Some(wrong),
@@ -262,11 +270,11 @@ fn image_trouble(image: &str, wanted: Option<&str>, repository: &str) -> Option<
 
 fn pull_policy(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        let stated = seed.and_then(|seed| seed.pull_policy.as_deref());
-        if seed.is_some() {
-            let path = format!("seed.services.{service}.pull_policy");
-            let wrong = stated.and_then(|policy| pull_trouble(PullPolicy::parse(policy), None));
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        let stated = spec.and_then(|spec| spec.pull_policy.as_deref());
+        if spec.is_some() {
+            let path = format!("spec.services.{service}.pull_policy");
+            let wrong = stated.and_then(|policy| pull_problem(PullPolicy::parse(policy), None));
             checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
         }
         for found in rendered(facts, service) {
@@ -276,14 +284,14 @@ fn pull_policy(facts: &Facts, checks: &mut Checks) {
                     Some(text) => PullPolicy::parse(text),
                     None => Ok(image.as_ref().map_or(PullPolicy::IfNotPresent, PullPolicy::of)),
                 };
-                checks.none(R, &found.called(), pull_trouble(policy, stated));
+                checks.none(R, &found.called(), pull_problem(policy, stated));
             }
         }
     }
 }
 
 /// Images are loaded into the node: a policy that asks a registry finds none.
-fn pull_trouble(policy: Result<PullPolicy, String>, stated: Option<&str>) -> Option<String> {
+fn pull_problem(policy: Result<PullPolicy, String>, stated: Option<&str>) -> Option<String> {
     match policy {
         Err(wrong) => Some(format!("its pull policy {wrong}")),
         Ok(PullPolicy::Always) => Some(
@@ -298,13 +306,13 @@ fn pull_trouble(policy: Result<PullPolicy, String>, stated: Option<&str>) -> Opt
 
 fn replicas_positive(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        let figures = seed.map(|seed| {
-            [("replicas", seed.replicas), ("replicas_min", seed.replicas_min), ("replicas_max", seed.replicas_max)]
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        let figures = spec.map(|spec| {
+            [("replicas", spec.replicas), ("replicas_min", spec.replicas_min), ("replicas_max", spec.replicas_max)]
         });
         for (key, count) in figures.into_iter().flatten() {
             let Some(count) = count else { continue };
-            let path = format!("seed.services.{service}.{key}");
+            let path = format!("spec.services.{service}.{key}");
             let wrong = Replicas::new(count.into()).err();
             checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
         }
@@ -323,14 +331,14 @@ fn replicas_positive(facts: &Facts, checks: &mut Checks) {
 
 fn replicas_range(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let Some(seed) = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service)) else { continue };
-        let (Some(least), Some(most)) = (seed.replicas_min, seed.replicas_max) else { continue };
-        let path = format!("seed.services.{service}.replicas_max");
-        let holds = least <= most && seed.replicas.is_none_or(|count| (least..=most).contains(&count));
+        let Some(spec) = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service)) else { continue };
+        let (Some(least), Some(most)) = (spec.replicas_min, spec.replicas_max) else { continue };
+        let path = format!("spec.services.{service}.replicas_max");
+        let holds = least <= most && spec.replicas.is_none_or(|count| (least..=most).contains(&count));
         checks.that_at(facts.config, &path, service, holds, || {
             format!(
                 "replicas are to be {least} to {most}, and {} by default: no number is all of it",
-                describe(seed.replicas)
+                describe(spec.replicas)
             )
         });
         for found in workloads(facts).iter().filter(|found| found.service == service) {
@@ -356,8 +364,8 @@ fn replicas_range(facts: &Facts, checks: &mut Checks) {
 
 fn replicas_default(facts: &Facts, checks: &mut Checks) {
     for (service, release) in facts.config.running() {
-        let Some(seed) = facts.config.seed.as_ref() else { continue };
-        let Some(wanted) = seed.services.get(service).and_then(|service| service.replicas) else { continue };
+        let Some(spec) = facts.config.spec.as_ref() else { continue };
+        let Some(wanted) = spec.services.get(service).and_then(|service| service.replicas) else { continue };
         if let Some(values) = facts.values(release, service) {
             let count = values.get("replicaCount").and_then(Value::as_u64).unwrap_or(1);
             checks.that(C, service, count == u64::from(wanted), || {
@@ -379,17 +387,17 @@ fn replicas_default(facts: &Facts, checks: &mut Checks) {
 
 fn resources_order(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let Some(seed) = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service)) else { continue };
-        let amounts = |figures: &BTreeMap<String, String>| typed(&json!(figures), Amounts::read);
+        let Some(spec) = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service)) else { continue };
+        let amounts = |figures: &BTreeMap<String, String>| typed(&json!(figures), Amounts::from_fields);
         // A figure that can't be read is another rule's matter.
-        let (Ok(requests), Ok(limits)) = (amounts(&seed.requests), amounts(&seed.limits)) else { continue };
+        let (Ok(requests), Ok(limits)) = (amounts(&spec.requests), amounts(&spec.limits)) else { continue };
         let wrong = Resources::new(requests, limits).err();
-        let path = format!("seed.services.{service}.requests");
+        let path = format!("spec.services.{service}.requests");
         checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
     }
     for found in workloads(facts).iter().filter(|found| found.place == R) {
         for container in found.containers() {
-            let wrong = typed(&container["resources"], Resources::read).err();
+            let wrong = typed(&container["resources"], Resources::from_fields).err();
             checks.none(R, &found.called(), wrong.map(|wrong| format!("{wrong}; set resources")));
         }
     }
@@ -415,7 +423,7 @@ fn resources_node(facts: &Facts, checks: &mut Checks) {
         let here = pods.iter().filter(|pod| pod.object["spec"]["nodeName"] == node["metadata"]["name"]);
         let here: Vec<Amounts> = here.flat_map(|pod| pod.containers()).filter_map(requests).collect();
         let (cpu, memory) = sums(&here);
-        let wrong = match typed(&node["status"]["allocatable"], Amounts::read) {
+        let wrong = match typed(&node["status"]["allocatable"], Amounts::from_fields) {
             Err(wrong) => Some(wrong),
             Ok(has) => {
                 (has.cpu.is_some_and(|has| cpu > has) || has.memory.is_some_and(|has| memory > has)).then(|| {
@@ -439,15 +447,15 @@ fn asked(facts: &Facts, service: &str) -> Vec<Amounts> {
         let count = found.object["spec"]["replicas"].as_u64().unwrap_or(1);
         return repeat(found.containers().into_iter().filter_map(requests).collect(), count);
     }
-    let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-    let figures = seed.map(|seed| (json!(seed.requests), seed.replicas.or(seed.replicas_min).unwrap_or(1)));
+    let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+    let figures = spec.map(|spec| (json!(spec.requests), spec.replicas.or(spec.replicas_min).unwrap_or(1)));
     figures.map_or(Vec::new(), |(requests, count)| {
-        repeat(typed(&requests, Amounts::read).into_iter().collect(), count.into())
+        repeat(typed(&requests, Amounts::from_fields).into_iter().collect(), count.into())
     })
 }
 
 fn requests(container: &Value) -> Option<Amounts> {
-    typed(&container["resources"], Resources::read).ok().map(|resources| resources.requests())
+    typed(&container["resources"], Resources::from_fields).ok().map(|resources| resources.requests())
 }
 
 fn sums(all: &[Amounts]) -> (Cpu, Memory) {
@@ -456,15 +464,15 @@ fn sums(all: &[Amounts]) -> (Cpu, Memory) {
 
 fn resources_value(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let Some(seed) = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service)) else { continue };
-        for (list, figures) in [("requests", &seed.requests), ("limits", &seed.limits)] {
+        let Some(spec) = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service)) else { continue };
+        for (list, figures) in [("requests", &spec.requests), ("limits", &spec.limits)] {
             for (name, figure) in figures {
-                let path = format!("seed.services.{service}.{list}.{name}");
-                let wrong = amount_trouble(name, &json!(figure), None);
+                let path = format!("spec.services.{service}.{list}.{name}");
+                let wrong = amount_problem(name, &json!(figure), None);
                 checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
                 for found in workloads(facts).iter().filter(|found| found.service == service) {
                     let there = &found.main()["resources"][list][name];
-                    let wrong = amount_trouble(name, there, Some(figure));
+                    let wrong = amount_problem(name, there, Some(figure));
                     checks.none(
                         found.place,
                         &found.called(),
@@ -477,7 +485,7 @@ fn resources_value(facts: &Facts, checks: &mut Checks) {
 }
 
 /// What is wrong with an amount by itself, or as one that should be `wanted`.
-fn amount_trouble(name: &str, there: &Value, wanted: Option<&str>) -> Option<String> {
+fn amount_problem(name: &str, there: &Value, wanted: Option<&str>) -> Option<String> {
     if there.is_null() {
         return Some(format!("is missing: {}", wanted.unwrap_or("an amount is needed")));
     }
@@ -511,13 +519,13 @@ fn strategy(facts: &Facts, checks: &mut Checks) {
 fn probes(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
         let about = &facts.config.services[service];
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        let stated = seed.map(|seed| [seed.liveness.as_ref(), seed.readiness.as_ref()]).unwrap_or_default();
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        let stated = spec.map(|spec| [spec.liveness.as_ref(), spec.readiness.as_ref()]).unwrap_or_default();
         let configured = about.probes.as_ref().map(|probes| [&probes.liveness, &probes.readiness]);
         for (index, kind) in ["liveness", "readiness"].into_iter().enumerate() {
             let path = stated[index].and_then(|probe| probe.path.as_deref());
             let ours = configured.map(|probes| probes[index].as_str());
-            if seed.is_some() {
+            if spec.is_some() {
                 let place = format!("services.{service}.probes.{kind}");
                 let holds = ours.is_some() && path.is_none_or(|path| ours == Some(path));
                 checks.that_at(facts.config, &place, service, holds, || {
@@ -532,7 +540,7 @@ fn probes(facts: &Facts, checks: &mut Checks) {
                     delay_s: stated[index].and_then(|probe| probe.delay_s),
                     period_s: stated[index].and_then(|probe| probe.period_s),
                 };
-                let wrong = probe_trouble(found.main(), &key, &wanted);
+                let wrong = probe_problem(found.main(), &key, &wanted);
                 checks.none(
                     found.place,
                     &found.called(),
@@ -551,16 +559,16 @@ struct Wanted<'a> {
     period_s: Option<u32>,
 }
 
-fn probe_trouble(container: &Value, key: &str, wanted: &Wanted) -> Option<String> {
+fn probe_problem(container: &Value, key: &str, wanted: &Wanted) -> Option<String> {
     if container[key].is_null() {
         return Some("is missing".to_string());
     }
-    let probe = match typed(&container[key], Probe::read) {
+    let probe = match typed(&container[key], Probe::from_fields) {
         Ok(probe) => probe,
         Err(wrong) => return Some(wrong),
     };
-    let ports =
-        typed(container, |f| f.at("ports").list(crate::entities::ports::ContainerPort::read)).unwrap_or_default();
+    let ports = typed(container, |f| f.at("ports").list(crate::entities::ports::ContainerPort::from_fields))
+        .unwrap_or_default();
     let port = probe.port().map(|port| port.resolve(&ports).map(|port| port.number()));
     let differs = |wanted: Option<u32>, there: u64| wanted.is_some_and(|wanted| u64::from(wanted) != there);
     if wanted.path.is_some() && probe.path() != wanted.path {
@@ -592,19 +600,19 @@ fn selectors(facts: &Facts, checks: &mut Checks) {
     let workloads = workloads(facts);
     for found in &workloads {
         let labels = found.pod_labels();
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(found.service));
-        let app = seed.and_then(|seed| seed.app.as_deref());
-        let wrong = match typed(&found.object["spec"]["selector"], Selector::read) {
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(found.service));
+        let app = spec.and_then(|spec| spec.app.as_deref());
+        let wrong = match typed(&found.object["spec"]["selector"], Selector::from_fields) {
             Err(wrong) => Some(wrong),
             Ok(selector) if selector.is_empty() => Some("its selector takes every pod".to_string()),
             Ok(selector) if !selector.matches(&labels) => Some("its selector doesn't take its own pods".to_string()),
-            Ok(selector) => app_trouble(selector.labels.get("app"), app),
+            Ok(selector) => app_problem(selector.labels.get("app"), app),
         };
         checks.none(found.place, &found.called(), wrong.map(|wrong| format!("{wrong}: see names.app in the values")));
     }
     for found in super::found::services(facts) {
         let selector = texts(&found.object["spec"]["selector"]);
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(found.service));
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(found.service));
         let here =
             || workloads.iter().filter(|workload| workload.place == found.place && workload.release == found.release);
         let taken = |workload: &&Found| is_subset(&selector, &workload.pod_labels());
@@ -615,13 +623,13 @@ fn selectors(facts: &Facts, checks: &mut Checks) {
             _ if selector.is_empty() => Some("has no selector: it leads nowhere".to_string()),
             _ if !own => Some("its selector takes no pod of its service".to_string()),
             _ if !foreign.is_empty() => Some(format!("its selector takes pods of {} too", foreign.join(", "))),
-            _ => app_trouble(selector.get("app"), seed.and_then(|seed| seed.app.as_deref())),
+            _ => app_problem(selector.get("app"), spec.and_then(|spec| spec.app.as_deref())),
         };
         checks.none(found.place, &found.called(), wrong.map(|wrong| format!("{wrong}: see names.app in the values")));
     }
 }
 
-fn app_trouble(there: Option<&String>, wanted: Option<&str>) -> Option<String> {
+fn app_problem(there: Option<&String>, wanted: Option<&str>) -> Option<String> {
     let wanted = wanted.filter(|wanted| there.map(String::as_str) != Some(wanted))?;
     Some(format!("selects app: {} instead of app: {wanted}", describe(there)))
 }
@@ -629,9 +637,9 @@ fn app_trouble(there: Option<&String>, wanted: Option<&str>) -> Option<String> {
 fn env_injected(facts: &Facts, checks: &mut Checks) {
     for found in workloads(facts) {
         let Some(container) = container(found.main()) else { continue };
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(found.service));
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(found.service));
         let (map, secret) =
-            (seed.and_then(|seed| seed.config_map.as_deref()), seed.and_then(|seed| seed.secret.as_deref()));
+            (spec.and_then(|spec| spec.config_map.as_deref()), spec.and_then(|spec| spec.secret.as_deref()));
         for (what, wanted, taken) in
             [("ConfigMap", map, container.config_maps()), ("Secret", secret, container.secrets())]
         {
@@ -686,8 +694,8 @@ fn missing(facts: &Facts, found: &Found, container: &Container) -> Vec<String> {
     });
     let keys = container.env.iter().filter_map(|var| {
         let (there, key) = match &var.source {
-            Source::ConfigMap(key) => (map(&key.object, Some(&key.key)), key),
-            Source::Secret(key) => (secret(&key.object, Some(&key.key)), key),
+            ValueSource::ConfigMap(key) => (map(&key.object, Some(&key.key)), key),
+            ValueSource::Secret(key) => (secret(&key.object, Some(&key.key)), key),
             _ => return None,
         };
         (!there && !key.optional).then(|| format!("{} of {}", key.key, key.object))
@@ -697,14 +705,14 @@ fn missing(facts: &Facts, found: &Found, container: &Container) -> Vec<String> {
 
 fn env_names(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
-    let seeded = config.seed.iter().flat_map(|seed| &seed.config_maps);
-    let seeded = seeded
-        .flat_map(|(map, keys)| keys.keys().map(move |key| (format!("seed.config_maps.{map}"), map, key.as_str())));
+    let speced = config.spec.iter().flat_map(|spec| &spec.config_maps);
+    let speced = speced
+        .flat_map(|(map, keys)| keys.keys().map(move |key| (format!("spec.config_maps.{map}"), map, key.as_str())));
     let handed = config
         .secrets
         .iter()
         .flat_map(|(name, secret)| secret.keys().map(move |key| (format!("secrets.{name}"), name, key)));
-    for (path, object, key) in seeded.chain(handed) {
+    for (path, object, key) in speced.chain(handed) {
         let wrong = EnvName::parse(key).err();
         checks.that_at(config, &path, object, wrong.is_none(), || wrong.clone().unwrap_or_default());
     }
@@ -733,7 +741,7 @@ fn secret_env(facts: &Facts, checks: &mut Checks) {
     for found in workloads(facts) {
         let volumes = found.pod_spec()["volumes"].as_array().into_iter().flatten();
         let secrets: Vec<String> = volumes
-            .filter_map(|volume| match typed(volume, Volume::read).ok()?.content {
+            .filter_map(|volume| match typed(volume, Volume::from_fields).ok()?.content {
                 Content::Secret(name) => Some(name),
                 _ => None,
             })
@@ -747,8 +755,8 @@ fn secret_env(facts: &Facts, checks: &mut Checks) {
 /// Whoever the data model gives a Secret, has one; without a data model, the service that is open to all has none.
 fn secret_scope(facts: &Facts, checks: &mut Checks) {
     for found in workloads(facts) {
-        let outside = match &facts.config.seed {
-            Some(seed) => seed.services.get(found.service).is_some_and(|service| service.secret.is_none()),
+        let outside = match &facts.config.spec {
+            Some(spec) => spec.services.get(found.service).is_some_and(|service| service.secret.is_none()),
             None => found.service == facts.config.open,
         };
         let taken: Vec<&str> = found.containers().into_iter().flat_map(secrets_of).collect();
@@ -915,7 +923,7 @@ mod tests {
     #[test]
     fn another_image_is_found() {
         breaks("dep.image_ref", R, BACKEND, |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().image = Some("other".to_string()));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().image = Some("other".to_string()));
         });
         breaks("dep.image_ref", R, BACKEND, |good| good.container(BACKEND)["image"] = json!("todo-backend:0.9.0"));
         breaks("dep.image_ref", R, BACKEND, |good| good.container(BACKEND)["image"] = json!("todo-backend:"));
@@ -933,7 +941,7 @@ mod tests {
         breaks("dep.pull", R, FRONTEND, |good| good.container(FRONTEND)["imagePullPolicy"] = json!("Sometimes"));
         breaks("dep.pull", R, BACKEND, |good| good.container(BACKEND)["imagePullPolicy"] = json!("IfNotPresent"));
         breaks("dep.pull", C, "frontend", |good| {
-            good.seeded(|seed| seed.services.get_mut("frontend").unwrap().pull_policy = Some("Daily".to_string()));
+            good.speced(|spec| spec.services.get_mut("frontend").unwrap().pull_policy = Some("Daily".to_string()));
             good.container(FRONTEND)["imagePullPolicy"] = json!("Never");
         });
     }
@@ -945,7 +953,7 @@ mod tests {
             assert!(none.contains(&(code, R, BACKEND.to_string())), "{code}: {none:?}");
         }
         breaks("dep.replicas.positive", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().replicas_min = Some(0));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().replicas_min = Some(0));
         });
     }
 
@@ -963,7 +971,7 @@ mod tests {
             good.live.objects.push(autoscaler(1, 4));
         });
         breaks("dep.replicas.range", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().replicas_min = Some(2));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().replicas_min = Some(2));
         });
     }
 
@@ -971,7 +979,7 @@ mod tests {
     fn another_number_of_replicas_than_the_default_is_found() {
         breaks("dep.replicas.default", R, BACKEND, |good| good.rendered(BACKEND)["spec"]["replicas"] = json!(2));
         breaks("dep.replicas.default", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().replicas = Some(2));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().replicas = Some(2));
         });
         breaks("dep.replicas.default", L, BACKEND, |good| good.live(BACKEND)["spec"]["replicas"] = json!(3));
     }
@@ -982,8 +990,8 @@ mod tests {
             good.container(BACKEND)["resources"]["requests"]["ephemeral-storage"] = json!("1Gi");
         });
         breaks("dep.res.order", C, "backend", |good| {
-            good.seeded(|seed| {
-                let backend = seed.services.get_mut("backend").unwrap();
+            good.speced(|spec| {
+                let backend = spec.services.get_mut("backend").unwrap();
                 backend.limits = backend.requests.clone();
                 backend.requests.insert("memory".to_string(), "1Gi".to_string());
                 // What is rendered is as the data model says, so that nothing else is wrong.
@@ -1024,7 +1032,7 @@ mod tests {
         });
         breaks("dep.res.value", C, "backend", |good| {
             let figure = ("cpu".to_string(), "lots".to_string());
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().requests.extend([figure]));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().requests.extend([figure]));
         });
         let same = found(RULES, |good| good.container(BACKEND)["resources"]["limits"]["cpu"] = json!("0.5"));
         assert_eq!(same, [], "however it is written");
@@ -1137,7 +1145,7 @@ mod tests {
             good.container(FRONTEND)["env"].as_array_mut().unwrap().push(key())
         });
         breaks("dep.secret.scope", R, FRONTEND, |good| {
-            good.config.seed = None;
+            good.config.spec = None;
             good.container(FRONTEND)["env"].as_array_mut().unwrap().push(key());
         });
         breaks("dep.secret.scope", L, FRONTEND, |good| {

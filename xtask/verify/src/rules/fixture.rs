@@ -9,7 +9,7 @@ use crate::rules::{
     Attempt, ChartFiles, Checks, Facts, FileKind, Files, ImageFacts, ImageFile, LiveFacts, Place, RenderedRelease, Rule,
 };
 use xtask::config;
-use xtask::config::{Config, Source};
+use xtask::config::{Config, ConfigFile};
 
 pub struct Good {
     pub config: Config,
@@ -90,8 +90,8 @@ impl Good {
     }
 
     /// What the data model demands of a service, as the profile says it.
-    pub fn seeded(&mut self, change: impl FnOnce(&mut config::Seed)) {
-        change(self.config.seed.as_mut().unwrap());
+    pub fn speced(&mut self, change: impl FnOnce(&mut config::Spec)) {
+        change(self.config.spec.as_mut().unwrap());
     }
 }
 
@@ -123,27 +123,27 @@ name = "the page answers"
 service = "frontend"
 steps = [{ path = "/", status = 200 }]
 
-[seed]
+[spec]
 number = 2
 namespace = "todo"
 size_total_mb = 500
 tables = ["users", "tasks"]
 
-[seed.charts.todo]
+[spec.charts.todo]
 version = "0.1.0"
 app_version = "{tag}"
 files = ["Chart.yaml", "templates/deployment.yaml"]
 
-[seed.states.deployment]
+[spec.states.deployment]
 Ready = "Active"
 
-[seed.cluster]
+[spec.cluster]
 cpus = 2
 memory_mb = 4096
 drivers = ["docker"]
 addons = ["metrics-server"]
 
-[seed.services.backend]
+[spec.services.backend]
 port = 8000
 size_mb = 250
 healthcheck = "/health"
@@ -171,7 +171,7 @@ node_port = 30081
 config_map = "todo-config"
 secret = "todo-secret"
 
-[seed.services.frontend]
+[spec.services.frontend]
 port = 3000
 deployment = "todo-frontend"
 app = "todo-frontend"
@@ -188,16 +188,17 @@ service_port = 3000
 external = true
 config_map = "todo-config"
 
-[seed.config_maps.todo-config]
+[spec.config_maps.todo-config]
 LOG_LEVEL = "info"
 
-[seed.secrets]
+[spec.secrets]
 todo-secret = ["DATABASE_URL", "JWT_SECRET"]
 "#;
 
 pub fn good() -> Good {
-    let base = Source { file: "xtask.toml", text: include_str!("../../../../xtask.toml") };
-    let config = config::read("test", base, Source { file: "test.toml", text: PROFILE }, &|_| true).unwrap();
+    let base = ConfigFile { file: "xtask.toml", text: include_str!("../../../../xtask.toml") };
+    let config =
+        config::parse_config("test", base, ConfigFile { file: "test.toml", text: PROFILE }, &|_| true).unwrap();
     let objects = vec![
         json!({
             "apiVersion": "v1", "kind": "ConfigMap", "data": {"LOG_LEVEL": "info"},
@@ -345,7 +346,7 @@ fn test_pod() -> Value {
     })
 }
 
-/// What the chart makes when it is told to, of samples.
+/// What the chart makes of samples where its values ask for it.
 fn made_secrets() -> BTreeMap<String, Result<Vec<Value>, String>> {
     let sample = crate::rules::SAMPLE;
     let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, sample);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::entities::container::Container;
 use crate::rules::{Facts, Place};
-use xtask::model::object::{Fields, Texts, read};
+use xtask::model::object::{Fields, StringMap, read};
 
 /// An object of one service.
 pub struct Found<'a> {
@@ -31,7 +31,7 @@ impl<'a> Found<'a> {
     }
 
     /// The labels of a workload's pods.
-    pub fn pod_labels(&self) -> Texts {
+    pub fn pod_labels(&self) -> StringMap {
         texts(&self.object["spec"]["template"]["metadata"]["labels"])
     }
 
@@ -108,10 +108,10 @@ pub fn typed<T>(value: &Value, part: impl FnOnce(&Fields) -> Option<T>) -> Resul
 
 /// The container without what another rule looks at: of a mistake in it, that rule tells.
 pub fn container(value: &Value) -> Option<Container> {
-    read(value, Container::read).ok()
+    read(value, Container::from_fields).ok()
 }
 
-pub fn texts(value: &Value) -> Texts {
+pub fn texts(value: &Value) -> StringMap {
     let entries = value.as_object().into_iter().flatten();
     entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string()))).collect()
 }

@@ -6,105 +6,131 @@ use crate::entities::docker_image::DockerImage;
 use crate::entities::dockerfile::Dockerfile;
 use crate::entities::reference::{Reference, Tag};
 use crate::rules::Place::{Config, Image, Live, Render};
-use crate::rules::{Checks, Facts, FileKind, ImageFacts, Rule, describe};
+use crate::rules::{Checks, Facts, FileKind, ImageFacts, Rule};
 use xtask::config::Service;
-use xtask::diagnosis::pod::troubles;
+use xtask::diagnosis::pod::problems;
+use xtask::model::plan::object_label;
 
 pub const RULES: &[Rule] = &[
-    Rule { code: "img.built", what: "builds", seeds: "0:269, 2:265", places: &[Image], check: built },
+    Rule {
+        code: "img.built",
+        what: "builds",
+        specs: "rolling.md#build-and-start, microservices.md#deployment-checks",
+        places: &[Image],
+        check: built,
+    },
     Rule {
         code: "img.on_node",
         what: "loaded, listed on every node",
-        seeds: "0:36, 0:271, 2:266",
+        specs: "rolling.md#image-loading, microservices.md#deployment-checks",
         places: &[Live],
         check: on_node,
     },
-    Rule { code: "img.starts", what: "starts without error", seeds: "0:272", places: &[Image, Live], check: starts },
     Rule {
-        code: "img.scan", what: "≥ 95 % of the scan's checks", seeds: "0:40, 0:270", places: &[Image], check: scan
+        code: "img.starts",
+        what: "starts without error",
+        specs: "rolling.md#build-and-start",
+        places: &[Image, Live],
+        check: starts,
+    },
+    Rule {
+        code: "img.scan",
+        what: "≥ 95 % of the scan's checks",
+        specs: "rolling.md#security-scan",
+        places: &[Image],
+        check: scan,
     },
     Rule {
         code: "img.nonroot",
         what: "non-root user; runAsNonRoot",
-        seeds: "0:41, 1:23, 1:60, 3:23",
+        specs: "rolling.md#non-root-users, nodeport.md#image-users, nodeport.md#security-context, \
+                static.md#image-users",
         places: &[Render, Image, Live],
         check: nonroot,
     },
     Rule {
         code: "img.user",
-        what: "the seed's user or UID",
-        seeds: "1:27–28, 3:23, 3:55",
+        what: "the data model's user or UID",
+        specs: "nodeport.md#image-users, static.md#image-users",
         places: &[Config, Image],
         check: user,
     },
     Rule {
         code: "img.no_secret",
         what: "none in layers, env, history",
-        seeds: "0:42",
+        specs: "rolling.md#no-secrets-in-images",
         places: &[Image],
         check: no_secret,
     },
     Rule {
         code: "img.size",
         what: "frontend < 200, backend < 150; each < 250; backend < 500, frontend < 300 MB",
-        seeds: "0:21, 0:30, 2:28, 2:265, 3:25, 3:58",
+        specs: "rolling.md#image-sizes, microservices.md#image-sizes, microservices.md#deployment-checks, \
+                static.md#image-sizes",
         places: &[Config, Image],
         check: size,
     },
-    Rule { code: "img.size_total", what: "sum < 500 MB (SC-006)", seeds: "2:28", places: &[Image], check: size_total },
+    Rule {
+        code: "img.size_total",
+        what: "sum < 500 MB (SC-006)",
+        specs: "microservices.md#image-sizes",
+        places: &[Image],
+        check: size_total,
+    },
     Rule {
         code: "img.tag.format",
         what: "valid Docker tag",
-        seeds: "4:160",
+        specs: "compact.md#image-tags",
         places: &[Config, Render],
         check: tag_format,
     },
     Rule {
         code: "img.tag.semver",
         what: "version, semver or `latest`",
-        seeds: "0:20, 0:29, 2:29, 3:26, 3:59",
+        specs: "rolling.md#image-tags, microservices.md#image-tags, static.md#image-tags",
         places: &[Config, Render],
         check: tag_semver,
     },
     Rule {
         code: "img.port",
         what: "EXPOSE = app port = containerPort (FR-001: 8080, FR-002: 3000)",
-        seeds: "0:23, 0:32, 1:21, 2:30, 3:22, 3:54, 4:149–150",
+        specs: "rolling.md#image-ports, nodeport.md#image-ports, microservices.md#image-ports, \
+                static.md#image-ports, compact.md#image-ports",
         places: &[Config, Render, Image],
         check: port,
     },
     Rule {
         code: "img.healthcheck",
         what: "HEALTHCHECK path",
-        seeds: "0:24, 0:33, 1:22, 1:27–28, 3:27",
+        specs: "rolling.md#image-health-checks, nodeport.md#image-health-checks, static.md#image-health-checks",
         places: &[Config, Image],
         check: healthcheck,
     },
     Rule {
         code: "img.multistage",
         what: "multi-stage",
-        seeds: "0:22, 0:31, 1:24, 3:63–65",
+        specs: "rolling.md#build-stages, nodeport.md#build-stages, static.md#build-stages",
         places: &[Config],
         check: multistage,
     },
     Rule {
         code: "img.entry",
         what: "WORKDIR, entry point",
-        seeds: "3:24, 3:28, 3:57, 3:61",
+        specs: "static.md#entry-points",
         places: &[Image],
         check: entry,
     },
     Rule {
         code: "img.ignore",
         what: "what .dockerignore lists is absent from the image",
-        seeds: "3:36–42, 3:67–71",
+        specs: "static.md#excluded-files",
         places: &[Config, Image],
         check: ignore,
     },
     Rule {
         code: "img.build_arg",
         what: "VITE_API_BASE_URL",
-        seeds: "3:60",
+        specs: "static.md#build-arguments",
         places: &[Config, Image],
         check: build_arg,
     },
@@ -177,10 +203,10 @@ fn starts(facts: &Facts, checks: &mut Checks) {
     }
     for service in facts.services() {
         for pod in facts.pods(service) {
-            let why = troubles(pod, &[])
+            let why = problems(pod, &[])
                 .first()
-                .map(|trouble| format!("{}: see kubectl logs, with --previous after a crash", trouble.why()));
-            checks.none(Live, &describe(pod), why);
+                .map(|problem| format!("{}: see kubectl logs, with --previous after a crash", problem.why()));
+            checks.none(Live, &object_label(pod), why);
         }
     }
 }
@@ -208,7 +234,7 @@ fn nonroot(facts: &Facts, checks: &mut Checks) {
             let pod = &workload["spec"]["template"]["spec"];
             let container = &pod["containers"][0]["securityContext"];
             let of = |key: &str| if container[key].is_null() { &pod["securityContext"][key] } else { &container[key] };
-            checks.that(place, &describe(workload), *of("runAsNonRoot") == true && *of("runAsUser") != 0, || {
+            checks.that(place, &object_label(workload), *of("runAsNonRoot") == true && *of("runAsUser") != 0, || {
                 "its pods may run as root: set runAsNonRoot true and a runAsUser other than 0".to_string()
             });
         }
@@ -216,9 +242,9 @@ fn nonroot(facts: &Facts, checks: &mut Checks) {
 }
 
 fn user(facts: &Facts, checks: &mut Checks) {
-    for (service, seed) in facts.seeded() {
+    for (service, spec) in facts.speced() {
         let Some(about) = facts.config.services.get(service) else { continue };
-        let (id, name) = (seed.user_id, seed.user_name.as_deref());
+        let (id, name) = (spec.user_id, spec.user_name.as_deref());
         if id.is_none() && name.is_none() {
             continue;
         }
@@ -235,7 +261,7 @@ fn user(facts: &Facts, checks: &mut Checks) {
         // What the configuration leaves out is as in the Dockerfile, which the image shows.
         if let Some(user) = chosen {
             checks.that_at(facts.config, &path, service, right(Some(user.id), Some(&user.name)), || {
-                format!("{path} is {} with UID {}: the seed says {wanted}", user.name, user.id)
+                format!("{path} is {} with UID {}: the data model says {wanted}", user.name, user.id)
             });
         }
         let Some(image) = facts.images.as_ref().and_then(|images| images.get(service)) else { continue };
@@ -246,7 +272,7 @@ fn user(facts: &Facts, checks: &mut Checks) {
         let named = uid.and_then(|uid| image.users.get(&uid)).map(String::as_str);
         checks.that(Image, service, right(uid, named), || {
             format!(
-                "{} runs as {} with UID {}: the seed says {wanted}; set {path}",
+                "{} runs as {} with UID {}: the data model says {wanted}; set {path}",
                 image.reference,
                 named.unwrap_or("nobody by name"),
                 uid.map_or("unknown".to_string(), |uid| uid.to_string())
@@ -292,18 +318,18 @@ fn baked_secrets(facts: &Facts, image: &ImageFacts) -> Vec<String> {
     found
 }
 
-/// The largest size that seed and configuration allow, in MB.
+/// The largest size that spec and configuration allow, in MB.
 fn limit_mb(facts: &Facts, service: &str) -> Option<u64> {
     let own = facts.config.services.get(service)?.size_limit_mb;
-    facts.seed(service).and_then(|seed| seed.size_mb).into_iter().chain(own).min()
+    facts.spec(service).and_then(|spec| spec.size_mb).into_iter().chain(own).min()
 }
 
 fn size(facts: &Facts, checks: &mut Checks) {
-    for (service, seed) in facts.seeded() {
-        let (Some(limit), Some(about)) = (seed.size_mb, facts.config.services.get(service)) else { continue };
+    for (service, spec) in facts.speced() {
+        let (Some(limit), Some(about)) = (spec.size_mb, facts.config.services.get(service)) else { continue };
         let path = format!("services.{service}.size_limit_mb");
         checks.that_at(facts.config, &path, service, about.size_limit_mb.is_some_and(|own| own <= limit), || {
-            format!("{path} must be there and at most {limit}, the seed's limit, so that a build holds it")
+            format!("{path} must be there and at most {limit}, the data model's limit, so that a build holds it")
         });
     }
     for (service, image) in images(facts) {
@@ -315,9 +341,9 @@ fn size(facts: &Facts, checks: &mut Checks) {
 }
 
 fn size_total(facts: &Facts, checks: &mut Checks) {
-    let Some(limit) = facts.config.seed.as_ref().and_then(|seed| seed.size_total_mb) else { return };
+    let Some(limit) = facts.config.spec.as_ref().and_then(|spec| spec.size_total_mb) else { return };
     let Some(images) = &facts.images else { return };
-    let counted: Vec<&ImageFacts> = facts.seeded().iter().filter_map(|(service, _)| images.get(*service)).collect();
+    let counted: Vec<&ImageFacts> = facts.speced().iter().filter_map(|(service, _)| images.get(*service)).collect();
     let total: u64 = counted.iter().map(|image| image.size).sum();
     checks.that(Image, &facts.config.profile, total < limit * 1_000_000, || {
         format!("{} images have {:.1} MB together: less than {limit} are allowed", counted.len(), total as f64 / 1e6)
@@ -361,9 +387,9 @@ fn port(facts: &Facts, checks: &mut Checks) {
     for service in facts.services() {
         let about = &config.services[service];
         let path = format!("services.{service}.port");
-        if let Some(wanted) = facts.seed(service).and_then(|seed| seed.port) {
+        if let Some(wanted) = facts.spec(service).and_then(|spec| spec.port) {
             checks.that_at(config, &path, service, about.port == wanted, || {
-                format!("{path} is {}: the seed says {wanted}", about.port)
+                format!("{path} is {}: the data model says {wanted}", about.port)
             });
         }
         let exposes =
@@ -396,11 +422,11 @@ fn port(facts: &Facts, checks: &mut Checks) {
 fn healthcheck(facts: &Facts, checks: &mut Checks) {
     for service in facts.services() {
         let about = &facts.config.services[service];
-        let wanted = facts.seed(service).and_then(|seed| seed.healthcheck.as_deref());
+        let wanted = facts.spec(service).and_then(|spec| spec.healthcheck.as_deref());
         let judge = |image: &DockerImage| match (&image.health, wanted) {
             (None, _) => Some("has no HEALTHCHECK: add one".to_string()),
             (Some(_), Some(wanted)) if image.health_path().as_deref() != Some(wanted) => Some(format!(
-                "has a HEALTHCHECK of {}: the seed says {wanted}; set services.{service}.healthcheck",
+                "has a HEALTHCHECK of {}: the data model says {wanted}; set services.{service}.healthcheck",
                 image.health_path().as_deref().unwrap_or("no path")
             )),
             _ => None,
@@ -442,8 +468,8 @@ fn entry(facts: &Facts, checks: &mut Checks) {
                 .that(Image, service, false, || format!("docker's description of {} cannot be read", image.reference));
             continue;
         };
-        let seed = facts.seed(service);
-        let wanted = seed.and_then(|seed| seed.workdir.as_deref());
+        let spec = facts.spec(service);
+        let wanted = spec.and_then(|spec| spec.workdir.as_deref());
         let folder = read.work_dir.as_deref();
         let right =
             folder.is_some_and(|folder| folder.starts_with('/') && wanted.is_none_or(|wanted| wanted == folder));
@@ -456,22 +482,22 @@ fn entry(facts: &Facts, checks: &mut Checks) {
         });
         let command = [read.entrypoint.as_slice(), read.command.as_slice()].concat();
         checks.that(Image, service, !command.is_empty(), || "it has neither ENTRYPOINT nor CMD: add one".to_string());
-        if let Some(entry) = seed.and_then(|seed| seed.entry.as_deref()) {
+        if let Some(entry) = spec.and_then(|spec| spec.entry.as_deref()) {
             checks.that(Image, service, command.join(" ").ends_with(entry), || {
-                format!("it runs `{}`: the seed says `{entry}`", command.join(" "))
+                format!("it runs `{}`: the data model says `{entry}`", command.join(" "))
             });
         }
     }
 }
 
 fn ignore(facts: &Facts, checks: &mut Checks) {
-    for (service, seed) in facts.seeded().into_iter().filter(|(_, seed)| !seed.excluded.is_empty()) {
+    for (service, spec) in facts.speced().into_iter().filter(|(_, spec)| !spec.excluded.is_empty()) {
         let Some(about) = facts.config.services.get(service) else { continue };
         if let Some(files) = &facts.files {
             let path = about.dockerfile.display().to_string();
             let rules = files.dockerignores.get(&path).map(String::as_str);
             checks.that(Config, service, rules.is_some(), || format!("{path}.dockerignore is not there: add it"));
-            for pattern in &seed.excluded {
+            for pattern in &spec.excluded {
                 let sample = pattern.replace('*', "x");
                 // Below each folder that a line lets in, too.
                 let folders = rules.unwrap_or_default().lines().filter_map(|line| line.trim().strip_prefix('!'));
@@ -482,7 +508,7 @@ fn ignore(facts: &Facts, checks: &mut Checks) {
                 });
             }
             let inputs = files.inputs.get(service).map(Vec::as_slice).unwrap_or_default();
-            let found = inputs.iter().find(|file| seed.excluded.iter().any(|pattern| is_in(file, pattern)));
+            let found = inputs.iter().find(|file| spec.excluded.iter().any(|pattern| is_in(file, pattern)));
             checks.that(Config, service, found.is_none(), || {
                 format!(
                     "{} reaches the build: take it out of services.{service}.inputs",
@@ -496,7 +522,7 @@ fn ignore(facts: &Facts, checks: &mut Checks) {
         // What is hidden must be nowhere; a folder called tests may well be a distribution's.
         let found = image.files.iter().find(|file| {
             let here = file.path.strip_prefix(&folder);
-            seed.excluded.iter().any(|pattern| match pattern.starts_with('.') {
+            spec.excluded.iter().any(|pattern| match pattern.starts_with('.') {
                 true => is_in(&file.path, pattern),
                 false => here.is_some_and(|path| is_in(path, pattern)),
             })
@@ -555,9 +581,9 @@ fn glob(text: &str, pattern: &str) -> bool {
 }
 
 fn build_arg(facts: &Facts, checks: &mut Checks) {
-    for (service, seed) in facts.seeded() {
+    for (service, spec) in facts.speced() {
         let Some(about) = facts.config.services.get(service) else { continue };
-        for (name, wanted) in &seed.args {
+        for (name, wanted) in &spec.args {
             let default = dockerfile(facts, about)
                 .and_then(|text| Dockerfile::parse(text).ok())
                 .and_then(|file| file.taken_arguments().get(name).cloned());
@@ -567,7 +593,7 @@ fn build_arg(facts: &Facts, checks: &mut Checks) {
                 checks.that_at(facts.config, &path, service, default.is_some() && value == Some(wanted), || {
                     match default {
                         None => format!("{} has no ARG {name}: add it", about.dockerfile.display()),
-                        Some(_) => format!("{path} is not {wanted}, which the seed says"),
+                        Some(_) => format!("{path} is not {wanted}, which the data model says"),
                     }
                 });
             }
@@ -741,8 +767,8 @@ mod tests {
         good.images.get_mut(service).unwrap()
     }
 
-    fn seeded(good: &mut Good, change: impl FnOnce(&mut xtask::config::SeedService)) {
-        good.seeded(|seed| change(seed.services.get_mut("backend").unwrap()));
+    fn speced(good: &mut Good, change: impl FnOnce(&mut xtask::config::SpecService)) {
+        good.speced(|spec| change(spec.services.get_mut("backend").unwrap()));
     }
 
     #[test]
@@ -882,7 +908,7 @@ mod tests {
         };
         let verdict = crate::rules::judge(&facts);
         let found = verdict.iter().find(|verdict| verdict.rule.code == "img.no_secret");
-        // The seed of the test profile doesn't state it, so it is asked for by hand.
+        // The data model of the test profile doesn't state it, so it is asked for by hand.
         assert!(found.is_none());
         let mut checks = Checks::default();
         no_secret(&facts, &mut checks);
@@ -898,7 +924,7 @@ mod tests {
         breaks("img.size", Config, "backend", |good| {
             good.config.services.get_mut("backend").unwrap().size_limit_mb = None;
         });
-        breaks("img.size_total", Image, "test", |good| good.seeded(|seed| seed.size_total_mb = Some(16)));
+        breaks("img.size_total", Image, "test", |good| good.speced(|spec| spec.size_total_mb = Some(16)));
     }
 
     #[test]
@@ -928,7 +954,7 @@ mod tests {
         breaks("img.port", Image, "backend", |good| {
             image(good, "backend").inspect["Config"]["ExposedPorts"] = json!({"9000/tcp": {}})
         });
-        breaks("img.port", Config, "backend", |good| seeded(good, |seed| seed.port = Some(8080)));
+        breaks("img.port", Config, "backend", |good| speced(good, |spec| spec.port = Some(8080)));
         breaks("img.port", Config, "docker/backend.Dockerfile", |good| {
             let text = good.files.dockerfiles.get_mut("docker/backend.Dockerfile").unwrap();
             *text = text.replace("EXPOSE ${PORT}", "EXPOSE 9000");
@@ -940,7 +966,7 @@ mod tests {
         let places = |change: fn(&mut Good)| {
             found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>()
         };
-        let docs = places(|good| seeded(good, |seed| seed.healthcheck = Some("/docs".to_string())));
+        let docs = places(|good| speced(good, |spec| spec.healthcheck = Some("/docs".to_string())));
         assert_eq!(docs, [("img.healthcheck", Config), ("img.healthcheck", Image)]);
         breaks("img.healthcheck", Image, "backend", |good| {
             image(good, "backend").inspect["Config"]["Healthcheck"] = json!({})
@@ -1002,7 +1028,7 @@ mod tests {
             found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>()
         };
         let other = places(|good| {
-            seeded(good, |seed| seed.args = BTreeMap::from([("REVISION".to_string(), "7".to_string())]));
+            speced(good, |spec| spec.args = BTreeMap::from([("REVISION".to_string(), "7".to_string())]));
         });
         assert_eq!(other, [("img.build_arg", Config), ("img.build_arg", Image)]);
         breaks("img.build_arg", Image, "backend", |good| image(good, "backend").history.clear());

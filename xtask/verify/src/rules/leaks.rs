@@ -1,4 +1,4 @@
-//! Texts that hold a secret: what gives one away, and never the secret itself.
+//! StringMap that hold a secret: what gives one away, and never the secret itself.
 
 use xtask::secrets::placeholder::is_placeholder;
 

@@ -1,13 +1,13 @@
 //! The rules of the published data models, each under its code, over facts that were gathered beforehand. No I/O.
 //!
-//! A rule belongs to the seeds that state it. A profile of a seed is held to that seed's rules; a profile without one is
-//! held to all of them, as far as they say something without a seed's figures.
+//! A rule cites the pages of docs/specs that state its fact. A profile with a data model is checked against the rules that
+//! cite the model's page; a profile without one against all rules, as far as they need no figure of a model.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use xtask::config::{Config, SeedService, Waiver};
+use xtask::config::{Config, SpecService, Waiver};
 
 /// Where a rule is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,11 +33,21 @@ pub struct Rule {
     /// Its stable name, as in `dep.res.order`.
     pub code: &'static str,
     pub what: &'static str,
-    /// Seed and lines, as in `0:269, 2:265`.
-    pub seeds: &'static str,
+    /// Page of docs/specs and anchor, as in `rolling.md#image-sizes, static.md#image-sizes`.
+    pub specs: &'static str,
     pub places: &'static [Place],
     pub check: fn(&Facts, &mut Checks),
 }
+
+impl Rule {
+    /// Page and anchor of each citation.
+    pub fn citations(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.specs.split(", ").map(|citation| citation.split_once('#').unwrap_or((citation, "")))
+    }
+}
+
+/// Pages of docs/specs, in the order of `[spec] number` of the profiles.
+pub const PAGES: [&str; 5] = ["rolling.md", "nodeport.md", "microservices.md", "static.md", "compact.md"];
 
 /// What was gathered; None is what was not asked for, or can't be had.
 pub struct Facts<'a> {
@@ -96,7 +106,7 @@ pub struct RenderedRelease {
     pub hooks: Vec<Value>,
     /// Service to the tag that was rendered.
     pub tags: BTreeMap<String, String>,
-    /// The Secret that the chart makes when it is told to: `data` or `stringData`, to the objects or helm's refusal.
+    /// The Secret that the chart makes where its values ask for it: `data` or `stringData`, to the objects or helm's refusal.
     pub made_secrets: BTreeMap<String, Result<Vec<Value>, String>>,
     /// What helm says to a placeholder as the value of a key: the key, to the refusal; None: it took it.
     pub placeholder: Option<(String, Option<String>)>,
@@ -167,7 +177,7 @@ pub struct LiveFacts {
     pub attempts: BTreeMap<Attempt, Result<String, String>>,
     /// What minikube tells: {"profiles": of `profile list`, "status": of `status`, "ip": of `ip`}.
     pub minikube: Value,
-    /// Tables and views of the database with their columns, each told as `TYPE[ not null][ default EXPRESSION][ CONSTRAINT]`.
+    /// Tables and views of the database with their columns, each as `TYPE[ not null][ default EXPRESSION][ CONSTRAINT]`.
     pub tables: BTreeMap<String, BTreeMap<String, String>>,
     /// Why the database could not be asked.
     pub no_database: Option<String>,
@@ -229,7 +239,7 @@ pub struct Finding {
 }
 
 impl Checks {
-    /// Looks at one thing; `told` says what is wrong with it and what to do.
+    /// Looks at one thing; the message says what is wrong with it and what to do.
     pub fn that(&mut self, place: Place, object: &str, holds: bool, text: impl FnOnce() -> String) {
         *self.looked.entry(place).or_default() += 1;
         if !holds {
@@ -364,14 +374,14 @@ impl Facts<'_> {
         self.config.running().filter(|(_, release)| here(release)).map(|(service, _)| service).collect()
     }
 
-    /// What the profile's seed says of a service.
-    pub fn seed(&self, service: &str) -> Option<&SeedService> {
-        self.config.seed.as_ref()?.services.get(service)
+    /// What the profile's spec says of a service.
+    pub fn spec(&self, service: &str) -> Option<&SpecService> {
+        self.config.spec.as_ref()?.services.get(service)
     }
 
-    /// The services that a seed speaks of, with its figures; none for a profile without a seed.
-    pub fn seeded(&self) -> Vec<(&str, &SeedService)> {
-        let services = self.config.seed.iter().flat_map(|seed| &seed.services);
+    /// The services that a data model speaks of, with its figures; none for a profile without a data model.
+    pub fn speced(&self) -> Vec<(&str, &SpecService)> {
+        let services = self.config.spec.iter().flat_map(|spec| &spec.services);
         services.map(|(name, about)| (name.as_str(), about)).collect()
     }
 
@@ -386,12 +396,6 @@ pub fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     object["metadata"]["labels"][name].as_str()
 }
 
-/// `kind/name`, as findings and waivers name an object.
-pub fn describe(object: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-    format!("{}/{}", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
-}
-
 /// All rules, in the order of their codes' families.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     [image::RULES, deployment::RULES, service::RULES, settings::RULES, chart::RULES, states::RULES]
@@ -399,10 +403,11 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         .flatten()
 }
 
-/// Whether a profile is held to a rule.
+/// Whether a profile is checked against a rule: its data model's page is cited, or it has no model.
 pub fn applies(rule: &Rule, config: &Config) -> bool {
-    config.seed.as_ref().is_none_or(|seed| {
-        rule.seeds.split(", ").any(|line| line.split(':').next() == Some(seed.number.to_string().as_str()))
+    config.spec.as_ref().is_none_or(|spec| {
+        let model = PAGES.get(usize::from(spec.number));
+        rule.citations().any(|(page, _)| model == Some(&page))
     })
 }
 
@@ -457,11 +462,11 @@ mod tests {
     use super::*;
     use crate::rules::fixture::good;
 
-    /// Code, seed and lines, and places of every rule, as the data models were read.
+    /// Code, citations and places of every rule.
     const KNOWN: &str = include_str!("known.txt");
 
     #[test]
-    fn every_rule_of_the_data_models_is_here_with_its_lines_and_places() {
+    fn every_rule_of_the_data_models_is_here_with_its_citations_and_places() {
         let letter = |place: &Place| match place {
             Place::Config => 'C',
             Place::Render => 'R',
@@ -475,7 +480,7 @@ mod tests {
         };
         let ours: Vec<String> = all()
             .map(|rule| {
-                format!("{} | {} | {}", rule.code, rule.seeds, sorted(rule.places.iter().map(letter).collect()))
+                format!("{} | {} | {}", rule.code, rule.specs, sorted(rule.places.iter().map(letter).collect()))
             })
             .collect();
         let known: Vec<String> = KNOWN
@@ -489,6 +494,53 @@ mod tests {
             assert!(ours.contains(line), "not here, or otherwise: {line}");
         }
         assert_eq!(ours.len(), known.len());
+    }
+
+    /// The anchors that GitHub gives to the headings of a page.
+    fn anchors(text: &str) -> Vec<String> {
+        let mut in_code = false;
+        let mut found = Vec::new();
+        for line in text.lines() {
+            if line.starts_with("```") {
+                in_code = !in_code;
+            }
+            let heading = line.trim_start_matches('#');
+            let Some(heading) = heading.strip_prefix(' ').filter(|_| line.starts_with('#') && !in_code) else {
+                continue;
+            };
+            let kept = heading.trim().to_lowercase();
+            let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            found.push(kept.map(|c| if c == ' ' { '-' } else { c }).collect());
+        }
+        found
+    }
+
+    #[test]
+    fn every_citation_is_a_heading_of_a_page() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/specs");
+        let pages: BTreeMap<&str, Vec<String>> = PAGES
+            .iter()
+            .map(|page| (*page, anchors(&std::fs::read_to_string(folder.join(page)).expect(page))))
+            .collect();
+        for (page, anchors) in &pages {
+            for (index, anchor) in anchors.iter().enumerate() {
+                assert!(!anchors[..index].contains(anchor), "{page} has two headings #{anchor}");
+            }
+        }
+        for rule in all() {
+            let cited: Vec<(&str, &str)> = rule.citations().collect();
+            for (index, (page, anchor)) in cited.iter().enumerate() {
+                let known = pages.get(page).unwrap_or_else(|| panic!("{} cites {page}, not in PAGES", rule.code));
+                assert!(known.iter().any(|known| known == anchor), "{}: no heading {page}#{anchor}", rule.code);
+                assert!(!cited[..index].contains(&(*page, *anchor)), "{} cites {page}#{anchor} twice", rule.code);
+            }
+        }
+    }
+
+    #[test]
+    fn anchors_are_those_of_github() {
+        let text = "# Data model \"static\"\n```\n# no heading\n```\n### Secrets and git\n#none\n## Sub-units, 2_b\n";
+        assert_eq!(anchors(text), ["data-model-static", "secrets-and-git", "sub-units-2_b"]);
     }
 
     fn facts(good: &crate::rules::fixture::Good) -> Facts<'_> {
@@ -506,14 +558,14 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_is_held_to_the_rules_of_its_seed() {
+    fn a_profile_is_checked_against_the_rules_that_cite_its_page() {
         let mut good = good();
         let codes = |good: &crate::rules::fixture::Good| {
             judge(&facts(good)).iter().map(|verdict| verdict.rule.code).collect::<Vec<_>>()
         };
-        assert!(!codes(&good).contains(&"img.build_arg"), "only seed 3 states it");
+        assert!(!codes(&good).contains(&"img.build_arg"), "only static.md states it");
         assert!(codes(&good).contains(&"cht.appversion"));
-        good.config.seed = None;
+        good.config.spec = None;
         assert_eq!(codes(&good).len(), all().count());
     }
 
@@ -539,7 +591,7 @@ mod tests {
         let tag = verdicts.iter().find(|verdict| verdict.rule.code == "img.tag.semver").unwrap();
         assert_eq!(tag.findings[0].waived.as_deref(), Some("known"));
         assert_eq!(tag.open().count(), 0);
-        // Of a rule with a place that was not looked at, nobody knows; of another seed's rule, everybody does.
+        // Of a rule with a place that was not looked at, nobody knows; of another model's rule, everybody does.
         let idle: Vec<&str> = unused(&good.config, &verdicts).iter().map(|waiver| waiver.code.as_str()).collect();
         assert_eq!(idle, ["img.build_arg"]);
     }

@@ -16,7 +16,8 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "svc.type",
         what: "the Service's type is one of the four, and the profile's",
-        seeds: "0:88, 0:95, 1:69, 2:164–186, 3:145, 3:157, 4:66",
+        specs: "rolling.md#service-types, nodeport.md#service-types, microservices.md#service-types, \
+                static.md#service-types, compact.md#service-types",
         places: &[C, R, L],
         check: kind,
     },
@@ -24,70 +25,71 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "svc.port",
         what: "the Service's port is the container's, or the data model's own for it",
-        seeds: "0:89, 0:96, 1:70, 2:170, 2:182, 3:146, 3:158, 4:159",
+        specs: "rolling.md#service-ports, nodeport.md#service-ports, microservices.md#service-ports, \
+                static.md#service-ports, compact.md#service-ports",
         places: &[C, R],
         check: port,
     },
     Rule {
         code: "svc.nodeport",
         what: "node ports are 30000 to 32767, published, and the data model's where it fixes one",
-        seeds: "1:72, 2:172, 3:159",
+        specs: "nodeport.md#node-ports, microservices.md#node-ports, static.md#node-ports",
         places: &[C, R, L],
         check: node_port,
     },
     Rule {
         code: "svc.protocol",
         what: "protocols are TCP, UDP or SCTP, the same for Service and container",
-        seeds: "4:77",
+        specs: "compact.md#protocols",
         places: &[C, R],
         check: protocol,
     },
     Rule {
         code: "svc.affinity",
         what: "session affinity is None",
-        seeds: "0:91, 0:98",
+        specs: "rolling.md#session-affinity",
         places: &[R, L],
         check: affinity,
     },
     Rule {
         code: "svc.endpoints",
         what: "every Service has endpoints, all of them healthy pods",
-        seeds: "0:281, 0:284, 2:269",
+        specs: "rolling.md#service-endpoints, microservices.md#deployment-checks",
         places: &[L],
         check: endpoints,
     },
     Rule {
         code: "svc.front.external",
         what: "the frontend is reached from outside",
-        seeds: "0:102, 0:282, 4:154",
+        specs: "rolling.md#frontend-access, compact.md#frontend-access",
         places: &[R, L],
         check: front_external,
     },
     Rule {
         code: "svc.back.internal",
         what: "the frontend's pod reaches the backend",
-        seeds: "0:103, 0:283",
+        specs: "rolling.md#backend-access",
         places: &[L],
         check: back_internal,
     },
     Rule {
         code: "svc.back.access",
         what: "the backend is reached from within or outside, as the profile says",
-        seeds: "4:153",
+        specs: "compact.md#backend-access",
         places: &[C, R, L],
         check: back_access,
     },
     Rule {
         code: "svc.dns",
         what: "a Service's short name and its full one resolve",
-        seeds: "2:188–191, 3:148",
+        specs: "microservices.md#dns-names, static.md#dns-names",
         places: &[L],
         check: dns,
     },
     Rule {
         code: "svc.url",
         what: "what `minikube service --url` prints answers",
-        seeds: "3:161",
+        specs: "static.md#service-url",
         places: &[L],
         check: url,
     },
@@ -96,7 +98,7 @@ pub const RULES: &[Rule] = &[
 const TARGET: Rule = Rule {
     code: "svc.target",
     what: "the targetPort is a port of the container, by the name or number of the data model",
-    seeds: "1:71, 2:171, 4:76",
+    specs: "nodeport.md#target-ports, microservices.md#service-ports, compact.md#target-ports",
     places: &[R, L],
     check: target,
 };
@@ -106,9 +108,9 @@ const BACKEND: &str = "backend";
 
 fn kind(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        for (index, word) in seed.iter().flat_map(|seed| &seed.service_types).enumerate() {
-            let path = format!("seed.services.{service}.service_types");
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        for (index, word) in spec.iter().flat_map(|spec| &spec.service_types).enumerate() {
+            let path = format!("spec.services.{service}.service_types");
             let wrong = ServiceType::parse(word).err();
             checks.that_at(facts.config, &path, service, wrong.is_none(), || {
                 format!("entry {}: {}", index + 1, wrong.clone().unwrap_or_default())
@@ -116,8 +118,8 @@ fn kind(facts: &Facts, checks: &mut Checks) {
         }
     }
     for found in services(facts) {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(found.service));
-        let allowed = seed.map(|seed| seed.service_types.as_slice()).unwrap_or_default();
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(found.service));
+        let allowed = spec.map(|spec| spec.service_types.as_slice()).unwrap_or_default();
         let wrong = match type_of(found.object) {
             Err(wrong) => Some(format!("type {wrong}")),
             Ok(kind) if allowed.is_empty() || allowed.contains(&kind.to_string()) => None,
@@ -138,8 +140,8 @@ fn kind(facts: &Facts, checks: &mut Checks) {
 
 fn target(facts: &Facts, checks: &mut Checks) {
     for found in services(facts) {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(found.service));
-        let wanted = seed.and_then(|seed| seed.target_port.as_deref());
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(found.service));
+        let wanted = spec.and_then(|spec| spec.target_port.as_deref());
         let ports = container_ports(facts, &found);
         for (index, mapping) in mappings(&found).into_iter().enumerate() {
             let target = match mapping["targetPort"].is_null() {
@@ -165,13 +167,13 @@ fn target(facts: &Facts, checks: &mut Checks) {
 
 fn port(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let seed = facts.config.seed.as_ref();
+        let spec = facts.config.spec.as_ref();
         let about = &facts.config.services[service];
-        let stated = seed.and_then(|seed| seed.services.get(service));
+        let stated = spec.and_then(|spec| spec.services.get(service));
         if let Some(stated) = stated {
             // One whose target is stated may have another port outside than within.
             let own = stated.target_port.as_deref() == Some(about.port.to_string().as_str());
-            let path = format!("seed.services.{service}.service_port");
+            let path = format!("spec.services.{service}.service_port");
             let holds = own || stated.service_port.is_none_or(|port| port == about.port);
             checks.that_at(facts.config, &path, service, holds, || {
                 format!(
@@ -187,7 +189,7 @@ fn port(facts: &Facts, checks: &mut Checks) {
             for (index, mapping) in mappings(found).into_iter().enumerate() {
                 let wrong = match typed(mapping, |f| f.at("port").take(Port::from_value)) {
                     Err(wrong) => Some(wrong),
-                    Ok(port) => port_trouble(facts, mapping, port, (index == 0).then_some(wanted), ports.as_deref()),
+                    Ok(port) => port_problem(facts, mapping, port, (index == 0).then_some(wanted), ports.as_deref()),
                 };
                 checks.none(R, &found.called(), wrong);
             }
@@ -196,14 +198,14 @@ fn port(facts: &Facts, checks: &mut Checks) {
 }
 
 /// What is wrong with one port of a Service; of one without a wanted number, that it isn't the container's.
-fn port_trouble(
+fn port_problem(
     facts: &Facts,
     mapping: &Value,
     port: Port,
     wanted: Option<u16>,
     ports: Option<&[ContainerPort]>,
 ) -> Option<String> {
-    let target = typed(mapping, PortMapping::read).ok().map(|mapping| mapping.target_port);
+    let target = typed(mapping, PortMapping::from_fields).ok().map(|mapping| mapping.target_port);
     let led = target.zip(ports).map(|(target, ports)| lead_to(&target, ports));
     match (wanted, led) {
         (Some(wanted), _) if wanted != port.number() => {
@@ -223,8 +225,8 @@ fn port_trouble(
 fn node_port(facts: &Facts, checks: &mut Checks) {
     let range = facts.config.cluster.node_ports;
     for (service, _) in facts.config.running() {
-        let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(service));
-        let wanted = seed.and_then(|seed| seed.node_port);
+        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
+        let wanted = spec.and_then(|spec| spec.node_port);
         let configured = facts.config.services[service].node_port;
         if configured.is_some() || wanted.is_some() {
             let path = format!("services.{service}.node_port");
@@ -289,7 +291,7 @@ fn protocol(facts: &Facts, checks: &mut Checks) {
         let ports = container_ports(facts, found);
         for mapping in mappings(found) {
             let read = typed(mapping, |f| f.at("protocol").or(Protocol::Tcp, |text| text.parsed(Protocol::parse)));
-            let target = typed(mapping, PortMapping::read).ok().map(|mapping| mapping.target_port);
+            let target = typed(mapping, PortMapping::from_fields).ok().map(|mapping| mapping.target_port);
             let container = target.zip(ports.as_ref()).and_then(|(target, ports)| {
                 let led = lead_to(&target, ports)?;
                 ports.iter().find(|port| port.port == led).map(|port| port.protocol)
@@ -351,7 +353,7 @@ fn endpoints(facts: &Facts, checks: &mut Checks) {
 
 fn front_external(facts: &Facts, checks: &mut Checks) {
     let open = facts.config.open.as_str();
-    let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(open));
+    let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(open));
     for place in places(facts) {
         let found: Vec<Found> =
             services(facts).into_iter().filter(|found| found.place == place && found.service == open).collect();
@@ -364,7 +366,7 @@ fn front_external(facts: &Facts, checks: &mut Checks) {
                     describe(kind.as_ref().ok())
                 )
             });
-            if let Some(wanted) = seed.and_then(|seed| seed.service_port) {
+            if let Some(wanted) = spec.and_then(|spec| spec.service_port) {
                 let has = mappings(found).iter().any(|mapping| mapping["port"] == wanted);
                 checks.that(place, &found.called(), has || place == R, || {
                     format!("isn't reached through port {wanted}: set service.port")
@@ -387,11 +389,11 @@ fn back_access(facts: &Facts, checks: &mut Checks) {
     if !facts.config.running().any(|(service, _)| service == BACKEND) {
         return;
     }
-    let seed = facts.config.seed.as_ref().and_then(|seed| seed.services.get(BACKEND));
+    let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(BACKEND));
     // A node port is what the profile says of reaching it from outside.
     let outside = facts.config.services[BACKEND].node_port.is_some();
     let path = format!("services.{BACKEND}.node_port");
-    let stated = seed.and_then(|seed| seed.external);
+    let stated = spec.and_then(|spec| spec.external);
     checks.that_at(facts.config, &path, BACKEND, stated.is_none_or(|stated| stated == outside), || match outside {
         true => "opens what is to be reached from within alone: remove it".to_string(),
         false => "is missing, and the backend is to be reached from outside".to_string(),
@@ -441,7 +443,7 @@ fn mappings<'a>(found: &Found<'a>) -> Vec<&'a Value> {
 fn container_ports(facts: &Facts, found: &Found) -> Option<Vec<ContainerPort>> {
     let own = |workload: &Found| workload.place == found.place && workload.service == found.service;
     let workload = workloads(facts).into_iter().find(own)?;
-    typed(workload.main(), |f| f.at("ports").list(ContainerPort::read)).ok()
+    typed(workload.main(), |f| f.at("ports").list(ContainerPort::from_fields)).ok()
 }
 
 /// The port of the container that a target means; a number must be one of them too.
@@ -486,7 +488,7 @@ mod tests {
         breaks("svc.type", R, BACK, |good| good.rendered(BACK)["spec"]["type"] = json!("Ingress"));
         breaks("svc.type", L, BACK, |good| good.live(BACK)["spec"]["type"] = json!("LoadBalancer"));
         breaks("svc.type", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().service_types.push("Node".to_string()));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().service_types.push("Node".to_string()));
         });
         breaks("svc.type", R, "service/database", |good| {
             let metadata = json!({"name": "database", "namespace": "todo"});
@@ -512,7 +514,7 @@ mod tests {
             good.rendered(BACK)["spec"]["ports"].as_array_mut().unwrap().push(extra);
         });
         breaks("svc.port", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().service_port = Some(80));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().service_port = Some(80));
             port(good, BACK)["port"] = json!(80);
         });
     }
@@ -520,14 +522,14 @@ mod tests {
     #[test]
     fn a_target_is_found_by_its_port_where_no_other_rule_tells_it() {
         let codes = found(RULES, |good| {
-            good.seeded(|seed| seed.number = 0);
+            good.speced(|spec| spec.number = 0);
             port(good, BACK)["targetPort"] = json!("metrics");
         });
         assert!(codes.contains(&("svc.port", R, BACK.to_string())), "{codes:?}");
         let mut apart = found(RULES, |good| {
-            good.seeded(|seed| {
-                seed.number = 0;
-                let frontend = seed.services.get_mut("frontend").unwrap();
+            good.speced(|spec| {
+                spec.number = 0;
+                let frontend = spec.services.get_mut("frontend").unwrap();
                 (frontend.service_port, frontend.target_port) = (Some(80), Some("3000".to_string()));
             });
             port(good, FRONT)["port"] = json!(80);
@@ -576,7 +578,7 @@ mod tests {
     #[test]
     fn a_page_that_nobody_reaches_is_found() {
         breaks("svc.front.external", R, FRONT, |good| {
-            good.seeded(|seed| seed.services.get_mut("frontend").unwrap().service_types.push("ClusterIP".to_string()));
+            good.speced(|spec| spec.services.get_mut("frontend").unwrap().service_types.push("ClusterIP".to_string()));
             good.rendered(FRONT)["spec"]["type"] = json!("ClusterIP");
         });
         breaks("svc.front.external", L, FRONT, |good| live_port(good, FRONT)["port"] = json!(3001));
@@ -604,7 +606,7 @@ mod tests {
             good.live.attempts.insert(Attempt::Url("backend".to_string()), Err("no answer".to_string()));
         });
         breaks("svc.back.access", C, "backend", |good| {
-            good.seeded(|seed| seed.services.get_mut("backend").unwrap().external = Some(false));
+            good.speced(|spec| spec.services.get_mut("backend").unwrap().external = Some(false));
         });
     }
 

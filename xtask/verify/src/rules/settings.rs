@@ -9,8 +9,9 @@ use serde_json::Value;
 use crate::entities::config_map::ConfigMap;
 use crate::entities::secret::{Secret, SecretType};
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Attempt, Checks, Facts, Place, Rule, SAMPLE, describe, leaks};
+use crate::rules::{Attempt, Checks, Facts, Place, Rule, SAMPLE, leaks};
 use xtask::config::placeholders;
+use xtask::model::plan::object_label;
 use xtask::secrets::judge;
 use xtask::secrets::placeholder::is_placeholder;
 
@@ -18,85 +19,95 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "cfg.exists",
         what: "ConfigMap for env (FR-008)",
-        seeds: "4:155",
+        specs: "compact.md#configmaps-for-environment-variables",
         places: &[Render, Live],
         check: exists,
     },
     Rule {
         code: "cfg.keys",
         what: "required keys",
-        seeds: "0:111–116, 0:287, 1:84–90, 2:208–212, 3:167–174",
+        specs: "rolling.md#configmap-keys, nodeport.md#configmap-keys, microservices.md#configmap-keys, \
+                static.md#configmap-keys",
         places: &[Config, Render, Live],
         check: keys,
     },
     Rule {
         code: "cfg.values",
         what: "valid for the application",
-        seeds: "0:124, 0:289",
+        specs: "rolling.md#configmap-values",
         places: &[Config, Render],
         check: sound_values,
     },
     Rule {
         code: "cfg.no_secret",
         what: "nothing sensitive",
-        seeds: "0:123, 0:290",
+        specs: "rolling.md#no-secrets-in-configmaps",
         places: &[Config, Render, Live],
         check: no_secret,
     },
     Rule {
         code: "cfg.independent",
         what: "changes without an image rebuild",
-        seeds: "0:120",
+        specs: "rolling.md#configmap-changes",
         places: &[Live],
         check: independent,
     },
     Rule {
         code: "cfg.binary",
         what: "binaryData valid, keys disjoint from data",
-        seeds: "4:101–102",
+        specs: "compact.md#configmap-fields",
         places: &[Render],
         check: binary,
     },
     Rule {
         code: "sec.keys",
         what: "required keys",
-        seeds: "0:132–136, 0:288, 1:102–105, 2:229–231, 3:180–185",
+        specs: "rolling.md#secret-keys, nodeport.md#secret-keys, microservices.md#secret-keys, \
+                static.md#secret-keys",
         places: &[Config, Live],
         check: secret_keys,
     },
-    Rule { code: "sec.first", what: "there before the Deployment", seeds: "0:143", places: &[Live], check: first },
+    Rule {
+        code: "sec.first",
+        what: "there before the Deployment",
+        specs: "rolling.md#secret-creation",
+        places: &[Live],
+        check: first,
+    },
     Rule {
         code: "sec.git",
         what: "no real value tracked; the override file is ignored",
-        seeds: "0:144, 1:100, 2:235, 3:187–189",
+        specs: "rolling.md#secrets-and-git, nodeport.md#secrets-and-git, microservices.md#secrets-and-git, \
+                static.md#secrets-and-git",
         places: &[Config],
         check: git,
     },
     Rule {
         code: "sec.values",
         what: "valid URLs and secrets, no placeholder at install",
-        seeds: "0:145, 0:289, 1:100, 3:187–188",
+        specs: "rolling.md#secret-values, nodeport.md#secret-values, static.md#secret-values",
         places: &[Config, Live],
         check: secret_values,
     },
     Rule {
         code: "sec.supply",
         what: "at install time: file or `--set`",
-        seeds: "2:236, 3:188–189",
+        specs: "microservices.md#secret-supply, static.md#secret-supply",
         places: &[Config],
         check: supply,
     },
     Rule {
         code: "sec.type",
         what: "Opaque or kubernetes.io/tls",
-        seeds: "1:99, 2:221, 4:110",
+        specs: "nodeport.md#secret-type, microservices.md#secret-type, compact.md#secret-type",
         places: &[Render, Live],
         check: kind,
     },
     Rule {
         code: "sec.encoding",
         what: "data is base64; stringData plain",
-        seeds: "0:140, 1:100, 2:222, 3:182–185, 4:111–112",
+        specs: "rolling.md#secret-encoding, nodeport.md#secret-encoding, microservices.md#secret-encoding, \
+                static.md#secret-encoding, compact.md#secret-encoding",
         places: &[Render],
         check: encoding,
     },
@@ -112,7 +123,7 @@ fn settings(facts: &Facts, place: Place) -> Vec<(String, String, String)> {
     let of = |map: &Value| {
         let entries = map["data"].as_object().cloned().unwrap_or_default();
         let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
-        entries.iter().map(|(key, text)| (describe(map), key.clone(), value(text))).collect::<Vec<_>>()
+        entries.iter().map(|(key, text)| (object_label(map), key.clone(), value(text))).collect::<Vec<_>>()
     };
     config_maps(facts, place).into_iter().flat_map(of).collect()
 }
@@ -141,7 +152,7 @@ fn exists(facts: &Facts, checks: &mut Checks) {
             "there is no ConfigMap: describe one under configMaps of its values".to_string()
         });
         for (service, name) in
-            facts.seeded().into_iter().filter_map(|(name, seed)| Some((name, seed.config_map.as_ref()?)))
+            facts.speced().into_iter().filter_map(|(name, spec)| Some((name, spec.config_map.as_ref()?)))
         {
             let found = there.iter().any(|map| map["metadata"]["name"] == name.as_str());
             checks.that(place, &format!("configmap/{name}"), found, || {
@@ -152,8 +163,8 @@ fn exists(facts: &Facts, checks: &mut Checks) {
 }
 
 fn keys(facts: &Facts, checks: &mut Checks) {
-    let Some(seed) = &facts.config.seed else { return };
-    for (name, wanted) in &seed.config_maps {
+    let Some(spec) = &facts.config.spec else { return };
+    for (name, wanted) in &spec.config_maps {
         let object = format!("configmap/{name}");
         if facts.files.is_some() {
             let written = written(facts);
@@ -171,7 +182,7 @@ fn keys(facts: &Facts, checks: &mut Checks) {
                 let wrong = match there {
                     None => Some(format!("{key} is missing: add it under configMaps.{name} of its values")),
                     Some((_, _, text)) if !value.is_empty() && text != value => {
-                        Some(format!("{key} is \"{text}\": the seed says \"{value}\""))
+                        Some(format!("{key} is \"{text}\": the data model says \"{value}\""))
                     }
                     Some(_) => None,
                 };
@@ -213,7 +224,7 @@ fn independent(facts: &Facts, checks: &mut Checks) {
         checks.tried(
             facts,
             &Attempt::ConfigMap(name.to_string()),
-            &describe(map),
+            &object_label(map),
             "let it be changed, without `immutable`",
         );
         // What an image has in its environment too would win nowhere and mislead everywhere.
@@ -223,7 +234,7 @@ fn independent(facts: &Facts, checks: &mut Checks) {
             let secret = |key: &&str| *key != "PORT" && map["data"][*key].is_string();
             Some((service, names.into_iter().find(secret)?.to_string()))
         });
-        checks.that(Live, &describe(map), baked.is_none(), || {
+        checks.that(Live, &object_label(map), baked.is_none(), || {
             let (service, key) = baked.unwrap_or_else(|| unreachable!());
             format!("{key} is in the image of {service} too: take it out of its Dockerfile")
         });
@@ -235,14 +246,14 @@ fn binary(facts: &Facts, checks: &mut Checks) {
         let wrong = ConfigMap::from_object(map)
             .err()
             .map(|mistakes| format!("{}: mend it in its values file", mistakes.join("; ")));
-        checks.none(Render, &describe(map), wrong);
+        checks.none(Render, &object_label(map), wrong);
     }
 }
 
 fn secret_keys(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
-    let wanted: Vec<(String, Vec<String>)> = match &config.seed {
-        Some(seed) => seed.secrets.clone().into_iter().collect(),
+    let wanted: Vec<(String, Vec<String>)> = match &config.spec {
+        Some(spec) => spec.secrets.clone().into_iter().collect(),
         None => config
             .secrets
             .iter()
@@ -289,7 +300,7 @@ fn first(facts: &Facts, checks: &mut Checks) {
                 continue;
             }
             let (made, taken) = (meta(secret, "creationTimestamp"), meta(workload, "creationTimestamp"));
-            checks.that(Live, &describe(workload), made <= taken, || {
+            checks.that(Live, &object_label(workload), made <= taken, || {
                 format!("the Secret {name} was made at {made}, after it, at {taken}: make Secrets first")
             });
         }
@@ -340,7 +351,7 @@ fn secret_values(facts: &Facts, checks: &mut Checks) {
             let named = refusal.as_ref().is_some_and(|refusal| refusal.contains(key.as_str()));
             checks.that(Config, release, named, || match refusal {
                 None => format!("its chart takes CHANGE_ME as the value of {key}: have it refuse placeholders"),
-                Some(other) => format!("its chart refuses CHANGE_ME without naming {key}: it says «{other}»"),
+                Some(other) => format!("its chart refuses CHANGE_ME without naming {key}: it says \"{other}\""),
             });
         }
     }
@@ -382,7 +393,7 @@ fn supply(facts: &Facts, checks: &mut Checks) {
     }
 }
 
-/// The Secrets that a release renders: its own, those of hooks, and the one that its chart makes when told to.
+/// The Secrets that a release renders: its own, those of hooks, and the one that its chart makes where its values ask for it.
 fn rendered_secrets<'a>(facts: &'a Facts) -> Vec<&'a Value> {
     let releases = facts.rendered.iter().flat_map(|rendered| rendered.values());
     releases
@@ -400,16 +411,16 @@ fn kind(facts: &Facts, checks: &mut Checks) {
         matches!(SecretType::parse(kind), Ok(SecretType::Opaque | SecretType::Tls))
     };
     for secret in rendered_secrets(facts) {
-        checks.that(Render, &describe(secret), sound(secret), || {
+        checks.that(Render, &object_label(secret), sound(secret), || {
             format!("its type is {}: use Opaque or kubernetes.io/tls", secret["type"])
         });
     }
     let Some(live) = &facts.live else { return };
-    let ours: BTreeSet<String> = rendered_secrets(facts).iter().map(|secret| describe(secret)).collect();
+    let ours: BTreeSet<String> = rendered_secrets(facts).iter().map(|secret| object_label(secret)).collect();
     for secret in &live.secret_objects {
         let name = secret["metadata"]["name"].as_str().unwrap_or_default();
-        if facts.config.secrets.contains_key(name) || ours.contains(&describe(secret)) {
-            checks.that(Live, &describe(secret), sound(secret), || {
+        if facts.config.secrets.contains_key(name) || ours.contains(&object_label(secret)) {
+            checks.that(Live, &object_label(secret), sound(secret), || {
                 format!("its type is {}: use Opaque or kubernetes.io/tls", secret["type"])
             });
         }
@@ -427,13 +438,13 @@ fn encoding(facts: &Facts, checks: &mut Checks) {
                 }
             };
             for secret in secrets {
-                checks.none(Render, &describe(secret), encoded_wrongly(secret, field));
+                checks.none(Render, &object_label(secret), encoded_wrongly(secret, field));
             }
         }
         for secret in rendered.objects.iter().chain(&rendered.hooks).filter(|object| object["kind"] == "Secret") {
             checks.none(
                 Render,
-                &describe(secret),
+                &object_label(secret),
                 Secret::from_object(secret).err().map(|mistakes| mistakes.join("; ")),
             );
         }
@@ -549,7 +560,7 @@ mod tests {
     #[test]
     fn missing_keys_of_a_secret_are_found() {
         breaks("sec.keys", Config, SECRET, |good| {
-            good.seeded(|seed| seed.secrets.get_mut("todo-secret").unwrap().push("OPENAI_API_KEY".to_string()));
+            good.speced(|spec| spec.secrets.get_mut("todo-secret").unwrap().push("OPENAI_API_KEY".to_string()));
             let live = good.live.secrets.get_mut("todo-secret").unwrap();
             live.insert("OPENAI_API_KEY".to_string(), Ok(()));
         });

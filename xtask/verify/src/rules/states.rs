@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::entities::minikube::{Driver, MinikubeCluster, Status as ClusterStatus};
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Checks, Facts, LiveFacts, Rule, describe};
-use xtask::config::SeedCluster;
+use crate::rules::{Checks, Facts, LiveFacts, Rule};
+use xtask::config::SpecCluster;
+use xtask::model::plan::object_label;
 use xtask::model::release::Status;
 use xtask::model::states::{DeploymentState, ImageState, Observed, PodState, ReleaseState, Vocabulary, check_trace};
 
@@ -15,59 +16,65 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "sta.image",
         what: "Built → Tagged → Loaded → Running",
-        seeds: "2:32–33",
+        specs: "microservices.md#image-states",
         places: &[Config, Live],
         check: image,
     },
     Rule {
-        code: "sta.pod", what: "legal pod transitions", seeds: "0:77–80, 1:126–132", places: &[Live], check: pod
+        code: "sta.pod",
+        what: "legal pod transitions",
+        specs: "rolling.md#pod-states, nodeport.md#pod-states",
+        places: &[Live],
+        check: pod,
     },
     Rule {
         code: "sta.release",
         what: "legal release transitions",
-        seeds: "0:191–195, 1:134–139",
+        specs: "rolling.md#release-states, nodeport.md#release-states",
         places: &[Live],
         check: release,
     },
     Rule {
         code: "sta.deploy",
         what: "legal deployment states, a check after each",
-        seeds: "2:243–269, 4:138–144",
+        specs: "microservices.md#deployment-states, microservices.md#deployment-checks, \
+                compact.md#deployment-states",
         places: &[Config, Live],
         check: deploy,
     },
     Rule {
         code: "clu.spec",
         what: "2 CPUs, 4096 MB, driver, version",
-        seeds: "2:280–283",
+        specs: "microservices.md#cluster-size",
         places: &[Config, Live],
         check: spec,
     },
     Rule {
         code: "clu.state",
         what: "status, ip, addons (metrics-server)",
-        seeds: "2:284–286",
+        specs: "microservices.md#cluster-status",
         places: &[Live],
         check: state,
     },
     Rule {
         code: "app.tables",
-        what: "the seed's tables exist",
-        seeds: "0:256–262, 2:322–327",
+        what: "the data model's tables exist",
+        specs: "rolling.md#database-tables, microservices.md#database-tables",
         places: &[Live],
         check: tables,
     },
     Rule {
         code: "app.models",
         what: "fields, defaults, role enum, rows per user",
-        seeds: "3:198–227",
+        specs: "static.md#application-models",
         places: &[Live],
         check: models,
     },
     Rule {
         code: "app.db_external",
         what: "database outside the release",
-        seeds: "0:253–257, 1:103, 2:340, 3:182",
+        specs: "rolling.md#external-database, nodeport.md#external-database, microservices.md#external-database, \
+                static.md#external-database",
         places: &[Config, Render],
         check: database_outside,
     },
@@ -127,7 +134,7 @@ fn pod(facts: &Facts, checks: &mut Checks) {
             let trace = pod_trace(pod);
             checks.none(
                 Live,
-                &describe(pod),
+                &object_label(pod),
                 check_trace(&trace).err().map(|why| format!("{why}: see kubectl describe")),
             );
         }
@@ -200,14 +207,14 @@ fn release_trace(history: &[(u64, String)]) -> Result<Vec<ReleaseState>, String>
 }
 
 fn deploy(facts: &Facts, checks: &mut Checks) {
-    for (machine, words) in facts.config.seed.iter().flat_map(|seed| &seed.states) {
+    for (machine, words) in facts.config.spec.iter().flat_map(|spec| &spec.states) {
         let unknown = match machine.as_str() {
             "deployment" => Vocabulary::<DeploymentState>::new(words).err(),
             "pod" => Vocabulary::<PodState>::new(words).err(),
             "release" => Vocabulary::<ReleaseState>::new(words).err(),
             _ => Some(vec![format!("\"{machine}\" has no states: known are deployment, pod, release")]),
         };
-        let path = format!("seed.states.{machine}");
+        let path = format!("spec.states.{machine}");
         let describe = || format!("{path}: {}", unknown.iter().flatten().cloned().collect::<Vec<_>>().join("; "));
         checks.that_at(facts.config, &path, "states", unknown.is_none(), describe);
     }
@@ -255,15 +262,15 @@ fn endpoints(facts: &Facts, services: &[String]) -> u64 {
     names.len() as u64
 }
 
-/// What the seed, or else the configuration, wants of the cluster.
-fn wanted(facts: &Facts) -> SeedCluster {
+/// What the data model, or else the configuration, wants of the cluster.
+fn wanted(facts: &Facts) -> SpecCluster {
     let own = &facts.config.cluster;
-    let seed = facts.config.seed.as_ref().and_then(|seed| seed.cluster.as_ref());
-    SeedCluster {
-        cpus: seed.map_or(own.cpus, |seed| seed.cpus),
-        memory_mb: seed.map_or(own.memory_mb, |seed| seed.memory_mb),
-        drivers: seed.map_or(vec![own.driver.clone()], |seed| seed.drivers.clone()),
-        addons: seed.map_or(own.addons.clone(), |seed| seed.addons.clone()),
+    let spec = facts.config.spec.as_ref().and_then(|spec| spec.cluster.as_ref());
+    SpecCluster {
+        cpus: spec.map_or(own.cpus, |spec| spec.cpus),
+        memory_mb: spec.map_or(own.memory_mb, |spec| spec.memory_mb),
+        drivers: spec.map_or(vec![own.driver.clone()], |spec| spec.drivers.clone()),
+        addons: spec.map_or(own.addons.clone(), |spec| spec.addons.clone()),
     }
 }
 
@@ -271,14 +278,14 @@ fn spec(facts: &Facts, checks: &mut Checks) {
     let (config, wanted) = (facts.config, wanted(facts));
     let own = &config.cluster;
     checks.that_at(config, "cluster.cpus", "cluster", own.cpus >= wanted.cpus, || {
-        format!("cluster.cpus is {}: the seed says {}", own.cpus, wanted.cpus)
+        format!("cluster.cpus is {}: the data model says {}", own.cpus, wanted.cpus)
     });
     checks.that_at(config, "cluster.memory_mb", "cluster", own.memory_mb >= wanted.memory_mb, || {
-        format!("cluster.memory_mb is {}: the seed says {}", own.memory_mb, wanted.memory_mb)
+        format!("cluster.memory_mb is {}: the data model says {}", own.memory_mb, wanted.memory_mb)
     });
     let driver = Driver::parse(&own.driver).is_ok() && wanted.drivers.contains(&own.driver);
     checks.that_at(config, "cluster.driver", "cluster", driver, || {
-        format!("cluster.driver is {}: the seed knows {}", own.driver, wanted.drivers.join(", "))
+        format!("cluster.driver is {}: the data model knows {}", own.driver, wanted.drivers.join(", "))
     });
     let Some(live) = &facts.live else { return };
     let Some(found) = found(facts, live, checks) else { return };
@@ -343,7 +350,7 @@ fn found_tables<'a>(facts: &'a Facts, checks: &mut Checks) -> Option<&'a BTreeMa
 fn tables(facts: &Facts, checks: &mut Checks) {
     let Some(tables) = found_tables(facts, checks) else { return };
     let own = ["users", "sessions", "tasks", "conversations", "messages", "agent_state"].map(str::to_string).to_vec();
-    let wanted = facts.config.seed.as_ref().map(|seed| &seed.tables).unwrap_or(&own);
+    let wanted = facts.config.spec.as_ref().map(|spec| &spec.tables).unwrap_or(&own);
     for table in wanted {
         checks.that(Live, &format!("table/{table}"), tables.contains_key(table), || {
             "it is not in the database: the backend's migrations make it when it starts".to_string()
@@ -371,7 +378,7 @@ fn models(facts: &Facts, checks: &mut Checks) {
 fn database_outside(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
     // A profile of our own may have its database inside.
-    if config.seed.is_none() {
+    if config.spec.is_none() {
         return;
     }
     for (name, secret) in config.secrets.iter().filter(|(_, secret)| secret.namespace == config.namespace) {
@@ -394,7 +401,7 @@ fn database_outside(facts: &Facts, checks: &mut Checks) {
         own.filter(|object| object["metadata"]["namespace"].as_str().is_none_or(|name| name == config.namespace))
     {
         let image = workload["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
-        checks.that(Render, &describe(workload), !image.contains("postgres"), || {
+        checks.that(Render, &object_label(workload), !image.contains("postgres"), || {
             "the release has a database of its own: leave it out of its services".to_string()
         });
     }
@@ -457,10 +464,10 @@ mod tests {
         });
         breaks("sta.deploy", Config, "states", |good| {
             let words = [("Happy".to_string(), "happy".to_string())].into();
-            good.seeded(|seed| drop(seed.states.insert("pod".to_string(), words)));
+            good.speced(|spec| drop(spec.states.insert("pod".to_string(), words)));
         });
         breaks("sta.deploy", Config, "states", |good| {
-            good.seeded(|seed| drop(seed.states.insert("node".to_string(), Default::default())));
+            good.speced(|spec| drop(spec.states.insert("node".to_string(), Default::default())));
         });
     }
 

@@ -37,7 +37,7 @@ fn places(message: &str) -> Vec<String> {
 
 #[derive(Deserialize)]
 struct Report {
-    /// Those that are not valid; others are not told without `-verbose`.
+    /// Those that are not valid; others are not printed without `-verbose`.
     resources: Option<Vec<Resource>>,
 }
 

@@ -80,7 +80,7 @@ fn what_every_tool_finds_is_reported_at_once() {
         "Dockerfiles: 1 finding",
         "✗ hadolint/DL3008  docker/backend.Dockerfile: line 7: Pin",
     ] {
-        assert!(run.stdout.contains(line), "«{line}» is not in\n{}", run.stdout);
+        assert!(run.stdout.contains(line), "\"{line}\" is not in\n{}", run.stdout);
     }
     run.assert_says(&["5 findings", "[[waivers]]"]);
 }

@@ -26,7 +26,7 @@ pub fn quota(world: &World) -> Result<()> {
     }))?;
     let failure = Failure {
         code: 1,
-        tells: &["deployment mcp: the quota full is used up: pods: 1 asked for"],
+        tells: &["deployment mcp: the quota full is exceeded: pods: 1 asked for"],
         next: "kubectl describe resourcequota full",
     };
     let ended = await_some(world, "the count of the quota", || {
@@ -45,7 +45,7 @@ pub fn admission(world: &World) -> Result<()> {
     let output = while_serving(world, || world.xtask_in(&root, &["up"]))?;
     let tells = [
         "deployment mcp",
-        "the cluster refuses what it asks for: violates PodSecurity",
+        "the API server rejects it: violates PodSecurity",
         "allowPrivilegeEscalation",
         "is back at revision",
     ];
@@ -215,7 +215,7 @@ pub fn other_cluster(world: &World) -> Result<()> {
     fs::write(state.join("kubeconfig"), known.replace(ours, &server))?;
     let output = while_serving(world, || world.xtask_at(&home, &["down"]))?;
     let leads = format!("leads to {server}");
-    let tells = ["nothing is changed in a cluster that is not ours", &leads];
+    let tells = ["refusing to change a cluster that this tool did not create", &leads];
     failed(&output, &Failure { code: 3, tells: &tells, next: "rm " })?;
     let (_, left) = status(world)?;
     ensure!(left == "deployed", "by way of another cluster's address the release is {left}");

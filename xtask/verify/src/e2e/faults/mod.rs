@@ -76,7 +76,7 @@ fn failed(output: &Output, failure: &Failure) -> Result<()> {
     ensure!(output.code == Some(*code), "it ended with {:?} instead of {code}\n{}", output.code, output.tail);
     tells(output, failure.tells)?;
     let last = output.tail.lines().last().unwrap_or_default();
-    ensure!(last.starts_with(&format!("Next: {next}")), "its last line is not «Next: {next}…»\n{}", output.tail);
+    ensure!(last.starts_with(&format!("Next: {next}")), "its last line is not \"Next: {next}…\"\n{}", output.tail);
     Ok(())
 }
 

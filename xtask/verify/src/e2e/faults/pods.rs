@@ -19,7 +19,7 @@ pub fn image_absent(world: &World) -> Result<()> {
 
 pub fn image_unreachable(world: &World) -> Result<()> {
     let values = format!("services:\n  mcp:\n    image:\n      registry: {REGISTRY}\n      pullPolicy: IfNotPresent\n");
-    let image = format!("its image {REGISTRY}/{} cannot be had", image_of(world, "mcp")?);
+    let image = format!("its image {REGISTRY}/{} cannot be pulled", image_of(world, "mcp")?);
     fails(world, &values, &[], &Failure { code: 1, tells: &["pod mcp-", &image], next: "kubectl describe pod mcp-" })
 }
 
@@ -31,7 +31,7 @@ pub fn wrong_architecture(world: &World) -> Result<()> {
     let dockerfile = "FROM scratch\nCOPY --chmod=0755 program /app/mcp\nENTRYPOINT [\"/app/mcp\"]\n";
     let failure = Failure {
         code: 1,
-        tells: &["pod mcp-", "is made for another processor than the node's", "exec format error"],
+        tells: &["pod mcp-", "is built for another architecture than the node's", "exec format error"],
         next: "docker image inspect",
     };
     with_image(world, dockerfile, &program, "", &failure)

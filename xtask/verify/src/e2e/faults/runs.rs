@@ -93,7 +93,7 @@ pub fn lock_held(world: &World) -> Result<()> {
     let held = lock::hold_within(&world.ctx, NAMESPACE, Duration::from_secs(1))?;
     let begun = world.begin(&["up"])?;
     let waits = await_some(world, "word of the other run", || {
-        Ok(begun.has_said(&format!("another run works on {NAMESPACE}")).then_some(()))
+        Ok(begun.has_said(&format!("waiting for another run on {NAMESPACE}")).then_some(()))
     });
     let ended_too_early = begun.has_ended();
     drop(held);

@@ -1,4 +1,4 @@
-//! What a published data model demands of its profile: `[seed]` of k8s/profiles/NAME.toml. Everything but its number may
+//! What a published data model demands of its profile: `[spec]` of k8s/profiles/NAME.toml. Everything but its number may
 //! be left out; what isn't stated isn't checked.
 
 use std::collections::BTreeMap;
@@ -6,28 +6,28 @@ use std::collections::BTreeMap;
 use crate::config::reader::Reader;
 
 #[derive(Debug, Default)]
-pub struct Seed {
-    /// 0 to 4, as rules.md counts them.
+pub struct Spec {
+    /// 0 to 4: the model's place in the table of docs/specs/README.md.
     pub number: u8,
     /// Megabytes of 1,000,000 bytes, all images together.
     pub size_total_mb: Option<u64>,
     pub namespace: Option<String>,
-    pub services: BTreeMap<String, SeedService>,
+    pub services: BTreeMap<String, SpecService>,
     /// ConfigMap to its keys; a value that is not empty must be the live one.
     pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
     /// Secret to its keys.
     pub secrets: BTreeMap<String, Vec<String>>,
     /// By chart name.
-    pub charts: BTreeMap<String, SeedChart>,
+    pub charts: BTreeMap<String, SpecChart>,
     /// What must be in the database, tables or views.
     pub tables: Vec<String>,
     /// Its words for states: `deployment`, `pod` or `release`, to a state of ours, to the word.
     pub states: BTreeMap<String, BTreeMap<String, String>>,
-    pub cluster: Option<SeedCluster>,
+    pub cluster: Option<SpecCluster>,
 }
 
 #[derive(Debug, Default)]
-pub struct SeedService {
+pub struct SpecService {
     pub image: Option<String>,
     pub size_mb: Option<u64>,
     pub port: Option<u16>,
@@ -51,8 +51,8 @@ pub struct SeedService {
     pub requests: BTreeMap<String, String>,
     pub limits: BTreeMap<String, String>,
     pub pull_policy: Option<String>,
-    pub liveness: Option<SeedProbe>,
-    pub readiness: Option<SeedProbe>,
+    pub liveness: Option<SpecProbe>,
+    pub readiness: Option<SpecProbe>,
     pub service: Option<String>,
     /// One of them is the Service's type.
     pub service_types: Vec<String>,
@@ -67,16 +67,16 @@ pub struct SeedService {
     pub secret: Option<String>,
 }
 
-/// None is what the seed leaves open.
+/// None is what the data model leaves open.
 #[derive(Debug, Default)]
-pub struct SeedProbe {
+pub struct SpecProbe {
     pub path: Option<String>,
     pub delay_s: Option<u32>,
     pub period_s: Option<u32>,
 }
 
 #[derive(Debug, Default)]
-pub struct SeedChart {
+pub struct SpecChart {
     pub version: Option<String>,
     /// `{tag}` stands for the image's tag.
     pub app_version: Option<String>,
@@ -85,29 +85,29 @@ pub struct SeedChart {
 }
 
 #[derive(Debug, Default)]
-pub struct SeedCluster {
+pub struct SpecCluster {
     pub cpus: u32,
     pub memory_mb: u64,
     pub drivers: Vec<String>,
     pub addons: Vec<String>,
 }
 
-pub fn seed(r: &Reader) -> Seed {
-    Seed {
+pub fn spec(r: &Reader) -> Spec {
+    Spec {
         number: r.integer("number", 0..=4) as u8,
         size_total_mb: r.optional_integer("size_total_mb", 1..=100_000).map(|mb| mb as u64),
         namespace: r.optional("namespace"),
         services: r.tables("services", |_, s| service(s)),
         config_maps: r.maps("config_maps"),
         secrets: r.lists("secrets"),
-        charts: r.tables("charts", |_, c| SeedChart {
+        charts: r.tables("charts", |_, c| SpecChart {
             version: c.optional("version"),
             app_version: c.optional("app_version"),
             files: c.optional("files").unwrap_or_default(),
         }),
         tables: r.optional("tables").unwrap_or_default(),
         states: r.maps("states"),
-        cluster: r.optional_table("cluster", |c| SeedCluster {
+        cluster: r.optional_table("cluster", |c| SpecCluster {
             cpus: c.integer("cpus", 1..=256) as u32,
             memory_mb: c.integer("memory_mb", 1..=1_048_576) as u64,
             drivers: c.required("drivers"),
@@ -116,10 +116,10 @@ pub fn seed(r: &Reader) -> Seed {
     }
 }
 
-fn service(r: &Reader) -> SeedService {
+fn service(r: &Reader) -> SpecService {
     let count = |key| r.optional_integer(key, 0..=1000).map(|count| count as u32);
     let port = |key| r.optional_integer(key, 1..=65535).map(|port| port as u16);
-    SeedService {
+    SpecService {
         image: r.optional("image"),
         size_mb: r.optional_integer("size_mb", 1..=100_000).map(|mb| mb as u64),
         port: port("port"),
@@ -151,8 +151,8 @@ fn service(r: &Reader) -> SeedService {
     }
 }
 
-fn probe(r: &Reader) -> SeedProbe {
-    SeedProbe {
+fn probe(r: &Reader) -> SpecProbe {
+    SpecProbe {
         path: r.optional("path"),
         delay_s: r.optional_integer("delay_s", 0..=3600).map(|s| s as u32),
         period_s: r.optional_integer("period_s", 1..=3600).map(|s| s as u32),
