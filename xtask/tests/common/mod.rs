@@ -225,10 +225,10 @@ impl Project {
         lines()
     }
 
-    /// The texts of all files under a folder of the project.
+    /// The texts of all files under a folder of the project but those that go away meanwhile.
     pub fn texts(&self, folder: &str) -> Vec<String> {
-        let text = |file: &PathBuf| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
-        self.files(folder).iter().map(text).collect()
+        let text = |file: &PathBuf| Some(String::from_utf8_lossy(&fs::read(file).ok()?).into_owned());
+        self.files(folder).iter().filter_map(text).collect()
     }
 
     /// All files under a folder of the project; what is linked lies elsewhere.

@@ -6,19 +6,21 @@ use super::KUBECTL;
 use super::common::{Project, Run, eventually, runs};
 
 /// A log is a file: `POD` holds what its container says, `POD.previous` what the one before has said. What is followed
-/// goes on until there is a file `POD.over`. The arguments are noted as ever.
+/// goes on until there is a file `POD.over`. The arguments are noted as ever, and the process once it has printed what is
+/// there.
 const LOGS: &str = r#"
-file=$3 follow=
+file=$3 follow= noted=
 case $call in *" --previous "*) file=$3.previous ;; esac
 case $call in *" --follow "*) follow=$3.over ;; esac
 [ -e "$file" ] || { echo "Error from server: no log of $file" >&2; exit 1; }
-echo $$ >>pids
 printed=0
 while :; do
     over=; [ -z "$follow" ] || [ -e "$follow" ] && over=1
     lines=$(wc -l <"$file")
     [ "$lines" -le "$printed" ] || sed -n "$((printed + 1)),${lines}p" "$file"
     printed=$lines
+    [ -n "$noted" ] || echo $$ >>pids
+    noted=1
     [ -z "$over" ] || exit 0
     sleep 0.1
 done"#;
@@ -68,6 +70,12 @@ fn wait_for_calls(project: &Project, text: &str, count: usize) {
         "fewer than {count} calls with {text}:\n{}",
         project.read("standin/calls")
     );
+}
+
+/// Waits until the pods have been read so many times more: what the streams have brought by then is printed.
+fn wait_for_looks(project: &Project, count: usize) {
+    let looked = project.read("standin/calls").matches("get pods").count();
+    wait_for_calls(project, "get pods", looked + count);
 }
 
 #[test]
@@ -137,7 +145,8 @@ fn a_restarted_container_is_followed_and_nothing_is_reported_twice_or_left_out()
     let project = with_pods(&[pod("backend", "backend-1", 0, "running")]);
     project.write("standin/backend-1", &(line(1, "a") + &line(1, "b")));
     let run = follow(&project, &["backend"], || {
-        wait_for_calls(&project, "--follow", 1);
+        // The log was read once, and is followed.
+        project.wait_for_lines("standin/pids", 2);
         // The stream breaks off before the container's last words, and when it is looked at again there is a next one.
         project.write("standin/backend-1.previous", &(line(1, "a") + &line(1, "b") + &line(1, "c") + &line(2, "d")));
         project.write("standin/backend-1.next", &line(3, "e"));
@@ -146,7 +155,8 @@ fn a_restarted_container_is_followed_and_nothing_is_reported_twice_or_left_out()
         project.write("standin/backend-1.over", "");
         wait_for_calls(&project, "--previous", 1);
         std::fs::remove_file(project.path("standin/backend-1.over")).unwrap();
-        wait_for_calls(&project, "--follow", 2);
+        project.wait_for_lines("standin/pids", 4);
+        wait_for_looks(&project, 2);
     });
     run.assert_ended(0);
     let message = ["a", "b", "c", "d", "e"].map(|text| format!("backend 1     | {text}\n"));
@@ -175,9 +185,7 @@ fn a_pod_in_the_place_of_another_is_followed_from_its_first_line() {
         project.write("standin/backend-1.over", "");
         set_pods(&project, &[pod("backend", "backend-2", 0, "running")]);
         wait_for_calls(&project, "logs backend-2 --container server --timestamps --follow", 1);
-        // Its lines have been brought once it is looked at again.
-        let looked = project.read("standin/calls").matches("get pods").count();
-        wait_for_calls(&project, "get pods", looked + 2);
+        wait_for_looks(&project, 2);
     });
     run.assert_ended(0);
     let mut text: Vec<&str> = run.stdout.lines().map(|line| line.split("| ").nth(1).unwrap()).collect();
