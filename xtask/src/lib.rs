@@ -23,7 +23,7 @@ use cli::{Cli, Command, Hook, Secrets};
 use commands::{
     bootstrap, clean, doctor, down, history, logs, plan, render, rollback, smoke, status, tunnel, uninstall, up, verify,
 };
-use run::context::Context;
+use run::context::Project;
 use run::ui::Ui;
 use run::{exit, record, ui};
 
@@ -34,7 +34,7 @@ pub fn main() -> ExitCode {
 
 /// Parses the arguments, hands the command to `dispatch`, and reports how it ended; the only exit. Only commands that this
 /// program runs itself, which `owns` says, are recorded.
-pub fn run_with(dispatch: fn(&Context, &Cli) -> Result<()>, owns: fn(&Command) -> bool) -> ExitCode {
+pub fn run_with(dispatch: fn(&Project, &Cli) -> Result<()>, owns: fn(&Command) -> bool) -> ExitCode {
     let cli = Cli::parse();
     if let Command::Completions { shell } = cli.command {
         return commands::completions::run(shell, Cli::command());
@@ -43,65 +43,65 @@ pub fn run_with(dispatch: fn(&Context, &Cli) -> Result<()>, owns: fn(&Command) -
         return commands::schema::run();
     }
     let mode = ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress);
-    let ctx = match start::context(&cli.options, Ui::new(mode, cli.options.verbose)) {
-        Ok(ctx) => ctx,
+    let project = match start::project(&cli.options, Ui::new(mode, cli.options.verbose)) {
+        Ok(project) => project,
         Err((ui, error)) => return ExitCode::from(fail(&ui, &error)),
     };
-    announce_interruption(&ctx);
+    announce_interruption(&project);
     let recorded = cli.command.recorded().filter(|_| owns(&cli.command));
     if let Some(name) = recorded
-        && let Err(error) = record::begin(&ctx, name)
+        && let Err(error) = record::begin(&project, name)
     {
-        return ExitCode::from(fail(&ctx.ui, &error));
+        return ExitCode::from(fail(&project.ui, &error));
     }
-    let code = match dispatch(&ctx, &cli) {
+    let code = match dispatch(&project, &cli) {
         Ok(()) => 0,
-        Err(error) => fail(&ctx.ui, &error),
+        Err(error) => fail(&project.ui, &error),
     };
     if recorded.is_some() {
-        record::end(&ctx, code);
+        record::end(&project, code);
     }
     ExitCode::from(code)
 }
 
 /// Runs a command that this package has.
-pub fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
+pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
     match &cli.command {
-        Command::Up { no_rollback } => up::run(ctx, *no_rollback),
-        Command::Plan => plan::run(ctx),
-        Command::Down { purge, cluster } => down::run(ctx, *purge, *cluster),
-        Command::Rollback { revision, release } => rollback::run(ctx, *revision, release.as_deref()),
-        Command::Secrets { command: Secrets::Check } => commands::secrets::check(ctx),
-        Command::Secrets { command: Secrets::Rotate { keys } } => commands::secrets::rotate(ctx, keys),
-        Command::Secrets { command: Secrets::Export { to } } => commands::secrets::export(ctx, to),
-        Command::Render => render::run(ctx),
-        Command::Config { explain } => commands::config::run(ctx, *explain),
-        Command::Tunnel => tunnel::run(ctx),
-        Command::Status => status::run(ctx),
-        Command::History => history::run(ctx),
-        Command::Smoke => smoke::run(ctx),
+        Command::Up { no_rollback } => up::run(project, *no_rollback),
+        Command::Plan => plan::run(project),
+        Command::Down { purge, cluster } => down::run(project, *purge, *cluster),
+        Command::Rollback { revision, release } => rollback::run(project, *revision, release.as_deref()),
+        Command::Secrets { command: Secrets::Check } => commands::secrets::check(project),
+        Command::Secrets { command: Secrets::Rotate { keys } } => commands::secrets::rotate(project, keys),
+        Command::Secrets { command: Secrets::Export { to } } => commands::secrets::export(project, to),
+        Command::Render => render::run(project),
+        Command::Config { explain } => commands::config::run(project, *explain),
+        Command::Tunnel => tunnel::run(project),
+        Command::Status => status::run(project),
+        Command::History => history::run(project),
+        Command::Smoke => smoke::run(project),
         Command::Logs { services, follow, previous, tail, since } => {
             let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
-            logs::run(ctx, &logs::LogOptions { services, follow, previous, tail, since })
+            logs::run(project, &logs::LogOptions { services, follow, previous, tail, since })
         }
-        Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(ctx),
-        Command::Bootstrap { from, .. } => bootstrap::run(ctx, *from),
-        Command::Clean { keep, dry_run } => clean::run(ctx, *keep, *dry_run),
+        Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(project),
+        Command::Bootstrap { from, .. } => bootstrap::run(project, *from),
+        Command::Clean { keep, dry_run } => clean::run(project, *keep, *dry_run),
         // Not what CI=true agrees to: nothing is lost without a word of somebody's.
-        Command::Uninstall => uninstall::run(ctx, cli.options.yes),
-        Command::Doctor => doctor::run(ctx),
-        Command::Hook { command: Hook::Install } => commands::hook::install(ctx),
-        Command::Hook { command: Hook::Remove } => commands::hook::remove(ctx),
+        Command::Uninstall => uninstall::run(project, cli.options.yes),
+        Command::Doctor => doctor::run(project),
+        Command::Hook { command: Hook::Install } => commands::hook::install(project),
+        Command::Hook { command: Hook::Remove } => commands::hook::remove(project),
         Command::Completions { .. } | Command::Schema => unreachable!("run_with prints these, which need no project"),
         Command::Validate { .. } | Command::Lint { .. } | Command::Test { .. } | Command::TestE2e { .. } => {
-            verify::run(ctx)
+            verify::run(project)
         }
     }
 }
 
 /// Says at once that a signal was heard: what runs may take a while to end well.
-fn announce_interruption(ctx: &Context) {
-    let (interrupt, ui) = (ctx.spawn.interrupt.clone(), ctx.ui.clone());
+fn announce_interruption(project: &Project) {
+    let (interrupt, ui) = (project.spawn.interrupt.clone(), project.ui.clone());
     std::thread::spawn(move || {
         while interrupt.check().is_ok() {
             std::thread::sleep(Duration::from_millis(100));

@@ -1,4 +1,4 @@
-//! From the arguments to the context that every command is handed.
+//! From the arguments to the project that every command is handed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use crate::commands::verify;
 use crate::config;
 use crate::live::guard;
 use crate::run::context;
-use crate::run::context::{Context, Folders};
+use crate::run::context::{Folders, Project};
 use crate::run::exit::Stop;
 use crate::run::process::{Interrupt, Spawn};
 use crate::run::ui::Ui;
 
 /// Everything that a command works with; without it, the error and where to print it.
-pub fn context(options: &Options, ui: Ui) -> Result<Context, (Ui, anyhow::Error)> {
+pub fn project(options: &Options, ui: Ui) -> Result<Project, (Ui, anyhow::Error)> {
     match prepare(options) {
         Ok((config, root, folders, spawn)) => {
             let yes = options.yes || std::env::var("CI").is_ok_and(|value| value == "true");
-            Ok(Context { config, root, folders, spawn, ui: ui.into(), yes })
+            Ok(Project { config, root, folders, spawn, ui: ui.into(), yes })
         }
         Err(error) => Err((ui, error)),
     }
@@ -48,7 +48,13 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
     }
     let folders = Folders::of(&config.home)?;
     let guard = Arc::new(guard::guard(&folders));
-    let spawn = Spawn { interrupt: Interrupt::install()?, env: environment(&folders), hidden: &AMBIENT, guard };
+    let spawn = Spawn {
+        interrupt: Interrupt::install()?,
+        env: environment(&folders),
+        hidden: &AMBIENT,
+        guard,
+        programs: Arc::default(),
+    };
     Ok((config, root, folders, spawn))
 }
 

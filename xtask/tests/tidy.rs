@@ -50,7 +50,7 @@ const CIRCLE_EXCEPTIONS: &[Exception] = &[];
 const OUTWARD: &[Outward] = &[
     Outward { room: "entities", rooms: &["model"] },
     Outward { room: "rules", rooms: &["config", "model", "diagnosis", "secrets"] },
-    Outward { room: "tools", rooms: &["argv"] },
+    Outward { room: "tools", rooms: &["run"] },
 ];
 
 const OUTWARD_EXCEPTIONS: &[Exception] = &[Exception {

@@ -169,7 +169,7 @@ fn message(message: Value) -> (u16, Value) {
 
 #[tokio::test]
 #[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
-async fn a_language_model_is_reported_the_conversation_and_given_tools() {
+async fn a_language_model_gets_the_conversation_and_tools() {
     with_database(async |config| {
         let call = |id: &str, name: &str, arguments: &str| {
             json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})

@@ -77,7 +77,7 @@ async fn call(server: SocketAddr, tool: &str, arguments: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_client_is_greeted_and_reported_the_tools() {
+async fn a_client_is_greeted_and_gets_the_tools() {
     let (server, _) = server(200, json!([])).await;
     let params = json!({
         "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}

@@ -11,13 +11,12 @@ use anyhow::{Context as _, Result};
 use crate::cleanup::decide::{Used, images_named};
 use crate::live;
 use crate::model::image::Image;
-use crate::run::context::Context;
+use crate::run::call::{Call, display};
+use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
-use crate::run::process::{command, display};
 use crate::tools::docker::Container;
-use crate::tools::{Paths, docker, helm, kubectl};
+use crate::tools::{docker, helm, kubectl};
 
-const SHORT: Duration = Duration::from_secs(60);
 /// Of an image with large layers, more than a moment.
 const REMOVAL: Duration = Duration::from_secs(300);
 /// Whatever makes pods, and what it could make them of again.
@@ -30,15 +29,13 @@ pub struct Host {
     pub containers: Vec<Container>,
 }
 
-pub fn look_at_host(ctx: &Context, docker: &str) -> Result<Host> {
-    let listed = docker::parse_images(&ctx.spawn.run(command(docker::images(docker), SHORT))?);
-    let ids: Vec<String> = BTreeSet::from_iter(listed.into_values()).into_iter().collect();
-    let label = docker::label(&ctx.config.project);
-    let images = docker::parse_inspected_images(&inspected(ctx, docker::inspect_images, docker, &ids)?, &label)
+pub fn look_at_host(project: &Project) -> Result<Host> {
+    let ids: Vec<String> = BTreeSet::from_iter(project.run(docker::images())?.into_values()).into_iter().collect();
+    let label = docker::label(&project.config.project);
+    let images = docker::parse_inspected_images(&inspected(project, docker::inspect_images, &ids)?, &label)
         .context("docker's images cannot be read")?;
-    let ids = ctx.spawn.run(command(docker::containers(docker), SHORT))?;
-    let ids: Vec<String> = ids.lines().map(str::to_string).collect();
-    let containers = docker::parse_inspected_containers(&inspected(ctx, docker::inspect_containers, docker, &ids)?)
+    let ids = project.run(docker::containers())?;
+    let containers = docker::parse_inspected_containers(&inspected(project, docker::inspect_containers, &ids)?)
         .context("docker's containers cannot be read")?;
     Ok(Host { images, containers })
 }
@@ -53,17 +50,17 @@ impl Host {
     }
 }
 
-/// What docker tells of several things; one that went meanwhile fails the call, and the others are reported all the same.
-fn inspected(ctx: &Context, ask: fn(&str, &[String]) -> Vec<String>, docker: &str, ids: &[String]) -> Result<String> {
+/// What docker tells of several things; one that went meanwhile fails the call, and the others are returned all the same.
+fn inspected(project: &Project, inspect: fn(&[String]) -> Call, ids: &[String]) -> Result<String> {
     match ids {
         [] => Ok("[]".to_string()),
-        ids => Ok(ctx.spawn.output(command(ask(docker, ids), SHORT))?.stdout),
+        ids => Ok(project.output(inspect(ids))?.stdout),
     }
 }
 
 /// The containers of checks whose process is gone: they were killed before they could remove them.
-pub fn orphans<'a>(ctx: &Context, containers: &'a [Container]) -> Vec<&'a str> {
-    let label = docker::check_label(&ctx.config.project);
+pub fn orphans<'a>(project: &Project, containers: &'a [Container]) -> Vec<&'a str> {
+    let label = docker::check_label(&project.config.project);
     let owner = |container: &Container| container.labels.get(&label).map(|pid| lives(pid));
     containers.iter().filter(|container| owner(container) == Some(false)).map(|one| one.name.as_str()).collect()
 }
@@ -73,25 +70,19 @@ fn lives(pid: &str) -> bool {
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
-pub fn look_at_node(ctx: &Context, tools: &Paths, node: &str) -> Result<Vec<Image>> {
-    let stdout = ctx.spawn.run(command(docker::node_images(&tools.docker, node), SHORT))?;
-    docker::parse_node_inventory(&stdout).with_context(|| format!("the image list of node {node} cannot be read"))
+pub fn look_at_node(ctx: &Context, node: &str) -> Result<Vec<Image>> {
+    ctx.run(docker::node_inventory(node)).with_context(|| format!("the image list of node {node} cannot be read"))
 }
 
 /// The images that something in the cluster is made of, or that a release could be taken back to.
-pub fn used_in_cluster(ctx: &Context, tools: &Paths) -> Result<BTreeSet<String>> {
-    let run = |argv| ctx.spawn.run(command(argv, SHORT));
-    let objects = run(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), WORKLOADS))?;
-    let mut used = images_named(&serde_json::from_str(&objects).context("the cluster's workloads cannot be read")?);
-    let releases = run(helm::list_everywhere(&tools.helm, &ctx.target()))?;
-    for (namespace, release) in helm::parse_places(&releases).context("helm's releases cannot be read")? {
+pub fn used_in_cluster(ctx: &Context) -> Result<BTreeSet<String>> {
+    let objects = ctx.run(kubectl::get_everywhere(&ctx.target(), WORKLOADS))?;
+    let mut used: BTreeSet<String> = objects.iter().flat_map(images_named).collect();
+    for (namespace, release) in ctx.run(helm::list_everywhere(&ctx.target()))? {
         let target = ctx.target_in(&namespace);
-        let Some(describe) = still_there(ctx, helm::history(&tools.helm, &target, &release, HISTORY))? else {
-            continue;
-        };
-        let revisions = helm::parse_history(&describe).with_context(|| format!("the history of {release} is none"))?;
+        let Some(revisions) = still_there(ctx, helm::history(&target, &release, HISTORY))? else { continue };
         for revision in revisions {
-            let manifest = helm::manifest_of(&tools.helm, &target, &release, revision.number);
+            let manifest = helm::manifest_of(&target, &release, revision.number);
             let manifest = still_there(ctx, manifest)?.unwrap_or_default();
             used.extend(live::objects_in(&manifest)?.iter().flat_map(images_named));
         }
@@ -100,47 +91,44 @@ pub fn used_in_cluster(ctx: &Context, tools: &Paths) -> Result<BTreeSet<String>>
 }
 
 /// What helm tells of a release; None where somebody has removed it since it was listed.
-fn still_there(ctx: &Context, argv: Vec<String>) -> Result<Option<String>> {
-    let answer = display(&argv);
-    let output = ctx.spawn.output(command(argv, SHORT))?;
-    match output.success {
-        true => Ok(Some(output.stdout)),
-        false if output.tail.contains("release: not found") => Ok(None),
-        false => Err(Stop::failed(format!("`{answer}` failed")).with_detail(&output.tail).into()),
+fn still_there<T>(ctx: &Context, call: Call<T>) -> Result<Option<T>> {
+    let text = display(&call.argv);
+    match ctx.spawn.attempt(call)? {
+        Ok(answer) => Ok(Some(answer)),
+        Err(output) if output.tail.contains("release: not found") => Ok(None),
+        Err(output) => Err(Stop::failed(format!("`{text}` failed")).with_detail(&output.tail).into()),
     }
 }
 
 /// More revisions than helm keeps.
 const HISTORY: u32 = 100;
 
-pub fn namespaces(ctx: &Context, tools: &Paths) -> Result<BTreeSet<String>> {
-    let stdout = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "namespaces"), SHORT))?;
+pub fn namespaces(ctx: &Context) -> Result<BTreeSet<String>> {
+    let namespaces = ctx.run(kubectl::get_everywhere(&ctx.target(), "namespaces"))?;
     let name = |object: &serde_json::Value| object["metadata"]["name"].as_str().map(str::to_string);
-    Ok(live::parse_objects(&stdout)?.iter().filter_map(name).collect())
+    Ok(namespaces.iter().filter_map(name).collect())
 }
 
 /// The programs in our cache that the daemon runs containers with.
-pub fn runtimes(ctx: &Context, docker: &str) -> Result<Vec<PathBuf>> {
-    let stdout = ctx.spawn.run(command(docker::runtimes(docker), SHORT))?;
-    Ok(docker::parse_runtimes(&stdout).into_iter().map(PathBuf::from).collect())
+pub fn runtimes(project: &Project) -> Result<Vec<PathBuf>> {
+    Ok(project.run(docker::runtimes())?.into_iter().map(PathBuf::from).collect())
 }
 
 /// What docker's build cache holds, in docker's words.
-pub fn build_cache(ctx: &Context, docker: &str) -> Result<Option<String>> {
-    let answer = ctx.spawn.output(command(docker::disk_use(docker), REMOVAL))?;
-    Ok(docker::parse_build_cache(&answer.stdout))
+pub fn build_cache(project: &Project) -> Result<Option<String>> {
+    Ok(project.spawn.attempt(docker::disk_use().within(REMOVAL))?.ok().flatten())
 }
 
-pub fn remove_image(ctx: &Context, docker: &str, reference: &str) -> Result<()> {
-    ctx.spawn.run(command(docker::remove_image(docker, reference), REMOVAL)).map(drop)
+pub fn remove_image(project: &Project, reference: &str) -> Result<()> {
+    project.run(docker::remove_image(reference).within(REMOVAL)).map(drop)
 }
 
-pub fn remove_from_node(ctx: &Context, docker: &str, node: &str, reference: &str) -> Result<()> {
-    ctx.spawn.run(command(docker::node_remove_image(docker, node, reference), REMOVAL)).map(drop)
+pub fn remove_from_node(project: &Project, node: &str, reference: &str) -> Result<()> {
+    project.run(docker::node_remove_image(node, reference).within(REMOVAL)).map(drop)
 }
 
-pub fn remove_container(ctx: &Context, docker: &str, name: &str) -> Result<()> {
-    ctx.spawn.run(command(docker::remove_container(docker, name), REMOVAL)).map(drop)
+pub fn remove_container(project: &Project, name: &str) -> Result<()> {
+    project.run(docker::remove_container(name).within(REMOVAL)).map(drop)
 }
 
 /// Removes a file, a link or a folder with all that is in it; one that is gone already was what was wanted.
@@ -243,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_runs_is_reported_from_one_that_is_gone() {
+    fn a_process_that_runs_differs_from_one_that_is_gone() {
         assert!(lives(&std::process::id().to_string()));
         assert!(!lives("") && !lives("x") && !lives("2000000000"));
     }

@@ -2,20 +2,20 @@
 
 use anyhow::Result;
 
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::stages::setup;
 use crate::stages::setup::Source;
 
 /// Sees to everything that `up` starts from, and nothing of the application.
-pub fn run(ctx: &Context, source: Option<Source>) -> Result<()> {
-    setup::set_up(ctx, source)?;
-    ctx.ui.summary("This machine is set up");
+pub fn run(project: &Project, source: Option<Source>) -> Result<()> {
+    setup::set_up(project, source)?;
+    project.ui.summary("This machine is set up");
     Ok(())
 }
 
 /// Locks the checksums of the tools' releases.
-pub fn update_lock(ctx: &Context) -> Result<()> {
-    setup::update_lock(ctx)?;
-    ctx.ui.summary("tools.lock holds what was downloaded; commit it");
+pub fn update_lock(project: &Project) -> Result<()> {
+    setup::update_lock(project)?;
+    project.ui.summary("tools.lock holds what was downloaded; commit it");
     Ok(())
 }

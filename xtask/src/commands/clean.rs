@@ -11,7 +11,7 @@ use crate::cleanup::decide::{Folders, Judged, Names, Removal, judge_cache, judge
 use crate::cleanup::observe;
 use crate::model::cluster::State;
 use crate::model::image::Images;
-use crate::run::context::{Context, profiles};
+use crate::run::context::{Context, Project, profiles};
 use crate::run::exit::Stop;
 use crate::run::lock;
 use crate::stages::setup::find::All;
@@ -38,16 +38,17 @@ enum Kind {
 
 /// Says what goes, what it frees and what is left alone; unless `dry_run`, removes it. What can't be removed is reported, and
 /// the rest goes all the same.
-pub fn run(ctx: &Context, keep: usize, dry_run: bool) -> Result<()> {
+pub fn run(project: &Project, keep: usize, dry_run: bool) -> Result<()> {
     // Nothing may be removed under a run that has just made it.
-    let _locks = if dry_run { Vec::new() } else { lock::hold_all(ctx)? };
-    let step = ctx.ui.step("look at images and folders");
-    let found = setup::find_tools(ctx)?;
-    let (areas, notes) = find_leftovers(ctx, &found, keep)?;
+    let _locks = if dry_run { Vec::new() } else { lock::hold_all(project)? };
+    let step = project.ui.step("look at images and folders");
+    let found = setup::find_tools(project)?;
+    let project = &found.project(project);
+    let (areas, notes) = find_leftovers(project, &found, keep)?;
     step.done("");
     let mut failures = Vec::new();
     if !dry_run {
-        failures = remove(ctx, &found, &areas)?;
+        failures = remove(project, &areas)?;
     }
     let (lines, total) = (tell(&areas, &notes), total(&areas));
     let count: usize = areas.iter().map(|area| area.judged.removals.len()).sum();
@@ -60,9 +61,9 @@ pub fn run(ctx: &Context, keep: usize, dry_run: bool) -> Result<()> {
         "dry_run": dry_run, "places": areas.iter().map(value).collect::<Vec<_>>(), "notes": notes, "frees_bytes": total,
         "failures": failures,
     });
-    ctx.ui.answer(&lines.join("\n"), value);
+    project.ui.answer(&lines.join("\n"), value);
     if failures.is_empty() {
-        ctx.ui.summary(&headline);
+        project.ui.summary(&headline);
         return Ok(());
     }
     let message = format!("{headline}; {} could not be removed\n  {}", failures.len(), failures.join("\n  "));
@@ -77,15 +78,15 @@ pub struct ProjectNames {
     pub profiles: Vec<String>,
 }
 
-pub fn known(ctx: &Context) -> Result<ProjectNames> {
+pub fn known(project: &Project) -> Result<ProjectNames> {
     let mut known = ProjectNames {
-        names: Names { local: format!("{}.local", ctx.config.home), ..Names::default() },
+        names: Names { local: format!("{}.local", project.config.home), ..Names::default() },
         references: BTreeSet::new(),
         folders: BTreeSet::new(),
-        profiles: profiles(&ctx.root),
+        profiles: profiles(&project.root),
     };
     for profile in known.profiles.clone() {
-        let of_profile = ctx.of_profile(&profile)?;
+        let of_profile = project.of_profile(&profile)?;
         for (name, service) in &of_profile.config.services {
             known.names.services.entry(service.image.clone()).or_default().insert(name.clone());
         }
@@ -95,43 +96,43 @@ pub fn known(ctx: &Context) -> Result<ProjectNames> {
         known.references.extend(build::references(&of_profile, &wanted.images)?);
         known.references.extend(wanted.references);
         known.names.bases.extend(wanted.parts);
-        known.folders.extend(wanted.folders.iter().filter_map(|folder| relative(ctx, folder)));
+        known.folders.extend(wanted.folders.iter().filter_map(|folder| relative(project, folder)));
     }
     Ok(known)
 }
 
-fn find_leftovers(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<CleanupArea>, Vec<String>)> {
-    let mut known = known(ctx)?;
+fn find_leftovers(project: &Project, found: &All, keep: usize) -> Result<(Vec<CleanupArea>, Vec<String>)> {
+    let mut known = known(project)?;
     let (mut areas, mut notes) = (Vec::new(), Vec::new());
     let (mut used, mut namespaces) = (None, None);
-    let tools = found.tools().filter(|_| found.daemon.is_some());
+    let tools = found.tools().filter(|_| found.daemon.is_some()).map(|tools| Context::new(project, tools));
     let mut nodes = Vec::new();
-    if let Some(tools) = &tools {
-        match cluster::observe(ctx, tools)? {
+    if let Some(ctx) = &tools {
+        match cluster::observe(ctx)? {
             State::Running => {
-                used = Some(observe::used_in_cluster(ctx, tools)?);
-                namespaces = Some(observe::namespaces(ctx, tools)?);
-                nodes = cluster::nodes(ctx, tools)?;
+                used = Some(observe::used_in_cluster(ctx)?);
+                namespaces = Some(observe::namespaces(ctx)?);
+                nodes = cluster::nodes(ctx)?;
             }
             State::Absent => namespaces = Some(BTreeSet::new()),
             _ => notes.push(format!(
                 "the cluster {} does not serve, so what it uses is unknown: its images are kept",
-                ctx.config.cluster.name
+                project.config.cluster.name
             )),
         }
     }
     match found.docker.path().filter(|_| found.daemon.is_some()) {
-        Some(docker) => {
-            let host = observe::look_at_host(ctx, &docker)?;
-            let runtimes = observe::runtimes(ctx, &docker)?;
-            known.folders.extend(runtimes.iter().filter_map(|program| relative(ctx, program.parent()?)));
+        Some(_) => {
+            let host = observe::look_at_host(project)?;
+            let runtimes = observe::runtimes(project)?;
+            known.folders.extend(runtimes.iter().filter_map(|program| relative(project, program.parent()?)));
             let mut on_host = host.used();
             on_host.references = known.references.clone();
             on_host.references.extend(used.clone().unwrap_or_default());
             let judged = judge_host(&host.images, &known.names, &on_host, keep);
             let mut in_cluster = on_host.clone();
             in_cluster.ids.clear();
-            let orphans = observe::orphans(ctx, &host.containers).into_iter();
+            let orphans = observe::orphans(project, &host.containers).into_iter();
             let why = "the check that it was started for was killed";
             let orphans =
                 orphans.map(|name| Removal { what: name.to_string(), why: why.to_string(), size_bytes: 0 }).collect();
@@ -145,13 +146,13 @@ fn find_leftovers(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Cleanu
             let kept = judged.kept.clone();
             areas.push(CleanupArea { name: "host".into(), things: "images", kind: Kind::Host, judged });
             for node in &nodes {
-                let Some(tools) = &tools else { break };
-                let images = observe::look_at_node(ctx, tools, node)?;
+                let Some(ctx) = &tools else { break };
+                let images = observe::look_at_node(ctx, node)?;
                 let judged = judge_node(&images, &known.names, &in_cluster, &kept);
                 let (name, kind) = (format!("node {node}"), Kind::Node(node.clone()));
                 areas.push(CleanupArea { name, things: "images", kind, judged });
             }
-            if let Some(size) = observe::build_cache(ctx, &docker)? {
+            if let Some(size) = observe::build_cache(project)? {
                 notes.push(format!(
                     "docker's build cache holds {size}; it has no owner label and is kept: docker builder prune"
                 ));
@@ -159,18 +160,18 @@ fn find_leftovers(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Cleanu
         }
         None => notes.push("docker does not answer: images are kept".to_string()),
     }
-    let links = observe::link_targets(&ctx.folders.bin())
+    let links = observe::link_targets(&project.folders.bin())
         .into_iter()
-        .chain(observe::link_targets(&ctx.folders.minikube_home()));
+        .chain(observe::link_targets(&project.folders.minikube_home()));
     for target in links {
         // A program's folder, or the folder itself.
         known
             .folders
-            .extend(target.parent().into_iter().chain([target.as_path()]).filter_map(|path| relative(ctx, path)));
+            .extend(target.parent().into_iter().chain([target.as_path()]).filter_map(|path| relative(project, path)));
     }
     let folders = Folders { wanted: known.folders, profiles: known.profiles, namespaces };
     let entries = observe::list(
-        &ctx.folders.cache,
+        &project.folders.cache,
         &["", "bin", "cluster", "go", "lint/staging", "python", "render/staging", "staging", "tools"],
     );
     let folder = |name: &str, path: &Path, judged| CleanupArea {
@@ -179,11 +180,11 @@ fn find_leftovers(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Cleanu
         kind: Kind::Folder(path.to_path_buf()),
         judged,
     };
-    areas.push(folder("cache", &ctx.folders.cache, judge_cache(&entries, &folders)));
-    let mut entries = observe::list_by_age(&ctx.folders.state, &["evidence", "logs"]);
+    areas.push(folder("cache", &project.folders.cache, judge_cache(&entries, &folders)));
+    let mut entries = observe::list_by_age(&project.folders.state, &["evidence", "logs"]);
     // A daemon may be silent for long.
     entries.retain(|(path, ..)| found.daemon.is_none() || !path.ends_with("dockerd.log"));
-    areas.push(folder("state", &ctx.folders.state, judge_state(&entries, DAYS_MAX)));
+    areas.push(folder("state", &project.folders.state, judge_state(&entries, DAYS_MAX)));
     for area in &mut areas {
         if let Kind::Folder(root) = &area.kind {
             area.judged.removals.iter_mut().for_each(|one| one.size_bytes = observe::size(&root.join(&one.what)));
@@ -193,22 +194,21 @@ fn find_leftovers(ctx: &Context, found: &All, keep: usize) -> Result<(Vec<Cleanu
 }
 
 /// Removes everything, each thing by itself; returns what failed.
-fn remove(ctx: &Context, found: &All, areas: &[CleanupArea]) -> Result<Vec<String>> {
-    let docker = found.docker.path().unwrap_or_default();
+fn remove(project: &Project, areas: &[CleanupArea]) -> Result<Vec<String>> {
     let mut failures = Vec::new();
     for area in areas.iter().filter(|area| !area.judged.removals.is_empty()) {
-        let step = ctx.ui.step(format!("clean {}", area.name));
+        let step = project.ui.step(format!("clean {}", area.name));
         for Removal { what, .. } in &area.judged.removals {
-            ctx.spawn.interrupt.check()?;
+            project.spawn.interrupt.check()?;
             step.update(what);
             let removed = match &area.kind {
-                Kind::Host => observe::remove_image(ctx, &docker, what),
-                Kind::Node(node) => observe::remove_from_node(ctx, &docker, node, what),
-                Kind::Containers => observe::remove_container(ctx, &docker, what),
+                Kind::Host => observe::remove_image(project, what),
+                Kind::Node(node) => observe::remove_from_node(project, node, what),
+                Kind::Containers => observe::remove_container(project, what),
                 Kind::Folder(root) => observe::remove_path(&root.join(what)),
             };
             if let Err(error) = removed {
-                ctx.spawn.interrupt.check()?;
+                project.spawn.interrupt.check()?;
                 failures.push(format!("{}: {what}: {error:#}", area.name));
             }
         }
@@ -249,6 +249,6 @@ fn value(area: &CleanupArea) -> Value {
 }
 
 /// A path of the cache folder as it is listed.
-fn relative(ctx: &Context, path: &Path) -> Option<String> {
-    Some(path.strip_prefix(&ctx.folders.cache).ok()?.display().to_string())
+fn relative(project: &Project, path: &Path) -> Option<String> {
+    Some(path.strip_prefix(&project.folders.cache).ok()?.display().to_string())
 }

@@ -6,35 +6,35 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::config::{Config, Node, Place, Value, merge, to_json, yaml};
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::exit::Stop;
 use crate::secrets::overrides;
 use crate::stages::render;
 use crate::stages::render::{LIBRARY, RenderInputs};
 
 /// Prints the configuration, as JSON or, with `explain`, each value with its place.
-pub fn run(ctx: &Context, explain: bool) -> Result<()> {
-    let tree = &ctx.config.tree;
+pub fn run(project: &Project, explain: bool) -> Result<()> {
+    let tree = &project.config.tree;
     if !explain {
         let value = to_json(tree);
-        ctx.ui.answer(&serde_json::to_string_pretty(&value)?, value);
+        project.ui.answer(&serde_json::to_string_pretty(&value)?, value);
         return Ok(());
     }
     let mut found = leaves("", tree);
-    let overrides = overrides::read_overrides(ctx)?;
-    let (tags, node_ports) = render::known_beforehand(&ctx.config);
+    let overrides = overrides::read_overrides(project)?;
+    let (tags, node_ports) = render::known_beforehand(&project.config);
     let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
-    for (name, release) in &ctx.config.releases {
-        let said = chart_values(ctx, &release.chart, &release.values)?;
+    for (name, release) in &project.config.releases {
+        let said = chart_values(project, &release.chart, &release.values)?;
         let given =
-            overrides.values.get(name).map(|values| of_json(values, &ctx.config.overrides.display().to_string()));
+            overrides.values.get(name).map(|values| of_json(values, &project.config.overrides.display().to_string()));
         let said = given.into_iter().fold(said, merge);
-        let is_umbrella = render::is_umbrella(&ctx.root.join(&release.chart))?;
-        let made = render::values_of(&ctx.config, name, is_umbrella, &known);
+        let is_umbrella = render::is_umbrella(&project.root.join(&release.chart))?;
+        let made = render::values_of(&project.config, name, is_umbrella, &known);
         let all = leaves(&format!("values.{name}"), &merge(said, of_json(&made, MADE)));
         found.extend(all.into_iter().map(|(path, text, place)| match place.starts_with(MADE) {
             true => {
-                let place = origin(&ctx.config, name, is_umbrella, &path).unwrap_or_else(|| MADE.to_string());
+                let place = origin(&project.config, name, is_umbrella, &path).unwrap_or_else(|| MADE.to_string());
                 (path, text, place)
             }
             false => (path, text, place),
@@ -47,9 +47,9 @@ pub fn run(ctx: &Context, explain: bool) -> Result<()> {
     let text = found.iter().map(line).collect::<Vec<_>>().join("\n");
     let describe =
         |(path, text, place): &(String, String, String)| json!({ "key": path, "value": text, "from": place });
-    ctx.ui.answer(
+    project.ui.answer(
         &text,
-        json!({ "profile": ctx.config.profile, "values": found.iter().map(describe).collect::<Vec<_>>() }),
+        json!({ "profile": project.config.profile, "values": found.iter().map(describe).collect::<Vec<_>>() }),
     );
     Ok(())
 }
@@ -101,9 +101,9 @@ fn of_json(value: &serde_json::Value, file: &str) -> Node {
 }
 
 /// A chart's values as helm sees them: the library's under `library`, the chart's own over them, the profile's over both.
-fn chart_values(ctx: &Context, chart: &Path, files: &[std::path::PathBuf]) -> Result<Node> {
+fn chart_values(project: &Project, chart: &Path, files: &[std::path::PathBuf]) -> Result<Node> {
     let read = |file: &Path| -> Result<Node> {
-        let text = std::fs::read_to_string(ctx.root.join(file)).unwrap_or_default();
+        let text = std::fs::read_to_string(project.root.join(file)).unwrap_or_default();
         Ok(yaml::parse_one(&file.display().to_string(), &text).map_err(|problem| Stop::usage(problem.to_string()))?)
     };
     let library = read(&chart.with_file_name(LIBRARY).join("values.yaml"))?;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::model::cluster::State;
 use crate::model::image::Images;
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::exit::Stop;
 use crate::stages::cluster;
 use crate::stages::setup;
@@ -21,8 +21,8 @@ struct Need {
 }
 
 /// Prints all needs; exit 3 when one is not met.
-pub fn run(ctx: &Context) -> Result<()> {
-    let (found, ready) = setup::observe(ctx)?;
+pub fn run(project: &Project) -> Result<()> {
+    let (found, ready) = setup::observe(project)?;
     let mut needs = vec![
         tool("docker", &found.docker),
         match &found.daemon {
@@ -50,8 +50,8 @@ pub fn run(ctx: &Context) -> Result<()> {
     };
     needs.push(need("base images", images.0, images.1, MEND));
     if let Some(ready) = &ready {
-        let state = cluster::observe(ctx, &ready.tools)?;
-        let message = format!("{} {}", ctx.config.cluster.name, format!("{state:?}").to_lowercase());
+        let state = cluster::observe(&ready.ctx)?;
+        let message = format!("{} {}", project.config.cluster.name, format!("{state:?}").to_lowercase());
         needs.push(need("cluster", state == State::Running, message, "cargo xtask up"));
     }
     let width = needs.iter().map(|need| need.name.len()).max().unwrap_or(0);
@@ -60,7 +60,7 @@ pub fn run(ctx: &Context) -> Result<()> {
         .iter()
         .map(|need| json!({"need": need.name, "found": need.found, "told": need.message, "mend": need.mend}))
         .collect::<Vec<_>>();
-    ctx.ui.answer(&lines.join("\n"), json!({ "needs": value }));
+    project.ui.answer(&lines.join("\n"), json!({ "needs": value }));
     match needs.iter().find(|need| !need.found) {
         None => Ok(()),
         Some(need) => Err(Stop::needs_setup(format!("{} is missing\nNext: {}", need.name, need.mend)).into()),

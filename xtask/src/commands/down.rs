@@ -5,27 +5,26 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::run::context::Context;
+use crate::run::context::{Context, Project};
 use crate::run::lock;
-use crate::run::process::command;
 use crate::stages::{build, cluster, deploy, namespace, setup};
 use crate::tools::helm;
 
 /// Uninstalls; the volumes and the Secret that opens them stay, unless `purge`.
-pub fn run(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
-    let tools = setup::need_tools(ctx)?;
+pub fn run(project: &Project, purge: bool, whole_cluster: bool) -> Result<()> {
+    let ctx = &setup::need_tools(project)?;
     if whole_cluster {
         let _locks = lock::hold_all(ctx)?;
-        cluster::delete(ctx, &tools)?;
+        cluster::delete(ctx)?;
         ctx.ui.summary(&format!("The cluster {} is gone", ctx.config.cluster.name));
         return Ok(());
     }
-    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
+    cluster::need_running(ctx, cluster::observe(ctx)?)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     let namespaces = ctx.config.namespaces();
-    namespace::refuse_others(ctx, &tools)?;
+    namespace::refuse_others(ctx)?;
     if purge {
-        namespaces.iter().try_for_each(|name| namespace::refuse_foreign(ctx, &tools, name))?;
+        namespaces.iter().try_for_each(|name| namespace::refuse_foreign(ctx, name))?;
     }
     // What others need goes last.
     for release in ctx.config.release_waves().iter().rev().flatten() {
@@ -33,18 +32,18 @@ pub fn run(ctx: &Context, purge: bool, whole_cluster: bool) -> Result<()> {
         deploy::await_others(ctx, &scope)?;
         let step = ctx.ui.step(format!("uninstall {release}"));
         let deadline = ctx.config.deadlines.helm;
-        let argv = helm::uninstall(&tools.helm, &scope.target, release, deadline.as_secs());
+        let call = helm::uninstall(&scope.target, release, deadline);
         // A signal would leave the release half uninstalled: helm is let finish.
-        ctx.spawn.run_whole(command(argv, deadline + Duration::from_secs(30)))?;
+        ctx.spawn.run_whole(call.within(deadline + Duration::from_secs(30)))?;
         step.done(&format!("namespace {}", scope.target.namespace));
     }
     let message = namespaces.join(" and ");
     if purge {
         let step = ctx.ui.step("remove the data");
-        namespaces.iter().try_for_each(|name| namespace::remove(ctx, &tools, name))?;
+        namespaces.iter().try_for_each(|name| namespace::remove(ctx, name))?;
         step.done(&format!("volumes and Secrets in namespace {message}"));
     }
-    namespaces.iter().try_for_each(|name| namespace::release(ctx, &tools, name))?;
+    namespaces.iter().try_for_each(|name| namespace::release(ctx, name))?;
     forget_staging(ctx)?;
     ctx.ui.summary(&match purge {
         true => "The release and its data are gone".to_string(),

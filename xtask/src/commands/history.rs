@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::live;
 use crate::model::time;
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::record;
 use crate::run::record::Run;
 use crate::stages::cluster;
@@ -20,9 +20,9 @@ const REVISIONS: u32 = 10;
 const RUNS: usize = 15;
 
 /// Prints revisions and runs, the newest first. Without a cluster that runs there are the runs alone.
-pub fn run(ctx: &Context) -> Result<()> {
+pub fn run(project: &Project) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
-    let runs = record::last(ctx, usize::MAX);
+    let runs = record::last(project, usize::MAX);
     // What was deployed twice under one number, before and after a `down`, is reported of the later time.
     let why: BTreeMap<(&str, u64), &str> = runs
         .iter()
@@ -31,7 +31,7 @@ pub fn run(ctx: &Context) -> Result<()> {
         .collect();
     let mut lines = Vec::new();
     let mut releases = Vec::new();
-    match revisions(ctx) {
+    match revisions(project) {
         Ok(all) => {
             for (release, namespace, revisions) in &all {
                 lines.push(format!("release {release}, namespace {namespace}"));
@@ -69,7 +69,7 @@ pub fn run(ctx: &Context) -> Result<()> {
             })
         })
         .collect();
-    ctx.ui.answer(&lines.join("\n"), json!({ "releases": releases, "runs": message }));
+    project.ui.answer(&lines.join("\n"), json!({ "releases": releases, "runs": message }));
     Ok(())
 }
 
@@ -80,11 +80,11 @@ pub fn line(run: &Run, now: i64) -> String {
 }
 
 /// Each release with its namespace and its revisions, the newest last.
-fn revisions(ctx: &Context) -> Result<Vec<(String, String, Vec<Revision>)>> {
-    let tools = setup::need_tools(ctx)?;
-    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
+fn revisions(project: &Project) -> Result<Vec<(String, String, Vec<Revision>)>> {
+    let ctx = &setup::need_tools(project)?;
+    cluster::need_running(ctx, cluster::observe(ctx)?)?;
     let describe = |scope: crate::run::context::Scope| {
-        let history = live::history(ctx, &tools, &scope, REVISIONS)?;
+        let history = live::history(ctx, &scope, REVISIONS)?;
         Ok((scope.release, scope.target.namespace, history))
     };
     ctx.scopes().into_iter().map(describe).collect()

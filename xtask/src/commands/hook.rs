@@ -3,29 +3,26 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::exit::Stop;
-use crate::run::process::command;
 use crate::tools::git;
 
 const SCRIPT: &str = include_str!("hook/pre-commit.sh");
 /// The line by which a hook of ours is known, of this version or another.
 const MARK: &str = "# Installed by `cargo xtask hook install`.";
-const SHORT: Duration = Duration::from_secs(10);
 
 /// Writes the hook where git looks for it; one of ours is replaced, one of somebody else's is left alone.
-pub fn install(ctx: &Context) -> Result<()> {
-    let file = hook_file(ctx)?;
+pub fn install(project: &Project) -> Result<()> {
+    let file = hook_file(project)?;
     if let Some(text) = existing(&file)? {
         if !text.contains(MARK) {
             return Err(foreign(&file, "call it from there, or move it away and run this again"));
         }
         if text == SCRIPT {
-            ctx.ui.summary(&format!("{} is up to date", file.display()));
+            project.ui.summary(&format!("{} is up to date", file.display()));
             return Ok(());
         }
     }
@@ -33,32 +30,32 @@ pub fn install(ctx: &Context) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     fs::write(&file, SCRIPT).with_context(|| format!("cannot write {}", file.display()))?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
-    ctx.ui.summary(&format!("{} installed", file.display()));
+    project.ui.summary(&format!("{} installed", file.display()));
     Ok(())
 }
 
 /// Removes the hook, if it is ours.
-pub fn remove(ctx: &Context) -> Result<()> {
-    let file = hook_file(ctx)?;
+pub fn remove(project: &Project) -> Result<()> {
+    let file = hook_file(project)?;
     match existing(&file)? {
-        None => ctx.ui.summary("no pre-commit hook is installed"),
+        None => project.ui.summary("no pre-commit hook is installed"),
         Some(text) if !text.contains(MARK) => return Err(foreign(&file, "remove it by hand if you want to")),
         Some(_) => {
             fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
-            ctx.ui.summary(&format!("{} removed", file.display()));
+            project.ui.summary(&format!("{} removed", file.display()));
         }
     }
     Ok(())
 }
 
 /// Git knows of worktrees and of core.hooksPath; a relative answer is relative to the root.
-fn hook_file(ctx: &Context) -> Result<PathBuf> {
-    let root = ctx.root.display().to_string();
-    let output = ctx.spawn.output(command(git::hooks(&root), SHORT))?;
+fn hook_file(project: &Project) -> Result<PathBuf> {
+    let root = project.root.display().to_string();
+    let output = project.output(git::hooks(&root))?;
     if !output.success {
         return Err(Stop::usage(format!("{root} is no git repository\n    {}", output.tail)).into());
     }
-    Ok(ctx.root.join(output.stdout.trim_end_matches('\n')).join("pre-commit"))
+    Ok(project.root.join(output.stdout.trim_end_matches('\n')).join("pre-commit"))
 }
 
 fn existing(file: &PathBuf) -> Result<Option<String>> {

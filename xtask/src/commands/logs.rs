@@ -10,21 +10,18 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::commands::logs::lines::{Cursor, LogSource, Readable, sources, split};
-use crate::live;
 use crate::model::cluster::Target;
 use crate::model::time;
-use crate::run::context::Context;
+use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
-use crate::run::process::{Background, command};
+use crate::run::process::Background;
 use crate::stages::cluster;
 use crate::stages::setup;
-use crate::tools::Paths;
 use crate::tools::kubectl;
 use crate::tools::kubectl::LogPart;
 use crate::tools::kubectl::timed_logs;
 
-const SHORT: Duration = Duration::from_secs(60);
-/// How many lines of each container are reported where nobody says how many, nor since when.
+/// How many lines of each container are printed where nobody says how many, nor since when.
 const TAIL: u32 = 100;
 /// How often the pods are looked at while their logs are followed; a log that ends is looked after sooner.
 const LOOK: Duration = Duration::from_secs(2);
@@ -42,7 +39,7 @@ pub struct LogOptions<'a> {
     pub since: Option<&'a str>,
 }
 
-/// A container whose log is reported, and who it belongs to.
+/// A container whose log is printed, and who it belongs to.
 #[derive(Clone, Debug)]
 struct Container {
     service: String,
@@ -57,7 +54,7 @@ type Key = (String, String);
 struct Followed {
     about: Container,
     cursor: Cursor,
-    /// From when on to read where nothing has been reported yet; None from its beginning.
+    /// From when on to read where nothing has been printed yet; None from its beginning.
     since: Option<String>,
     stream: Option<Background>,
     /// The number of restarts when the log was opened last, and whether it was whole by then.
@@ -80,13 +77,13 @@ impl Drop for Ending {
 }
 
 /// Prints the logs; followed ones until it is interrupted, which is how it ends well.
-pub fn run(ctx: &Context, wanted: &LogOptions) -> Result<()> {
-    let services = choose(ctx, wanted.services)?;
-    let tools = setup::need_tools(ctx)?;
-    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
+pub fn run(project: &Project, wanted: &LogOptions) -> Result<()> {
+    let services = choose(project, wanted.services)?;
+    let ctx = &setup::need_tools(project)?;
+    cluster::need_running(ctx, cluster::observe(ctx)?)?;
     let teller = Teller { ctx, services: &services };
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
-    let found = find_containers(ctx, &tools, &services)?;
+    let found = find_containers(ctx, &services)?;
     if found.is_empty() && !wanted.follow {
         let profile = &ctx.config.profile;
         let message = format!("no pods of {}\nNext: cargo xtask up --profile {profile}", services.join(", "));
@@ -103,7 +100,7 @@ pub fn run(ctx: &Context, wanted: &LogOptions) -> Result<()> {
     let mut logs = BTreeMap::new();
     let mut lines = Vec::new();
     let mut failed = Vec::new();
-    for (about, read) in chosen.iter().zip(read_all(ctx, &tools, &chosen, wanted)) {
+    for (about, read) in chosen.iter().zip(read_all(ctx, &chosen, wanted)) {
         let mut cursor = Cursor::default();
         match read {
             Ok(text) => lines.extend(text.lines().filter_map(split).map(|(time, text)| {
@@ -121,7 +118,7 @@ pub fn run(ctx: &Context, wanted: &LogOptions) -> Result<()> {
     lines.sort_by(|a, b| a.0.cmp(&b.0));
     let read_by_somebody = lines.iter().all(|(time, about, text)| teller.tell(about, time, text));
     if wanted.follow && read_by_somebody {
-        return follow(ctx, &tools, &teller, found, logs);
+        return follow(ctx, &teller, found, logs);
     }
     match failed.is_empty() || wanted.follow {
         true => Ok(()),
@@ -136,8 +133,8 @@ pub fn run(ctx: &Context, wanted: &LogOptions) -> Result<()> {
 }
 
 /// The services that are asked for, each of which the profile must run.
-fn choose(ctx: &Context, asked: &[String]) -> Result<Vec<String>> {
-    let mut known: Vec<String> = ctx.config.running().map(|(service, _)| service.to_string()).collect();
+fn choose(project: &Project, asked: &[String]) -> Result<Vec<String>> {
+    let mut known: Vec<String> = project.config.running().map(|(service, _)| service.to_string()).collect();
     known.sort();
     let unknown: Vec<&str> =
         asked.iter().map(String::as_str).filter(|name| !known.iter().any(|one| one == name)).collect();
@@ -145,7 +142,7 @@ fn choose(ctx: &Context, asked: &[String]) -> Result<Vec<String>> {
         (true, true) => Ok(known),
         (true, false) => Ok(known.into_iter().filter(|name| asked.contains(name)).collect()),
         (false, _) => {
-            let (profile, unknown) = (&ctx.config.profile, unknown.join(", "));
+            let (profile, unknown) = (&project.config.profile, unknown.join(", "));
             let next = format!("Next: cargo xtask logs, with some of {}", known.join(", "));
             Err(Stop::usage(format!("profile {profile} runs no service {unknown}\n{next}")).into())
         }
@@ -153,7 +150,7 @@ fn choose(ctx: &Context, asked: &[String]) -> Result<Vec<String>> {
 }
 
 /// The containers of the services' pods; those that helm's tests run in are none.
-fn find_containers(ctx: &Context, tools: &Paths, services: &[String]) -> Result<Vec<Container>> {
+fn find_containers(ctx: &Context, services: &[String]) -> Result<Vec<Container>> {
     let mut releases: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (_, release) in ctx.config.running().filter(|(service, _)| services.iter().any(|name| name == service)) {
         let of_namespace = releases.entry(&ctx.config.releases[release].namespace).or_default();
@@ -166,8 +163,8 @@ fn find_containers(ctx: &Context, tools: &Paths, services: &[String]) -> Result<
         let target = ctx.target_in(namespace);
         let selector =
             format!("app.kubernetes.io/instance in ({}),app.kubernetes.io/component!=test", releases.join(","));
-        let stdout = ctx.spawn.run(command(kubectl::get(&tools.kubectl, &target, "pods", Some(&selector)), SHORT))?;
-        for pod in live::parse_objects(&stdout)? {
+        let pods = ctx.run(kubectl::get(&target, "pods", Some(&selector)))?;
+        for pod in pods {
             let name = pod["metadata"]["labels"]["app.kubernetes.io/name"].as_str().unwrap_or_default();
             if let Some(service) = services.iter().find(|service| *service == name) {
                 let describe = |source| Container { service: service.clone(), target: target.clone(), source };
@@ -179,41 +176,35 @@ fn find_containers(ctx: &Context, tools: &Paths, services: &[String]) -> Result<
 }
 
 /// What each container has said so far, side by side.
-fn read_all(ctx: &Context, tools: &Paths, chosen: &[&Container], wanted: &LogOptions) -> Vec<Result<String>> {
+fn read_all(ctx: &Context, chosen: &[&Container], wanted: &LogOptions) -> Vec<Result<String>> {
     let tail = wanted.tail.or(wanted.since.is_none().then_some(TAIL));
     let part = LogPart { previous: wanted.previous, tail, since: wanted.since, ..LogPart::default() };
     std::thread::scope(|scope| {
         let reading: Vec<_> =
-            chosen.iter().map(|about| scope.spawn(|| read_container_log(ctx, tools, about, &part))).collect();
+            chosen.iter().map(|about| scope.spawn(|| read_container_log(ctx, about, &part))).collect();
         reading.into_iter().map(|thread| thread.join().expect("reading does not panic")).collect()
     })
 }
 
-fn read_container_log(ctx: &Context, tools: &Paths, about: &Container, part: &LogPart) -> Result<String> {
+fn read_container_log(ctx: &Context, about: &Container, part: &LogPart) -> Result<String> {
     let Container { target, source, .. } = about;
-    ctx.spawn.run(command(timed_logs(&tools.kubectl, target, &source.pod, &source.container, part), SHORT))
+    ctx.run(timed_logs(target, &source.pod, &source.container, part))
 }
 
 /// Tells what comes, until it is interrupted or nobody reads any more.
-fn follow(
-    ctx: &Context,
-    tools: &Paths,
-    teller: &Teller,
-    mut found: Vec<Container>,
-    mut logs: BTreeMap<Key, Followed>,
-) -> Result<()> {
+fn follow(ctx: &Context, teller: &Teller, mut found: Vec<Container>, mut logs: BTreeMap<Key, Followed>) -> Result<()> {
     let (sender, receiver) = mpsc::channel();
     if found.is_empty() {
         ctx.ui.say(&format!("no pod of {} yet; waiting", teller.services.join(", ")));
     }
     loop {
-        if !update(ctx, tools, teller, &found, &mut logs, &sender)? {
+        if !update(ctx, teller, &found, &mut logs, &sender)? {
             return Ok(());
         }
         if !listen(ctx, teller, &mut logs, &receiver) {
             return Ok(());
         }
-        found = match find_containers(ctx, tools, teller.services) {
+        found = match find_containers(ctx, teller.services) {
             Ok(found) => found,
             Err(_) if ctx.spawn.interrupt.check().is_err() => return Ok(()),
             Err(error) => {
@@ -228,7 +219,6 @@ fn follow(
 /// reads any more.
 fn update(
     ctx: &Context,
-    tools: &Paths,
     teller: &Teller,
     found: &[Container],
     logs: &mut BTreeMap<Key, Followed>,
@@ -251,8 +241,8 @@ fn update(
                 ctx.ui.say(&format!("{} restarted, restart {count}", source.label(&about.service)));
                 let since_time = log.cursor.time().map(str::to_string);
                 let part = LogPart { previous: true, since_time: since_time.as_deref(), ..LogPart::default() };
-                // Where it cannot be had any more, there is nothing to be reported of it.
-                if let Ok(text) = read_container_log(ctx, tools, about, &part) {
+                // Where it cannot be had any more, nothing of it is printed.
+                if let Ok(text) = read_container_log(ctx, about, &part) {
                     log.cursor.begin();
                     if !tell_all(teller, about, &mut log.cursor, &text) {
                         return Ok(false);
@@ -264,9 +254,9 @@ fn update(
         log.cursor.begin();
         let since_time = log.cursor.time().map(str::to_string).or(log.since.clone());
         let part = LogPart { follow: true, since_time: since_time.as_deref(), ..LogPart::default() };
-        let argv = timed_logs(&tools.kubectl, target, &source.pod, &source.container, &part);
+        let call = timed_logs(target, &source.pod, &source.container, &part);
         let (lines, ending) = (sender.clone(), Ending(sender.clone(), key(source)));
-        log.stream = Some(ctx.spawn.background(argv, move |line| {
+        log.stream = Some(ctx.spawn.background(call, move |line| {
             let _ = lines.send(Message::Line(ending.1.clone(), line.to_string()));
         })?);
         log.opened = Some((source.restarts, source.state == Readable::Whole));

@@ -10,7 +10,7 @@ use crate::model::cluster::State;
 use crate::model::image::Built;
 use crate::model::plan;
 use crate::model::plan::{AFTER_BUILD, AFTER_CLUSTER, AFTER_SECRET, Step, Verb, why_deploy_by_status};
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::lock;
 use crate::secrets::overrides;
 use crate::secrets::overrides::Overrides;
@@ -22,17 +22,18 @@ use crate::stages::{addons, build, cluster, deploy, load, namespace};
 
 /// Prints the steps in the order in which `up` takes them. What only an earlier step can tell is said to be known after
 /// it: `up` observes anew before each stage.
-pub fn run(ctx: &Context) -> Result<()> {
-    let overrides = overrides::read_overrides(ctx)?;
-    let (found, ready) = setup::observe(ctx)?;
+pub fn run(project: &Project) -> Result<()> {
+    let overrides = overrides::read_overrides(project)?;
+    let (found, ready) = setup::observe(project)?;
     let Some(ready) = ready else {
         let mut missing = setup::missing(&found);
         missing.push("the base images are missing".to_string());
         return Err(setup::not_set_up(&missing).into());
     };
+    let ctx = &ready.ctx;
     // Charts are put together in the same folder by every run of the profile.
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
-    let steps = observe(ctx, &ready, &overrides)?;
+    let steps = observe(&ready, &overrides)?;
     let width = |part: fn(&Step) -> &str| steps.iter().map(|step| part(step).chars().count()).max().unwrap_or(0);
     let (verbs, subjects) = (width(|step| step.verb.word()), width(|step| &step.subject));
     let mut lines: Vec<String> = steps
@@ -49,15 +50,15 @@ pub fn run(ctx: &Context) -> Result<()> {
     Ok(())
 }
 
-fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<Step>> {
-    let tools = &ready.tools;
+fn observe(ready: &Ready, overrides: &Overrides) -> Result<Vec<Step>> {
+    let ctx = &ready.ctx;
     let releases = ctx.config.wanted_releases(&overrides.secret);
     let services = ctx.config.services_of(&releases);
-    let state = cluster::observe(ctx, tools)?;
+    let state = cluster::observe(ctx)?;
     let mut steps: Vec<Step> = plan::cluster(&ctx.config.cluster.name, &state).into_iter().collect();
-    let images = build::observe(ctx, tools, &ready.images, &services)?;
+    let images = build::observe(ctx, &ready.images, &services)?;
     for service in plan::builds(&images.wanted, &images.host) {
-        steps.push(Step::new(Verb::Build, service, build::why(ctx, tools, &ready.images, service)?));
+        steps.push(Step::new(Verb::Build, service, build::why(ctx, &ready.images, service)?));
     }
     if state != State::Running {
         let then = if state == State::Absent { "there is no node yet" } else { AFTER_CLUSTER };
@@ -67,41 +68,41 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
         steps.extend(releases.map(|release| Step::new(Verb::Deploy, release, then)));
         return Ok(steps);
     }
-    let absent = addons::absent(ctx, tools, &ready.addons)?;
+    let absent = addons::absent(ctx, &ready.addons)?;
     steps.extend(absent.iter().map(|addon| Step::new(Verb::Make, &format!("addon {addon}"), "it does not serve")));
     let built: BTreeMap<String, Built> = images
         .wanted
         .iter()
         .filter_map(|(name, image)| Some((name.clone(), build::find(image, &images.host)?)))
         .collect();
-    let nodes = load::observe(ctx, tools, &cluster::nodes(ctx, tools)?, &built)?;
+    let nodes = load::observe(ctx, &cluster::nodes(ctx)?, &built)?;
     steps.extend(plan::loads(&built, &nodes).into_iter().map(|(_, step)| step));
     let unbuilt = services.iter().filter(|service| !built.contains_key(**service));
     steps.extend(unbuilt.map(|service| Step::new(Verb::Load, service, AFTER_BUILD)));
 
     let namespaces = ctx.config.namespaces_of(&releases);
     for name in &namespaces {
-        if live::objects(ctx, tools, &ctx.target_in(name), &format!("namespace/{name}"))?.is_empty() {
+        if live::objects(ctx, &ctx.target_in(name), &format!("namespace/{name}"))?.is_empty() {
             steps.push(Step::new(Verb::Make, &format!("namespace {name}"), "there is none"));
         }
     }
-    namespace::refuse_others(ctx, tools)?;
-    let secrets = store::observe(ctx, tools, &namespaces, &overrides.secret)?;
+    namespace::refuse_others(ctx)?;
+    let secrets = store::observe(ctx, &namespaces, &overrides.secret)?;
     steps.extend(secrets.steps.iter().cloned());
-    let node_ports = deploy::node_ports(ctx, &live::services(ctx, tools)?)?;
+    let node_ports = deploy::node_ports(ctx, &live::services(ctx)?)?;
     let tag = |reference: &String| reference.rsplit(':').next().unwrap_or_default().to_string();
     let tags = images.wanted.iter().map(|(name, reference)| (name.clone(), tag(reference))).collect();
     for release in ctx.config.release_waves().into_iter().flatten().filter(|name| releases.contains(name)) {
         let secret = &ctx.config.releases[release].secret;
         let version = secrets.versions.get(secret).map_or("", String::as_str);
         if version.is_empty() && !secret.is_empty() {
-            let last = live::last_revision(ctx, tools, &ctx.scope(release))?;
+            let last = live::last_revision(ctx, &ctx.scope(release))?;
             let why = why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str()));
             steps.push(Step::new(Verb::Deploy, release, why.unwrap_or_else(|| AFTER_SECRET.to_string())));
             continue;
         }
         let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
-        let why = deploy::observe(ctx, tools, release, &known)?.why;
+        let why = deploy::observe(ctx, release, &known)?.why;
         steps.extend(why.map(|why| Step::new(Verb::Deploy, release, why)));
     }
     Ok(steps)

@@ -3,23 +3,23 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::exit::Stop;
 use crate::stages::{render, setup};
 
 /// Prints what helm would apply, with the plain version as tag.
-pub fn run(ctx: &Context) -> Result<()> {
-    let helm = setup::look_for_helm(ctx)?;
+pub fn run(project: &Project) -> Result<()> {
+    let helm = setup::look_for_helm(project)?;
     let helm = helm
         .path()
         .ok_or_else(|| Stop::needs_setup(format!("{}\nNext: cargo xtask bootstrap", helm.explain("helm"))))?;
     // In a folder of its own: `up` may be at work.
-    let mut apart = ctx.of_profile(&ctx.config.profile)?;
+    let mut apart = project.with_programs([("helm", helm)].into());
     apart.folders.cache = apart.folders.cache.join("render");
-    let rendered = render::render(&apart, &helm)?;
+    let rendered = render::render(&apart)?;
     let text: Vec<&str> = rendered.iter().map(|one| one.yaml.trim_end()).collect();
     let message =
         rendered.iter().map(|one| json!({ "release": one.release, "namespace": one.namespace, "manifest": one.yaml }));
-    ctx.ui.answer(&text.join("\n"), json!({ "releases": message.collect::<Vec<_>>() }));
+    project.ui.answer(&text.join("\n"), json!({ "releases": message.collect::<Vec<_>>() }));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::live;
-use crate::run::context::{Context, Scope};
+use crate::run::context::{Project, Scope};
 use crate::run::exit::Stop;
 use crate::run::lock;
 use crate::stages::smoke::Occasion;
@@ -12,9 +12,9 @@ use crate::tools::helm;
 use crate::tools::helm::Revision;
 
 /// Takes every release of the profile, or the one named, to the revision before, and checks what runs then.
-pub fn run(ctx: &Context, revision: Option<u64>, release: Option<&str>) -> Result<()> {
-    let tools = setup::need_tools(ctx)?;
-    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
+pub fn run(project: &Project, revision: Option<u64>, release: Option<&str>) -> Result<()> {
+    let ctx = &setup::need_tools(project)?;
+    cluster::need_running(ctx, cluster::observe(ctx)?)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     let own = |name: &&str| ctx.config.releases[*name].namespace == ctx.config.namespace;
     let releases: Vec<&str> = match release {
@@ -33,23 +33,23 @@ pub fn run(ctx: &Context, revision: Option<u64>, release: Option<&str>) -> Resul
     if revision.is_some() && releases.len() > 1 {
         return Err(Stop::usage(format!("which of {}? Next: --release NAME", releases.join(", "))).into());
     }
-    namespace::refuse_others(ctx, &tools)?;
+    namespace::refuse_others(ctx)?;
     releases.iter().try_for_each(|name| deploy::await_others(ctx, &ctx.scope(name)))?;
-    let choose = |name: &&str| Ok((ctx.scope(name), rollback::choose(ctx, &tools, &ctx.scope(name), revision)?));
+    let choose = |name: &&str| Ok((ctx.scope(name), rollback::choose(ctx, &ctx.scope(name), revision)?));
     // All of them first: one that has nothing to go back to must not leave the others changed.
     let chosen = releases.iter().map(choose).collect::<Result<Vec<_>>>()?;
     // Where each goes, and its revisions until then.
     let mut gone: Vec<(Scope, u64, Vec<Revision>)> = Vec::new();
     let went = (|| {
         for (scope, revision) in chosen {
-            gone.push((scope.clone(), revision, live::history(ctx, &tools, &scope, 10)?));
-            let manifest = rollback::to(ctx, &tools, &scope, revision)?;
-            let waited = verify::wait(ctx, &tools, &scope, &manifest, true)?;
-            if let Some(report) = apply::failure(ctx, &tools, &scope, waited) {
+            gone.push((scope.clone(), revision, live::history(ctx, &scope, 10)?));
+            let manifest = rollback::to(ctx, &scope, revision)?;
+            let waited = verify::wait(ctx, &scope, &manifest, true)?;
+            if let Some(report) = apply::failure(ctx, &scope, waited) {
                 return Err(report.into());
             }
         }
-        smoke::run(ctx, &tools, Occasion::Changed, live::endpoints(ctx, &tools)?).map(drop)
+        smoke::run(ctx, Occasion::Changed, live::endpoints(ctx)?).map(drop)
     })();
     if let Err(error) = went {
         if ctx.spawn.interrupt.check().is_err() && !gone.is_empty() {
@@ -61,10 +61,10 @@ pub fn run(ctx: &Context, revision: Option<u64>, release: Option<&str>) -> Resul
         }
         // What served until now serves again.
         for (scope, to, revisions) in gone.iter().rev() {
-            let last = live::last_revision(ctx, &tools, scope).ok().flatten().map(|(number, _)| number);
+            let last = live::last_revision(ctx, scope).ok().flatten().map(|(number, _)| number);
             let begun = last != revisions.last().map(|one| one.number);
             if let Some(was) = helm::serving(revisions).filter(|was| begun && was != to)
-                && let Err(failed) = rollback::to(ctx, &tools, scope, was)
+                && let Err(failed) = rollback::to(ctx, scope, was)
             {
                 ctx.ui.say(&format!("{} could not be returned to revision {was}: {failed:#}", scope.release));
             }

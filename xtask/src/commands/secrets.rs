@@ -6,17 +6,15 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::config::{Config, Secret, fill, follows, placeholders};
 use crate::live;
-use crate::run::context::{Context, Scope};
+use crate::run::context::{Context, Project, Scope};
 use crate::run::exit::Stop;
 use crate::run::lock;
-use crate::run::process::command;
 use crate::secrets::judge::judge_secret;
 use crate::secrets::overrides;
 use crate::secrets::overrides::Overrides;
@@ -28,9 +26,7 @@ use crate::stages::deploy::Plan;
 use crate::stages::render::RenderInputs;
 use crate::stages::{apply, setup};
 use crate::stages::{cluster, namespace};
-use crate::tools::{Paths, git, helm};
-
-const SHORT: Duration = Duration::from_secs(60);
+use crate::tools::{git, helm};
 
 /// A Secret or a key of one, and what is to be said of it; an error is what is wrong.
 struct KeyState {
@@ -39,11 +35,11 @@ struct KeyState {
 }
 
 /// Prints each Secret with its keys, and whether the passwords open the databases. Exit 1 when something is wrong.
-pub fn check(ctx: &Context) -> Result<()> {
-    let overrides = overrides::read_overrides(ctx)?;
-    let tools = ready(ctx)?;
+pub fn check(project: &Project) -> Result<()> {
+    let overrides = overrides::read_overrides(project)?;
+    let ctx = &ready(project)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
-    let (live, unreadable) = store::look(ctx, &tools)?;
+    let (live, unreadable) = store::look(ctx)?;
     let mut found: Vec<(&String, &Secret, Vec<KeyState>)> = Vec::new();
     for (name, secret) in &ctx.config.secrets {
         let findings = match live.get(name) {
@@ -58,7 +54,7 @@ pub fn check(ctx: &Context) -> Result<()> {
     let mut databases = Vec::new();
     for login in logins(&ctx.config.secrets) {
         let Some(password) = live.get(&login.secret).and_then(|values| values.get(&login.key)) else { continue };
-        let message = match store::sign_in(ctx, &tools, &login, password)? {
+        let message = match store::sign_in(ctx, &login, password)? {
             SignIn::Opened => Ok(format!("{} opens {} for {}", login.key, login.database, login.role)),
             SignIn::Refused => Err(format!("{} does not open {} for {}", login.key, login.database, login.role)),
             SignIn::Unasked(why) => Err(format!("could not be asked whether {} opens it: {why}", login.key)),
@@ -100,13 +96,13 @@ pub fn check(ctx: &Context) -> Result<()> {
 }
 
 /// Gives the random keys, or those named, other values, and replaces the pods that take them.
-pub fn rotate(ctx: &Context, keys: &[String]) -> Result<()> {
-    refuse_others_keys(&ctx.config, keys)?;
-    let overrides = overrides::read_overrides(ctx)?;
-    let tools = ready(ctx)?;
+pub fn rotate(project: &Project, keys: &[String]) -> Result<()> {
+    refuse_others_keys(&project.config, keys)?;
+    let overrides = overrides::read_overrides(project)?;
+    let ctx = &ready(project)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
-    namespace::refuse_others(ctx, &tools)?;
-    let (mut live, _) = store::look(ctx, &tools)?;
+    namespace::refuse_others(ctx)?;
+    let (mut live, _) = store::look(ctx)?;
     need_secrets(ctx, &live)?;
     let (chosen, left) = choose(&ctx.config, &live, &overrides.secret, keys);
     for (key, why) in &left {
@@ -127,19 +123,19 @@ pub fn rotate(ctx: &Context, keys: &[String]) -> Result<()> {
         ctx.ui.say(&format!("tokens signed with {key} are no longer valid: users must sign in again"));
     }
     let step = ctx.ui.step("rotate the Secrets");
-    store::rotate(ctx, &tools, &mut live, &chosen)?;
+    store::rotate(ctx, &mut live, &chosen)?;
     step.done(&message.join(", "));
-    replace_pods(ctx, &tools)?;
+    replace_pods(ctx)?;
     ctx.ui.summary("The Secrets have new values, and the running pods use them");
     Ok(())
 }
 
 /// Writes what is random or given, which all else follows from, into a file of the form that `--override` takes.
-pub fn export(ctx: &Context, to: &Path) -> Result<()> {
-    let path = new_file(ctx, to)?;
-    let tools = ready(ctx)?;
+pub fn export(project: &Project, to: &Path) -> Result<()> {
+    let path = new_file(project, to)?;
+    let ctx = &ready(project)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
-    let (live, _) = store::look(ctx, &tools)?;
+    let (live, _) = store::look(ctx)?;
     need_secrets(ctx, &live)?;
     if is_begun(live.values().flat_map(Values::keys)) {
         let next = format!("Next: cargo xtask secrets rotate --profile {}", ctx.config.profile);
@@ -185,10 +181,10 @@ impl KeyState {
     }
 }
 
-fn ready(ctx: &Context) -> Result<Paths> {
-    let tools = setup::need_tools(ctx)?;
-    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
-    Ok(tools)
+fn ready(project: &Project) -> Result<Context> {
+    let ctx = setup::need_tools(project)?;
+    cluster::need_running(&ctx, cluster::observe(&ctx)?)?;
+    Ok(ctx)
 }
 
 fn need_secrets(ctx: &Context, live: &Live) -> Result<()> {
@@ -308,20 +304,20 @@ fn choose<'a>(config: &'a Config, live: &Live, given: &Values, keys: &[String]) 
 
 /// Has every release take its Secret that runs with an older one, with all else as it was deployed. A database goes last:
 /// connections that are open outlive a change of password, and not a restart.
-fn replace_pods(ctx: &Context, tools: &Paths) -> Result<()> {
-    let versions = store::versions(ctx, tools, ctx.config.secrets.keys())?;
-    let node_ports = deploy::node_ports(ctx, &live::services(ctx, tools)?)?;
+fn replace_pods(ctx: &Context) -> Result<()> {
+    let versions = store::versions(ctx, ctx.config.secrets.keys())?;
+    let node_ports = deploy::node_ports(ctx, &live::services(ctx)?)?;
     let owners: Vec<String> = logins(&ctx.config.secrets).into_iter().map(|login| login.secret).collect();
     let (last, first): (Vec<Scope>, Vec<Scope>) =
         ctx.scopes().into_iter().partition(|scope| owners.contains(&ctx.config.releases[&scope.release].secret));
     for scopes in [first, last] {
         let mut plans: Vec<Plan> = Vec::new();
         for scope in scopes {
-            if live::last_revision(ctx, tools, &scope)?.is_none() {
+            if live::last_revision(ctx, &scope)?.is_none() {
                 continue;
             }
             let release = &ctx.config.releases[&scope.release];
-            let values = ctx.spawn.run(command(helm::values_of(&tools.helm, &scope.target, &scope.release), SHORT))?;
+            let values = ctx.run(helm::values_of(&scope.target, &scope.release))?;
             let values: Value = serde_json::from_str(&values).context("helm printed values that are not JSON")?;
             let version = versions.get(&release.secret).map_or("", String::as_str);
             if values["secret"]["version"] == version {
@@ -338,11 +334,11 @@ fn replace_pods(ctx: &Context, tools: &Paths) -> Result<()> {
                 Overrides { secret: Values::new(), values: BTreeMap::from([(scope.release.clone(), values)]) };
             let known =
                 RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides: &overrides };
-            plans.push(deploy::observe(ctx, tools, &scope.release, &known)?);
+            plans.push(deploy::observe(ctx, &scope.release, &known)?);
         }
         if !plans.is_empty() {
             // What served before has values that open nothing any more: going back would be no help.
-            apply::carry_out(ctx, tools, &plans, None, true)?;
+            apply::carry_out(ctx, &plans, None, true)?;
         }
     }
     Ok(())
@@ -395,7 +391,7 @@ fn as_yaml(profile: &str, values: &Values) -> String {
 }
 
 /// The absolute path of a file that is not there yet, and that no repository would take in.
-fn new_file(ctx: &Context, to: &Path) -> Result<std::path::PathBuf> {
+fn new_file(project: &Project, to: &Path) -> Result<std::path::PathBuf> {
     let refuse = |why: &str| Stop::usage(format!("--to {}: {why}\nNext: name another file", to.display()));
     let absolute = std::path::absolute(to)?;
     let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
@@ -408,8 +404,8 @@ fn new_file(ctx: &Context, to: &Path) -> Result<std::path::PathBuf> {
         return Err(refuse("it must be a new file: nothing is written over, and nothing to a terminal").into());
     }
     if folder.ancestors().any(|above| above.join(".git").exists()) {
-        let argv = git::check_untracked(&folder.display().to_string(), &path.display().to_string());
-        if !ctx.spawn.output(command(argv, SHORT))?.success {
+        let call = git::check_untracked(&folder.display().to_string(), &path.display().to_string());
+        if !project.output(call)?.success {
             return Err(refuse("git does not ignore it: it could be committed, and published").into());
         }
     }

@@ -3,18 +3,18 @@
 use anyhow::Result;
 
 use crate::live;
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::lock;
 use crate::stages::smoke::Occasion;
 use crate::stages::{cluster, setup, smoke};
 
 /// The smoke checks against what is deployed already.
-pub fn run(ctx: &Context) -> Result<()> {
-    let tools = setup::need_tools(ctx)?;
-    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
+pub fn run(project: &Project) -> Result<()> {
+    let ctx = &setup::need_tools(project)?;
+    cluster::need_running(ctx, cluster::observe(ctx)?)?;
     // A run that deploys meanwhile would be checked half-way, and helm keeps what a test ended with in the release.
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
-    smoke::run(ctx, &tools, Occasion::Asked, live::endpoints(ctx, &tools)?)?;
+    smoke::run(ctx, Occasion::Asked, live::endpoints(ctx)?)?;
     ctx.ui.summary("All smoke checks passed");
     Ok(())
 }

@@ -12,16 +12,16 @@ use crate::model::rollout;
 use crate::model::rollout::Rollout;
 use crate::model::states::{DeploymentState, Observed, PodState, ReleaseState, State, Vocabulary};
 use crate::model::time;
-use crate::run::context::Context;
+use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
 use crate::run::record;
 use crate::stages::setup;
 use crate::stages::{cluster, verify};
 
 /// Prints release, workloads and URL. Exit 1 when something of it is not well.
-pub fn run(ctx: &Context) -> Result<()> {
-    let tools = setup::need_tools(ctx)?;
-    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
+pub fn run(project: &Project) -> Result<()> {
+    let ctx = &setup::need_tools(project)?;
+    cluster::need_running(ctx, cluster::observe(ctx)?)?;
     let of_deployments: Vocabulary<DeploymentState> = words(ctx, "deployment")?;
     let of_pods: Vocabulary<PodState> = words(ctx, "pod")?;
     let of_releases: Vocabulary<ReleaseState> = words(ctx, "release")?;
@@ -30,7 +30,7 @@ pub fn run(ctx: &Context) -> Result<()> {
     let mut well = true;
     for scope in ctx.scopes() {
         let (release, namespace) = (&scope.release, &scope.target.namespace);
-        let Some((revision, status)) = live::last_revision(ctx, &tools, &scope)? else {
+        let Some((revision, status)) = live::last_revision(ctx, &scope)? else {
             if ctx.config.releases[release].unless.is_some() {
                 continue;
             }
@@ -40,11 +40,11 @@ pub fn run(ctx: &Context) -> Result<()> {
             ))
             .into());
         };
-        let manifest = live::manifest(ctx, &tools, &scope)?;
+        let manifest = live::manifest(ctx, &scope)?;
         let wanted = live::objects_in(&manifest)?;
-        let objects = live::objects_of(ctx, &tools, &scope, &manifest)?;
+        let objects = live::objects_of(ctx, &scope, &manifest)?;
         let workloads = verify::states(&wanted, &objects)?;
-        let pods = live::pods(ctx, &tools, &scope)?;
+        let pods = live::pods(ctx, &scope)?;
         let found: Vec<_> = pods.iter().flat_map(|pod| problems(pod, &[])).collect();
         let of_release = Status::parse(&status).map(Status::state).map_err(Stop::failed)?;
         let running: Vec<Value> = objects.into_iter().filter(|one| is_workload(&one["kind"])).collect();
@@ -66,7 +66,7 @@ pub fn run(ctx: &Context) -> Result<()> {
             "troubles": found.iter().map(|problem| json!({"pod": problem.object.name, "why": problem.why()})).collect::<Vec<_>>(),
         }));
     }
-    let url = live::open_url(ctx, &live::endpoints(ctx, &tools)?);
+    let url = live::open_url(ctx, &live::endpoints(ctx)?);
     lines.push(format!("url       {}", url.as_deref().unwrap_or("none: no published node port")));
     let last = record::last(ctx, 1).pop();
     if let Some((run, file)) = &last {

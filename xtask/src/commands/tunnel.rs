@@ -6,23 +6,23 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::live;
-use crate::run::context::Context;
+use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
 use crate::run::poll;
 use crate::run::process::Background;
 use crate::stages::cluster;
 use crate::stages::setup;
-use crate::tools::{Paths, minikube};
+use crate::tools::minikube;
 
 /// A tunnel that has given no address by then will not.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// Runs until it is interrupted, which is how it ends well.
-pub fn run(ctx: &Context) -> Result<()> {
-    let tools = setup::need_tools(ctx)?;
-    cluster::need_running(ctx, cluster::observe(ctx, &tools)?)?;
+pub fn run(project: &Project) -> Result<()> {
+    let ctx = &setup::need_tools(project)?;
+    cluster::need_running(ctx, cluster::observe(ctx)?)?;
     let waiting: Vec<String> =
-        live::endpoints(ctx, &tools)?.into_iter().filter(|(_, one)| one.load_balancer).map(|(name, _)| name).collect();
+        live::endpoints(ctx)?.into_iter().filter(|(_, one)| one.load_balancer).map(|(name, _)| name).collect();
     if waiting.is_empty() {
         let message = format!(
             "profile {} runs no Service of type LoadBalancer: nothing waits for an address",
@@ -38,11 +38,11 @@ pub fn run(ctx: &Context) -> Result<()> {
     }
     let said: Arc<Mutex<Vec<String>>> = Arc::default();
     let keep = said.clone();
-    let argv = minikube::tunnel(&tools.minikube, &ctx.config.cluster.name);
+    let call = minikube::tunnel(&ctx.config.cluster.name);
     let tunnel = ctx
         .spawn_minikube()?
-        .background(argv, move |line| keep.lock().expect("nobody panics with it").push(line.to_string()))?;
-    let ended = hold_open(ctx, &tools, &tunnel, &waiting);
+        .background(call, move |line| keep.lock().expect("nobody panics with it").push(line.to_string()))?;
+    let ended = hold_open(ctx, &tunnel, &waiting);
     // Only so does it take its routes and addresses back.
     tunnel.interrupt();
     ended.map_err(|error| match error.downcast::<Stop>() {
@@ -56,13 +56,13 @@ pub fn run(ctx: &Context) -> Result<()> {
 }
 
 /// Tells the addresses once they are there, and comes back when it is interrupted.
-fn hold_open(ctx: &Context, tools: &Paths, tunnel: &Background, waiting: &[String]) -> Result<()> {
+fn hold_open(ctx: &Context, tunnel: &Background, waiting: &[String]) -> Result<()> {
     let step = ctx.ui.step("open the tunnel");
     let given = poll::until(&ctx.spawn.interrupt, GRACE, || {
         if tunnel.has_ended() {
             return Err(Stop::failed("minikube tunnel exited").into());
         }
-        let all = live::endpoints(ctx, tools)?;
+        let all = live::endpoints(ctx)?;
         let addresses: Vec<String> = waiting
             .iter()
             .filter_map(|name| {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::live::{self, Endpoint};
 use crate::model::image::Built;
-use crate::run::context::Context;
+use crate::run::context::{Context, Project};
 use crate::run::graph::in_parallel;
 use crate::run::lock;
 use crate::secrets::overrides::Overrides;
@@ -16,28 +16,29 @@ use crate::stages::deploy::{Deployed, Plan};
 use crate::stages::render::RenderInputs;
 use crate::stages::setup::Ready;
 use crate::stages::{apply, build, cluster, deploy, load, namespace, setup};
-use crate::tools::Paths;
 
 /// Each stage observes for itself what is left to do, so that an interrupted run needs nothing but another one.
-pub fn run(ctx: &Context, no_rollback: bool) -> Result<()> {
-    let overrides = overrides::read_overrides(ctx)?;
-    let releases = ctx.config.wanted_releases(&overrides.secret);
-    let ready = setup::set_up(ctx, None)?;
+pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
+    let overrides = overrides::read_overrides(project)?;
+    let releases = project.config.wanted_releases(&overrides.secret);
+    let ready = setup::set_up(project, None)?;
+    let ctx = &ready.ctx;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
-    let built = build_beside_cluster(ctx, &ready, &releases)?;
-    let services = load_images(ctx, &ready.tools, &built)?;
-    let versions = ensure_secrets(ctx, &ready.tools, &releases, &overrides)?;
-    let plans = plan_releases(ctx, &ready.tools, &releases, &built, &services, &versions, &overrides)?;
-    let (deployed, endpoints) = apply::carry_out(ctx, &ready.tools, &plans, Some(services), no_rollback)?;
+    let built = build_beside_cluster(&ready, &releases)?;
+    let services = load_images(ctx, &built)?;
+    let versions = ensure_secrets(ctx, &releases, &overrides)?;
+    let plans = plan_releases(ctx, &releases, &built, &services, &versions, &overrides)?;
+    let (deployed, endpoints) = apply::carry_out(ctx, &plans, Some(services), no_rollback)?;
     report(ctx, &deployed, &endpoints);
     Ok(())
 }
 
 /// Images need docker alone, and a first build takes minutes: the cluster comes up beside it.
-fn build_beside_cluster(ctx: &Context, ready: &Ready, releases: &[&str]) -> Result<BTreeMap<String, Built>> {
+fn build_beside_cluster(ready: &Ready, releases: &[&str]) -> Result<BTreeMap<String, Built>> {
+    let ctx = &ready.ctx;
     let (built, made) = std::thread::scope(|scope| {
-        let made = scope.spawn(|| cluster::bring_up(ctx, ready));
-        let built = build::ensure(ctx, &ready.tools, &ready.images, &ctx.config.services_of(releases));
+        let made = scope.spawn(|| cluster::bring_up(ready));
+        let built = build::ensure(ctx, &ready.images, &ctx.config.services_of(releases));
         (built, made.join().expect("making the cluster does not panic"))
     });
     if let (Err(_), Err(error)) = (&made, &built) {
@@ -48,10 +49,10 @@ fn build_beside_cluster(ctx: &Context, ready: &Ready, releases: &[&str]) -> Resu
 }
 
 /// Loads the images into every node. Returns the Services of all namespaces, which are read meanwhile.
-fn load_images(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>) -> Result<Vec<Value>> {
+fn load_images(ctx: &Context, built: &BTreeMap<String, Built>) -> Result<Vec<Value>> {
     let (loaded, services) = std::thread::scope(|scope| {
-        let services = scope.spawn(|| live::services(ctx, tools));
-        let loaded = cluster::nodes(ctx, tools).and_then(|nodes| load::ensure(ctx, tools, &nodes, built));
+        let services = scope.spawn(|| live::services(ctx));
+        let loaded = cluster::nodes(ctx).and_then(|nodes| load::ensure(ctx, &nodes, built));
         (loaded, services.join().expect("looking at Services does not panic"))
     });
     loaded?;
@@ -59,26 +60,21 @@ fn load_images(ctx: &Context, tools: &Paths, built: &BTreeMap<String, Built>) ->
 }
 
 /// Makes what is missing of namespaces and Secrets. Returns the version of each Secret.
-fn ensure_secrets(
-    ctx: &Context,
-    tools: &Paths,
-    releases: &[&str],
-    overrides: &Overrides,
-) -> Result<BTreeMap<String, String>> {
+fn ensure_secrets(ctx: &Context, releases: &[&str], overrides: &Overrides) -> Result<BTreeMap<String, String>> {
     let namespaces = ctx.config.namespaces_of(releases);
     // Where all is as it should be, one look at both is enough.
     let (settled, secrets) = std::thread::scope(|scope| {
-        let secrets = scope.spawn(|| store::observe(ctx, tools, &namespaces, &overrides.secret));
-        let settled = in_parallel(&namespaces, |name| namespace::is_settled(ctx, tools, name));
+        let secrets = scope.spawn(|| store::observe(ctx, &namespaces, &overrides.secret));
+        let settled = in_parallel(&namespaces, |name| namespace::is_settled(ctx, name));
         (settled, secrets.join().expect("looking at Secrets does not panic"))
     });
     let is_settled = settled.into_iter().collect::<Result<Vec<bool>>>()?.into_iter().all(|settled| settled);
     match secrets {
         Ok(secrets) if is_settled && secrets.steps.is_empty() => Ok(secrets.versions),
         _ => {
-            let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, tools, name));
+            let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, name));
             ensured.into_iter().collect::<Result<()>>()?;
-            store::ensure(ctx, tools, &namespaces, &overrides.secret)
+            store::ensure(ctx, &namespaces, &overrides.secret)
         }
     }
 }
@@ -86,7 +82,6 @@ fn ensure_secrets(
 /// Renders each release and compares it with what is live.
 fn plan_releases(
     ctx: &Context,
-    tools: &Paths,
     releases: &[&str],
     built: &BTreeMap<String, Built>,
     services: &[Value],
@@ -98,7 +93,7 @@ fn plan_releases(
     let plans = in_parallel(releases, |name| {
         let version = versions.get(&ctx.config.releases[*name].secret).map_or("", String::as_str);
         let inputs = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
-        deploy::observe(ctx, tools, name, &inputs)
+        deploy::observe(ctx, name, &inputs)
     });
     plans.into_iter().collect()
 }

@@ -55,7 +55,7 @@ fn releases_agree(root: &Reader, config: &Config, known: &str) {
             }
         }
         for step in &check.steps {
-            if let Call::HelmTest { release: Some(name) } = &step.call
+            if let Action::HelmTest { release: Some(name) } = &step.action
                 && !config.releases.contains_key(name)
             {
                 at(format!("tests release \"{name}\": known are {}", names(config.releases.keys())));

@@ -335,7 +335,7 @@ mod tests {
     }
 
     /// What is reported of smoke checks that stand in place of the project's own; lines count from the first of these.
-    fn reported_of_checks(checks: &str) -> String {
+    fn findings_of_checks(checks: &str) -> String {
         let message = read_with(BASE, checks).unwrap_err();
         let place = |line: usize| format!("k8s/profiles/dev.toml:{}:", DEV.lines().count() + line);
         (1..=checks.lines().count()).fold(message, |text, line| text.replace(&place(line), &format!("{line}:")))
@@ -362,12 +362,12 @@ steps = [
         let config = read_with(BASE, checks).unwrap();
         let [check] = config.smoke.as_slice() else { panic!("one check replaces those of the base") };
         assert_eq!((check.deadline, check.when), (Some(Duration::from_secs(5)), When::Changed));
-        let kinds = check.steps.iter().map(|step| match &step.call {
-            Call::Http { method, path, status, .. } => format!("{method} {path} {status}"),
-            Call::Mcp { path, tool, .. } => format!("{tool} {path}"),
-            Call::Tcp { send } => format!("{send:?}"),
-            Call::Sql { query } => query.clone(),
-            Call::HelmTest { release } => format!("{release:?}"),
+        let kinds = check.steps.iter().map(|step| match &step.action {
+            Action::Http { method, path, status, .. } => format!("{method} {path} {status}"),
+            Action::Mcp { path, tool, .. } => format!("{tool} {path}"),
+            Action::Tcp { send } => format!("{send:?}"),
+            Action::Sql { query } => query.clone(),
+            Action::HelmTest { release } => format!("{release:?}"),
         });
         let hello = format!("{:?}", b"hello");
         let expected =
@@ -402,7 +402,7 @@ steps = []
 name = "b"
 steps = [{ tcp = true }]
 "#;
-        let text = reported_of_checks(checks);
+        let text = findings_of_checks(checks);
         for expected in [
             "4:8: smoke[0].when is \"sometimes\": allowed are \"always\", \"changed\"",
             "1:1: smoke[0].deadline_s is 61: deadlines.smoke_s, 60, holds for all checks together",

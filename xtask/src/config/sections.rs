@@ -169,7 +169,7 @@ pub fn node_port(r: &Reader) -> Option<NodePort> {
 pub fn check(r: &Reader) -> Check {
     let service: Option<String> = r.optional("service");
     let steps = r.list("steps", |step| read_step(step, service.as_deref()));
-    let asks_somebody = |step: &Step| step.service.is_none() && !matches!(step.call, Call::HelmTest { .. });
+    let asks_somebody = |step: &Step| step.service.is_none() && !matches!(step.action, Action::HelmTest { .. });
     if steps.iter().any(asks_somebody) {
         let _: String = r.required("service");
     }
@@ -193,12 +193,12 @@ pub fn check(r: &Reader) -> Check {
 pub fn saved_before(r: &Reader, steps: &[Step]) {
     let mut saved = vec!["random"];
     for (index, step) in steps.iter().enumerate() {
-        let texts: Vec<&String> = match &step.call {
-            Call::Http { path, headers, .. } | Call::Mcp { path, headers, .. } => {
+        let texts: Vec<&String> = match &step.action {
+            Action::Http { path, headers, .. } | Action::Mcp { path, headers, .. } => {
                 std::iter::once(path).chain(headers.values()).collect()
             }
-            Call::Sql { query } => vec![query],
-            Call::Tcp { .. } | Call::HelmTest { .. } => Vec::new(),
+            Action::Sql { query } => vec![query],
+            Action::Tcp { .. } | Action::HelmTest { .. } => Vec::new(),
         };
         let used = texts.into_iter().flat_map(|text| placeholders(text)).filter(|name| is_word(name));
         for name in used.filter(|name| !saved.contains(name)) {
@@ -215,9 +215,9 @@ pub fn is_word(text: &str) -> bool {
 }
 
 pub fn read_step(r: &Reader, service: Option<&str>) -> Step {
-    let call = call(r);
-    let service = match call {
-        Call::HelmTest { .. } => None,
+    let action = action(r);
+    let service = match action {
+        Action::HelmTest { .. } => None,
         _ => r.optional("service").or_else(|| service.map(str::to_string)),
     };
     let (equals, contains) = (r.optional("equals"), r.optional("contains"));
@@ -234,11 +234,11 @@ pub fn read_step(r: &Reader, service: Option<&str>) -> Step {
     for (key, pointer) in pointers.filter(|(_, pointer)| !pointer.is_empty() && !pointer.starts_with('/')) {
         r.report_at(key, format!("{} has \"{pointer}\": a JSON pointer starts with /", r.name(key)));
     }
-    Step { service, call, equals, contains, json, save }
+    Step { service, action, equals, contains, json, save }
 }
 
 /// What a step asks follows from its keys; those of another kind are then unknown.
-pub fn call(r: &Reader) -> Call {
+pub fn action(r: &Reader) -> Action {
     if r.has("helm_test") {
         return helm_test(r);
     }
@@ -247,13 +247,13 @@ pub fn call(r: &Reader) -> Call {
         if query.as_ref().is_some_and(|query| query.trim().is_empty()) {
             r.report_at("sql", format!("{} is empty: it must be a query", r.name("sql")));
         }
-        return Call::Sql { query: query.unwrap_or_default() };
+        return Action::Sql { query: query.unwrap_or_default() };
     }
     if r.has("tcp") {
         if r.optional::<bool>("tcp") == Some(false) {
             r.report_at("tcp", format!("{} is false: leave the step out", r.name("tcp")));
         }
-        return Call::Tcp { send: bytes(r, "send") };
+        return Action::Tcp { send: bytes(r, "send") };
     }
     if !r.has("path") {
         let message = "must ask something: add `path` with `status` or `tool`, or `tcp`, `sql` or `helm_test`";
@@ -262,15 +262,15 @@ pub fn call(r: &Reader) -> Call {
         for key in ["service", "path", "method", "status", "tool", "tcp", "sql", "helm_test"] {
             let _: Option<serde_json::Value> = r.optional(key);
         }
-        return Call::HelmTest { release: None };
+        return Action::HelmTest { release: None };
     }
     let path = url_path(r, "path");
     let headers = r.optional("headers").unwrap_or_default();
     match r.optional("tool") {
-        Some(tool) => Call::Mcp { path, headers, tool, arguments: r.optional("arguments").unwrap_or_default() },
+        Some(tool) => Action::Mcp { path, headers, tool, arguments: r.optional("arguments").unwrap_or_default() },
         None => {
             let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-            Call::Http {
+            Action::Http {
                 path,
                 headers,
                 method: r.optional_one_of("method", &methods).unwrap_or_else(|| "GET".to_string()),
@@ -281,7 +281,7 @@ pub fn call(r: &Reader) -> Call {
     }
 }
 
-pub fn helm_test(r: &Reader) -> Call {
+pub fn helm_test(r: &Reader) -> Action {
     let release = match r.optional("helm_test") {
         Some(serde_json::Value::Bool(true)) => None,
         Some(serde_json::Value::String(name)) => Some(name),
@@ -290,7 +290,7 @@ pub fn helm_test(r: &Reader) -> Call {
             None
         }
     };
-    Call::HelmTest { release }
+    Action::HelmTest { release }
 }
 
 /// A text, or an array of bytes for what no text can hold.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::config::reader::Reader;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Spec {
     /// 0 to 4: the model's place in the table of docs/specs/README.md.
     pub number: u8,
@@ -26,7 +26,7 @@ pub struct Spec {
     pub cluster: Option<SpecCluster>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SpecService {
     pub image: Option<String>,
     pub size_mb: Option<u64>,
@@ -68,14 +68,14 @@ pub struct SpecService {
 }
 
 /// None is what the data model leaves open.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SpecProbe {
     pub path: Option<String>,
     pub delay_s: Option<u32>,
     pub period_s: Option<u32>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SpecChart {
     pub version: Option<String>,
     /// `{tag}` stands for the image's tag.
@@ -84,7 +84,7 @@ pub struct SpecChart {
     pub files: Vec<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SpecCluster {
     pub cpus: u32,
     pub memory_mb: u64,

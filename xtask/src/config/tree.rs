@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn every_syntax_error_message() {
+    fn every_syntax_error_is_reported() {
         let (_, problems) = read("a = \nb = 1\nc = [\n");
         let lines: Vec<usize> = problems.iter().map(|problem| problem.place.line).collect();
         assert!(lines.contains(&1) && lines.contains(&3), "{problems:?}");

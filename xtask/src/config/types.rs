@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::spec::Spec;
 use crate::config::tree::{Node, Place, Value};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     pub project: String,
     /// The application's name as people read it; the project's name unless xtask.toml says otherwise.
@@ -42,7 +42,7 @@ pub struct Config {
     pub tree: Node,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tools {
     pub docker: Tool,
     pub minikube: Tool,
@@ -51,7 +51,7 @@ pub struct Tools {
 }
 
 /// Versions as in `1.33` or `1.36.0`, without a leading v.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tool {
     pub minimum: String,
     pub pinned: Option<String>,
@@ -60,7 +60,7 @@ pub struct Tool {
 }
 
 /// Where a release is, as templates: {version} is the pinned one, {os} and {arch} are the machine's in Go's names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Download {
     pub url: String,
     /// The file in which the release publishes the SHA-256 of what stands at `url`.
@@ -69,7 +69,7 @@ pub struct Download {
     pub member: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cluster {
     pub name: String,
     pub driver: String,
@@ -90,7 +90,7 @@ pub struct NodePorts {
     pub last: u16,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Release {
     pub chart: PathBuf,
     /// The name that the chart gets in the staged copy; None leaves it.
@@ -109,7 +109,7 @@ pub struct Release {
 }
 
 /// A Secret that is handed over before what reads it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Secret {
     pub namespace: String,
     pub random: Vec<String>,
@@ -153,7 +153,7 @@ pub struct Waiver {
     pub reason: String,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Service {
     pub image: String,
     pub dockerfile: PathBuf,
@@ -181,7 +181,7 @@ pub enum NodePort {
 }
 
 /// Who the processes of an image are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct User {
     pub id: u32,
     pub name: String,
@@ -194,14 +194,14 @@ pub enum Base {
     Debian,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Probes {
     pub liveness: String,
     pub readiness: String,
 }
 
 /// A smoke check: questions in order; a later one may use what an earlier one saved.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Check {
     pub name: String,
     pub steps: Vec<Step>,
@@ -219,11 +219,11 @@ pub enum When {
     Changed,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Step {
     /// Whom it asks: its own service, else the check's. None where it asks no service.
     pub service: Option<String>,
-    pub call: Call,
+    pub action: Action,
     /// What the whole answer must be, without the white space around it.
     pub equals: Option<String>,
     pub contains: Option<String>,
@@ -233,8 +233,8 @@ pub struct Step {
     pub save: BTreeMap<String, String>,
 }
 
-#[derive(Debug)]
-pub enum Call {
+#[derive(Clone, Debug)]
+pub enum Action {
     Http {
         path: String,
         headers: BTreeMap<String, String>,
@@ -252,7 +252,7 @@ pub enum Call {
     HelmTest { release: Option<String> },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Deadlines {
     pub bootstrap: Duration,
     pub cluster: Duration,
@@ -267,7 +267,7 @@ pub struct Deadlines {
     pub stall: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Mirrors {
     pub suite: String,
     pub host_packages: Vec<String>,
@@ -279,7 +279,7 @@ pub struct Mirrors {
 }
 
 /// A folder of `k8s/node/go` and what is built from it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Module {
     pub packages: Vec<String>,
     pub variables: BTreeMap<String, String>,

@@ -62,7 +62,7 @@ fn lacking(pod: &Value, node: &Value, pods: &[Value]) -> Vec<Shortage> {
     let there: Vec<(String, Amounts)> = pods
         .iter()
         .filter(|other| other["spec"]["nodeName"] == *name && !is_over(other))
-        .map(|other| (reported_name(other, pod), requests(other)))
+        .map(|other| (display_name(other, pod), requests(other)))
         .collect();
     let allocatable = amounts(&node["status"]["allocatable"]);
     let mut found = Vec::new();
@@ -83,8 +83,8 @@ fn lacking(pod: &Value, node: &Value, pods: &[Value]) -> Vec<Shortage> {
     found
 }
 
-/// A pod's name, with its namespace where that is another than that of the pod for which this is reported.
-fn reported_name(pod: &Value, beside: &Value) -> String {
+/// A pod's name, with its namespace where that is another than that of the pod that lacks room.
+fn display_name(pod: &Value, beside: &Value) -> String {
     let text = |key: &str| pod["metadata"][key].as_str().unwrap_or_default();
     match pod["metadata"]["namespace"] == beside["metadata"]["namespace"] {
         true => text("name").to_string(),

@@ -4,16 +4,15 @@ use crate::diagnosis::cause::{Cause, Problem};
 use crate::diagnosis::watch::{Failure, describe_problem, read_log};
 use crate::run::context::{Context, Scope};
 use crate::run::exit::{Stop, indent};
-use crate::run::process::display;
-use crate::tools::{Paths, docker, kubectl};
+use crate::tools::{docker, kubectl};
 
 /// One text for all problems; a log that can't be had is said, not hidden. The command at its end is for the first one.
-pub fn report(ctx: &Context, tools: &Paths, scope: &Scope, failure: &Failure) -> Stop {
+pub fn report(ctx: &Context, scope: &Scope, failure: &Failure) -> Stop {
     let mut lines = vec![failure.what.clone()];
     for found in &failure.found {
         lines.push(format!("  {}", describe_problem(&found.problem)));
         let Some(log) = &found.problem.log else { continue };
-        let text = found.log.clone().or_else(|| read_log(ctx, tools, scope, log));
+        let text = found.log.clone().or_else(|| read_log(ctx, scope, log));
         match text.as_deref().map(str::trim_end) {
             Some("") => lines.push("  it logged nothing".to_string()),
             Some(text) => {
@@ -27,27 +26,25 @@ pub fn report(ctx: &Context, tools: &Paths, scope: &Scope, failure: &Failure) ->
         lines.push("  helm said last:".to_string());
         lines.push(indent(said));
     }
-    let next = failure.found.first().map(|found| next(ctx, tools, scope, &found.problem));
+    let next = failure.found.first().map(|found| next(ctx, scope, &found.problem));
     lines.push(format!("Next: {}", next.unwrap_or("cargo xtask status".to_string())));
     let report = lines.join("\n");
     if failure.deadline { Stop::deadline(report) } else { Stop::failed(report) }
 }
 
 /// The command that shows more of it.
-fn next(ctx: &Context, tools: &Paths, scope: &Scope, problem: &Problem) -> String {
-    let (target, kubectl) = (&scope.target, tools.kubectl.as_str());
+fn next(ctx: &Context, scope: &Scope, problem: &Problem) -> String {
+    let target = &scope.target;
     if let Cause::WrongProcessor { image } = &problem.cause {
-        return display(&docker::platform(&tools.docker, image));
+        return docker::platform(image).text();
     }
     if let Some(log) = &problem.log {
-        let logs = kubectl::logs(kubectl, target, &log.pod, &log.container, log.previous, 0);
-        return display(&logs).replace("--tail 0 ", "");
+        let logs = kubectl::logs(target, &log.pod, &log.container, log.previous, 0);
+        return logs.text().replace("--tail 0 ", "");
     }
-    let describe = |kind: &str, name: &str| display(&kubectl::describe(kubectl, target, kind, name));
+    let describe = |kind: &str, name: &str| kubectl::describe(target, kind, name).text();
     match &problem.cause {
-        Cause::ImageAbsent { .. } => {
-            display(&docker::node_images(&tools.docker, &ctx.config.cluster.name)).replace(" --output json", "")
-        }
+        Cause::ImageAbsent { .. } => docker::node_images(&ctx.config.cluster.name).text().replace(" --output json", ""),
         Cause::Unschedulable { .. } | Cause::NodePressure { .. } | Cause::Evicted { .. } => describe("nodes", ""),
         Cause::Quota { quota, .. } => describe("resourcequota", quota),
         Cause::Claim { .. } => describe("persistentvolumeclaim", &problem.object.name),

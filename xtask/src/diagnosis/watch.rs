@@ -16,10 +16,9 @@ use crate::diagnosis::release::Hook;
 use crate::live;
 use crate::model::time;
 use crate::run::context::{Context, Scope};
-use crate::run::process::{Interrupt, Spawn, command};
-use crate::tools::{Paths, kubectl};
+use crate::run::process::{Interrupt, Spawn};
+use crate::tools::kubectl;
 
-const SHORT: Duration = Duration::from_secs(20);
 const LOG_LINES: u32 = 12;
 /// How far apart looks are while helm works.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -46,7 +45,6 @@ pub struct Failure {
 
 pub struct Watch<'a> {
     ctx: &'a Context,
-    tools: &'a Paths,
     scope: &'a Scope,
     known: Vec<SeenProblem>,
 }
@@ -65,13 +63,13 @@ struct SeenProblem {
 }
 
 impl<'a> Watch<'a> {
-    pub fn new(ctx: &'a Context, tools: &'a Paths, scope: &'a Scope) -> Watch<'a> {
-        Watch { ctx, tools, scope, known: Vec::new() }
+    pub fn new(ctx: &'a Context, scope: &'a Scope) -> Watch<'a> {
+        Watch { ctx, scope, known: Vec::new() }
     }
 
     /// All that one look shows; one process, whatever there is.
     pub fn look(&self) -> Result<Vec<Value>> {
-        live::objects(self.ctx, self.tools, &self.scope.target, release::KINDS)
+        live::objects(self.ctx, &self.scope.target, release::KINDS)
     }
 
     /// Notes the problems of a look, and tells those that are new. Returns the one that ends the wait.
@@ -151,7 +149,7 @@ impl<'a> Watch<'a> {
             return self.measure(index, objects);
         }
         let Some(log) = known.seen.log.clone() else { return };
-        if let Some(text) = read_log(self.ctx, self.tools, self.scope, &log) {
+        if let Some(text) = read_log(self.ctx, self.scope, &log) {
             let refined = refine(known.seen.clone(), &text, &release::image(objects, &log));
             known.found.log = Some(text);
             known.understand(refined);
@@ -163,8 +161,8 @@ impl<'a> Watch<'a> {
         let known = &mut self.known[index];
         let name = known.seen.object.name.as_str();
         let pod = objects.iter().find(|one| one["kind"] == "Pod" && one["metadata"]["name"] == name);
-        let argv = kubectl::get_everywhere(&self.tools.kubectl, &self.scope.target, "nodes,pods");
-        let asked = self.ctx.spawn.run(command(argv, SHORT)).and_then(|text| live::parse_objects(&text));
+        let call = kubectl::get_everywhere(&self.scope.target, "nodes,pods");
+        let asked = self.ctx.run(call);
         // What can't be had now is reported in the scheduler's own words.
         let (Some(pod), Ok(all)) = (pod, asked) else { return };
         let (nodes, pods): (Vec<Value>, Vec<Value>) = all.into_iter().partition(|one| one["kind"] == "Node");
@@ -274,9 +272,9 @@ pub fn describe_problem(problem: &Problem) -> String {
 }
 
 /// The last lines of a log; None where it can't be had.
-pub fn read_log(ctx: &Context, tools: &Paths, scope: &Scope, log: &Log) -> Option<String> {
-    let argv = kubectl::logs(&tools.kubectl, &scope.target, &log.pod, &log.container, log.previous, LOG_LINES);
-    let output = ctx.spawn.output(command(argv, SHORT)).ok()?;
+pub fn read_log(ctx: &Context, scope: &Scope, log: &Log) -> Option<String> {
+    let call = kubectl::logs(&scope.target, &log.pod, &log.container, log.previous, LOG_LINES);
+    let output = ctx.output(call).ok()?;
     output.success.then(|| output.stdout.trim_end().to_string())
 }
 

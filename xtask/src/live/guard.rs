@@ -3,18 +3,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
 
 use crate::config::yaml;
+use crate::run::call::display;
 use crate::run::context::Folders;
 use crate::run::exit::Stop;
-use crate::run::process::{Spawn, command, display};
+use crate::run::process::Spawn;
 use crate::tools::{docker, helm, kubectl};
-
-const SHORT: Duration = Duration::from_secs(20);
 
 /// What refuses a call that would change something elsewhere than in a minikube profile of our own.
 pub fn guard(folders: &Folders) -> impl Fn(&Spawn, &[String]) -> Result<()> + Send + Sync + use<> {
@@ -51,9 +49,8 @@ fn check(spawn: &Spawn, argv: &[String], kubeconfig: &Path, minikube_home: &Path
         return refuse(&format!("`{}` names no context of {}", display(argv), kubeconfig.display()));
     }
     // A node has the name of its context. One that is away publishes nothing, and then no server is right.
-    let network = spawn.output(command(docker::container_network("docker", context), SHORT))?.stdout;
-    let expected =
-        Expected { context, servers: docker::parse_api_servers(&network), authority: minikube_home.join("ca.crt") };
+    let servers = spawn.attempt(docker::container_network(context))?.unwrap_or_default();
+    let expected = Expected { context, servers, authority: minikube_home.join("ca.crt") };
     match fault(&fs::read_to_string(kubeconfig).unwrap_or_default(), &expected) {
         None => Ok(()),
         Some(why) => refuse(&format!("context {context} of {} {why}", kubeconfig.display())),

@@ -3,20 +3,18 @@
 pub mod guard;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::config::{NodePorts, yaml};
 use crate::model::cluster::Target;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
-use crate::run::process::{Spawn, command};
+use crate::run::process::Spawn;
 use crate::tools::helm::Revision;
-use crate::tools::{Paths, helm, kubectl};
+use crate::tools::{helm, kubectl};
 
-const SHORT: Duration = Duration::from_secs(60);
 /// The label by which the charts name the service that an object belongs to.
 const SERVICE_LABEL: &str = "/metadata/labels/app.kubernetes.io~1name";
 
@@ -34,8 +32,8 @@ pub struct Endpoint {
 }
 
 /// The live objects that a release's manifest names.
-pub fn objects_of(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str) -> Result<Vec<Value>> {
-    parse_objects(&ctx.spawn.run(command(kubectl::get_live(&tools.kubectl, &scope.target), SHORT).stdin(manifest))?)
+pub fn objects_of(ctx: &Context, scope: &Scope, manifest: &str) -> Result<Vec<Value>> {
+    ctx.run(kubectl::get_live(&scope.target).stdin(manifest))
 }
 
 /// A manifest's objects as they are written, without asking what is live.
@@ -44,25 +42,24 @@ pub fn objects_in(manifest: &str) -> Result<Vec<Value>> {
 }
 
 /// Objects of a namespace: `kinds` as in `pods,services`, or one as in `secret/NAME`.
-pub fn objects(ctx: &Context, tools: &Paths, target: &Target, kinds: &str) -> Result<Vec<Value>> {
-    parse_objects(&ctx.spawn.run(command(kubectl::get(&tools.kubectl, target, kinds, None), SHORT))?)
+pub fn objects(ctx: &Context, target: &Target, kinds: &str) -> Result<Vec<Value>> {
+    ctx.run(kubectl::get(target, kinds, None))
 }
 
 /// The pods of a release.
-pub fn pods(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Vec<Value>> {
+pub fn pods(ctx: &Context, scope: &Scope) -> Result<Vec<Value>> {
     let selector = format!("app.kubernetes.io/instance={}", scope.release);
-    parse_objects(&ctx.spawn.run(command(kubectl::get(&tools.kubectl, &scope.target, "pods", Some(&selector)), SHORT))?)
+    ctx.run(kubectl::get(&scope.target, "pods", Some(&selector)))
 }
 
 /// The Services of all namespaces.
-pub fn services(ctx: &Context, tools: &Paths) -> Result<Vec<Value>> {
-    let stdout = ctx.spawn.run(command(kubectl::get_everywhere(&tools.kubectl, &ctx.target(), "services"), SHORT))?;
-    parse_objects(&stdout)
+pub fn services(ctx: &Context) -> Result<Vec<Value>> {
+    ctx.run(kubectl::get_everywhere(&ctx.target(), "services"))
 }
 
 /// The Services of all releases of the profile, by the service's name.
-pub fn endpoints(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, Endpoint>> {
-    Ok(endpoints_in(ctx, services(ctx, tools)?))
+pub fn endpoints(ctx: &Context) -> Result<BTreeMap<String, Endpoint>> {
+    Ok(endpoints_in(ctx, services(ctx)?))
 }
 
 /// Those among the Services of all namespaces.
@@ -94,44 +91,38 @@ pub fn taken_node_ports(services: &[Value]) -> BTreeMap<u16, (String, String)> {
 }
 
 /// A release's last revision and its status; None where it is not installed.
-pub fn last_revision(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Option<(u64, String)>> {
-    Ok(revisions(ctx, tools, scope, 1)?.pop())
+pub fn last_revision(ctx: &Context, scope: &Scope) -> Result<Option<(u64, String)>> {
+    Ok(revisions(ctx, scope, 1)?.pop())
 }
 
 /// The last `count` revisions of a release with their status, the newest at the end; none where it is not installed.
-pub fn revisions(ctx: &Context, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<(u64, String)>> {
-    let message = history(ctx, tools, scope, count)?;
+pub fn revisions(ctx: &Context, scope: &Scope, count: u32) -> Result<Vec<(u64, String)>> {
+    let message = history(ctx, scope, count)?;
     Ok(message.into_iter().map(|one| (one.number, one.status)).collect())
 }
 
 /// The same with all that helm keeps of each.
-pub fn history(ctx: &Context, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<Revision>> {
-    history_by(&ctx.spawn, tools, scope, count)
+pub fn history(ctx: &Context, scope: &Scope, count: u32) -> Result<Vec<Revision>> {
+    history_by(&ctx.spawn, scope, count)
 }
 
 /// The same for whoever must know in spite of an interruption.
-pub fn history_by(spawn: &Spawn, tools: &Paths, scope: &Scope, count: u32) -> Result<Vec<Revision>> {
-    let argv = helm::history(&tools.helm, &scope.target, &scope.release, count);
-    let output = spawn.output(command(argv, SHORT))?;
-    if !output.success && !output.tail.contains("release: not found") {
-        return Err(Stop::failed("helm cannot tell the release's history").with_detail(&output.tail).into());
-    }
-    match helm::parse_history(&output.stdout) {
-        None if output.success => {
-            Err(Stop::failed("helm printed a history that cannot be read").with_detail(&output.tail).into())
-        }
-        history => Ok(history.unwrap_or_default()),
+pub fn history_by(spawn: &Spawn, scope: &Scope, count: u32) -> Result<Vec<Revision>> {
+    match spawn.attempt(helm::history(&scope.target, &scope.release, count))? {
+        Ok(history) => Ok(history),
+        Err(output) if output.tail.contains("release: not found") => Ok(Vec::new()),
+        Err(output) => Err(Stop::failed("helm cannot tell the release's history").with_detail(&output.tail).into()),
     }
 }
 
 /// The manifest that helm applied last.
-pub fn manifest(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<String> {
-    ctx.spawn.run(command(helm::manifest(&tools.helm, &scope.target, &scope.release), SHORT))
+pub fn manifest(ctx: &Context, scope: &Scope) -> Result<String> {
+    ctx.run(helm::manifest(&scope.target, &scope.release))
 }
 
 /// The hooks of the revision that helm applied last.
-pub fn hooks(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<String> {
-    ctx.spawn.run(command(helm::hooks(&tools.helm, &scope.target, &scope.release), SHORT))
+pub fn hooks(ctx: &Context, scope: &Scope) -> Result<String> {
+    ctx.run(helm::hooks(&scope.target, &scope.release))
 }
 
 /// The URL that keeps answering after a command has ended, if the service to open has a published node port.
@@ -167,19 +158,6 @@ fn endpoint(service: &Value) -> Option<(String, Endpoint)> {
     Some((name, endpoint))
 }
 
-/// The objects in what kubectl printed: one, several in a row, or a list.
-pub fn parse_objects(text: &str) -> Result<Vec<Value>> {
-    let mut found = Vec::new();
-    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
-        let mut value = value.context("kubectl printed something that is not JSON")?;
-        match value.get_mut("items").map(Value::take) {
-            Some(Value::Array(items)) => found.extend(items),
-            _ => found.push(value),
-        }
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,13 +178,5 @@ mod tests {
         assert_eq!(url(30080, 30089).as_deref(), Some("http://127.0.0.1:30081"));
         assert_eq!(url(30000, 30079), None);
         assert_eq!(taken_node_ports(&[service()])[&30081], ("n".to_string(), "frontend".to_string()));
-    }
-
-    #[test]
-    fn objects_are_read_from_rows_and_lists() {
-        assert_eq!(parse_objects("{\"a\":1}\n{\"a\":2}\n").unwrap().len(), 2);
-        assert_eq!(parse_objects("{\"kind\":\"List\",\"items\":[{},{},{}]}").unwrap().len(), 3);
-        assert_eq!(parse_objects("").unwrap().len(), 0);
-        assert!(parse_objects("no JSON").is_err());
     }
 }

@@ -11,4 +11,5 @@ pub mod rollout;
 pub mod states;
 pub mod subset;
 pub mod time;
+pub mod tools;
 pub mod version;

@@ -30,11 +30,11 @@ pub enum Verb {
     Deploy,
 }
 
-/// What can't be reported before an image is there: its ID.
+/// What is known only once an image is there: its ID.
 pub const AFTER_BUILD: &str = "known after build";
 /// What a cluster that doesn't serve can't tell.
 pub const AFTER_CLUSTER: &str = "known once the cluster serves";
-/// What can't be reported before a Secret is there: its version, which stands in the manifests.
+/// What is known only once a Secret is there: its version, which stands in the manifests.
 pub const AFTER_SECRET: &str = "known after its Secret is written";
 
 impl Step {

@@ -1,5 +1,7 @@
 //! What every command is handed: the configuration, the folders, the way to spawn and the way to be seen.
 
+use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,8 +10,10 @@ use anyhow::{Context as _, Result, ensure};
 use crate::config;
 use crate::config::Config;
 use crate::model::cluster::Target;
+use crate::model::tools::Tools;
+use crate::run::call::Call;
 use crate::run::exit::Stop;
-use crate::run::process::Spawn;
+use crate::run::process::{Output, Spawn};
 use crate::run::ui::Ui;
 
 /// The profile of a command without --profile.
@@ -17,7 +21,9 @@ pub const DEFAULT_PROFILE: &str = "dev";
 const PROFILES: &str = "k8s/profiles";
 const RECIPES: &str = "k8s/node";
 
-pub struct Context {
+/// What a command has before it looks for tools.
+#[derive(Clone)]
+pub struct Project {
     pub config: Config,
     /// The project's root; all paths of the configuration are relative to it.
     pub root: PathBuf,
@@ -26,6 +32,21 @@ pub struct Context {
     pub ui: Arc<Ui>,
     /// Changes to the system are agreed to.
     pub yes: bool,
+}
+
+/// A project with the tools that were found for it, which every call needs.
+#[derive(Clone)]
+pub struct Context {
+    project: Project,
+    pub tools: Tools,
+}
+
+impl Deref for Context {
+    type Target = Project;
+
+    fn deref(&self) -> &Project {
+        &self.project
+    }
 }
 
 /// Where the tool keeps things outside the clone.
@@ -86,23 +107,41 @@ pub struct Scope {
 }
 
 impl Context {
+    pub fn new(project: &Project, tools: Tools) -> Context {
+        let Tools { docker, minikube, helm, kubectl } = tools.clone();
+        let programs = [("docker", docker), ("minikube", minikube), ("helm", helm.path), ("kubectl", kubectl)];
+        Context { project: project.with_programs(programs.into()), tools }
+    }
+}
+
+impl Project {
+    /// The same with the paths of programs, by the names that calls have for them.
+    pub fn with_programs(&self, programs: BTreeMap<&'static str, String>) -> Project {
+        let mut project = self.clone();
+        project.spawn.programs = Arc::new(programs);
+        project
+    }
+
+    /// Runs a call to its end and reads the answer.
+    pub fn run<T>(&self, call: Call<T>) -> Result<T> {
+        self.spawn.run(call)
+    }
+
+    /// Runs a call to its end and tells how it went.
+    pub fn output<T>(&self, call: Call<T>) -> Result<Output> {
+        self.spawn.output(call)
+    }
+
     /// The same for another profile.
-    pub fn of_profile(&self, profile: &str) -> Result<Context> {
+    pub fn of_profile(&self, profile: &str) -> Result<Project> {
         self.of_project(&self.root, profile)
     }
 
     /// The same for another project that shares this one's home.
-    pub fn of_project(&self, root: &Path, profile: &str) -> Result<Context> {
+    pub fn of_project(&self, root: &Path, profile: &str) -> Result<Project> {
         let config = read_config(root, profile)?;
         ensure!(config.home == self.config.home, "{} has another home than {}", root.display(), self.config.home);
-        Ok(Context {
-            config,
-            root: root.to_path_buf(),
-            folders: self.folders.clone(),
-            spawn: self.spawn.clone(),
-            ui: self.ui.clone(),
-            yes: self.yes,
-        })
+        Ok(Project { config, root: root.to_path_buf(), ..self.clone() })
     }
 
     /// The cluster and the profile's namespace.

@@ -10,7 +10,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::model::time;
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::exit::Stop;
 use crate::run::poll;
 
@@ -22,8 +22,8 @@ pub const CLUSTER: &str = "the cluster";
 const TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// Holds every lock there is, for what no run may be beside. A run that begins meanwhile waits for the first one.
-pub fn hold_all(ctx: &Context) -> Result<Vec<File>> {
-    let entries = fs::read_dir(&ctx.folders.state).into_iter().flatten().flatten();
+pub fn hold_all(project: &Project) -> Result<Vec<File>> {
+    let entries = fs::read_dir(&project.folders.state).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".lock")?.to_string())).collect();
     names.retain(|name| name != BOOTSTRAP && name != CLUSTER);
@@ -31,18 +31,18 @@ pub fn hold_all(ctx: &Context) -> Result<Vec<File>> {
     // In the order in which a run takes them, or two could wait for each other.
     names.insert(0, BOOTSTRAP.to_string());
     names.push(CLUSTER.to_string());
-    names.iter().map(|name| hold(ctx, name)).collect()
+    names.iter().map(|name| hold(project, name)).collect()
 }
 
 /// Holds the lock `name` for as long as the returned file lives. A second run waits, and says for whom.
-pub fn hold(ctx: &Context, name: &str) -> Result<File> {
-    hold_within(ctx, name, TIMEOUT)
+pub fn hold(project: &Project, name: &str) -> Result<File> {
+    hold_within(project, name, TIMEOUT)
 }
 
 /// The same with a deadline other than the usual one.
-pub fn hold_within(ctx: &Context, name: &str, deadline: Duration) -> Result<File> {
-    fs::create_dir_all(&ctx.folders.state)?;
-    let path = ctx.folders.state.join(format!("{name}.lock"));
+pub fn hold_within(project: &Project, name: &str, deadline: Duration) -> Result<File> {
+    fs::create_dir_all(&project.folders.state)?;
+    let path = project.folders.state.join(format!("{name}.lock"));
     // What stands in it is the holder's until the lock is ours.
     let mut file = File::options().write(true).create(true).truncate(false).open(&path)?;
     let free = || match file.try_lock() {
@@ -52,8 +52,8 @@ pub fn hold_within(ctx: &Context, name: &str, deadline: Duration) -> Result<File
     };
     if !free()? {
         let message = format!("waiting for another run on {name}: {}", describe_holder(read_holder(&path), now()));
-        ctx.ui.say(&format!("{message}; waiting up to {} s", deadline.as_secs()));
-        let locked = poll::until(&ctx.spawn.interrupt, deadline, || Ok(free()?.then_some(())))?;
+        project.ui.say(&format!("{message}; waiting up to {} s", deadline.as_secs()));
+        let locked = poll::until(&project.spawn.interrupt, deadline, || Ok(free()?.then_some(())))?;
         if locked.is_none() {
             let holder = read_holder(&path);
             let end = holder.as_ref().map_or("end it".to_string(), |holder| format!("kill -INT {}", holder.pid));

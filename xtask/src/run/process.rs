@@ -1,10 +1,9 @@
 //! The only place that spawns processes. Each has a deadline, a process group of its own, its output streamed to whoever
 //! watches, and a tail of what it said kept for the error.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,6 +14,7 @@ use duct::{Expression, Handle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
+use crate::run::call::{Call, display};
 use crate::run::exit::{Stop, indent};
 
 /// How long a child may take to leave after each harder signal.
@@ -59,17 +59,8 @@ pub struct Spawn {
     pub hidden: &'static [&'static str],
     /// Asked before each command.
     pub guard: Arc<Guard>,
-}
-
-/// One command to be run; argv[0] is the program.
-pub struct Command<'a> {
-    pub argv: Vec<String>,
-    pub deadline: Duration,
-    pub stdin: Option<Vec<u8>>,
-    pub folder: Option<PathBuf>,
-    pub on_line: Option<&'a (dyn Fn(&str) + Sync)>,
-    /// What it prints may hold values of Secrets: no line of it is shown, or kept for an error.
-    pub is_confidential: bool,
+    /// Where the tools are that were found, by the names that calls have for them.
+    pub programs: Arc<BTreeMap<&'static str, String>>,
 }
 
 pub struct Output {
@@ -81,81 +72,64 @@ pub struct Output {
     pub tail: String,
 }
 
-/// Shorthand for a command without input, in the current folder.
-pub fn command<'a>(argv: Vec<String>, deadline: Duration) -> Command<'a> {
-    Command { argv, deadline, stdin: None, folder: None, on_line: None, is_confidential: false }
-}
-
-impl<'a> Command<'a> {
-    pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> Self {
-        Command { stdin: Some(bytes.into()), ..self }
-    }
-
-    pub fn folder(self, folder: impl Into<PathBuf>) -> Self {
-        Command { folder: Some(folder.into()), ..self }
-    }
-
-    pub fn on_line(self, on_line: &'a (dyn Fn(&str) + Sync)) -> Self {
-        Command { on_line: Some(on_line), ..self }
-    }
-
-    pub fn confidential(self) -> Self {
-        Command { is_confidential: true, ..self }
-    }
-}
-
 impl Spawn {
     /// For clean-up, which an interruption must not keep from happening; its deadlines hold.
     pub fn uninterrupted(&self) -> Spawn {
         Spawn { interrupt: Interrupt::default(), ..self.clone() }
     }
 
+    /// Runs to the end and reads the answer; a non-zero exit is an error that repeats the command and its last lines.
+    pub fn run<T>(&self, call: Call<T>) -> Result<T> {
+        self.run_showing(call, &|_| {})
+    }
+
+    /// The same, with each line as it comes.
+    pub fn run_showing<T>(&self, call: Call<T>, on_line: &(dyn Fn(&str) + Sync)) -> Result<T> {
+        let output = self.drive(&call, on_line)?;
+        match output.success {
+            true => (call.parse)(output.stdout),
+            false => Err(failure(&display(&call.argv), &output)),
+        }
+    }
+
     /// Runs to the end what must not be left half done: an interruption keeps it from beginning, and no more.
-    pub fn run_whole(&self, command: Command) -> Result<String> {
+    pub fn run_whole<T>(&self, call: Call<T>) -> Result<T> {
         self.interrupt.check()?;
-        self.uninterrupted().run(command)
+        self.uninterrupted().run(call)
+    }
+
+    /// Runs to the end: the answer, or how it failed.
+    pub fn attempt<T>(&self, call: Call<T>) -> Result<Result<T, Output>> {
+        let output = self.drive(&call, &|_| {})?;
+        match output.success {
+            true => (call.parse)(output.stdout).map(Ok),
+            false => Ok(Err(output)),
+        }
     }
 
     /// Runs to the end and tells how it went; only a spawn, a deadline or an interruption is an error.
-    pub fn output(&self, command: Command) -> Result<Output> {
-        let expression = self.expression(&command.argv)?;
-        let expression = match &command.folder {
-            Some(folder) => expression.dir(folder),
-            None => expression,
-        };
-        let expression = match &command.stdin {
-            Some(bytes) => expression.stdin_bytes(bytes.clone()),
-            None => expression.stdin_null(),
-        };
-        self.drive(expression, &display(&command.argv), command.deadline, command.on_line, !command.is_confidential)
+    pub fn output<T>(&self, call: Call<T>) -> Result<Output> {
+        self.drive(&call, &|_| {})
     }
 
-    /// Runs to the end; a non-zero exit is an error that repeats the command and its last lines.
-    pub fn run(&self, command: Command) -> Result<String> {
-        let answer = display(&command.argv);
-        let output = self.output(command)?;
-        if output.success {
-            return Ok(output.stdout);
-        }
-        Err(Stop::failed(format!("`{answer}` failed\n{}", indent(&output.tail))).into())
+    /// The same, with each line as it comes.
+    pub fn output_showing<T>(&self, call: Call<T>, on_line: &(dyn Fn(&str) + Sync)) -> Result<Output> {
+        self.drive(&call, on_line)
     }
 
-    /// Feeds the output of one command to another: `left | right`. Both must succeed.
-    pub fn pipe(&self, left: Vec<String>, right: Vec<String>, deadline: Duration) -> Result<String> {
-        let message = format!("{} | {}", display(&left), display(&right));
-        let expression = self.expression(&left)?.stdin_null().pipe(self.expression(&right)?);
-        let output = self.drive(expression, &message, deadline, None, true)?;
-        if output.success {
-            return Ok(output.stdout);
-        }
-        Err(Stop::failed(format!("`{message}` failed\n{}", indent(&output.tail))).into())
+    /// Feeds the output of one call to another, `left | right`, within the deadline of the left. Both must succeed.
+    pub fn pipe(&self, left: Call, right: Call) -> Result<()> {
+        let message = format!("{} | {}", display(&left.argv), display(&right.argv));
+        let expression = self.expression(&left.argv)?.stdin_null().pipe(self.expression(&right.argv)?);
+        let output = self.wait_for(expression, &message, left.deadline, &|_| {}, true)?;
+        if output.success { Ok(()) } else { Err(failure(&message, &output)) }
     }
 
-    /// Starts something that lives as long as the returned owner, such as a port-forward.
-    pub fn background(&self, argv: Vec<String>, on_line: impl Fn(&str) + Send + 'static) -> Result<Background> {
+    /// Starts something that lives as long as the returned owner, such as a port-forward; its deadline is that.
+    pub fn background(&self, call: Call, on_line: impl Fn(&str) + Send + 'static) -> Result<Background> {
         let (reader, writer) = std::io::pipe()?;
-        let expression = self.expression(&argv)?.stdin_null().stdout_file(writer.try_clone()?).stderr_file(writer);
-        let handle = expression.start().with_context(|| format!("cannot start `{}`", display(&argv)))?;
+        let expression = self.expression(&call.argv)?.stdin_null().stdout_file(writer.try_clone()?).stderr_file(writer);
+        let handle = expression.start().with_context(|| format!("cannot start `{}`", display(&call.argv)))?;
         std::thread::spawn(move || {
             // What isn't text is no reason to hear nothing more.
             for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
@@ -165,9 +139,23 @@ impl Spawn {
         Ok(Background { handle })
     }
 
+    fn drive<T>(&self, call: &Call<T>, on_line: &(dyn Fn(&str) + Sync)) -> Result<Output> {
+        let expression = self.expression(&call.argv)?;
+        let expression = match &call.folder {
+            Some(folder) => expression.dir(folder),
+            None => expression,
+        };
+        let expression = match &call.stdin {
+            Some(bytes) => expression.stdin_bytes(bytes.clone()),
+            None => expression.stdin_null(),
+        };
+        self.wait_for(expression, &display(&call.argv), call.deadline, on_line, !call.is_confidential)
+    }
+
     fn expression(&self, argv: &[String]) -> Result<Expression> {
         (self.guard)(self, argv)?;
-        let mut expression = duct::cmd(&argv[0], &argv[1..]).unchecked().before_spawn(|child| {
+        let program = self.programs.get(argv[0].as_str()).unwrap_or(&argv[0]);
+        let mut expression = duct::cmd(program, &argv[1..]).unchecked().before_spawn(|child| {
             // Duct kills direct children only: a group of its own lets a signal reach their children too, and keeps
             // the terminal's Ctrl-C from reaching them before us.
             child.process_group(0);
@@ -184,13 +172,13 @@ impl Spawn {
         Ok(expression)
     }
 
-    fn drive(
+    fn wait_for(
         &self,
         expression: Expression,
         text: &str,
         deadline: Duration,
-        on_line: Option<&(dyn Fn(&str) + Sync)>,
-        may_be_reported: bool,
+        on_line: &(dyn Fn(&str) + Sync),
+        may_be_shown: bool,
     ) -> Result<Output> {
         self.interrupt.check()?;
         let (stdout_reader, stdout_writer) = std::io::pipe()?;
@@ -204,7 +192,7 @@ impl Spawn {
         let tail = Mutex::new(VecDeque::new());
         let stdout = Mutex::new(Vec::new());
         let note = |line: &str| {
-            if !may_be_reported {
+            if !may_be_shown {
                 return;
             }
             let mut tail = tail.lock().unwrap();
@@ -213,9 +201,7 @@ impl Spawn {
             }
             tail.push_back(line.to_string());
             drop(tail);
-            if let Some(on_line) = on_line {
-                on_line(line);
-            }
+            on_line(line);
         };
         let done = AtomicBool::new(false);
         let ended = std::thread::scope(|scope| {
@@ -249,6 +235,10 @@ impl Spawn {
             }
         }
     }
+}
+
+fn failure(command_line: &str, output: &Output) -> anyhow::Error {
+    Stop::failed(format!("`{command_line}` failed\n{}", indent(&output.tail))).into()
 }
 
 /// A child that is ended when its owner goes.
@@ -318,46 +308,9 @@ fn end_with_parent(child: &mut std::process::Command) {
     }
 }
 
-/// The command as one would type it; arguments with spaces in quotes.
-pub fn display(argv: &[String]) -> String {
-    let program = argv[0].rsplit('/').next().unwrap_or_default().to_string();
-    std::iter::once(program)
-        .chain(argv[1..].iter().map(|argument| match argument.contains([' ', '{', '\n', '"']) || argument.is_empty() {
-            true => format!("'{argument}'"),
-            false => argument.clone(),
-        }))
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-/// Writes an argv as one would type it: `argv!("{docker} image inspect {images...}")`.
-#[macro_export]
-macro_rules! argv {
-    ($text:literal) => {{
-        let sh = xshell::Shell::new().expect("the current folder exists");
-        $crate::run::process::argv(xshell::cmd!(sh, $text))
-    }};
-}
-
-pub use crate::argv;
-
-/// The argv of an xshell command, which is how `argv!` reads one.
-pub fn argv(cmd: xshell::Cmd) -> Vec<String> {
-    let command = std::process::Command::from(cmd);
-    std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(|part| part.to_string_lossy().into_owned())
-        .collect()
-}
-
 /// Needed by root, for what changes the system; nobody else's password is asked for in a script.
 pub fn sudo() -> &'static [&'static str] {
     if rustix::process::geteuid().is_root() { &[] } else { &["sudo", "--non-interactive"] }
-}
-
-/// The argv behind a prefix such as `sudo --non-interactive`, which may be empty.
-pub fn with_prefix(prefix: &[&str], argv: Vec<String>) -> Vec<String> {
-    prefix.iter().map(|word| word.to_string()).chain(argv).collect()
 }
 
 fn read_lines(mut reader: PipeReader, note: &dyn Fn(&str), keep: Option<&Mutex<Vec<u8>>>, done: &AtomicBool) {
@@ -445,6 +398,7 @@ fn add_tail(error: anyhow::Error, tail: &str) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::call;
 
     #[test]
     fn a_hidden_variable_that_is_set_anew_reaches_the_child() {
@@ -453,8 +407,9 @@ mod tests {
             env: vec![("HIDDEN_A".to_string(), "new".to_string())],
             hidden: &["HIDDEN_A", "HOME"],
             guard: Arc::new(|_, _| Ok(())),
+            programs: Arc::default(),
         };
         let argv = ["sh", "-c", "echo $HIDDEN_A ${HOME-none}"].map(str::to_string).to_vec();
-        assert_eq!(spawn.run(command(argv, Duration::from_secs(10))).unwrap().trim(), "new none");
+        assert_eq!(spawn.run(call::call(argv)).unwrap().trim(), "new none");
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::model::time;
-use crate::run::context::Context;
+use crate::run::context::Project;
 
 /// How many records of a namespace are kept.
 const KEEP: usize = 50;
@@ -44,8 +44,8 @@ impl Run {
 }
 
 /// Begins the record of this run, and removes the oldest ones.
-pub fn begin(ctx: &Context, command: &str) -> Result<()> {
-    let folder = folder(ctx);
+pub fn begin(project: &Project, command: &str) -> Result<()> {
+    let folder = folder(project);
     fs::create_dir_all(&folder)?;
     let old = files(&folder);
     for file in old.iter().rev().skip(KEEP - 1) {
@@ -56,25 +56,25 @@ pub fn begin(ctx: &Context, command: &str) -> Result<()> {
     let started = time::text(now.as_secs() as i64);
     // Named by its time to the millisecond, so that names sort as the runs began.
     let name = format!("{}.{:03}-{}.ndjson", started.trim_end_matches('Z'), now.subsec_millis(), std::process::id());
-    ctx.ui.record_into(File::create(folder.join(name.replace(':', "")))?);
-    ctx.ui.fact(
+    project.ui.record_into(File::create(folder.join(name.replace(':', "")))?);
+    project.ui.fact(
         "run",
         json!({
-            "command": command, "profile": ctx.config.profile, "namespace": ctx.config.namespace,
-            "cluster": ctx.config.cluster.name, "version": ctx.config.version, "started": started,
+            "command": command, "profile": project.config.profile, "namespace": project.config.namespace,
+            "cluster": project.config.cluster.name, "version": project.config.version, "started": started,
         }),
     );
     Ok(())
 }
 
 /// Ends it with the exit code.
-pub fn end(ctx: &Context, code: u8) {
-    ctx.ui.fact("ended", json!({ "code": code }));
+pub fn end(project: &Project, code: u8) {
+    project.ui.fact("ended", json!({ "code": code }));
 }
 
 /// The last `count` runs in the namespace, the newest last, with the files that tell of them.
-pub fn last(ctx: &Context, count: usize) -> Vec<(Run, PathBuf)> {
-    let all = files(&folder(ctx));
+pub fn last(project: &Project, count: usize) -> Vec<(Run, PathBuf)> {
+    let all = files(&folder(project));
     let skipped = all.len().saturating_sub(count);
     let read = |file: PathBuf| Some((parse(&fs::read_to_string(&file).ok()?)?, file));
     all.into_iter().skip(skipped).filter_map(read).collect()
@@ -108,8 +108,8 @@ fn parse(text: &str) -> Option<Run> {
     Some(run)
 }
 
-fn folder(ctx: &Context) -> PathBuf {
-    ctx.folders.state.join("records").join(&ctx.config.cluster.name).join(&ctx.config.namespace)
+fn folder(project: &Project) -> PathBuf {
+    project.folders.state.join("records").join(&project.config.cluster.name).join(&project.config.namespace)
 }
 
 /// All records of a folder, the newest last.

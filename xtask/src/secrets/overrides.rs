@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::config::{ConfigError, ConfigErrors, Node, Value as Tree, to_json, yaml};
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::secrets::placeholder::is_placeholder;
 
 #[derive(Default)]
@@ -18,16 +18,16 @@ pub struct Overrides {
 }
 
 /// Reads the file, where there is one. A placeholder in it, or a key that no Secret has, is a mistake with its place.
-pub fn read_overrides(ctx: &Context) -> Result<Overrides> {
-    let path = ctx.root.join(&ctx.config.overrides);
+pub fn read_overrides(project: &Project) -> Result<Overrides> {
+    let path = project.root.join(&project.config.overrides);
     if !path.exists() {
         return Ok(Overrides::default());
     }
-    let file = ctx.config.overrides.display().to_string();
+    let file = project.config.overrides.display().to_string();
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
     let node = yaml::parse_one(&file, &text).map_err(|problem| ConfigErrors(vec![problem]))?;
-    let keys: Vec<&str> = ctx.config.secrets.values().flat_map(|secret| secret.keys()).collect();
-    let own = ctx.config.releases.iter().filter(|(_, release)| release.namespace == ctx.config.namespace);
+    let keys: Vec<&str> = project.config.secrets.values().flat_map(|secret| secret.keys()).collect();
+    let own = project.config.releases.iter().filter(|(_, release)| release.namespace == project.config.namespace);
     let own: Vec<&str> = own.map(|(name, _)| name.as_str()).collect();
     let mut problems = Vec::new();
     let secret = secret_values(&node, &keys, &mut problems);

@@ -5,7 +5,6 @@
 //! whichever run comes next, wherever the one that began it was killed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
@@ -16,13 +15,11 @@ use crate::model::labels::MANAGED_BY;
 use crate::model::plan;
 use crate::model::plan::NEXT;
 use crate::model::plan::Step;
+use crate::run::call::Call;
 use crate::run::context::Context;
 use crate::run::exit::Stop;
-use crate::run::process::command;
 use crate::secrets::database::{Address, ready_taker, set_password, verifier};
-use crate::tools::{Paths, kubectl, psql};
-
-const SHORT: Duration = Duration::from_secs(30);
+use crate::tools::{kubectl, psql};
 
 pub type Values = BTreeMap<String, String>;
 /// The Secrets that are there, by name, with their values.
@@ -48,12 +45,12 @@ pub enum SignIn {
 
 /// Sees to every Secret of `namespaces` with all its keys, and to those values that a person gives; ends a rotation that
 /// was left. Returns their versions by name, a word each that changes when the Secret does.
-pub fn ensure(ctx: &Context, tools: &Paths, namespaces: &[String], given: &Values) -> Result<BTreeMap<String, String>> {
+pub fn ensure(ctx: &Context, namespaces: &[String], given: &Values) -> Result<BTreeMap<String, String>> {
     let wanted: BTreeMap<&String, &Secret> =
         ctx.config.secrets.iter().filter(|(_, secret)| namespaces.contains(&secret.namespace)).collect();
     let mut there = BTreeMap::new();
     for (name, secret) in &wanted {
-        if let Some((version, keys)) = read_secret(ctx, tools, name, secret)? {
+        if let Some((version, keys)) = read_secret(ctx, name, secret)? {
             there.insert(*name, (version, keys));
         }
     }
@@ -67,47 +64,43 @@ pub fn ensure(ctx: &Context, tools: &Paths, namespaces: &[String], given: &Value
     }
     let mut live = Live::new();
     for (name, secret) in wanted.iter().filter(|(name, _)| there.contains_key(*name)) {
-        live.insert(name, values(ctx, tools, name, secret)?);
+        live.insert(name, values(ctx, name, secret)?);
     }
     for (name, secret) in &wanted {
-        refuse_lost_password(ctx, tools, name, secret, live.get(name), given)?;
+        refuse_lost_password(ctx, name, secret, live.get(name), given)?;
     }
-    finish(ctx, tools, &mut live)?;
+    finish(ctx, &mut live)?;
     for (name, values) in complete(&wanted, &live, given, random)? {
         match live.get(name) {
             Some(old) if *old == values => {}
             Some(old) => {
-                change(ctx, tools, name, old, &values)?;
+                change(ctx, name, old, &values)?;
                 ctx.ui.say(&format!("brought the Secret {name} up to date"));
             }
             None => {
-                make(ctx, tools, name, &values)?;
+                make(ctx, name, &values)?;
                 ctx.ui.say(&format!("made the Secret {name} with {} keys", values.len()));
             }
         }
     }
-    versions(ctx, tools, wanted.into_keys())
+    versions(ctx, wanted.into_keys())
 }
 
 /// The versions of those of some Secrets that are there.
-pub fn versions<'a>(
-    ctx: &Context,
-    tools: &Paths,
-    names: impl Iterator<Item = &'a String>,
-) -> Result<BTreeMap<String, String>> {
+pub fn versions<'a>(ctx: &Context, names: impl Iterator<Item = &'a String>) -> Result<BTreeMap<String, String>> {
     let version = |name: &String| {
-        let found = read_secret(ctx, tools, name, &ctx.config.secrets[name])?;
+        let found = read_secret(ctx, name, &ctx.config.secrets[name])?;
         Ok(found.map(|(version, _)| (name.clone(), version)))
     };
     names.filter_map(|name| version(name).transpose()).collect()
 }
 
 /// All Secrets of the profile that are there, with their values and, by name, the keys whose values are no text.
-pub fn look<'a>(ctx: &'a Context, tools: &Paths) -> Result<(Live<'a>, BTreeMap<&'a String, Vec<String>>)> {
+pub fn look<'a>(ctx: &'a Context) -> Result<(Live<'a>, BTreeMap<&'a String, Vec<String>>)> {
     let (mut live, mut unreadable) = (Live::new(), BTreeMap::new());
     for (name, secret) in &ctx.config.secrets {
-        let Some((_, keys)) = read_secret(ctx, tools, name, secret)? else { continue };
-        let values = values(ctx, tools, name, secret)?;
+        let Some((_, keys)) = read_secret(ctx, name, secret)? else { continue };
+        let values = values(ctx, name, secret)?;
         unreadable.insert(name, keys.into_iter().filter(|key| !values.contains_key(key)).collect());
         live.insert(name, values);
     }
@@ -116,7 +109,7 @@ pub fn look<'a>(ctx: &'a Context, tools: &Paths) -> Result<(Live<'a>, BTreeMap<&
 
 /// Gives keys of Secrets other values, each the database's too where it is a password there, and the addresses that hold
 /// it. What was begun before is ended with it.
-pub fn rotate<'a>(ctx: &'a Context, tools: &Paths, live: &mut Live<'a>, keys: &[(&'a String, &str)]) -> Result<()> {
+pub fn rotate<'a>(ctx: &'a Context, live: &mut Live<'a>, keys: &[(&'a String, &str)]) -> Result<()> {
     let mut begun: BTreeMap<&String, Values> = BTreeMap::new();
     for (name, key) in keys {
         let next = format!("{key}{NEXT}");
@@ -127,10 +120,10 @@ pub fn rotate<'a>(ctx: &'a Context, tools: &Paths, live: &mut Live<'a>, keys: &[
     for (name, values) in begun {
         let old = live.entry(name).or_default();
         let new: Values = old.clone().into_iter().chain(values).collect();
-        change(ctx, tools, name, old, &new)?;
+        change(ctx, name, old, &new)?;
         *old = new;
     }
-    finish(ctx, tools, live)
+    finish(ctx, live)
 }
 
 /// Whether a rotation was begun and not ended.
@@ -163,12 +156,12 @@ pub fn followers<'a>(
 }
 
 /// Comes to the database as everybody else does, with a password.
-pub fn sign_in(ctx: &Context, tools: &Paths, login: &Login, password: &str) -> Result<SignIn> {
+pub fn sign_in(ctx: &Context, login: &Login, password: &str) -> Result<SignIn> {
     let command_line = psql::sign_in(&login.role, &login.database);
-    let Some(argv) = in_database(ctx, tools, login, &command_line)? else {
+    let Some(call) = in_database(ctx, login, &command_line)? else {
         return Ok(SignIn::Unasked("no pod of the database is ready".to_string()));
     };
-    let answer = ctx.spawn.output(command(argv, SHORT).stdin(format!("{password}\n")))?;
+    let answer = ctx.output(call.stdin(format!("{password}\n")))?;
     Ok(match answer.success {
         true => SignIn::Opened,
         false if psql::is_refused(&answer.tail) => SignIn::Refused,
@@ -176,20 +169,20 @@ pub fn sign_in(ctx: &Context, tools: &Paths, login: &Login, password: &str) -> R
     })
 }
 
-/// Ends what a rotation has begun: first the database, which takes the same password as often as it is reported; then what is
+/// Ends what a rotation has begun: first the database, which may be given the same password again; then what is
 /// derived; and what is to come goes from its place with the same write that puts it in force.
-fn finish<'a>(ctx: &'a Context, tools: &Paths, live: &mut Live<'a>) -> Result<()> {
+fn finish<'a>(ctx: &'a Context, live: &mut Live<'a>) -> Result<()> {
     for login in logins(&ctx.config.secrets) {
         let next = |values: &Values| values.get(&format!("{}{NEXT}", login.key)).cloned();
         if let Some(password) = live.get(&login.secret).and_then(next) {
-            set(ctx, tools, &login, &password)?;
+            set(ctx, &login, &password)?;
         }
     }
     let settled = settle(&ctx.config.secrets, live)?;
     let mut order: Vec<&String> = settled.keys().copied().collect();
     order.sort_by_key(|name| is_begun(live[*name].keys()));
     for name in order.into_iter().filter(|name| settled[*name] != live[*name]) {
-        change(ctx, tools, name, &live[name], &settled[name])?;
+        change(ctx, name, &live[name], &settled[name])?;
         let message = if is_begun(live[name].keys()) { "has new values" } else { "has them too" };
         ctx.ui.say(&format!("the Secret {name} {message}"));
     }
@@ -237,14 +230,14 @@ pub struct Observed {
     pub versions: BTreeMap<String, String>,
 }
 
-pub fn observe(ctx: &Context, tools: &Paths, namespaces: &[String], given: &Values) -> Result<Observed> {
+pub fn observe(ctx: &Context, namespaces: &[String], given: &Values) -> Result<Observed> {
     let mut observed = Observed { steps: Vec::new(), versions: BTreeMap::new() };
     for (name, secret) in ctx.config.secrets.iter().filter(|(_, secret)| namespaces.contains(&secret.namespace)) {
-        let there = read_secret(ctx, tools, name, secret)?;
+        let there = read_secret(ctx, name, secret)?;
         let wanted: Vec<&str> = secret.keys().collect();
         let mut other = Vec::new();
         if there.is_some() && wanted.iter().any(|key| given.contains_key(*key)) {
-            let live = values(ctx, tools, name, secret)?;
+            let live = values(ctx, name, secret)?;
             let differs =
                 |key: &&str| given.get(*key).is_some_and(|value| live.get(*key).is_some_and(|old| old != value));
             other.extend(wanted.iter().copied().filter(differs));
@@ -310,15 +303,15 @@ fn complete<'a>(
 }
 
 /// Gives a role of the database its password. Where no pod is ready, the next one takes it from the Secret as it starts.
-fn set(ctx: &Context, tools: &Paths, login: &Login, password: &str) -> Result<()> {
+fn set(ctx: &Context, login: &Login, password: &str) -> Result<()> {
     let command_line = psql::run(&login.role, &login.database);
-    let Some(argv) = in_database(ctx, tools, login, &command_line)? else {
+    let Some(call) = in_database(ctx, login, &command_line)? else {
         ctx.ui.say("no pod of the database is ready: it takes the new password when it starts");
         return Ok(());
     };
     // A server may log the statements that it is sent: the password itself is not in this one.
     let statement = set_password(&login.role, &verifier(password, &random_bytes::<16>()?));
-    let answer = ctx.spawn.output(command(argv, SHORT).stdin(statement))?;
+    let answer = ctx.output(call.stdin(statement))?;
     if !answer.success {
         let what = format!("the database did not take another password for {}; it has the one that it had", login.role);
         return Err(Stop::failed(what)
@@ -330,66 +323,59 @@ fn set(ctx: &Context, tools: &Paths, login: &Login, password: &str) -> Result<()
 }
 
 /// A command to be run where a database of ours runs, which is where its password goes by itself and not in an address.
-fn in_database(ctx: &Context, tools: &Paths, login: &Login, command_line: &[String]) -> Result<Option<Vec<String>>> {
+fn in_database(ctx: &Context, login: &Login, command_line: &[String]) -> Result<Option<Call>> {
     let target = ctx.target_in(&ctx.config.secrets[&login.secret].namespace);
-    let pods = live::objects(ctx, tools, &target, "pods")?;
+    let pods = live::objects(ctx, &target, "pods")?;
     let found = pods.iter().find_map(|pod| ready_taker(pod, &login.secret, &login.key));
-    Ok(found.map(|(pod, container)| kubectl::exec_with_input(&tools.kubectl, &target, pod, container, command_line)))
+    Ok(found.map(|(pod, container)| kubectl::exec_with_input(&target, pod, container, command_line)))
 }
 
-fn make(ctx: &Context, tools: &Paths, name: &str, values: &Values) -> Result<()> {
+fn make(ctx: &Context, name: &str, values: &Values) -> Result<()> {
     let target = ctx.target_in(&ctx.config.secrets[name].namespace);
     let object = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
         "metadata": { "name": name, "labels": { MANAGED_BY: ctx.config.manager() } },
         "stringData": values,
     });
-    write(ctx, name, kubectl::create(&tools.kubectl, &target), &object)
+    write(ctx, name, kubectl::create(&target), &object)
 }
 
 /// Writes what is new or other, and takes out what is no more, at once.
-fn change(ctx: &Context, tools: &Paths, name: &str, old: &Values, new: &Values) -> Result<()> {
+fn change(ctx: &Context, name: &str, old: &Values, new: &Values) -> Result<()> {
     let target = ctx.target_in(&ctx.config.secrets[name].namespace);
     let other: BTreeMap<&String, &String> = new.iter().filter(|(key, value)| old.get(*key) != Some(value)).collect();
     let gone: Map<String, Value> =
         old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null)).collect();
     let patch =
         if gone.is_empty() { json!({ "stringData": other }) } else { json!({ "data": gone, "stringData": other }) };
-    write(ctx, name, kubectl::patch(&tools.kubectl, &target, &format!("secret/{name}"), "merge"), &patch)
+    write(ctx, name, kubectl::patch(&target, &format!("secret/{name}"), "merge"), &patch)
 }
 
-fn write(ctx: &Context, name: &str, argv: Vec<String>, object: &Value) -> Result<()> {
+fn write(ctx: &Context, name: &str, call: Call, object: &Value) -> Result<()> {
     // What kubectl says may repeat what it was given.
-    if ctx.spawn.output(command(argv, SHORT).stdin(object.to_string()).confidential())?.success {
+    if ctx.output(call.stdin(object.to_string()).confidential())?.success {
         return Ok(());
     }
-    let message = format!("kubectl could not write the Secret {name}; its words may hold values and are not shown");
+    let message = format!("kubectl could not write the Secret {name}; its output may hold values and is not shown");
     Err(Stop::failed(format!("{message}\nNext: cargo xtask status")).into())
 }
 
 /// The Secret's version and its keys; None where there is none.
-fn read_secret(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<Option<(String, Vec<String>)>> {
-    let ask = kubectl::get_secret_keys(&tools.kubectl, &ctx.target_in(&secret.namespace), name);
-    Ok(kubectl::parse_secret_keys(&ctx.spawn.run(command(ask, SHORT))?))
+fn read_secret(ctx: &Context, name: &str, secret: &Secret) -> Result<Option<(String, Vec<String>)>> {
+    ctx.run(kubectl::get_secret_keys(&ctx.target_in(&secret.namespace), name))
 }
 
-fn values(ctx: &Context, tools: &Paths, name: &str, secret: &Secret) -> Result<Values> {
-    let ask = kubectl::get_secret_values(&tools.kubectl, &ctx.target_in(&secret.namespace), name);
-    let output = ctx.spawn.output(command(ask, SHORT).confidential())?;
-    match output.success {
-        true => Ok(kubectl::parse_secret_values(&output.stdout)),
-        false => {
-            let message =
-                format!("kubectl could not read the Secret {name}; its words may hold values and are not shown");
-            Err(Stop::failed(format!("{message}\nNext: cargo xtask status")).into())
-        }
-    }
+fn values(ctx: &Context, name: &str, secret: &Secret) -> Result<Values> {
+    let call = kubectl::get_secret_values(&ctx.target_in(&secret.namespace), name);
+    ctx.spawn.attempt(call)?.map_err(|_| {
+        let message = format!("kubectl could not read the Secret {name}; its output may hold values and is not shown");
+        Stop::failed(format!("{message}\nNext: cargo xtask status")).into()
+    })
 }
 
 /// A database keeps the password that it was made with: a new one would lock everybody out of the old data.
 fn refuse_lost_password(
     ctx: &Context,
-    tools: &Paths,
     name: &str,
     secret: &Secret,
     live: Option<&Values>,
@@ -402,7 +388,7 @@ fn refuse_lost_password(
         None => !given.contains_key(*key),
     };
     let Some(lost) = secret.random.iter().find(is_lost) else { return Ok(()) };
-    let claims = live::objects(ctx, tools, &ctx.target_in(&secret.namespace), "persistentvolumeclaims")?;
+    let claims = live::objects(ctx, &ctx.target_in(&secret.namespace), "persistentvolumeclaims")?;
     // In a namespace that others use, too, their volumes are none of ours.
     let ours = |claim: &&Value| {
         let release = claim["metadata"]["labels"]["app.kubernetes.io/instance"].as_str();

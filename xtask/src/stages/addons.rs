@@ -2,37 +2,31 @@
 //! services serve: an API service that doesn't is more than a lack, it keeps every namespace from being removed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::live;
 use crate::model::image::Built;
 use crate::model::rollout::{Rollout, judge};
 use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::poll;
-use crate::run::process::command;
 use crate::tools::kubectl::ADDON_LABEL;
-use crate::tools::{Paths, kubectl, minikube};
-
-const SHORT: Duration = Duration::from_secs(60);
+use crate::tools::{kubectl, minikube};
 
 /// The addons that are asked for and don't serve. Where none is asked for, nothing is called. `images` are those that
 /// were made here.
-pub fn absent(ctx: &Context, tools: &Paths, images: &BTreeMap<String, Built>) -> Result<Vec<String>> {
+pub fn absent(ctx: &Context, images: &BTreeMap<String, Built>) -> Result<Vec<String>> {
     let wanted = &ctx.config.cluster.addons;
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let asked = kubectl::get_addons(&tools.kubectl, &ctx.target(), wanted);
-    let live = live::parse_objects(&ctx.spawn.run(command(asked, SHORT))?)?;
+    let live = ctx.run(kubectl::get_addons(&ctx.target(), wanted))?;
     Ok(wanted.iter().filter(|addon| problem(addon, images.get(*addon), &live).is_some()).cloned().collect())
 }
 
 /// Turns addons on and waits until they serve.
-pub fn enable(ctx: &Context, tools: &Paths, addons: &[String], images: &BTreeMap<String, Built>) -> Result<()> {
+pub fn enable(ctx: &Context, addons: &[String], images: &BTreeMap<String, Built>) -> Result<()> {
     let deadline = ctx.config.deadlines.cluster;
     for addon in addons {
         let step = ctx.ui.step(format!("enable {addon}"));
@@ -41,12 +35,11 @@ pub fn enable(ctx: &Context, tools: &Paths, addons: &[String], images: &BTreeMap
         let own = own.and_then(|(image, part)| Some((part, image.repository.rsplit_once('/')?, &image.tag)));
         let own = own.map(|(part, (registry, name), tag)| (part, registry, format!("{name}:{tag}")));
         let own = own.as_ref().map(|(part, registry, image)| (part.as_str(), *registry, image.as_str()));
-        let argv = minikube::enable_addon(&tools.minikube, &ctx.config.cluster.name, addon, own);
-        ctx.spawn_minikube()?.run(command(argv, deadline).on_line(&show))?;
+        let call = minikube::enable_addon(&ctx.config.cluster.name, addon, own);
+        ctx.spawn_minikube()?.run_showing(call.within(deadline), &show)?;
         let mut why = String::new();
         let serves = poll::until(&ctx.spawn.interrupt, deadline, || {
-            let asked = kubectl::get_addons(&tools.kubectl, &ctx.target(), std::slice::from_ref(addon));
-            let live = live::parse_objects(&ctx.spawn.run(command(asked, SHORT))?)?;
+            let live = ctx.run(kubectl::get_addons(&ctx.target(), std::slice::from_ref(addon)))?;
             why = problem(addon, images.get(addon), &live).unwrap_or_default();
             step.update(&why);
             Ok(why.is_empty().then_some(()))

@@ -16,29 +16,27 @@ use crate::stages::deploy::{Deployed, Plan};
 use crate::stages::smoke::Occasion;
 use crate::stages::verify::RolloutOutcome;
 use crate::stages::{deploy, rollback, smoke, verify};
-use crate::tools::Paths;
 
 /// Applies the plans and checks what the application does then. When something fails, what was changed goes back.
 /// `services` are those of all namespaces, which still are where nothing is changed. Returns the profile's own, too.
 pub fn carry_out(
     ctx: &Context,
-    tools: &Paths,
     plans: &[Plan],
     services: Option<Vec<Value>>,
     no_rollback: bool,
 ) -> Result<(Vec<Deployed>, BTreeMap<String, Endpoint>)> {
     let mut deployed = Vec::new();
-    let ended = apply_all(ctx, tools, plans, &mut deployed);
+    let ended = apply_all(ctx, plans, &mut deployed);
     let ended = ended.and_then(|()| {
         let changed = deployed.iter().any(|one| one.changed);
         let occasion = if changed { Occasion::Changed } else { Occasion::Unchanged };
         let endpoints = match services.filter(|_| !changed) {
             Some(services) => Ok(live::endpoints_in(ctx, services)),
-            None => live::endpoints(ctx, tools),
+            None => live::endpoints(ctx),
         };
         // The application as a whole does not do what it should: all that is new in it goes back.
         endpoints
-            .and_then(|endpoints| smoke::run(ctx, tools, occasion, endpoints))
+            .and_then(|endpoints| smoke::run(ctx, occasion, endpoints))
             .map_err(|error| (error, plans.iter().map(|plan| plan.scope.release.clone()).collect()))
     });
     let (error, concerned) = match ended {
@@ -48,24 +46,19 @@ pub fn carry_out(
     let undone: Vec<&Deployed> = deployed.iter().filter(|one| concerned.contains(&one.scope.release)).collect();
     // An interruption leaves things as they are: the next run goes on from there.
     match !no_rollback && ctx.spawn.interrupt.check().is_ok() {
-        true => Err(undo(ctx, tools, &undone, error)),
+        true => Err(undo(ctx, &undone, error)),
         false => Err(error),
     }
 }
 
 /// Applies the plans in waves, side by side within one, and sees each rolled out before what needs it. What was applied
 /// is added to `done`. When one fails, nothing further is begun; the first error comes with the names of all that failed.
-fn apply_all(
-    ctx: &Context,
-    tools: &Paths,
-    plans: &[Plan],
-    done: &mut Vec<Deployed>,
-) -> Result<(), (anyhow::Error, Vec<String>)> {
+fn apply_all(ctx: &Context, plans: &[Plan], done: &mut Vec<Deployed>) -> Result<(), (anyhow::Error, Vec<String>)> {
     for wave in ctx.config.release_waves() {
         let of_wave: Vec<&Plan> = plans.iter().filter(|plan| wave.contains(&plan.scope.release.as_str())).collect();
         let mut failed: Vec<String> = Vec::new();
         let mut errors = Vec::new();
-        for (plan, (deployed, ended)) in of_wave.iter().zip(in_parallel(&of_wave, |plan| apply_one(ctx, tools, plan))) {
+        for (plan, (deployed, ended)) in of_wave.iter().zip(in_parallel(&of_wave, |plan| apply_one(ctx, plan))) {
             if let Err(error) = ended {
                 failed.push(plan.scope.release.clone());
                 errors.push(error);
@@ -90,12 +83,12 @@ fn apply_all(
 }
 
 /// Applies a plan and sees it rolled out; what was begun is there even where the rest failed.
-fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Result<()>) {
-    let mut deployed = match deploy::begin(ctx, tools, plan) {
+fn apply_one(ctx: &Context, plan: &Plan) -> (Option<Deployed>, Result<()>) {
+    let mut deployed = match deploy::begin(ctx, plan) {
         Ok(deployed) => deployed,
         Err(error) => return (None, Err(error)),
     };
-    let applied = deploy::apply(ctx, tools, plan, &mut deployed);
+    let applied = deploy::apply(ctx, plan, &mut deployed);
     let waited = applied.and_then(|failed| match failed {
         Some(failure) => Ok(RolloutOutcome::Failed(failure)),
         None if plan.is_rolled_out => {
@@ -105,10 +98,10 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
         }
         None => {
             let upgrading = deployed.changed && deployed.before.is_some();
-            verify::wait(ctx, tools, &deployed.scope, &deployed.manifest, upgrading)
+            verify::wait(ctx, &deployed.scope, &deployed.manifest, upgrading)
         }
     });
-    let ended = waited.and_then(|outcome| match failure(ctx, tools, &deployed.scope, outcome) {
+    let ended = waited.and_then(|outcome| match failure(ctx, &deployed.scope, outcome) {
         Some(report) => Err(report.into()),
         None => Ok(()),
     });
@@ -117,11 +110,11 @@ fn apply_one(ctx: &Context, tools: &Paths, plan: &Plan) -> (Option<Deployed>, Re
 
 /// Takes back what this run has changed, the last first, and sees what served before serve again. Returns what ends the
 /// run: the first error, or that it was interrupted meanwhile.
-fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Error) -> anyhow::Error {
+fn undo(ctx: &Context, deployed: &[&Deployed], first: anyhow::Error) -> anyhow::Error {
     for one in deployed.iter().rev().filter(|one| one.changed) {
-        let undone = rollback::undo(ctx, tools, one);
+        let undone = rollback::undo(ctx, one);
         let served = match one.before {
-            Some(_) if undone.is_ok() => serves_again(ctx, tools, &one.scope),
+            Some(_) if undone.is_ok() => serves_again(ctx, &one.scope),
             _ => Ok(()),
         };
         ctx.ui.say(&match (undone, served) {
@@ -140,16 +133,16 @@ fn undo(ctx: &Context, tools: &Paths, deployed: &[&Deployed], first: anyhow::Err
 }
 
 /// Waits until what a release went back to is rolled out.
-fn serves_again(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<()> {
-    let manifest = live::manifest(ctx, tools, scope)?;
-    let waited = verify::wait(ctx, tools, scope, &manifest, true)?;
-    failure(ctx, tools, scope, waited).map_or(Ok(()), |report| Err(report.into()))
+fn serves_again(ctx: &Context, scope: &Scope) -> Result<()> {
+    let manifest = live::manifest(ctx, scope)?;
+    let waited = verify::wait(ctx, scope, &manifest, true)?;
+    failure(ctx, scope, waited).map_or(Ok(()), |report| Err(report.into()))
 }
 
 /// The report of a rollout that failed; None for one that is done.
-pub fn failure(ctx: &Context, tools: &Paths, scope: &Scope, outcome: RolloutOutcome) -> Option<Stop> {
+pub fn failure(ctx: &Context, scope: &Scope, outcome: RolloutOutcome) -> Option<Stop> {
     match outcome {
         RolloutOutcome::Done(_) => None,
-        RolloutOutcome::Failed(failure) => Some(report::report(ctx, tools, scope, &failure)),
+        RolloutOutcome::Failed(failure) => Some(report::report(ctx, scope, &failure)),
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -12,15 +11,11 @@ use crate::model::image::{Built, Images};
 use crate::model::plan;
 use crate::model::plan::Inputs;
 use crate::model::states::DeploymentState;
-use crate::run::context::{Context, proxies};
+use crate::run::context::{Context, Project, proxies};
 use crate::run::digest::{Content, list_files};
 use crate::run::exit::Stop;
-use crate::run::process::command;
-use crate::tools::Paths;
 use crate::tools::docker;
 use crate::tools::docker::Build;
-
-const SHORT: Duration = Duration::from_secs(60);
 
 /// What the services' images are to be, and what there is.
 pub struct Observed {
@@ -30,24 +25,24 @@ pub struct Observed {
     pub host: BTreeMap<String, String>,
 }
 
-pub fn observe(ctx: &Context, tools: &Paths, images: &Images, services: &[&str]) -> Result<Observed> {
+pub fn observe(ctx: &Context, images: &Images, services: &[&str]) -> Result<Observed> {
     let mut wanted = BTreeMap::new();
     for name in services {
         let service = &ctx.config.services[*name];
         wanted.insert(name.to_string(), format!("{}:{}", service.image, tag(ctx, service, images)?));
     }
-    Ok(Observed { wanted, host: list(ctx, tools)? })
+    Ok(Observed { wanted, host: list(ctx)? })
 }
 
 /// Sees to an image for each of `services`, and returns them by the service's name.
-pub fn ensure(ctx: &Context, tools: &Paths, images: &Images, services: &[&str]) -> Result<BTreeMap<String, Built>> {
-    let Observed { wanted, mut host } = observe(ctx, tools, images, services)?;
+pub fn ensure(ctx: &Context, images: &Images, services: &[&str]) -> Result<BTreeMap<String, Built>> {
+    let Observed { wanted, mut host } = observe(ctx, images, services)?;
     let missing = plan::builds(&wanted, &host);
     for name in &missing {
-        build(ctx, tools, images, name, &wanted[*name])?;
+        build(ctx, images, name, &wanted[*name])?;
     }
     if !missing.is_empty() {
-        host = list(ctx, tools)?;
+        host = list(ctx)?;
     }
     let mut built = BTreeMap::new();
     for (name, reference) in &wanted {
@@ -64,9 +59,9 @@ pub fn context(ctx: &Context, service: &str) -> PathBuf {
 }
 
 /// The references that the images of all services have, or would have; nothing is asked of docker.
-pub fn references(ctx: &Context, images: &Images) -> Result<Vec<String>> {
-    let services = ctx.config.services.values();
-    services.map(|service| Ok(format!("{}:{}", service.image, tag(ctx, service, images)?))).collect()
+pub fn references(project: &Project, images: &Images) -> Result<Vec<String>> {
+    let services = project.config.services.values();
+    services.map(|service| Ok(format!("{}:{}", service.image, tag(project, service, images)?))).collect()
 }
 
 /// An image among the host's.
@@ -76,18 +71,18 @@ pub fn find(reference: &str, host: &BTreeMap<String, String>) -> Option<Built> {
 }
 
 /// Why a service's image has to be built: what of its content is other than in the last image of it.
-pub fn why(ctx: &Context, tools: &Paths, images: &Images, name: &str) -> Result<String> {
+pub fn why(ctx: &Context, images: &Images, name: &str) -> Result<String> {
     let label = docker::label(&ctx.config.project);
-    let stdout = ctx.spawn.run(command(docker::images_of(&tools.docker, &label, name), SHORT))?;
-    let last = match stdout.lines().next() {
+    let before = ctx.run(docker::images_of(&label, name))?;
+    let last = match before.first() {
         None => None,
         Some(newest) => {
-            let label = ctx.spawn.run(command(docker::label_of(&tools.docker, newest, &inputs_label(ctx)), SHORT))?;
+            let label = ctx.run(docker::label_of(newest, &inputs_label(ctx)))?;
             // An image from before there was such a label tells nothing.
             serde_json::from_str(&label).ok()
         }
     };
-    Ok(match (&last, stdout.is_empty()) {
+    Ok(match (&last, before.is_empty()) {
         (None, false) => "its content changed".to_string(),
         _ => plan::why_build(&inputs(ctx, &ctx.config.services[name], images)?, last.as_ref()),
     })
@@ -99,15 +94,15 @@ fn inputs_label(ctx: &Context) -> String {
 }
 
 /// `VERSION-hDIGEST`: a valid tag and a valid semantic version.
-fn tag(ctx: &Context, service: &Service, images: &Images) -> Result<String> {
+fn tag(project: &Project, service: &Service, images: &Images) -> Result<String> {
     let mut content = Content::default()
-        .files(&ctx.root.join(&service.context), &service.inputs)?
-        .files(&ctx.root, std::slice::from_ref(&service.dockerfile))?
+        .files(&project.root.join(&service.context), &service.inputs)?
+        .files(&project.root, std::slice::from_ref(&service.dockerfile))?
         .word(base_argument(images, service.base).as_ref().map_or("", |(_, image)| image));
     for (name, value) in arguments(service) {
         content = content.word(&name).word(&value);
     }
-    Ok(format!("{}-h{}", ctx.config.version, content.short()))
+    Ok(format!("{}-h{}", project.config.version, content.short()))
 }
 
 /// The same content piece by piece, each with a digest of its own.
@@ -149,15 +144,15 @@ fn base_argument(images: &Images, base: Base) -> Option<(&'static str, &str)> {
     }
 }
 
-fn list(ctx: &Context, tools: &Paths) -> Result<BTreeMap<String, String>> {
-    Ok(docker::parse_images(&ctx.spawn.run(command(docker::images(&tools.docker), SHORT))?))
+fn list(ctx: &Context) -> Result<BTreeMap<String, String>> {
+    ctx.run(docker::images())
 }
 
-fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, reference: &str) -> Result<()> {
+fn build(ctx: &Context, images: &Images, name: &str, reference: &str) -> Result<()> {
     let service = &ctx.config.services[name];
     let step = ctx.ui.step(format!("build {name}"));
     ctx.ui.state(name, DeploymentState::Building);
-    let why = why(ctx, tools, images, name)?;
+    let why = why(ctx, images, name)?;
     step.update(&why);
     let context = stage(ctx, name, service)?;
     let tag = reference.rsplit(':').next().unwrap_or_default();
@@ -166,30 +161,27 @@ fn build(ctx: &Context, tools: &Paths, images: &Images, name: &str, reference: &
     args.extend(base_argument(images, service.base).map(|(name, image)| (name.to_string(), Some(image.to_string()))));
     args.extend(proxies());
     let ca = ca_bundle();
-    let argv = docker::build(
-        &tools.docker,
-        &Build {
-            dockerfile: &ctx.path(&service.dockerfile),
-            context: &context.display().to_string(),
-            target: None,
-            tags: &[reference.to_string()],
-            args,
-            labels: vec![
-                (docker::label(&ctx.config.project), name.to_string()),
-                (inputs_label(ctx), serde_json::to_string(&inputs(ctx, service, images)?)?),
-            ],
-            ca: ca.as_deref(),
-        },
-    );
+    let call = docker::build(&Build {
+        dockerfile: &ctx.path(&service.dockerfile),
+        context: &context.display().to_string(),
+        target: None,
+        tags: &[reference.to_string()],
+        args,
+        labels: vec![
+            (docker::label(&ctx.config.project), name.to_string()),
+            (inputs_label(ctx), serde_json::to_string(&inputs(ctx, service, images)?)?),
+        ],
+        ca: ca.as_deref(),
+    });
     let show = |line: &str| step.update(strip_prefix(line));
     ctx.spawn
-        .run(command(argv, ctx.config.deadlines.build).on_line(&show))
+        .run_showing(call.within(ctx.config.deadlines.build), &show)
         .with_context(|| format!("the image of {name} could not be built from {}", service.dockerfile.display()))?;
-    let size: u64 = ctx.spawn.run(command(docker::size(&tools.docker, reference), SHORT))?.trim().parse()?;
+    let size = ctx.run(docker::size(reference))?;
     let size_mb = size as f64 / 1e6;
     if let Some(limit) = service.size_limit_mb.filter(|limit| size > limit * 1_000_000) {
         // With the image gone, the next run can't take it for built and well.
-        ctx.spawn.run(command(docker::remove_image(&tools.docker, reference), SHORT))?;
+        ctx.run(docker::remove_image(reference))?;
         let message = format!(
             "{reference} has {size_mb:.1} MB, over services.{name}.size_limit_mb, {limit}\nNext: make the image smaller, or raise the limit"
         );

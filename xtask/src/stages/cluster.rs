@@ -8,31 +8,29 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::config::NodePorts;
-use crate::live;
 use crate::model::cluster::{State, problem};
-use crate::run::context::Context;
+use crate::run::call::Call;
+use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
-use crate::run::process::{command, display};
 use crate::run::{lock, poll};
 use crate::stages::setup::Ready;
 use crate::stages::{addons, load};
-use crate::tools::{Paths, docker, kubectl, minikube};
+use crate::tools::{docker, kubectl, minikube};
 
-const SHORT: Duration = Duration::from_secs(20);
 /// The file of a node that says whose it is.
 const OWNER: &str = "/var/lib/xtask-owner";
 
 /// Sees to the cluster, one run at a time: the namespaces of several share it.
-pub fn bring_up(ctx: &Context, ready: &Ready) -> Result<()> {
+pub fn bring_up(ready: &Ready) -> Result<()> {
+    let ctx = &ready.ctx;
     let _lock = lock::hold(ctx, lock::CLUSTER)?;
-    let tools = &ready.tools;
-    ensure(ctx, tools, ready.images.node())?;
-    let absent = addons::absent(ctx, tools, &ready.addons)?;
+    ensure(ctx, ready.images.node())?;
+    let absent = addons::absent(ctx, &ready.addons)?;
     if absent.is_empty() {
         return Ok(());
     }
-    load::ensure(ctx, tools, &nodes(ctx, tools)?, &ready.addons)?;
-    addons::enable(ctx, tools, &absent, &ready.addons)
+    load::ensure(ctx, &nodes(ctx)?, &ready.addons)?;
+    addons::enable(ctx, &absent, &ready.addons)
 }
 
 pub fn need_running(ctx: &Context, state: State) -> Result<()> {
@@ -49,35 +47,35 @@ pub fn need_running(ctx: &Context, state: State) -> Result<()> {
 }
 
 /// Sees to a cluster that serves. `node_image` is one of our own, where kicbase can't be had.
-pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {
+pub fn ensure(ctx: &Context, node_image: Option<&str>) -> Result<()> {
     let name = &ctx.config.cluster.name;
-    match observe(ctx, tools)? {
+    match observe(ctx)? {
         State::Running => return Ok(()),
-        State::Absent => make(ctx, tools, node_image)?,
+        State::Absent => make(ctx, node_image)?,
         State::Unfinished => {
             ctx.ui.say(&format!("creation of cluster {name} was interrupted; recreating it"));
-            delete(ctx, tools)?;
-            make(ctx, tools, node_image)?;
+            delete(ctx)?;
+            make(ctx, node_image)?;
         }
-        State::Stopped => start(ctx, tools, node_image, "start the cluster")?,
+        State::Stopped => start(ctx, node_image, "start the cluster")?,
         State::Unready(why) => {
             ctx.ui.say(&format!("the cluster {name} does not serve: {why}"));
-            refuse_anothers(ctx, tools)?;
-            let mended = mend(ctx, tools, node_image);
+            refuse_anothers(ctx)?;
+            let mended = mend(ctx, node_image);
             ctx.spawn.interrupt.check()?;
             let why = match mended {
                 Ok(None) => return Ok(()),
                 Ok(Some(why)) => why,
                 Err(error) => format!("{error:#}"),
             };
-            remake(ctx, tools, node_image, &format!("the cluster {name} is broken: {why}"))?;
+            remake(ctx, node_image, &format!("the cluster {name} is broken: {why}"))?;
         }
         State::Orphaned => {
-            refuse_anothers(ctx, tools)?;
-            remake(ctx, tools, node_image, &format!("a node container {name} exists, but its keys are gone"))?;
+            refuse_anothers(ctx)?;
+            remake(ctx, node_image, &format!("a node container {name} exists, but its keys are gone"))?;
         }
     }
-    match wait_ready(ctx, tools)? {
+    match wait_ready(ctx)? {
         None => Ok(()),
         Some(why) => {
             let message = format!("the cluster {name} was started but does not serve: {why}");
@@ -86,19 +84,16 @@ pub fn ensure(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<
     }
 }
 
-pub fn observe(ctx: &Context, tools: &Paths) -> Result<State> {
+pub fn observe(ctx: &Context) -> Result<State> {
     let name = &ctx.config.cluster.name;
-    let container = ctx.spawn.output(command(docker::container_state(&tools.docker, name), SHORT))?;
-    if !container.success {
-        return Ok(State::Absent);
-    }
+    let Ok(container) = ctx.spawn.attempt(docker::container_state(name))? else { return Ok(State::Absent) };
     if unfinished(ctx).exists() {
         return Ok(State::Unfinished);
     }
     if !profile(ctx).exists() {
         return Ok(State::Orphaned);
     }
-    if container.stdout.trim() != "running" {
+    if container != "running" {
         return Ok(State::Stopped);
     }
     let kubeconfig = ctx.folders.kubeconfig();
@@ -106,16 +101,15 @@ pub fn observe(ctx: &Context, tools: &Paths) -> Result<State> {
         return Ok(State::Unready(format!("{} is gone", kubeconfig.display())));
     }
     // An API server that is just coming up deserves a moment before it is called unready.
-    match wait(ctx, tools, Duration::from_secs(8))? {
+    match wait(ctx, Duration::from_secs(8))? {
         None => Ok(State::Running),
         Some(why) => Ok(State::Unready(why)),
     }
 }
 
 /// The node's names, of which a cluster that runs has at least one.
-pub fn nodes(ctx: &Context, tools: &Paths) -> Result<Vec<String>> {
-    let stdout = ctx.spawn.run(command(docker::nodes(&tools.docker, &ctx.config.cluster.name), SHORT))?;
-    let nodes: Vec<String> = stdout.lines().map(str::to_string).collect();
+pub fn nodes(ctx: &Context) -> Result<Vec<String>> {
+    let nodes = ctx.run(docker::nodes(&ctx.config.cluster.name))?;
     match nodes.is_empty() {
         false => Ok(nodes),
         true => Err(Stop::failed("docker knows no node of the cluster\nNext: cargo xtask up").into()),
@@ -123,11 +117,10 @@ pub fn nodes(ctx: &Context, tools: &Paths) -> Result<Vec<String>> {
 }
 
 /// Removes the cluster and everything in it.
-pub fn delete(ctx: &Context, tools: &Paths) -> Result<()> {
-    refuse_anothers(ctx, tools)?;
+pub fn delete(ctx: &Context) -> Result<()> {
+    refuse_anothers(ctx)?;
     let step = ctx.ui.step("remove the cluster");
-    ctx.spawn_minikube()?
-        .run(command(minikube::delete(&tools.minikube, &ctx.config.cluster.name), ctx.config.deadlines.cluster))?;
+    ctx.spawn_minikube()?.run(minikube::delete(&ctx.config.cluster.name).within(ctx.config.deadlines.cluster))?;
     forget_unfinished(ctx)?;
     step.done(&ctx.config.cluster.name);
     Ok(())
@@ -135,130 +128,127 @@ pub fn delete(ctx: &Context, tools: &Paths) -> Result<()> {
 
 /// The same where there is no minikube any more: by what docker has of the cluster. Minikube names its network and volume
 /// as the profile.
-pub fn delete_by_docker(ctx: &Context, docker: &str) -> Result<()> {
-    for argv in deletion_by_docker(docker, &ctx.config.cluster.name) {
-        let output = ctx.spawn.output(command(argv.clone(), ctx.config.deadlines.cluster))?;
+pub fn delete_by_docker(project: &Project) -> Result<()> {
+    for call in deletion_by_docker(&project.config.cluster.name) {
+        let text = call.text();
+        let output = project.output(call.within(project.config.deadlines.cluster))?;
         // What is gone already was what was wanted.
         if !output.success && !output.tail.to_lowercase().contains("no such") && !output.tail.contains("not found") {
-            return Err(Stop::failed(format!("`{}` failed", display(&argv))).with_detail(&output.tail).into());
+            return Err(Stop::failed(format!("`{text}` failed")).with_detail(&output.tail).into());
         }
     }
     Ok(())
 }
 
-pub fn deletion_by_docker(docker: &str, name: &str) -> Vec<Vec<String>> {
-    vec![
-        docker::remove_container(docker, name),
-        docker::remove_network(docker, name),
-        docker::remove_volume(docker, name),
-    ]
+pub fn deletion_by_docker(name: &str) -> Vec<Call> {
+    vec![docker::remove_container(name), docker::remove_network(name), docker::remove_volume(name)]
 }
 
 /// Whether minikube describes a cluster of ours, whole or unfinished.
-pub fn is_described(ctx: &Context) -> bool {
-    profile(ctx).exists() || unfinished(ctx).exists()
+pub fn is_described(project: &Project) -> bool {
+    profile(project).exists() || unfinished(project).exists()
 }
 
-fn remake(ctx: &Context, tools: &Paths, node_image: Option<&str>, why: &str) -> Result<()> {
+fn remake(ctx: &Context, node_image: Option<&str>, why: &str) -> Result<()> {
     if !ctx.yes {
         let message = format!("{why}\nNext: run the same command with --yes to remake it; the data in it is lost then");
         return Err(Stop::needs_setup(message).into());
     }
     ctx.ui.say(&format!("{why}; it is remade"));
-    delete(ctx, tools)?;
-    make(ctx, tools, node_image)
+    delete(ctx)?;
+    make(ctx, node_image)
 }
 
 /// Writes the kubeconfig anew where it is gone; starts the node again where that does not help. A node that docker
 /// restarted has kubelet stopped: starting it is what minikube itself advises.
-fn mend(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<Option<String>> {
+fn mend(ctx: &Context, node_image: Option<&str>) -> Result<Option<String>> {
     if !ctx.folders.kubeconfig().exists() {
-        let argv = minikube::update_context(&tools.minikube, &ctx.config.cluster.name);
-        ctx.spawn.run(command(argv, ctx.config.deadlines.cluster))?;
-        if wait(ctx, tools, Duration::from_secs(8))?.is_none() {
+        ctx.run(minikube::update_context(&ctx.config.cluster.name).within(ctx.config.deadlines.cluster))?;
+        if wait(ctx, Duration::from_secs(8))?.is_none() {
             return Ok(None);
         }
     }
-    start(ctx, tools, node_image, "mend the cluster")?;
-    wait_ready(ctx, tools)
+    start(ctx, node_image, "mend the cluster")?;
+    wait_ready(ctx)
 }
 
 /// Minikube goes by a node's name, and somebody else on this machine may have given his the same.
-fn refuse_anothers(ctx: &Context, tools: &Paths) -> Result<()> {
-    let name = &ctx.config.cluster.name;
-    let copy = ctx.folders.state.join(format!("{name}.owner"));
-    let argv = docker::copy_out(&tools.docker, name, OWNER, &copy.display().to_string());
+fn refuse_anothers(project: &Project) -> Result<()> {
+    let name = &project.config.cluster.name;
+    let copy = project.folders.state.join(format!("{name}.owner"));
+    let call = docker::copy_out(name, OWNER, &copy.display().to_string());
     // A node that says nothing is one whose making was interrupted, or none at all.
-    if !ctx.spawn.output(command(argv, SHORT))?.success {
+    if !project.output(call)?.success {
         return Ok(());
     }
     let owner = fs::read_to_string(&copy)?;
     fs::remove_file(&copy)?;
-    if owner.trim() == self::owner(ctx) {
+    if owner.trim() == self::owner(project) {
         return Ok(());
     }
-    let message = format!("the node {name} belongs to {}, and this run to {}", owner.trim(), self::owner(ctx));
+    let message = format!("the node {name} belongs to {}, and this run to {}", owner.trim(), self::owner(project));
     let next = "Next: another cluster.name and other cluster.node_ports in xtask.toml, or have its owner remove it";
     Err(Stop::needs_setup(format!("{message}\n{next}")).into())
 }
 
 /// Whose a node is: the folder that has its keys.
-fn owner(ctx: &Context) -> String {
-    ctx.folders.minikube_home().display().to_string()
+fn owner(project: &Project) -> String {
+    project.folders.minikube_home().display().to_string()
 }
 
-fn make(ctx: &Context, tools: &Paths, node_image: Option<&str>) -> Result<()> {
-    preflight(ctx, tools)?;
+fn make(ctx: &Context, node_image: Option<&str>) -> Result<()> {
+    preflight(ctx)?;
     // With a profile there, a volume with data may be there too, and this is no first making.
     if !profile(ctx).exists() {
         fs::write(unfinished(ctx), "")?;
     }
-    start(ctx, tools, node_image, "make the cluster")?;
-    let argv = docker::write_line(&tools.docker, &ctx.config.cluster.name, OWNER, &owner(ctx));
-    ctx.spawn.run(command(argv, SHORT))?;
+    start(ctx, node_image, "make the cluster")?;
+    ctx.run(docker::write_line(&ctx.config.cluster.name, OWNER, &owner(ctx)))?;
     forget_unfinished(ctx)
 }
 
-fn forget_unfinished(ctx: &Context) -> Result<()> {
-    match fs::remove_file(unfinished(ctx)) {
+fn forget_unfinished(project: &Project) -> Result<()> {
+    match fs::remove_file(unfinished(project)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
 }
 
 /// Minikube's own description of the cluster.
-fn profile(ctx: &Context) -> PathBuf {
-    ctx.folders.minikube_home().join("profiles").join(&ctx.config.cluster.name).join("config.json")
+fn profile(project: &Project) -> PathBuf {
+    project.folders.minikube_home().join("profiles").join(&project.config.cluster.name).join("config.json")
 }
 
 /// A file that is there while the cluster is being made. Minikube takes what an interrupted start has left for a whole
 /// cluster, network and all, so this can't be found out by looking.
-fn unfinished(ctx: &Context) -> PathBuf {
-    ctx.folders.state.join(format!("{}.unfinished", ctx.config.cluster.name))
+fn unfinished(project: &Project) -> PathBuf {
+    project.folders.state.join(format!("{}.unfinished", project.config.cluster.name))
 }
 
-fn start(ctx: &Context, tools: &Paths, node_image: Option<&str>, text: &str) -> Result<()> {
+fn start(ctx: &Context, node_image: Option<&str>, text: &str) -> Result<()> {
     let step = ctx.ui.step(text);
     let show = |line: &str| step.update(line.trim_start_matches(['*', '-', '!', ' ']));
     let root = rustix::process::geteuid().is_root();
-    let start = minikube::start(&tools.minikube, &ctx.config.cluster, node_image, root);
-    ctx.spawn_minikube()?.run(command(start, ctx.config.deadlines.cluster).on_line(&show))?;
+    let start = minikube::start(&ctx.config.cluster, node_image, root);
+    ctx.spawn_minikube()?.run_showing(start.within(ctx.config.deadlines.cluster), &show)?;
     step.done(&format!("minikube profile {}, Kubernetes v{}", ctx.config.cluster.name, ctx.config.cluster.kubernetes));
     Ok(())
 }
 
 /// Waits for a cluster that has just been started; what is still missing at the end of it.
-fn wait_ready(ctx: &Context, tools: &Paths) -> Result<Option<String>> {
-    wait(ctx, tools, Duration::from_secs(60))
+fn wait_ready(ctx: &Context) -> Result<Option<String>> {
+    wait(ctx, Duration::from_secs(60))
 }
 
-fn wait(ctx: &Context, tools: &Paths, deadline: Duration) -> Result<Option<String>> {
+fn wait(ctx: &Context, deadline: Duration) -> Result<Option<String>> {
     let mut why = String::new();
     let served = poll::until(&ctx.spawn.interrupt, deadline, || {
-        let asked = ctx.spawn.output(command(kubectl::get_cluster(&tools.kubectl, &ctx.target()), SHORT))?;
-        let problem = match asked.success {
-            true => problem(&live::parse_objects(&asked.stdout)?),
-            false => Some(format!("its API server does not answer: {}", asked.tail.lines().last().unwrap_or_default())),
+        let problem = match ctx.spawn.attempt(kubectl::get_cluster(&ctx.target()))? {
+            Ok(objects) => problem(&objects),
+            Err(output) => {
+                let last = output.tail.lines().last().unwrap_or_default();
+                Some(format!("its API server does not answer: {last}"))
+            }
         };
         why = problem.unwrap_or_default();
         Ok(why.is_empty().then_some(()))
@@ -267,11 +257,10 @@ fn wait(ctx: &Context, tools: &Paths, deadline: Duration) -> Result<Option<Strin
 }
 
 /// Disk, memory and ports, before anything is made; all that is wrong at once.
-fn preflight(ctx: &Context, tools: &Paths) -> Result<()> {
+fn preflight(ctx: &Context) -> Result<()> {
     let cluster = &ctx.config.cluster;
     let mut problems = Vec::new();
-    let info = ctx.spawn.run(command(docker::info(&tools.docker), SHORT))?;
-    if let Some(daemon) = docker::parse_info(&info) {
+    if let Some(daemon) = ctx.run(docker::info())? {
         // A daemon elsewhere has its own disk: only what lies on this machine can be asked.
         if let Ok(disk) = rustix::fs::statvfs(&daemon.root) {
             let free_mb = disk.f_bavail * disk.f_frsize / 1_000_000;

@@ -1,7 +1,6 @@
 //! Brings the rendered chart into the cluster, if it is not what is live already.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -20,13 +19,12 @@ use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
 use crate::run::poll;
 use crate::run::process;
-use crate::run::process::{Spawn, command};
+use crate::run::process::Spawn;
 use crate::stages::render;
 use crate::stages::render::{RenderInputs, Rendered, Staged};
 use crate::tools::helm::{Chart, Revision};
-use crate::tools::{Paths, helm, kubectl};
+use crate::tools::{helm, kubectl};
 
-const SHORT: Duration = Duration::from_secs(60);
 /// More revisions than helm keeps.
 const ALL: u32 = 256;
 
@@ -58,27 +56,27 @@ pub struct Deployed {
 }
 
 /// Compares what is wanted with what helm applied last, and with what is live.
-pub fn observe(ctx: &Context, tools: &Paths, name: &str, known: &RenderInputs) -> Result<Plan> {
+pub fn observe(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Plan> {
     let scope = ctx.scope(name);
     let staged = render::stage(ctx, name, known)?;
     let (rendered, last) = std::thread::scope(|threads| {
-        let rendered = threads.spawn(|| render::render_one(ctx, &tools.helm, name, &staged));
-        let last = live::last_revision(ctx, tools, &scope);
+        let rendered = threads.spawn(|| render::render_one(ctx, name, &staged));
+        let last = live::last_revision(ctx, &scope);
         (rendered.join().expect("rendering does not panic"), last)
     });
     let (rendered, last) = (rendered?, last?);
     let (why, is_rolled_out) = match why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str())) {
         Some(why) => (Some(why), false),
-        None => reason(ctx, tools, &scope, &rendered)?,
+        None => reason(ctx, &scope, &rendered)?,
     };
     Ok(Plan { scope, staged, rendered: rendered.yaml, hooks: rendered.hooks, last, why, is_rolled_out })
 }
 
 /// What this stage begins with: the release as it is, and as it is to be gone back to.
-pub fn begin(ctx: &Context, tools: &Paths, plan: &Plan) -> Result<Deployed> {
+pub fn begin(ctx: &Context, plan: &Plan) -> Result<Deployed> {
     let revision = plan.last.as_ref().map_or(0, |(revision, _)| *revision);
     let before = match plan.why {
-        Some(_) => helm::serving(&live::history(ctx, tools, &plan.scope, 10)?),
+        Some(_) => helm::serving(&live::history(ctx, &plan.scope, 10)?),
         None => None,
     };
     let manifest = plan.rendered.clone();
@@ -87,7 +85,7 @@ pub fn begin(ctx: &Context, tools: &Paths, plan: &Plan) -> Result<Deployed> {
 
 /// Installs or upgrades, if the plan says why, and completes what `begin` has returned. What a hook or the cluster
 /// refuses comes back as a failure.
-pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed) -> Result<Option<Failure>> {
+pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Option<Failure>> {
     let Plan { scope, staged, rendered, hooks, last, why, .. } = plan;
     let Some(why) = why else { return Ok(None) };
     let step = ctx.ui.step(format!("deploy {}", scope.release));
@@ -97,16 +95,16 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
     if last.as_ref().is_some_and(|(_, status)| is_stuck(status)) {
         // Until it is mended, nothing of this run has to go back.
         deployed.changed = false;
-        deployed.before = mend_pending(ctx, tools, scope)?;
+        deployed.before = mend_pending(ctx, scope)?;
         deployed.changed = true;
     }
     let chart = Chart { release: &scope.release, folder: &staged.folder, values: &staged.values };
     if last.is_some() {
-        make_room(ctx, tools, scope, rendered)?;
+        make_room(ctx, scope, rendered)?;
     }
-    let upgraded = upgrade(ctx, tools, scope, &chart, rendered, hooks);
+    let upgraded = upgrade(ctx, scope, &chart, rendered, hooks);
     if !matches!(upgraded, Ok(None)) {
-        settle(ctx, tools, scope);
+        settle(ctx, scope);
     }
     if let Some(failure) = upgraded? {
         // Nor where another helm is at work.
@@ -115,10 +113,10 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
         return Ok(Some(failure));
     }
     if last.is_some() {
-        put_right(ctx, tools, scope, &chart, rendered)?;
+        put_right(ctx, scope, &chart, rendered)?;
     }
     let (revision, status) =
-        live::last_revision(ctx, tools, scope)?.context("helm installed the release and does not list it")?;
+        live::last_revision(ctx, scope)?.context("helm installed the release and does not list it")?;
     deployed.revision = revision;
     if status != "deployed" {
         let message = format!("helm succeeded, but reports revision {revision} of {} {status}", scope.release);
@@ -127,25 +125,17 @@ pub fn apply(ctx: &Context, tools: &Paths, plan: &Plan, deployed: &mut Deployed)
     ctx.ui.validated(&scope.release, state, &format!("helm calls revision {revision} deployed"));
     step.done(&format!("revision {} in namespace {} ({why})", deployed.revision, scope.target.namespace));
     ctx.ui.fact("deployed", json!({ "release": scope.release, "revision": deployed.revision, "why": why }));
-    deployed.manifest = live::manifest(ctx, tools, scope)?;
+    deployed.manifest = live::manifest(ctx, scope)?;
     Ok(None)
 }
 
 /// Has helm install or upgrade, and watches beside it what helm waits for: its hooks.
-fn upgrade(
-    ctx: &Context,
-    tools: &Paths,
-    scope: &Scope,
-    chart: &Chart,
-    rendered: &str,
-    hooks: &str,
-) -> Result<Option<Failure>> {
+fn upgrade(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str, hooks: &str) -> Result<Option<Failure>> {
     let (wanted, hooks) = (live::objects_in(rendered)?, release::hooks(&live::objects_in(hooks)?));
     let deadline = ctx.config.deadlines.helm;
-    let argv = helm::upgrade(&tools.helm, &scope.target, chart, deadline.as_secs());
-    let mut watch = Watch::new(ctx, tools, scope);
-    let (output, ended) =
-        watch::beside(&mut watch, &hooks, &wanted, |spawn| spawn.output(command(argv, deadline + SHORT)));
+    let call = helm::upgrade(&ctx.tools.helm, &scope.target, chart, deadline);
+    let mut watch = Watch::new(ctx, scope);
+    let (output, ended) = watch::beside(&mut watch, &hooks, &wanted, |spawn| spawn.output(call));
     ctx.spawn.interrupt.check()?;
     let release = &scope.release;
     if let Some(problem) = ended.by {
@@ -246,13 +236,13 @@ fn choose_port(
 }
 
 /// Why a release that is deployed needs another upgrade; None if it doesn't, and then whether it is rolled out.
-fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &Rendered) -> Result<(Option<String>, bool)> {
+fn reason(ctx: &Context, scope: &Scope, rendered: &Rendered) -> Result<(Option<String>, bool)> {
     let wanted = live::objects_in(&rendered.yaml)?;
     let (applied, hooks, found) = std::thread::scope(|threads| {
         // Processes that know nothing of each other: asking them one by one would take three times as long.
-        let applied = threads.spawn(|| live::manifest(ctx, tools, scope));
-        let hooks = threads.spawn(|| live::hooks(ctx, tools, scope));
-        let found = live::objects_of(ctx, tools, scope, &rendered.yaml);
+        let applied = threads.spawn(|| live::manifest(ctx, scope));
+        let hooks = threads.spawn(|| live::hooks(ctx, scope));
+        let found = live::objects_of(ctx, scope, &rendered.yaml);
         (applied.join().expect("reading does not panic"), hooks.join().expect("reading does not panic"), found)
     });
     let (applied, hooks, live) = (applied?, hooks?, found?);
@@ -266,14 +256,14 @@ fn reason(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &Rendered) -> R
 
 /// What can't be changed in place is removed, for helm to make it anew: some fields of a workload, and ports that somebody
 /// has given other numbers. Volumes stay, and so do the pods of a StatefulSet, which the new one takes over.
-fn make_room(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Result<()> {
+fn make_room(ctx: &Context, scope: &Scope, rendered: &str) -> Result<()> {
     let wanted = live::objects_in(rendered)?;
-    let live = live::objects_of(ctx, tools, scope, rendered)?;
+    let live = live::objects_of(ctx, scope, rendered)?;
     let mut names: Vec<String> =
         wanted.iter().filter(|object| is_in_the_way(object, &live)).map(object_label).collect();
     if wanted.iter().any(|object| object["kind"] == "Service" && !drift(std::slice::from_ref(object), &live).is_empty())
     {
-        let applied = live::objects_in(&live::manifest(ctx, tools, scope)?)?;
+        let applied = live::objects_in(&live::manifest(ctx, scope)?)?;
         let edited = wanted.iter().filter(|object| has_renumbered_port(object, &applied, &live));
         names.extend(edited.map(object_label));
     }
@@ -282,8 +272,7 @@ fn make_room(ctx: &Context, tools: &Paths, scope: &Scope, rendered: &str) -> Res
     }
     ctx.ui.say(&format!("recreating {}: the changed fields are immutable", names.join(", ")));
     let deadline = ctx.config.deadlines.helm;
-    let argv = kubectl::delete_orphaning(&tools.kubectl, &scope.target, &names, deadline.as_secs());
-    ctx.spawn.run(command(argv, deadline + SHORT))?;
+    ctx.run(kubectl::delete_orphaning(&scope.target, &names, deadline))?;
     Ok(())
 }
 
@@ -312,22 +301,21 @@ fn is_in_the_way(wanted: &Value, live: &[Value]) -> bool {
 
 /// Helm merges, and so keeps entries that were added to a list by hand. An object that still differs is removed, for
 /// helm to make it anew; volumes stay.
-fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendered: &str) -> Result<()> {
+fn put_right(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str) -> Result<()> {
     let wanted = live::objects_in(rendered)?;
     let different = |live: &[Value]| -> Vec<String> {
         let names = wanted.iter().filter(|object| !drift(std::slice::from_ref(*object), live).is_empty());
         names.map(object_label).collect()
     };
-    let names = different(&live::objects_of(ctx, tools, scope, rendered)?);
+    let names = different(&live::objects_of(ctx, scope, rendered)?);
     if names.is_empty() {
         return Ok(());
     }
     let (target, deadline) = (&scope.target, ctx.config.deadlines.helm);
     ctx.ui.say(&format!("recreating {}: helm would keep what was added by hand", names.join(", ")));
-    ctx.spawn.run(command(kubectl::delete(&tools.kubectl, target, &names, deadline.as_secs()), deadline + SHORT))?;
-    let argv = helm::upgrade(&tools.helm, target, chart, deadline.as_secs());
-    ctx.spawn.run(command(argv, deadline + SHORT)).inspect_err(|_| settle(ctx, tools, scope))?;
-    let left = drift(&wanted, &live::objects_of(ctx, tools, scope, rendered)?);
+    ctx.run(kubectl::delete(target, &names, deadline))?;
+    ctx.run(helm::upgrade(&ctx.tools.helm, target, chart, deadline)).inspect_err(|_| settle(ctx, scope))?;
+    let left = drift(&wanted, &live::objects_of(ctx, scope, rendered)?);
     match left.first() {
         None => Ok(()),
         Some(first) => {
@@ -338,13 +326,13 @@ fn put_right(ctx: &Context, tools: &Paths, scope: &Scope, chart: &Chart, rendere
 }
 
 /// Mends what an interruption has left pending, and leaves all else to the next run.
-fn settle(ctx: &Context, tools: &Paths, scope: &Scope) {
+fn settle(ctx: &Context, scope: &Scope) {
     // Whoever interrupts the run wants out of it, and not to be left with a release that nothing can be done with.
     if ctx.spawn.interrupt.check().is_ok() {
         return;
     }
-    let mended = live::history_by(&ctx.spawn.uninterrupted(), tools, scope, ALL)
-        .and_then(|all| mend(ctx, &ctx.spawn.uninterrupted(), tools, scope, &all));
+    let spawn = ctx.spawn.uninterrupted();
+    let mended = live::history_by(&spawn, scope, ALL).and_then(|all| mend(ctx, &spawn, scope, &all));
     if let Err(error) = mended {
         ctx.ui.say(&format!("{} may be left pending; the next up repairs it: {error:#}", scope.release));
     }
@@ -352,29 +340,29 @@ fn settle(ctx: &Context, tools: &Paths, scope: &Scope) {
 
 /// A release that a helm left pending or half uninstalled refuses every further upgrade. A helm that is still at work is
 /// waited for. Returns the revision that serves then.
-fn mend_pending(ctx: &Context, tools: &Paths, scope: &Scope) -> Result<Option<u64>> {
+fn mend_pending(ctx: &Context, scope: &Scope) -> Result<Option<u64>> {
     await_others(ctx, scope)?;
-    let all = live::history(ctx, tools, scope, ALL)?;
-    mend(ctx, &ctx.spawn, tools, scope, &all)?;
+    let all = live::history(ctx, scope, ALL)?;
+    mend(ctx, &ctx.spawn, scope, &all)?;
     Ok(helm::serving(&all))
 }
 
-fn mend(ctx: &Context, spawn: &Spawn, tools: &Paths, scope: &Scope, all: &[Revision]) -> Result<()> {
+fn mend(ctx: &Context, spawn: &Spawn, scope: &Scope, all: &[Revision]) -> Result<()> {
     let Scope { target, release } = scope;
     let Some(last) = all.last().filter(|last| is_stuck(&last.status)) else { return Ok(()) };
     let deadline = ctx.config.deadlines.helm;
-    let (message, argv) = match helm::serving(all) {
+    let (message, call) = match helm::serving(all) {
         Some(revision) => (
             format!("rolling back to revision {revision} first"),
-            helm::rollback(&tools.helm, target, release, revision, deadline.as_secs()),
+            helm::rollback(&ctx.tools.helm, target, release, revision, deadline),
         ),
         None => (
             "no revision of it works, so it is uninstalled first; its data stays".to_string(),
-            helm::uninstall(&tools.helm, target, release, deadline.as_secs()),
+            helm::uninstall(target, release, deadline),
         ),
     };
     ctx.ui.say(&format!("{release} is stuck in {} at revision {}: {message}", last.status, last.number));
-    spawn.run_whole(command(argv, deadline + SHORT))?;
+    spawn.run_whole(call)?;
     Ok(())
 }
 

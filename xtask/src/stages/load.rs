@@ -1,7 +1,6 @@
 //! Brings images to the nodes by streaming them, and believes only what the nodes list afterwards.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -11,27 +10,23 @@ use crate::model::plan::Step;
 use crate::model::states::DeploymentState;
 use crate::run::context::Context;
 use crate::run::exit::Stop;
-use crate::run::process::command;
-use crate::tools::Paths;
 use crate::tools::docker;
 
-const SHORT: Duration = Duration::from_secs(30);
-
 /// Sees to every image on every node, each under the ID that the host has.
-pub fn ensure(ctx: &Context, tools: &Paths, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<()> {
-    let there = observe(ctx, tools, nodes, built)?;
+pub fn ensure(ctx: &Context, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<()> {
+    let there = observe(ctx, nodes, built)?;
     let steps = plan::loads(built, &there);
     for (node, Step { subject: service, why, .. }) in &steps {
         ctx.ui.state(service, DeploymentState::Loading);
         let image = &built[service];
         let step = ctx.ui.step(format!("load {}", image.repository));
         step.update(why);
-        let save = docker::save(&tools.docker, &image.reference());
-        ctx.spawn.pipe(save, docker::node_import(&tools.docker, node), ctx.config.deadlines.load)?;
+        let save = docker::save(&image.reference());
+        ctx.spawn.pipe(save.within(ctx.config.deadlines.load), docker::node_import(node))?;
         step.done(&format!("{} ({why})", image.reference()));
     }
     if !steps.is_empty() {
-        let there = observe(ctx, tools, nodes, built)?;
+        let there = observe(ctx, nodes, built)?;
         steps.iter().try_for_each(|(node, step)| verify(node, &built[&step.subject], &there[*node]))?;
     }
     for (service, image) in built {
@@ -44,32 +39,24 @@ pub fn ensure(ctx: &Context, tools: &Paths, nodes: &[String], built: &BTreeMap<S
 /// The images of each node, reference to ID.
 pub fn observe(
     ctx: &Context,
-    tools: &Paths,
     nodes: &[String],
     built: &BTreeMap<String, Built>,
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
-    nodes.iter().map(|node| Ok((node.clone(), present(ctx, tools, node, built)?))).collect()
+    nodes.iter().map(|node| Ok((node.clone(), present(ctx, node, built)?))).collect()
 }
 
-pub fn list(ctx: &Context, tools: &Paths, node: &str) -> Result<BTreeMap<String, String>> {
-    let stdout = ctx.spawn.run(command(docker::node_images(&tools.docker, node), SHORT))?;
-    docker::parse_node_images(&stdout).with_context(|| format!("the image list of node {node} cannot be read"))
+pub fn list(ctx: &Context, node: &str) -> Result<BTreeMap<String, String>> {
+    ctx.run(docker::node_images(node)).with_context(|| format!("the image list of node {node} cannot be read"))
 }
 
 /// The node's images under the IDs that the host's docker uses. In its classic store that is the digest of an image's
 /// config, which the node lists; in its containerd store it is that of the manifest, which has to be asked for.
-fn present(
-    ctx: &Context,
-    tools: &Paths,
-    node: &str,
-    built: &BTreeMap<String, Built>,
-) -> Result<BTreeMap<String, String>> {
-    let mut there = list(ctx, tools, node)?;
+fn present(ctx: &Context, node: &str, built: &BTreeMap<String, Built>) -> Result<BTreeMap<String, String>> {
+    let mut there = list(ctx, node)?;
     if built.values().all(|image| there.get(&image.reference()) == Some(&image.id)) {
         return Ok(there);
     }
-    let stdout = ctx.spawn.run(command(docker::node_manifests(&tools.docker, node), SHORT))?;
-    let manifests = docker::parse_node_manifests(&stdout);
+    let manifests = ctx.run(docker::node_manifests(node))?;
     for image in built.values() {
         let reference = image.reference();
         if there.contains_key(&reference) && manifests.get(&reference) == Some(&image.id) {

@@ -1,7 +1,5 @@
 //! The namespaces of a profile: made, held to the restricted pod security level, and left alone when others use them.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -10,10 +8,8 @@ use crate::live;
 use crate::model::labels::MANAGED_BY;
 use crate::run::context::Context;
 use crate::run::exit::Stop;
-use crate::run::process::command;
-use crate::tools::{Paths, helm, kubectl};
+use crate::tools::{helm, kubectl};
 
-const SHORT: Duration = Duration::from_secs(60);
 /// Every pod of ours passes the strictest of Kubernetes' pod security levels; the namespace holds others to it too.
 const POD_SECURITY: &str = "restricted";
 const LEVELS: [&str; 2] = ["pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/warn"];
@@ -24,70 +20,68 @@ fn profile_label(config: &Config) -> String {
 }
 
 /// Whether a namespace is there and this profile's, so that `ensure` would have nothing to do.
-pub fn is_settled(ctx: &Context, tools: &Paths, name: &str) -> Result<bool> {
-    let found = live::objects(ctx, tools, &ctx.target_in(name), &format!("namespace/{name}"))?;
+pub fn is_settled(ctx: &Context, name: &str) -> Result<bool> {
+    let found = live::objects(ctx, &ctx.target_in(name), &format!("namespace/{name}"))?;
     let ours = |one: &Value| label(one, &profile_label(&ctx.config)) == Some(&ctx.config.profile);
     Ok(found.first().is_some_and(|one| ours(one) && one["status"]["phase"] != "Terminating"))
 }
 
 /// Sees to a namespace, and refuses one that another profile's release is in.
-pub fn ensure(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
+pub fn ensure(ctx: &Context, name: &str) -> Result<()> {
     let target = ctx.target_in(name);
     let object = format!("namespace/{name}");
-    match live::objects(ctx, tools, &target, &object)?.first() {
+    match live::objects(ctx, &target, &object)?.first() {
         Some(namespace) if namespace["status"]["phase"] == "Terminating" => {
             // An interrupted `down --purge`: nothing can be made in it until it is gone.
-            let wait = kubectl::delete(&tools.kubectl, &target, &[object], ctx.config.deadlines.helm.as_secs());
-            ctx.spawn.run(command(wait, ctx.config.deadlines.helm + SHORT))?;
+            let wait = kubectl::delete(&target, &[object], ctx.config.deadlines.helm);
+            ctx.run(wait)?;
         }
         Some(namespace) if label(namespace, &profile_label(&ctx.config)) == Some(&ctx.config.profile) => return Ok(()),
-        Some(namespace) => return take_over(ctx, tools, name, label(namespace, &profile_label(&ctx.config))),
+        Some(namespace) => return take_over(ctx, name, label(namespace, &profile_label(&ctx.config))),
         None => {}
     }
     let mut labels = json!({ MANAGED_BY: ctx.config.manager(), profile_label(&ctx.config): ctx.config.profile });
     LEVELS.iter().for_each(|level| labels[*level] = POD_SECURITY.into());
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
-    ctx.spawn.run(command(kubectl::create(&tools.kubectl, &target), SHORT).stdin(namespace.to_string()))?;
+    ctx.run(kubectl::create(&target).stdin(namespace.to_string()))?;
     Ok(())
 }
 
 /// Gives a namespace back: what is of ours in it goes, and with it the namespace, if it is one that we made.
-pub fn remove(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
+pub fn remove(ctx: &Context, name: &str) -> Result<()> {
     let (target, deadline) = (ctx.target_in(name), ctx.config.deadlines.helm);
     let object = format!("namespace/{name}");
-    let Some(namespace) = live::objects(ctx, tools, &target, &object)?.pop() else { return Ok(()) };
+    let Some(namespace) = live::objects(ctx, &target, &object)?.pop() else { return Ok(()) };
     if is_ours(ctx, &namespace) {
-        let argv = kubectl::delete(&tools.kubectl, &target, &[object], deadline.as_secs());
-        ctx.spawn.run(command(argv, deadline + SHORT))?;
+        ctx.run(kubectl::delete(&target, &[object], deadline))?;
         return Ok(());
     }
     let kinds = "secrets,persistentvolumeclaims";
     for selector in
         [format!("{MANAGED_BY}={}", ctx.config.manager()), format!("app.kubernetes.io/part-of={}", ctx.config.project)]
     {
-        let argv = kubectl::delete_labelled(&tools.kubectl, &target, kinds, &selector, deadline.as_secs());
-        ctx.spawn.run(command(argv, deadline + SHORT))?;
+        ctx.run(kubectl::delete_labelled(&target, kinds, &selector, deadline))?;
     }
     Ok(())
 }
 
 /// Takes our labels off a namespace that was there before us; one of our own keeps them.
-pub fn release(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
+pub fn release(ctx: &Context, name: &str) -> Result<()> {
     let target = ctx.target_in(name);
     let object = format!("namespace/{name}");
-    let Some(namespace) = live::objects(ctx, tools, &target, &object)?.pop() else { return Ok(()) };
+    let Some(namespace) = live::objects(ctx, &target, &object)?.pop() else { return Ok(()) };
     if is_ours(ctx, &namespace) || label(&namespace, &profile_label(&ctx.config)) != Some(&ctx.config.profile) {
         return Ok(());
     }
     let profile = profile_label(&ctx.config);
     let labels = std::iter::once(profile.as_str()).chain(LEVELS).map(|key| format!("{key}-")).collect::<Vec<_>>();
-    ctx.spawn.run(command(kubectl::label(&tools.kubectl, &target, &object, &labels), SHORT))?;
+    ctx.run(kubectl::label(&target, &object, &labels))?;
     Ok(())
 }
 
 /// A namespace that others made may hold what is theirs: it is not ours to delete.
-pub fn refuse_foreign(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
-    let found = live::objects(ctx, tools, &ctx.target(), &format!("namespace/{name}"))?;
+pub fn refuse_foreign(ctx: &Context, name: &str) -> Result<()> {
+    let found = live::objects(ctx, &ctx.target(), &format!("namespace/{name}"))?;
     if name == "default" || found.iter().all(|one| is_ours(ctx, one)) {
         return Ok(());
     }
@@ -99,19 +93,19 @@ pub fn refuse_foreign(ctx: &Context, tools: &Paths, name: &str) -> Result<()> {
 }
 
 /// What another profile runs in one of this profile's namespaces is not this one's to take down or back.
-pub fn refuse_others(ctx: &Context, tools: &Paths) -> Result<()> {
+pub fn refuse_others(ctx: &Context) -> Result<()> {
     for name in ctx.config.namespaces() {
         let object = format!("namespace/{name}");
-        if let Some(namespace) = live::objects(ctx, tools, &ctx.target_in(&name), &object)?.first() {
-            refuse_other(ctx, tools, &name, label(namespace, &profile_label(&ctx.config)))?;
+        if let Some(namespace) = live::objects(ctx, &ctx.target_in(&name), &object)?.first() {
+            refuse_other(ctx, &name, label(namespace, &profile_label(&ctx.config)))?;
         }
     }
     Ok(())
 }
 
-fn refuse_other(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -> Result<()> {
+fn refuse_other(ctx: &Context, name: &str, owner: Option<&str>) -> Result<()> {
     let Some(owner) = owner.filter(|owner| *owner != ctx.config.profile) else { return Ok(()) };
-    let releases = helm::parse_list(&ctx.spawn.run(command(helm::list(&tools.helm, &ctx.target_in(name)), SHORT))?);
+    let releases = ctx.run(helm::list(&ctx.target_in(name)))?;
     if releases.is_empty() {
         return Ok(());
     }
@@ -120,15 +114,15 @@ fn refuse_other(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -
     Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask down --profile {owner}")).into())
 }
 
-fn take_over(ctx: &Context, tools: &Paths, name: &str, owner: Option<&str>) -> Result<()> {
+fn take_over(ctx: &Context, name: &str, owner: Option<&str>) -> Result<()> {
     let target = ctx.target_in(name);
-    refuse_other(ctx, tools, name, owner)?;
+    refuse_other(ctx, name, owner)?;
     let mut labels = vec![format!("{}={}", profile_label(&ctx.config), ctx.config.profile)];
     // A namespace that others made for themselves keeps its own level.
     if name == "default" {
         labels.extend(LEVELS.iter().map(|level| format!("{level}={POD_SECURITY}")));
     }
-    ctx.spawn.run(command(kubectl::label(&tools.kubectl, &target, &format!("namespace/{name}"), &labels), SHORT))?;
+    ctx.run(kubectl::label(&target, &format!("namespace/{name}"), &labels))?;
     Ok(())
 }
 

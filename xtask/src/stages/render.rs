@@ -3,21 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::config::{Config, NodePort, to_json, yaml};
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::digest::list_files;
 use crate::run::exit::Stop;
-use crate::run::process::command;
 use crate::secrets::overrides::Overrides;
 use crate::tools::helm;
 use crate::tools::helm::Chart;
 
-const SHORT: Duration = Duration::from_secs(60);
 /// The chart that all others include; it lies beside them.
 pub const LIBRARY: &str = "library";
 
@@ -49,8 +46,8 @@ pub struct RenderInputs<'a> {
 }
 
 /// Renders every release with the plain version as tag and the node ports that the configuration fixes.
-pub fn render(ctx: &Context, helm: &str) -> Result<Vec<Rendered>> {
-    stage_all(ctx)?.iter().map(|(name, staged)| render_one(ctx, helm, name, staged)).collect()
+pub fn render(project: &Project) -> Result<Vec<Rendered>> {
+    stage_all(project)?.iter().map(|(name, staged)| render_one(project, name, staged)).collect()
 }
 
 /// What is known without a look at anything: the plain version as tag, and the node ports that are fixed.
@@ -65,17 +62,17 @@ pub fn known_beforehand(config: &Config) -> (BTreeMap<String, String>, BTreeMap<
 }
 
 /// Puts every release together as `render` does, by its name.
-pub fn stage_all(ctx: &Context) -> Result<BTreeMap<String, Staged>> {
-    let (tags, node_ports) = known_beforehand(&ctx.config);
+pub fn stage_all(project: &Project) -> Result<BTreeMap<String, Staged>> {
+    let (tags, node_ports) = known_beforehand(&project.config);
     let known =
         RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &Overrides::default() };
-    ctx.config.releases.keys().map(|name| Ok((name.clone(), stage(ctx, name, &known)?))).collect()
+    project.config.releases.keys().map(|name| Ok((name.clone(), stage(project, name, &known)?))).collect()
 }
 
-pub fn render_one(ctx: &Context, helm: &str, release: &str, staged: &Staged) -> Result<Rendered> {
-    let scope = ctx.scope(release);
+pub fn render_one(project: &Project, release: &str, staged: &Staged) -> Result<Rendered> {
+    let scope = project.scope(release);
     let chart = Chart { release, folder: &staged.folder, values: &staged.values };
-    let yaml = ctx.spawn.run(command(helm::template(helm, &scope.target, &chart), SHORT))?;
+    let yaml = project.run(helm::template(&scope.target, &chart))?;
     let (hooks, yaml) = split_hooks(&yaml);
     Ok(Rendered { release: release.to_string(), namespace: scope.target.namespace, yaml, hooks })
 }
@@ -97,22 +94,22 @@ fn is_hook_annotation(line: &str) -> bool {
 }
 
 /// Puts chart and values of a release together.
-pub fn stage(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Staged> {
-    let release = &ctx.config.releases[name];
-    let staging = ctx.staging(name);
+pub fn stage(project: &Project, name: &str, known: &RenderInputs) -> Result<Staged> {
+    let release = &project.config.releases[name];
+    let staging = project.staging(name);
     let folder = staging.join("chart");
-    stage_chart(&ctx.root.join(&release.chart), &folder)?;
+    stage_chart(&project.root.join(&release.chart), &folder)?;
     let tag = release.services.first().and_then(|service| known.tags.get(service)).map_or("", String::as_str);
     let app_version = release.app_version.as_ref().map(|text| text.replace("{tag}", tag));
     let described = folder.join("Chart.yaml");
     let text = fs::read_to_string(&described)?;
     fs::write(&described, set_chart_identity(&text, release.chart_name.as_deref(), app_version.as_deref()))?;
 
-    let mut values: Vec<String> = release.values.iter().map(|file| ctx.path(file)).collect();
+    let mut values: Vec<String> = release.values.iter().map(|file| project.path(file)).collect();
     let is_umbrella = is_umbrella(&folder)?;
     for (file, content) in [
         ("override.json", known.overrides.values.get(name).cloned()),
-        ("values.json", Some(values_of(&ctx.config, name, is_umbrella, known))),
+        ("values.json", Some(values_of(&project.config, name, is_umbrella, known))),
     ] {
         if let Some(content) = content {
             let path = staging.join(file);
@@ -214,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hooks_are_reported_from_the_manifest() {
+    fn hooks_are_split_from_the_manifest() {
         let pod = "kind: Pod\nmetadata:\n  annotations:\n    helm.sh/hook: test\n";
         let (hooks, rest) = split_hooks(&format!("---\nkind: Service\n---\n{pod}"));
         assert_eq!((hooks, rest), (format!("---\n{pod}"), "---\nkind: Service\n".to_string()));

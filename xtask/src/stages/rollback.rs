@@ -1,59 +1,52 @@
 //! Takes releases back to the revision that served before.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
 use crate::live;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
-use crate::run::process::command;
 use crate::stages::deploy::Deployed;
-use crate::tools::Paths;
 use crate::tools::helm;
 use crate::tools::helm::Revision;
-
-const SHORT: Duration = Duration::from_secs(60);
 
 /// Undoes what a run has done to a release: back to the revision before, or away with a first install; its volumes and
 /// Secrets stay. Returns what was done, in words. An interruption does not keep it from happening: half a release is
 /// nothing to be left with.
-pub fn undo(ctx: &Context, tools: &Paths, deployed: &Deployed) -> Result<String> {
+pub fn undo(ctx: &Context, deployed: &Deployed) -> Result<String> {
     let Scope { release, target } = &deployed.scope;
     let deadline = ctx.config.deadlines.helm;
-    let (argv, describe) = match deployed.before {
+    let (call, describe) = match deployed.before {
         Some(revision) => (
-            helm::rollback(&tools.helm, target, release, revision, deadline.as_secs()),
+            helm::rollback(&ctx.tools.helm, target, release, revision, deadline),
             format!("{release} is back at revision {revision}; up --no-rollback leaves what failed for a look"),
         ),
         None => (
-            helm::uninstall(&tools.helm, target, release, deadline.as_secs()),
+            helm::uninstall(target, release, deadline),
             format!(
                 "{release} was installed for the first time and is removed, its data stays; up --no-rollback leaves it for a look"
             ),
         ),
     };
     let step = ctx.ui.step(format!("take back {release}"));
-    ctx.spawn.uninterrupted().run(command(argv, deadline + SHORT))?;
+    ctx.spawn.uninterrupted().run(call)?;
     step.done("");
     Ok(describe)
 }
 
 /// The revision that a release is to be taken to: `wanted`, or the last one before the present that worked.
-pub fn choose(ctx: &Context, tools: &Paths, scope: &Scope, wanted: Option<u64>) -> Result<u64> {
-    let all = live::history(ctx, tools, scope, 10)?;
+pub fn choose(ctx: &Context, scope: &Scope, wanted: Option<u64>) -> Result<u64> {
+    let all = live::history(ctx, scope, 10)?;
     Ok(pick(&all, wanted).map_err(|message| Stop::failed(format!("{}: {message}", scope.release)))?)
 }
 
 /// Takes a release to a revision. Returns the manifest that it has then. Helm, which leaves a release pending where a
 /// signal ends this, is let finish.
-pub fn to(ctx: &Context, tools: &Paths, scope: &Scope, revision: u64) -> Result<String> {
+pub fn to(ctx: &Context, scope: &Scope, revision: u64) -> Result<String> {
     let step = ctx.ui.step(format!("roll back {}", scope.release));
     let deadline = ctx.config.deadlines.helm;
-    let argv = helm::rollback(&tools.helm, &scope.target, &scope.release, revision, deadline.as_secs());
-    ctx.spawn.run_whole(command(argv, deadline + SHORT))?;
+    ctx.spawn.run_whole(helm::rollback(&ctx.tools.helm, &scope.target, &scope.release, revision, deadline))?;
     step.done(&format!("to revision {revision}"));
-    live::manifest(ctx, tools, scope)
+    live::manifest(ctx, scope)
 }
 
 /// `all` are revisions, the newest last. Helm calls a revision superseded whether it worked or was left for it: what lies

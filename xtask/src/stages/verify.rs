@@ -15,7 +15,6 @@ use crate::model::states::DeploymentState;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
 use crate::run::poll;
-use crate::tools::Paths;
 
 /// A rollout that still goes on may take so many times its deadline in all.
 const AT_MOST: u32 = 3;
@@ -34,12 +33,12 @@ pub enum RolloutOutcome {
 /// meanwhile is reported at once; what won't pass ends the wait. The deadline counts from the last time that something went
 /// on, and what starts within its own rules is waited for beyond it, up to three times the deadline in all. `upgrading`:
 /// other pods served before.
-pub fn wait(ctx: &Context, tools: &Paths, scope: &Scope, manifest: &str, upgrading: bool) -> Result<RolloutOutcome> {
+pub fn wait(ctx: &Context, scope: &Scope, manifest: &str, upgrading: bool) -> Result<RolloutOutcome> {
     let step = ctx.ui.step(format!("roll out {}", scope.release));
     let deadline = ctx.config.deadlines.rollout;
     let wanted = live::objects_in(manifest)?;
     let release = scope.release.as_str();
-    let mut watch = Watch::new(ctx, tools, scope);
+    let mut watch = Watch::new(ctx, scope);
     let (mut went_on, mut counts) = (Instant::now(), [0; release::COUNTS]);
     let mut rolled_out = None;
     let mut last = (Vec::new(), Vec::new());

@@ -1,30 +1,30 @@
 //! Cargo, for the project's own checks.
 
-use crate::run::process::argv;
+use crate::run::call::{Call, argv, call};
 
-pub fn fmt(manifest: &str) -> Vec<String> {
-    argv!("cargo fmt --all --check --manifest-path {manifest}")
+pub fn fmt(manifest: &str) -> Call {
+    call(argv!("cargo fmt --all --check --manifest-path {manifest}"))
 }
 
-pub fn clippy(manifest: &str) -> Vec<String> {
-    argv!("cargo clippy --locked --all-targets --manifest-path {manifest} -- --deny warnings")
+pub fn clippy(manifest: &str) -> Call {
+    call(argv!("cargo clippy --locked --all-targets --manifest-path {manifest} -- --deny warnings"))
 }
 
-pub fn test(manifest: &str) -> Vec<String> {
-    argv!("cargo test --locked --manifest-path {manifest}")
+pub fn test(manifest: &str) -> Call {
+    call(argv!("cargo test --locked --manifest-path {manifest}"))
 }
 
 /// The tests that need a database, which others leave out.
-pub fn test_ignored(manifest: &str) -> Vec<String> {
-    argv!("cargo test --locked --manifest-path {manifest} -- --ignored")
+pub fn test_ignored(manifest: &str) -> Call {
+    call(argv!("cargo test --locked --manifest-path {manifest} -- --ignored"))
 }
 
 /// The command that a contributor types in a project with an alias for it.
-pub fn alias(arguments: &[&str]) -> Vec<String> {
-    argv!("cargo xtask {arguments...}")
+pub fn alias(arguments: &[&str]) -> Call {
+    call(argv!("cargo xtask {arguments...}"))
 }
 
 /// The same from any folder, in this project.
-pub fn xtask(manifest: &str, arguments: &[&str]) -> Vec<String> {
-    argv!("cargo run --quiet --manifest-path {manifest} --package xtask -- {arguments...}")
+pub fn xtask(manifest: &str, arguments: &[&str]) -> Call {
+    call(argv!("cargo run --quiet --manifest-path {manifest} --package xtask -- {arguments...}"))
 }

@@ -1,21 +1,21 @@
 //! Curl, which knows proxies and private certificate authorities, and checks what it connects to.
 
-use crate::run::process::argv;
+use crate::run::call::{Call, argv, call};
 
 /// Prints a small file.
-pub fn text(url: &str, deadline_s: u64) -> Vec<String> {
+pub fn text(url: &str, deadline_s: u64) -> Call {
     let (schemes, seconds) = (schemes(url), deadline_s.to_string());
-    argv!(
+    call(argv!(
         "curl --fail --silent --show-error --location --proto {schemes} --max-time {seconds} --max-filesize 65536 {url}"
-    )
+    ))
 }
 
 /// Saves a file. A connection that isn't made in time, or one that brings nothing for so long, ends it.
-pub fn save(url: &str, file: &str, connect_s: u64, stall_s: u64) -> Vec<String> {
+pub fn save(url: &str, file: &str, connect_s: u64, stall_s: u64) -> Call {
     let (schemes, connect, stall) = (schemes(url), connect_s.to_string(), stall_s.to_string());
-    argv!(
+    call(argv!(
         "curl --fail --show-error --location --proto {schemes} --connect-timeout {connect} --speed-limit 1 --speed-time {stall} --output {file} {url}"
-    )
+    ))
 }
 
 /// What curl said of its failure, without its progress.
@@ -39,10 +39,9 @@ mod tests {
 
     #[test]
     fn what_is_encrypted_stays_so() {
-        let describe = |argv: Vec<String>| argv.join(" ");
-        assert!(describe(text("https://a/b", 5)).contains("--proto =https --max-time 5"));
-        assert!(describe(save("https://a/b", "f", 5, 9)).contains("--proto =https --connect-timeout 5"));
-        assert!(describe(save("http://a/b", "f", 5, 9)).contains("--proto =http,https "));
+        assert!(text("https://a/b", 5).text().contains("--proto =https --max-time 5"));
+        assert!(save("https://a/b", "f", 5, 9).text().contains("--proto =https --connect-timeout 5"));
+        assert!(save("http://a/b", "f", 5, 9).text().contains("--proto =http,https "));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The docker client.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::model::image::Image;
-use crate::run::process::argv;
-use crate::run::process::with_prefix;
+use crate::run::call::{Call, argv, call};
+
+/// What writes or reads an image of gigabytes takes longer than a question.
+const ARCHIVE: Duration = Duration::from_secs(300);
 
 /// A build of one image from a context folder and a Dockerfile outside it.
 pub struct Build<'a> {
@@ -19,7 +22,7 @@ pub struct Build<'a> {
     pub ca: Option<&'a str>,
 }
 
-pub fn build(docker: &str, build: &Build) -> Vec<String> {
+pub fn build(build: &Build) -> Call {
     let Build { dockerfile, context, .. } = build;
     let mut options = Vec::new();
     let mut option = |name: &str, value: String| options.extend([name.to_string(), value]);
@@ -38,13 +41,13 @@ pub fn build(docker: &str, build: &Build) -> Vec<String> {
     if let Some(ca) = build.ca {
         option("--secret", format!("id=ca,src={ca}"));
     }
-    argv!("{docker} build --progress plain --file {dockerfile} {options...} {context}")
+    call(argv!("docker build --progress plain --file {dockerfile} {options...} {context}"))
 }
 
 /// The daemon's version, architecture and runtime; fails where no daemon answers.
-pub fn info(docker: &str) -> Vec<String> {
+pub fn info() -> Call<Option<Daemon>> {
     let format = "{{.ServerVersion}}|{{.DefaultRuntime}}|{{.CgroupVersion}}|{{.DockerRootDir}}";
-    argv!("{docker} info --format {format}")
+    call(argv!("docker info --format {format}")).parse(|text| parse_info(&text))
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +59,7 @@ pub struct Daemon {
 }
 
 /// Reads what `info` printed; None where the daemon didn't answer, which old clients say with exit code 0.
-pub fn parse_info(stdout: &str) -> Option<Daemon> {
+fn parse_info(stdout: &str) -> Option<Daemon> {
     let mut fields = stdout.trim().split('|').map(str::to_string);
     let daemon = Daemon {
         version: fields.next()?,
@@ -68,79 +71,79 @@ pub fn parse_info(stdout: &str) -> Option<Daemon> {
 }
 
 /// The daemon's architecture in Go's words, such as arm64.
-pub fn architecture(docker: &str) -> Vec<String> {
+pub fn architecture() -> Call {
     let format = "{{.Server.Arch}}";
-    argv!("{docker} version --format {format}")
+    call(argv!("docker version --format {format}")).trimmed()
 }
 
 /// The name of the context in use, `default` where nothing else was chosen.
-pub fn context(docker: &str) -> Vec<String> {
-    argv!("{docker} context show")
+pub fn context() -> Call {
+    call(argv!("docker context show")).trimmed()
 }
 
 /// The client's version, which it tells without a daemon too.
-pub fn client_version(docker: &str) -> Vec<String> {
-    argv!("{docker} --version")
+pub fn client_version() -> Call<Option<String>> {
+    call(argv!("docker --version")).parse(|text| parse_client_version(&text))
 }
 
 /// The version in `Docker version 28.2.2, build e6534b4`.
-pub fn parse_client_version(stdout: &str) -> Option<String> {
+fn parse_client_version(stdout: &str) -> Option<String> {
     let rest = stdout.trim().strip_prefix("Docker version ")?;
     rest.split(',').next().map(str::to_string)
 }
 
-pub fn build_help(docker: &str) -> Vec<String> {
-    argv!("{docker} build --help")
+pub fn build_help() -> Call<bool> {
+    call(argv!("docker build --help")).parse(|text| has_buildkit(&text))
 }
 
 /// Whether a client's `build --help` is BuildKit's: only that has secrets.
-pub fn has_buildkit(help: &str) -> bool {
+fn has_buildkit(help: &str) -> bool {
     help.contains("--secret")
 }
 
-/// Whether a registry answers for an image, without pulling it.
-pub fn manifest_inspect(docker: &str, image: &str) -> Vec<String> {
-    argv!("{docker} manifest inspect {image}")
+/// Whether a registry answers for an image, without pulling it, and does so soon.
+pub fn manifest_inspect(image: &str) -> Call {
+    call(argv!("docker manifest inspect {image}")).within(Duration::from_secs(8))
 }
 
 /// References and IDs of all local images.
-pub fn images(docker: &str) -> Vec<String> {
+pub fn images() -> Call<BTreeMap<String, String>> {
     let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
-    argv!("{docker} image ls --no-trunc --format {format}")
+    call(argv!("docker image ls --no-trunc --format {format}")).parse(|text| parse_images(&text))
 }
 
 /// Reference to ID, `sha256:…`, from what `images` printed.
-pub fn parse_images(stdout: &str) -> BTreeMap<String, String> {
+fn parse_images(stdout: &str) -> BTreeMap<String, String> {
     let pairs = stdout.lines().filter_map(|line| line.split_once(' '));
     pairs.map(|(reference, id)| (reference.to_string(), id.trim().to_string())).collect()
 }
 
 /// An image's size in bytes, as docker counts it.
-pub fn size(docker: &str, image: &str) -> Vec<String> {
+pub fn size(image: &str) -> Call<u64> {
     let format = "{{.Size}}";
-    argv!("{docker} image inspect --format {format} {image}")
+    call(argv!("docker image inspect --format {format} {image}")).try_parse(|text| Ok(text.trim().parse()?))
 }
 
 /// The system and the processor that an image is made for.
-pub fn platform(docker: &str, image: &str) -> Vec<String> {
+pub fn platform(image: &str) -> Call {
     let format = "{{.Os}}/{{.Architecture}}";
-    argv!("{docker} image inspect --format {format} {image}")
+    call(argv!("docker image inspect --format {format} {image}")).trimmed()
 }
 
 /// All that docker knows of an image, as a JSON list of one.
-pub fn inspect(docker: &str, image: &str) -> Vec<String> {
-    argv!("{docker} image inspect {image}")
+pub fn inspect(image: &str) -> Call<Option<serde_json::Value>> {
+    call(argv!("docker image inspect {image}")).parse(|text| parse_inspect(&text))
 }
 
 /// The one object of what `inspect` printed.
-pub fn parse_inspect(stdout: &str) -> Option<serde_json::Value> {
+fn parse_inspect(stdout: &str) -> Option<serde_json::Value> {
     let mut list: Vec<serde_json::Value> = serde_json::from_str(stdout).ok()?;
     list.pop()
 }
 
 /// All that docker knows of several images, as a JSON list; those that are gone are left out, and fail the call.
-pub fn inspect_images(docker: &str, ids: &[String]) -> Vec<String> {
-    argv!("{docker} image inspect {ids...}")
+pub fn inspect_images(ids: &[String]) -> Call {
+    call(argv!("docker image inspect {ids...}"))
 }
 
 /// What `inspect_images` printed: names, the label of a project, age and size.
@@ -169,13 +172,13 @@ pub fn check_label(project: &str) -> String {
 }
 
 /// IDs of all containers, running or not.
-pub fn containers(docker: &str) -> Vec<String> {
-    argv!("{docker} ps --all --quiet --no-trunc")
+pub fn containers() -> Call<Vec<String>> {
+    call(argv!("docker ps --all --quiet --no-trunc")).lines()
 }
 
 /// All that docker knows of several containers, as a JSON list; those that are gone are left out, and fail the call.
-pub fn inspect_containers(docker: &str, ids: &[String]) -> Vec<String> {
-    argv!("{docker} container inspect {ids...}")
+pub fn inspect_containers(ids: &[String]) -> Call {
+    call(argv!("docker container inspect {ids...}"))
 }
 
 /// A container, as far as it matters to whoever cleans up.
@@ -205,67 +208,69 @@ pub fn parse_inspected_containers(stdout: &str) -> serde_json::Result<Vec<Contai
 }
 
 /// What the build cache holds, as docker writes sizes; it knows nobody's names.
-pub fn disk_use(docker: &str) -> Vec<String> {
+pub fn disk_use() -> Call<Option<String>> {
     let format = "{{.Type}}|{{.Size}}";
-    argv!("{docker} system df --format {format}")
+    call(argv!("docker system df --format {format}")).parse(|text| parse_build_cache(&text))
 }
 
-pub fn parse_build_cache(stdout: &str) -> Option<String> {
+fn parse_build_cache(stdout: &str) -> Option<String> {
     stdout.lines().find_map(|line| line.strip_prefix("Build Cache|")).map(|size| size.trim().to_string())
 }
 
-pub fn prune_build_cache(docker: &str) -> Vec<String> {
-    argv!("{docker} builder prune --all --force")
+pub fn prune_build_cache() -> Call {
+    call(argv!("docker builder prune --all --force"))
 }
 
 /// The programs that a daemon runs containers with, as JSON.
-pub fn runtimes(docker: &str) -> Vec<String> {
+pub fn runtimes() -> Call<Vec<String>> {
     let format = "{{json .Runtimes}}";
-    argv!("{docker} info --format {format}")
+    call(argv!("docker info --format {format}")).parse(|text| parse_runtimes(&text))
 }
 
 /// The paths in what `runtimes` printed.
-pub fn parse_runtimes(stdout: &str) -> Vec<String> {
+fn parse_runtimes(stdout: &str) -> Vec<String> {
     let value: BTreeMap<String, serde_json::Value> = serde_json::from_str(stdout).unwrap_or_default();
     value.values().filter_map(|runtime| runtime["path"].as_str().map(str::to_string)).collect()
 }
 
 /// The commands that an image was made by, one to a line, the last first.
-pub fn history(docker: &str, image: &str) -> Vec<String> {
+pub fn history(image: &str) -> Call<Vec<String>> {
     let format = "{{.CreatedBy}}";
-    argv!("{docker} history --no-trunc --format {format} {image}")
+    call(argv!("docker history --no-trunc --format {format} {image}")).lines()
 }
 
 /// Starts an image by itself: no network, no capabilities, nothing to write to but /tmp and memory for little.
-pub fn run_alone(docker: &str, name: &str, label: &str, image: &str) -> Vec<String> {
-    argv!(
-        "{docker} run --detach --name {name} --label {label} --network none --cap-drop ALL --security-opt no-new-privileges --sysctl net.ipv4.ip_unprivileged_port_start=0 --read-only --tmpfs /tmp --memory 256m {image}"
-    )
+pub fn run_alone(name: &str, label: &str, image: &str) -> Call {
+    call(argv!(
+        "docker run --detach --name {name} --label {label} --network none --cap-drop ALL --security-opt no-new-privileges --sysctl net.ipv4.ip_unprivileged_port_start=0 --read-only --tmpfs /tmp --memory 256m {image}"
+    ))
 }
 
 /// A container's state, such as `exited 1`.
-pub fn container_ending(docker: &str, name: &str) -> Vec<String> {
+pub fn container_ending(name: &str) -> Call {
     let format = "{{.State.Status}} {{.State.ExitCode}}";
-    argv!("{docker} container inspect --format {format} {name}")
+    call(argv!("docker container inspect --format {format} {name}")).trimmed()
 }
 
 /// The last lines of what a container said.
-pub fn container_logs(docker: &str, name: &str) -> Vec<String> {
-    argv!("{docker} logs --tail 20 {name}")
+pub fn container_logs(name: &str) -> Call {
+    call(argv!("docker logs --tail 20 {name}"))
 }
 
-pub fn exec(docker: &str, name: &str, command: &[String]) -> Vec<String> {
-    argv!("{docker} exec {name} {command...}")
+pub fn exec(name: &str, command: &[String]) -> Call {
+    call(argv!("docker exec {name} {command...}"))
 }
 
 /// A container of a node as containerd started it. Its environment is in it, and Secrets in that: see
 /// `parse_node_environment`.
-pub fn node_container(docker: &str, node: &str, id: &str) -> Vec<String> {
-    argv!("{docker} exec {node} ctr --namespace k8s.io containers info {id}")
+pub fn node_container(node: &str, id: &str) -> Call<Option<BTreeMap<String, String>>> {
+    call(argv!("docker exec {node} ctr --namespace k8s.io containers info {id}"))
+        .parse(|text| parse_node_environment(&text))
+        .confidential()
 }
 
 /// The environment in what `node_container` printed.
-pub fn parse_node_environment(stdout: &str) -> Option<BTreeMap<String, String>> {
+fn parse_node_environment(stdout: &str) -> Option<BTreeMap<String, String>> {
     let parsed: serde_json::Value = serde_json::from_str(stdout).ok()?;
     let entries = parsed.pointer("/Spec/process/env")?.as_array()?;
     let pairs = entries.iter().filter_map(|entry| entry.as_str()?.split_once('='));
@@ -273,54 +278,54 @@ pub fn parse_node_environment(stdout: &str) -> Option<BTreeMap<String, String>> 
 }
 
 /// The time on a node, as the API server writes times.
-pub fn node_time(docker: &str, node: &str) -> Vec<String> {
-    argv!("{docker} exec {node} date --utc +%Y-%m-%dT%H:%M:%SZ")
+pub fn node_time(node: &str) -> Call {
+    call(argv!("docker exec {node} date --utc +%Y-%m-%dT%H:%M:%SZ")).trimmed()
 }
 
 /// The IDs of the images with a label of this value, one to a line, the newest first.
-pub fn images_of(docker: &str, label: &str, value: &str) -> Vec<String> {
+pub fn images_of(label: &str, value: &str) -> Call<Vec<String>> {
     let filter = format!("label={label}={value}");
-    argv!("{docker} image ls --no-trunc --quiet --filter {filter}")
+    call(argv!("docker image ls --no-trunc --quiet --filter {filter}")).lines()
 }
 
 /// The value of an image's label; empty where it has none.
-pub fn label_of(docker: &str, image: &str, label: &str) -> Vec<String> {
+pub fn label_of(image: &str, label: &str) -> Call {
     let format = format!("{{{{index .Config.Labels \"{label}\"}}}}");
-    argv!("{docker} image inspect --format {format} {image}")
+    call(argv!("docker image inspect --format {format} {image}")).trimmed()
 }
 
-pub fn remove_image(docker: &str, image: &str) -> Vec<String> {
-    argv!("{docker} image rm {image}")
+pub fn remove_image(image: &str) -> Call {
+    call(argv!("docker image rm {image}"))
 }
 
-pub fn import(docker: &str, archive: &str, reference: &str, label: &str) -> Vec<String> {
+pub fn import(archive: &str, reference: &str, label: &str) -> Call {
     let (command, label) = (r#"CMD ["bash"]"#, format!("LABEL {label}"));
-    argv!("{docker} import --change {command} --change {label} {archive} {reference}")
+    call(argv!("docker import --change {command} --change {label} {archive} {reference}")).within(ARCHIVE)
 }
 
-pub fn save(docker: &str, image: &str) -> Vec<String> {
-    argv!("{docker} save {image}")
+pub fn save(image: &str) -> Call {
+    call(argv!("docker save {image}"))
 }
 
-pub fn save_to(docker: &str, image: &str, archive: &str) -> Vec<String> {
-    argv!("{docker} save --output {archive} {image}")
+pub fn save_to(image: &str, archive: &str) -> Call {
+    call(argv!("docker save --output {archive} {image}")).within(ARCHIVE)
 }
 
 /// State of a container, such as `running` or `exited`; fails where there is none of that name.
-pub fn container_state(docker: &str, name: &str) -> Vec<String> {
+pub fn container_state(name: &str) -> Call {
     let format = "{{.State.Status}}";
-    argv!("{docker} container inspect --format {format} {name}")
+    call(argv!("docker container inspect --format {format} {name}")).trimmed()
 }
 
 /// The addresses of a container and what it publishes, as JSON; fails where there is none of that name.
-pub fn container_network(docker: &str, name: &str) -> Vec<String> {
+pub fn container_network(name: &str) -> Call<Vec<String>> {
     let format = "{{json .NetworkSettings}}";
-    argv!("{docker} container inspect --format {format} {name}")
+    call(argv!("docker container inspect --format {format} {name}")).parse(|text| parse_api_servers(&text))
 }
 
 /// Where the API server of a node is reached, by what `container_network` printed: at the node's own address, or at the
 /// port that it publishes where that can't be reached.
-pub fn parse_api_servers(stdout: &str) -> Vec<String> {
+fn parse_api_servers(stdout: &str) -> Vec<String> {
     const PORT: &str = "8443";
     let parsed: serde_json::Value = serde_json::from_str(stdout).unwrap_or_default();
     let text = |value: &serde_json::Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_string);
@@ -333,44 +338,50 @@ pub fn parse_api_servers(stdout: &str) -> Vec<String> {
 }
 
 /// Copies a file out of a container, whether it runs or not.
-pub fn copy_out(docker: &str, name: &str, file: &str, to: &str) -> Vec<String> {
-    argv!("{docker} cp {name}:{file} {to}")
+pub fn copy_out(name: &str, file: &str, to: &str) -> Call {
+    call(argv!("docker cp {name}:{file} {to}"))
 }
 
 /// Writes a line into a file of a container.
-pub fn write_line(docker: &str, name: &str, file: &str, line: &str) -> Vec<String> {
+pub fn write_line(name: &str, file: &str, line: &str) -> Call {
     let script = r#"echo "$1" >"$0""#;
-    argv!("{docker} exec {name} sh -c {script} {file} {line}")
+    call(argv!("docker exec {name} sh -c {script} {file} {line}"))
 }
 
 /// The image that a container was made from; fails where there is none of that name.
-pub fn container_image(docker: &str, name: &str) -> Vec<String> {
+pub fn container_image(name: &str) -> Call {
     let format = "{{.Config.Image}}";
-    argv!("{docker} container inspect --format {format} {name}")
+    call(argv!("docker container inspect --format {format} {name}")).trimmed()
 }
 
 /// By which minikube tells of which profile a container is a node.
 pub const PROFILE_LABEL: &str = "name.minikube.sigs.k8s.io";
 
 /// Names of the containers that are nodes of a minikube profile.
-pub fn nodes(docker: &str, profile: &str) -> Vec<String> {
+pub fn nodes(profile: &str) -> Call<Vec<String>> {
     let filter = format!("label={PROFILE_LABEL}={profile}");
     let format = "{{.Names}}";
-    argv!("{docker} ps --filter {filter} --format {format}")
+    call(argv!("docker ps --filter {filter} --format {format}")).lines()
 }
 
 /// Imports an image archive from stdin into a node's containerd.
-pub fn node_import(docker: &str, node: &str) -> Vec<String> {
-    argv!("{docker} exec --interactive {node} ctr --namespace k8s.io images import -")
+pub fn node_import(node: &str) -> Call {
+    call(argv!("docker exec --interactive {node} ctr --namespace k8s.io images import -"))
 }
 
 /// The images of a node, as JSON.
-pub fn node_images(docker: &str, node: &str) -> Vec<String> {
-    argv!("{docker} exec {node} crictl images --output json")
+pub fn node_images(node: &str) -> Call<BTreeMap<String, String>> {
+    call(argv!("docker exec {node} crictl images --output json")).try_parse(|text| Ok(parse_node_images(&text)?))
+}
+
+/// The same, with names and sizes.
+pub fn node_inventory(node: &str) -> Call<Vec<Image>> {
+    let Call { argv, .. } = node_images(node);
+    call(argv).try_parse(|text| Ok(parse_node_inventory(&text)?))
 }
 
 /// Reference to ID from what `node_images` printed; `docker.io/library/` is left out, as docker does.
-pub fn parse_node_images(stdout: &str) -> serde_json::Result<BTreeMap<String, String>> {
+fn parse_node_images(stdout: &str) -> serde_json::Result<BTreeMap<String, String>> {
     #[derive(serde::Deserialize)]
     struct List {
         images: Vec<Image>,
@@ -391,7 +402,7 @@ pub fn parse_node_images(stdout: &str) -> serde_json::Result<BTreeMap<String, St
 }
 
 /// A node's images with their names and sizes, from what `node_images` printed.
-pub fn parse_node_inventory(stdout: &str) -> serde_json::Result<Vec<Image>> {
+fn parse_node_inventory(stdout: &str) -> serde_json::Result<Vec<Image>> {
     let value: serde_json::Value = serde_json::from_str(stdout)?;
     let image = |value: &serde_json::Value| {
         let references = value["repoTags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str());
@@ -409,12 +420,12 @@ pub fn parse_node_inventory(stdout: &str) -> serde_json::Result<Vec<Image>> {
 }
 
 /// The images of a node with the digests of their manifests, as a table.
-pub fn node_manifests(docker: &str, node: &str) -> Vec<String> {
-    argv!("{docker} exec {node} ctr --namespace k8s.io images list")
+pub fn node_manifests(node: &str) -> Call<BTreeMap<String, String>> {
+    call(argv!("docker exec {node} ctr --namespace k8s.io images list")).parse(|text| parse_node_manifests(&text))
 }
 
 /// Reference to manifest digest from what `node_manifests` printed.
-pub fn parse_node_manifests(stdout: &str) -> BTreeMap<String, String> {
+fn parse_node_manifests(stdout: &str) -> BTreeMap<String, String> {
     let rows = stdout.lines().skip(1).filter_map(|line| {
         let mut columns = line.split_whitespace();
         Some((short(columns.next()?).to_string(), columns.nth(1)?.to_string()))
@@ -422,64 +433,64 @@ pub fn parse_node_manifests(stdout: &str) -> BTreeMap<String, String> {
     rows.collect()
 }
 
-pub fn node_remove_image(docker: &str, node: &str, image: &str) -> Vec<String> {
-    argv!("{docker} exec {node} crictl rmi {image}")
+pub fn node_remove_image(node: &str, image: &str) -> Call {
+    call(argv!("docker exec {node} crictl rmi {image}"))
 }
 
 /// Gives a node's image `from` the name `to` as well, and takes it from whichever had it.
-pub fn node_tag(docker: &str, node: &str, from: &str, to: &str) -> Vec<String> {
+pub fn node_tag(node: &str, from: &str, to: &str) -> Call {
     let (from, to) = (format!("docker.io/library/{from}"), format!("docker.io/library/{to}"));
-    argv!("{docker} exec {node} ctr --namespace k8s.io images tag --force {from} {to}")
+    call(argv!("docker exec {node} ctr --namespace k8s.io images tag --force {from} {to}"))
 }
 
 /// A PostgreSQL for tests, published on a free port of 127.0.0.1; its password comes through the environment by name.
-pub fn run_database(docker: &str, name: &str, label: &str, image: &str) -> Vec<String> {
-    argv!(
-        "{docker} run --detach --rm --name {name} --label {label} --publish 127.0.0.1::5432 --env POSTGRES_USER=todo --env POSTGRES_DB=todo --env POSTGRES_PASSWORD {image}"
-    )
+pub fn run_database(name: &str, label: &str, image: &str) -> Call {
+    call(argv!(
+        "docker run --detach --rm --name {name} --label {label} --publish 127.0.0.1::5432 --env POSTGRES_USER=todo --env POSTGRES_DB=todo --env POSTGRES_PASSWORD {image}"
+    ))
 }
 
 /// The address that docker published a container's port at, such as 127.0.0.1:49153.
-pub fn published(docker: &str, name: &str, port: u16) -> Vec<String> {
+pub fn published(name: &str, port: u16) -> Call {
     let port = port.to_string();
-    argv!("{docker} port {name} {port}")
+    call(argv!("docker port {name} {port}")).trimmed()
 }
 
 /// Asks the test database through the network, as its first start serves a socket alone.
-pub fn database_ready(docker: &str, name: &str) -> Vec<String> {
-    argv!("{docker} exec {name} pg_isready --quiet --host 127.0.0.1")
+pub fn database_ready(name: &str) -> Call {
+    call(argv!("docker exec {name} pg_isready --quiet --host 127.0.0.1"))
 }
 
-pub fn kill(docker: &str, name: &str) -> Vec<String> {
-    argv!("{docker} kill {name}")
+pub fn kill(name: &str) -> Call {
+    call(argv!("docker kill {name}"))
 }
 
-pub fn remove_container(docker: &str, name: &str) -> Vec<String> {
-    argv!("{docker} rm --force --volumes {name}")
+pub fn remove_container(name: &str) -> Call {
+    call(argv!("docker rm --force --volumes {name}"))
 }
 
 /// The names of all networks.
-pub fn networks(docker: &str) -> Vec<String> {
+pub fn networks() -> Call<Vec<String>> {
     let format = "{{.Name}}";
-    argv!("{docker} network ls --format {format}")
+    call(argv!("docker network ls --format {format}")).lines()
 }
 
 /// The names of all volumes.
-pub fn volumes(docker: &str) -> Vec<String> {
+pub fn volumes() -> Call<Vec<String>> {
     let format = "{{.Name}}";
-    argv!("{docker} volume ls --format {format}")
+    call(argv!("docker volume ls --format {format}")).lines()
 }
 
-pub fn remove_network(docker: &str, name: &str) -> Vec<String> {
-    argv!("{docker} network rm {name}")
+pub fn remove_network(name: &str) -> Call {
+    call(argv!("docker network rm {name}"))
 }
 
-pub fn remove_volume(docker: &str, name: &str) -> Vec<String> {
-    argv!("{docker} volume rm {name}")
+pub fn remove_volume(name: &str) -> Call {
+    call(argv!("docker volume rm {name}"))
 }
 
 /// A daemon of our own, its containers run by `runtime` where the machine needs a shim.
-pub fn daemon(sudo: &[&str], home: &str, runtime: Option<&str>) -> Vec<String> {
+pub fn daemon(sudo: &[&str], home: &str, runtime: Option<&str>) -> Call {
     let name = format!("{home}{SHIM}");
     let shim = match runtime {
         Some(path) => {
@@ -487,7 +498,7 @@ pub fn daemon(sudo: &[&str], home: &str, runtime: Option<&str>) -> Vec<String> {
         }
         None => Vec::new(),
     };
-    with_prefix(sudo, argv!("dockerd {shim...}"))
+    call(argv!("dockerd {shim...}")).behind(sudo)
 }
 
 /// How the name ends under which a daemon knows our shim.
@@ -522,20 +533,17 @@ mod tests {
     #[test]
     fn a_build_names_everything_it_takes() {
         let tags = ["todo:1".to_string()];
-        let text = build(
-            "docker",
-            &Build {
-                dockerfile: "docker/a.Dockerfile",
-                context: "stage/a",
-                target: None,
-                tags: &tags,
-                args: vec![("PORT".into(), Some("8000".into())), ("HTTP_PROXY".into(), None)],
-                labels: vec![("todo-chatbot.service".into(), "a".into())],
-                ca: Some("/ca.crt"),
-            },
-        );
+        let call = build(&Build {
+            dockerfile: "docker/a.Dockerfile",
+            context: "stage/a",
+            target: None,
+            tags: &tags,
+            args: vec![("PORT".into(), Some("8000".into())), ("HTTP_PROXY".into(), None)],
+            labels: vec![("todo-chatbot.service".into(), "a".into())],
+            ca: Some("/ca.crt"),
+        });
         assert_eq!(
-            text.join(" "),
+            call.text(),
             "docker build --progress plain --file docker/a.Dockerfile --tag todo:1 --build-arg PORT=8000 --build-arg HTTP_PROXY \
              --label todo-chatbot.service=a --secret id=ca,src=/ca.crt stage/a"
         );

@@ -1,29 +1,29 @@
 //! Git, asked about the project's own repository.
 
-use crate::run::process::argv;
+use crate::run::call::{Call, argv, call};
 
 /// The files that are tracked, relative to the folder, each behind a null byte.
-pub fn ls_files(root: &str) -> Vec<String> {
-    argv!("git -C {root} ls-files -z")
+pub fn ls_files(root: &str) -> Call<Vec<String>> {
+    call(argv!("git -C {root} ls-files -z")).parse(|text| parse_files(&text))
 }
 
-pub fn parse_files(stdout: &str) -> Vec<String> {
+fn parse_files(stdout: &str) -> Vec<String> {
     stdout.split('\0').filter(|path| !path.is_empty()).map(str::to_string).collect()
 }
 
 /// Exits with 0 where the path is ignored, with 1 where it isn't.
-pub fn check_ignore(root: &str, path: &str) -> Vec<String> {
-    argv!("git -C {root} check-ignore --quiet --no-index {path}")
+pub fn check_ignore(root: &str, path: &str) -> Call {
+    call(argv!("git -C {root} check-ignore --quiet --no-index {path}"))
 }
 
 /// Exits with 0 where the path is ignored and not tracked, with 1 where it is not, with another code outside a repository.
-pub fn check_untracked(folder: &str, path: &str) -> Vec<String> {
-    argv!("git -C {folder} check-ignore --quiet {path}")
+pub fn check_untracked(folder: &str, path: &str) -> Call {
+    call(argv!("git -C {folder} check-ignore --quiet {path}"))
 }
 
 /// Prints the folder of the hooks, which a worktree or core.hooksPath may have moved; relative to `root` unless absolute.
-pub fn hooks(root: &str) -> Vec<String> {
-    argv!("git -C {root} rev-parse --git-path hooks")
+pub fn hooks(root: &str) -> Call {
+    call(argv!("git -C {root} rev-parse --git-path hooks")).trimmed()
 }
 
 #[cfg(test)]
@@ -34,6 +34,6 @@ mod tests {
     fn names_with_blanks_and_lines_are_read() {
         assert_eq!(parse_files("a b\0c\nd\0"), ["a b", "c\nd"]);
         assert!(parse_files("").is_empty());
-        assert_eq!(check_ignore("/r", "x").join(" "), "git -C /r check-ignore --quiet --no-index x");
+        assert_eq!(check_ignore("/r", "x").text(), "git -C /r check-ignore --quiet --no-index x");
     }
 }

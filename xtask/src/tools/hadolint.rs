@@ -1,12 +1,12 @@
 //! Hadolint, and the ways to it through Python.
 
+use crate::run::call::{Call, argv, call};
 use serde::Deserialize;
 
-use crate::run::process::argv;
-
 /// Checks Dockerfiles, whatever hadolint's own configuration files say.
-pub fn check(hadolint: &str, dockerfiles: &[String]) -> Vec<String> {
-    argv!("{hadolint} --config /dev/null --no-fail --format json {dockerfiles...}")
+pub fn check(hadolint: &str, dockerfiles: &[String]) -> Call<Vec<Remark>> {
+    call(argv!("{hadolint} --config /dev/null --no-fail --format json {dockerfiles...}"))
+        .try_parse(|text| Ok(parse(&text)?))
 }
 
 /// What it says: the code, the file and the line in it, the message.
@@ -23,15 +23,15 @@ pub struct Remark {
 }
 
 /// Makes an environment of its own for Python packages.
-pub fn make_environment(folder: &str) -> Vec<String> {
-    argv!("python3 -m venv {folder}")
+pub fn make_environment(folder: &str) -> Call {
+    call(argv!("python3 -m venv {folder}"))
 }
 
 /// Installs what a list pins by version and digest into an environment: nothing is built, nothing else comes along.
-pub fn install(folder: &str, list: &str) -> Vec<String> {
-    argv!(
+pub fn install(folder: &str, list: &str) -> Call {
+    call(argv!(
         "{folder}/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --requirement {list}"
-    )
+    ))
 }
 
 #[cfg(test)]

@@ -1,27 +1,13 @@
 //! Helm, 3 or 4. Every call names kubeconfig, context and namespace.
 
-use std::ops::Deref;
+use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use crate::model::cluster::Target;
-use crate::run::process::argv;
-
-/// A helm that was found. Where its path is all that counts, it is its path.
-#[derive(Clone, Debug)]
-pub struct Helm {
-    pub path: String,
-    /// What `upgrade` and `rollback` are given beside what they need.
-    pub merge: Vec<String>,
-}
-
-impl Deref for Helm {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.path
-    }
-}
+use crate::model::tools::Helm;
+use crate::run::call::{Call, argv, call};
 
 /// What helm is asked without anything being changed.
 pub const QUESTIONS: [&str; 7] = ["get", "history", "lint", "list", "status", "template", "version"];
@@ -56,8 +42,8 @@ impl Revision {
 /// Each state by its name: helm 4 lists all of them without being asked, and knows no --all.
 const STATES: [&str; 6] = ["--deployed", "--failed", "--pending", "--superseded", "--uninstalled", "--uninstalling"];
 
-pub fn upgrade_help(helm: &str) -> Vec<String> {
-    argv!("{helm} upgrade --help")
+pub fn upgrade_help() -> Call {
+    call(argv!("helm upgrade --help"))
 }
 
 /// The flags of `upgrade` that are in use here.
@@ -71,50 +57,51 @@ pub fn merge_flags(help: &str) -> Vec<String> {
     help.contains("--server-side").then(|| "--server-side=false".to_string()).into_iter().collect()
 }
 
-pub fn version(helm: &str) -> Vec<String> {
-    argv!("{helm} version --short")
+pub fn version() -> Call {
+    call(argv!("helm version --short")).trimmed()
 }
 
-pub fn template(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
+pub fn template(target: &Target, chart: &Chart) -> Call {
     let Target { namespace, .. } = target;
     let Chart { release, folder, .. } = chart;
     let values = values(chart);
-    argv!("{helm} template {release} {folder} --namespace {namespace} {values...}")
+    call(argv!("helm template {release} {folder} --namespace {namespace} {values...}"))
 }
 
 /// Has the API server try an upgrade and keep nothing of it. Secrets are left out of what it prints.
-pub fn try_upgrade(helm: &Helm, target: &Target, chart: &Chart) -> Vec<String> {
+pub fn try_upgrade(helm: &Helm, target: &Target, chart: &Chart) -> Call {
     let at = at(target);
-    let Helm { path, merge } = helm;
+    let Helm { merge, .. } = helm;
     let Chart { release, folder, .. } = chart;
     let values = values(chart);
-    argv!("{path} upgrade {release} {folder} --dry-run=server --hide-secret {merge...} {at...} {values...}")
+    call(argv!("helm upgrade {release} {folder} --dry-run=server --hide-secret {merge...} {at...} {values...}"))
 }
 
 /// Says whether a rollback could be done, and does not do it.
-pub fn try_rollback(helm: &Helm, target: &Target, release: &str, revision: u64) -> Vec<String> {
+pub fn try_rollback(helm: &Helm, target: &Target, release: &str, revision: u64) -> Call {
     let at = at(target);
-    let Helm { path, merge } = helm;
+    let Helm { merge, .. } = helm;
     let revision = revision.to_string();
-    argv!("{path} rollback {release} {revision} --dry-run {merge...} {at...}")
+    call(argv!("helm rollback {release} {revision} --dry-run {merge...} {at...}"))
 }
 
 /// Says whether an uninstallation could be done, and does not do it.
-pub fn try_uninstall(helm: &str, target: &Target, release: &str) -> Vec<String> {
+pub fn try_uninstall(target: &Target, release: &str) -> Call {
     let at = at(target);
-    argv!("{helm} uninstall {release} --dry-run {at...}")
+    call(argv!("helm uninstall {release} --dry-run {at...}"))
 }
 
 /// Installs or upgrades without waiting: whoever calls this watches the workloads.
-pub fn upgrade(helm: &Helm, target: &Target, chart: &Chart, timeout_s: u64) -> Vec<String> {
+pub fn upgrade(helm: &Helm, target: &Target, chart: &Chart, timeout: Duration) -> Call {
     let at = at(target);
-    let Helm { path, merge } = helm;
+    let Helm { merge, .. } = helm;
     let Chart { release, folder, .. } = chart;
     let values = values(chart);
-    let timeout = format!("{timeout_s}s");
-    argv!(
-        "{path} upgrade {release} {folder} --install --history-max 10 --timeout {timeout} {merge...} {at...} {values...}"
-    )
+    let seconds = seconds(timeout);
+    call(argv!(
+        "helm upgrade {release} {folder} --install --history-max 10 --timeout {seconds} {merge...} {at...} {values...}"
+    ))
+    .waits(timeout)
 }
 
 /// Which hooks failed, by what `upgrade` printed: as in `pre-upgrade`. Helm says it in one way of a first installation, and
@@ -132,45 +119,45 @@ pub fn says_deadline(tail: &str) -> bool {
 }
 
 /// The hooks of the release: what isn't part of its manifest.
-pub fn hooks(helm: &str, target: &Target, release: &str) -> Vec<String> {
+pub fn hooks(target: &Target, release: &str) -> Call {
     let at = at(target);
-    argv!("{helm} get hooks {release} {at...}")
+    call(argv!("helm get hooks {release} {at...}"))
 }
 
 /// The values that were given to the release's last revision, as JSON; the chart's own are not among them.
-pub fn values_of(helm: &str, target: &Target, release: &str) -> Vec<String> {
+pub fn values_of(target: &Target, release: &str) -> Call {
     let at = at(target);
-    argv!("{helm} get values {release} --output json {at...}")
+    call(argv!("helm get values {release} --output json {at...}"))
 }
 
 /// All that helm tells of the release's last revision: values, manifest, hooks and notes.
-pub fn get_all(helm: &str, target: &Target, release: &str) -> Vec<String> {
+pub fn get_all(target: &Target, release: &str) -> Call {
     let at = at(target);
-    argv!("{helm} get all {release} {at...}")
+    call(argv!("helm get all {release} {at...}"))
 }
 
-pub fn manifest(helm: &str, target: &Target, release: &str) -> Vec<String> {
+pub fn manifest(target: &Target, release: &str) -> Call {
     let at = at(target);
-    argv!("{helm} get manifest {release} {at...}")
+    call(argv!("helm get manifest {release} {at...}"))
 }
 
 /// The manifest of a revision that isn't the last.
-pub fn manifest_of(helm: &str, target: &Target, release: &str, revision: u64) -> Vec<String> {
+pub fn manifest_of(target: &Target, release: &str, revision: u64) -> Call {
     let at = at(target);
     let revision = revision.to_string();
-    argv!("{helm} get manifest {release} --revision {revision} {at...}")
+    call(argv!("helm get manifest {release} --revision {revision} {at...}"))
 }
 
 /// The release's last `count` revisions with their states, as JSON; fails where there is no such release.
-pub fn history(helm: &str, target: &Target, release: &str, count: u32) -> Vec<String> {
+pub fn history(target: &Target, release: &str, count: u32) -> Call<Vec<Revision>> {
     let at = at(target);
     let count = count.to_string();
-    argv!("{helm} history {release} --max {count} --output json {at...}")
+    call(argv!("helm history {release} --max {count} --output json {at...}")).try_parse(|text| parse_history(&text))
 }
 
-/// What `history` printed, the newest revision last; None where that is no history.
-pub fn parse_history(stdout: &str) -> Option<Vec<Revision>> {
-    serde_json::from_str(stdout).ok()
+/// What `history` printed, the newest revision last.
+fn parse_history(stdout: &str) -> Result<Vec<Revision>> {
+    serde_json::from_str(stdout).context("helm printed a history that cannot be read")
 }
 
 /// The revision that serves: the one that is deployed; or, as helm marks that one superseded before it calls the new one
@@ -184,26 +171,29 @@ pub fn serving(all: &[Revision]) -> Option<u64> {
 }
 
 /// The releases of the namespace, whatever their state, one to a line.
-pub fn list(helm: &str, target: &Target) -> Vec<String> {
+pub fn list(target: &Target) -> Call<Vec<String>> {
     let (at, states) = (at(target), STATES);
-    argv!("{helm} list {states...} --short {at...}")
+    call(argv!("helm list {states...} --short {at...}")).lines()
 }
 
 /// The releases of the namespace, whatever their state, as JSON.
-pub fn list_all(helm: &str, target: &Target) -> Vec<String> {
+pub fn list_all(target: &Target) -> Call {
     let (at, states) = (at(target), STATES);
-    argv!("{helm} list {states...} --output json {at...}")
+    call(argv!("helm list {states...} --output json {at...}"))
 }
 
 /// The releases of all namespaces, whatever their state, as JSON.
-pub fn list_everywhere(helm: &str, target: &Target) -> Vec<String> {
+pub fn list_everywhere(target: &Target) -> Call<Vec<(String, String)>> {
     let Target { kubeconfig, context, .. } = target;
     let states = STATES;
-    argv!("{helm} list {states...} --all-namespaces --output json --kubeconfig {kubeconfig} --kube-context {context}")
+    call(argv!(
+        "helm list {states...} --all-namespaces --output json --kubeconfig {kubeconfig} --kube-context {context}"
+    ))
+    .try_parse(|text| Ok(parse_places(&text)?))
 }
 
 /// Namespace and name of each release in what `list_everywhere` printed.
-pub fn parse_places(stdout: &str) -> serde_json::Result<Vec<(String, String)>> {
+fn parse_places(stdout: &str) -> serde_json::Result<Vec<(String, String)>> {
     #[derive(Deserialize)]
     struct Release {
         name: String,
@@ -213,16 +203,13 @@ pub fn parse_places(stdout: &str) -> serde_json::Result<Vec<(String, String)>> {
     Ok(releases.into_iter().map(|one| (one.namespace, one.name)).collect())
 }
 
-pub fn parse_list(stdout: &str) -> Vec<String> {
-    stdout.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string).collect()
-}
-
 /// Goes back to a revision. Without a number, helm would go to the one before the last, whether that worked or not.
-pub fn rollback(helm: &Helm, target: &Target, release: &str, revision: u64, timeout_s: u64) -> Vec<String> {
+pub fn rollback(helm: &Helm, target: &Target, release: &str, revision: u64, timeout: Duration) -> Call {
     let at = at(target);
-    let Helm { path, merge } = helm;
-    let (revision, timeout) = (revision.to_string(), format!("{timeout_s}s"));
-    argv!("{path} rollback {release} {revision} --history-max 10 --timeout {timeout} {merge...} {at...}")
+    let Helm { merge, .. } = helm;
+    let (revision, seconds) = (revision.to_string(), seconds(timeout));
+    call(argv!("helm rollback {release} {revision} --history-max 10 --timeout {seconds} {merge...} {at...}"))
+        .waits(timeout)
 }
 
 /// Whether a process is a helm that changes a release, by whoever it was started: ours name their kubeconfig.
@@ -241,10 +228,10 @@ pub fn works_on(argv: &[String], target: &Target, release: &str) -> bool {
         && !elsewhere(["--namespace", "-n"], &target.namespace)
 }
 
-pub fn test(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<String> {
+pub fn test(target: &Target, release: &str, timeout: Duration) -> Call {
     let at = at(target);
-    let timeout = format!("{timeout_s}s");
-    argv!("{helm} test {release} --timeout {timeout} {at...}")
+    let seconds = seconds(timeout);
+    call(argv!("helm test {release} --timeout {seconds} {at...}")).waits(timeout)
 }
 
 /// The tests in what `test` printed that did not succeed, each once.
@@ -263,10 +250,10 @@ pub fn parse_failed_tests(stdout: &str) -> Vec<String> {
     failed
 }
 
-pub fn uninstall(helm: &str, target: &Target, release: &str, timeout_s: u64) -> Vec<String> {
+pub fn uninstall(target: &Target, release: &str, timeout: Duration) -> Call {
     let at = at(target);
-    let timeout = format!("{timeout_s}s");
-    argv!("{helm} uninstall {release} --ignore-not-found --wait --timeout {timeout} {at...}")
+    let seconds = seconds(timeout);
+    call(argv!("helm uninstall {release} --ignore-not-found --wait --timeout {seconds} {at...}")).waits(timeout)
 }
 
 /// Whether `lint` had nothing to say: helm lets remarks pass that a reader of its output stumbles over.
@@ -275,15 +262,18 @@ pub fn lint_is_silent(success: bool, tail: &str) -> bool {
 }
 
 /// `lint` with the values that a release gets.
-pub fn lint_release(helm: &str, target: &Target, chart: &Chart) -> Vec<String> {
-    let mut message = lint(helm, chart.folder);
-    message.extend(["--namespace".to_string(), target.namespace.clone()]);
-    message.extend(values(chart));
-    message
+pub fn lint_release(target: &Target, chart: &Chart) -> Call {
+    let (folder, namespace, values) = (chart.folder, &target.namespace, values(chart));
+    call(argv!("helm lint --strict --quiet {folder} --namespace {namespace} {values...}"))
 }
 
-pub fn lint(helm: &str, folder: &str) -> Vec<String> {
-    argv!("{helm} lint --strict --quiet {folder}")
+pub fn lint(folder: &str) -> Call {
+    call(argv!("helm lint --strict --quiet {folder}"))
+}
+
+/// As in `90s`.
+fn seconds(timeout: Duration) -> String {
+    format!("{}s", timeout.as_secs())
 }
 
 fn at(target: &Target) -> Vec<String> {
@@ -299,6 +289,8 @@ fn values(chart: &Chart) -> Vec<String> {
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     /// A helm whose `upgrade` has the flags of a help text.
     fn helm(help: &str) -> Helm {
         Helm { path: "helm".to_string(), merge: merge_flags(help) }
@@ -309,16 +301,16 @@ mod tests {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &[] };
         let (three, four) = (helm("--install"), helm("--install\n --server-side string   must be \"true\""));
-        let describe = |helm: &Helm| {
+        let argvs = |helm: &Helm| {
             [
-                upgrade(helm, &target, &chart, 90),
-                rollback(helm, &target, "r", 1, 90),
-                try_upgrade(helm, &target, &chart),
-                try_rollback(helm, &target, "r", 1),
+                upgrade(helm, &target, &chart, MINUTE).argv,
+                rollback(helm, &target, "r", 1, MINUTE).argv,
+                try_upgrade(helm, &target, &chart).argv,
+                try_rollback(helm, &target, "r", 1).argv,
             ]
         };
-        assert!(describe(&four).iter().all(|argv| argv.iter().any(|word| word == "--server-side=false")));
-        assert!(describe(&three).iter().flatten().all(|word| !word.contains("server-side")));
+        assert!(argvs(&four).iter().all(|argv| argv.iter().any(|word| word == "--server-side=false")));
+        assert!(argvs(&three).iter().flatten().all(|word| !word.contains("server-side")));
     }
 
     #[test]
@@ -326,8 +318,8 @@ mod tests {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &["a.yaml".into(), "b.json".into()] };
         assert_eq!(
-            upgrade(&helm(""), &target, &chart, 90).join(" "),
-            "helm upgrade r chart --install --history-max 10 --timeout 90s --kubeconfig /k --kube-context c --namespace n \
+            upgrade(&helm(""), &target, &chart, MINUTE).text(),
+            "helm upgrade r chart --install --history-max 10 --timeout 60s --kubeconfig /k --kube-context c --namespace n \
              --values a.yaml --values b.json"
         );
     }
@@ -337,9 +329,9 @@ mod tests {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &[] };
         for argv in [
-            try_upgrade(&helm(""), &target, &chart),
-            try_rollback(&helm(""), &target, "r", 1),
-            try_uninstall("helm", &target, "r"),
+            try_upgrade(&helm(""), &target, &chart).argv,
+            try_rollback(&helm(""), &target, "r", 1).argv,
+            try_uninstall(&target, "r").argv,
         ] {
             assert!(argv.iter().any(|word| word.starts_with("--dry-run")), "{argv:?}");
             assert!(argv.join(" ").ends_with("--kubeconfig /k --kube-context c --namespace n"), "{argv:?}");
@@ -359,9 +351,8 @@ mod tests {
     fn what_is_linted_has_hooks_and_values() {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &["a.yaml".into()] };
-        let describe = |argv: Vec<String>| argv.join(" ");
         let lint = "helm lint --strict --quiet chart --namespace n --values a.yaml";
-        assert_eq!(describe(lint_release("helm", &target, &chart)), lint);
+        assert_eq!(lint_release(&target, &chart).text(), lint);
     }
 
     #[test]
@@ -379,7 +370,7 @@ mod tests {
         let works = |text: &str| works_on(&text.split(' ').map(str::to_string).collect::<Vec<_>>(), &target, "r");
         let chart = Chart { release: "r", folder: "x", values: &[] };
         let own = Helm { path: "/opt/helm".to_string(), merge: Vec::new() };
-        assert!(works(&upgrade(&own, &target, &chart, 9).join(" ")));
+        assert!(works(&upgrade(&own, &target, &chart, MINUTE).argv.join(" ")));
         assert!(works("/bin/sh /opt/helm rollback r 3"));
         for other in [
             "helm history r --kubeconfig /k",
@@ -416,7 +407,7 @@ mod tests {
     #[test]
     fn releases_are_listed_with_their_namespaces() {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
-        let message = list_everywhere("helm", &target).join(" ");
+        let message = list_everywhere(&target).text();
         assert_eq!(
             message,
             format!("helm list {} --all-namespaces --output json --kubeconfig /k --kube-context c", STATES.join(" "))
@@ -432,6 +423,6 @@ mod tests {
         let read = parse_history(json).unwrap();
         assert_eq!((read[1].number, read[1].status.as_str(), read[1].went_back_to()), (3, "deployed", Some(1)));
         assert_eq!(read[0].went_back_to(), None);
-        assert_eq!(parse_history("Error: release: not found"), None);
+        assert!(parse_history("Error: release: not found").is_err());
     }
 }

@@ -1,124 +1,135 @@
 //! Kubectl. Every call names kubeconfig, context and namespace.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
 
 use crate::model::cluster::Target;
-use crate::run::process::argv;
+use crate::run::call::{Call, argv, call};
 
 /// What kubectl is asked without anything being changed.
 pub const QUESTIONS: [&str; 3] = ["get", "logs", "version"];
 
 /// Proves without a cluster that a client works: it makes an object and prints it.
-pub fn client_check(kubectl: &str) -> Vec<String> {
-    argv!("{kubectl} create configmap check --dry-run=client --output name")
+pub fn client_check() -> Call {
+    call(argv!("kubectl create configmap check --dry-run=client --output name"))
 }
 
-pub fn version(kubectl: &str) -> Vec<String> {
-    argv!("{kubectl} version --client --output json")
+pub fn version() -> Call<Option<String>> {
+    call(argv!("kubectl version --client --output json")).parse(|text| parse_version(&text))
 }
 
 /// The client's version from what `version` printed.
-pub fn parse_version(stdout: &str) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_str(stdout).ok()?;
+fn parse_version(stdout: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(stdout).ok()?;
     Some(value["clientVersion"]["gitVersion"].as_str()?.to_string())
 }
 
 /// What tells whether a cluster can take work; fails soon where no API server answers.
-pub fn get_cluster(kubectl: &str, target: &Target) -> Vec<String> {
+pub fn get_cluster(target: &Target) -> Call<Vec<Value>> {
     let at = at(target);
-    argv!("{kubectl} get nodes,storageclasses --output json --request-timeout 5s {at...}")
+    call(argv!("kubectl get nodes,storageclasses --output json --request-timeout 5s {at...}"))
+        .try_parse(|text| parse_objects(&text))
 }
 
 /// Objects of some kinds in the namespace, as a JSON list.
-pub fn get(kubectl: &str, target: &Target, kinds: &str, selector: Option<&str>) -> Vec<String> {
+pub fn get(target: &Target, kinds: &str, selector: Option<&str>) -> Call<Vec<Value>> {
     let at = at(target);
     let selector: Vec<String> = selector.map(|text| format!("--selector={text}")).into_iter().collect();
-    argv!("{kubectl} get {kinds} {selector...} --output json --ignore-not-found {at...}")
+    call(argv!("kubectl get {kinds} {selector...} --output json --ignore-not-found {at...}"))
+        .try_parse(|text| parse_objects(&text))
 }
 
 /// A Secret's version and the names of its keys, on one line; its values are not asked for.
-pub fn get_secret_keys(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
+pub fn get_secret_keys(target: &Target, name: &str) -> Call<Option<(String, Vec<String>)>> {
     let at = at(target);
     let format = "go-template={{.metadata.resourceVersion}}{{range $key, $_ := .data}} {{$key}}{{end}}";
-    argv!("{kubectl} get secret {name} --ignore-not-found --output {format} {at...}")
+    call(argv!("kubectl get secret {name} --ignore-not-found --output {format} {at...}"))
+        .parse(|text| parse_secret_keys(&text))
 }
 
 /// The same, over all namespaces.
-pub fn get_everywhere(kubectl: &str, target: &Target, kinds: &str) -> Vec<String> {
+pub fn get_everywhere(target: &Target, kinds: &str) -> Call<Vec<Value>> {
     let at = at(target);
-    argv!("{kubectl} get {kinds} --all-namespaces --output json {at...}")
+    call(argv!("kubectl get {kinds} --all-namespaces --output json {at...}")).try_parse(|text| parse_objects(&text))
 }
 
 /// The workloads and API services that minikube's addons of these names have made, in whichever namespace.
-pub fn get_addons(kubectl: &str, target: &Target, addons: &[String]) -> Vec<String> {
+pub fn get_addons(target: &Target, addons: &[String]) -> Call<Vec<Value>> {
     let at = at(target);
     let selector = format!("--selector={ADDON_LABEL} in ({})", addons.join(","));
-    argv!("{kubectl} get deployments,daemonsets,apiservices --all-namespaces {selector} --output json {at...}")
+    call(argv!("kubectl get deployments,daemonsets,apiservices --all-namespaces {selector} --output json {at...}"))
+        .try_parse(|text| parse_objects(&text))
 }
 
 /// By which minikube tells whose an addon's object is.
 pub const ADDON_LABEL: &str = "kubernetes.io/minikube-addons";
 
 /// What the API server answers to a path of its own.
-pub fn get_raw(kubectl: &str, target: &Target, path: &str) -> Vec<String> {
+pub fn get_raw(target: &Target, path: &str) -> Call {
     let at = at(target);
-    argv!("{kubectl} get --raw {path} --request-timeout 20s {at...}")
+    call(argv!("kubectl get --raw {path} --request-timeout 20s {at...}"))
 }
 
 /// The live objects that a manifest on stdin names, as a JSON list; absent ones are left out.
-pub fn get_live(kubectl: &str, target: &Target) -> Vec<String> {
+pub fn get_live(target: &Target) -> Call<Vec<Value>> {
     let at = at(target);
-    argv!("{kubectl} get --filename - --output json --ignore-not-found {at...}")
+    call(argv!("kubectl get --filename - --output json --ignore-not-found {at...}"))
+        .try_parse(|text| parse_objects(&text))
 }
 
 /// Creates what stands on stdin; values never reach an argument.
-pub fn create(kubectl: &str, target: &Target) -> Vec<String> {
+pub fn create(target: &Target) -> Call {
     let at = at(target);
-    argv!("{kubectl} create --filename - {at...}")
+    call(argv!("kubectl create --filename - {at...}"))
 }
 
 /// A Secret's version, and its keys with their values in base64, one to a line.
-pub fn get_secret_values(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
+pub fn get_secret_values(target: &Target, name: &str) -> Call<BTreeMap<String, String>> {
     let at = at(target);
     let format = "go-template={{range $key, $value := .data}}{{$key}} {{$value}}\n{{end}}";
-    argv!("{kubectl} get secret {name} --output {format} {at...}")
+    call(argv!("kubectl get secret {name} --output {format} {at...}"))
+        .parse(|text| parse_secret_values(&text))
+        .confidential()
 }
 
 /// Sets labels of an object; `KEY-` removes one.
-pub fn label(kubectl: &str, target: &Target, name: &str, labels: &[String]) -> Vec<String> {
+pub fn label(target: &Target, name: &str, labels: &[String]) -> Call {
     let at = at(target);
-    argv!("{kubectl} label {name} {labels...} --overwrite {at...}")
+    call(argv!("kubectl label {name} {labels...} --overwrite {at...}"))
 }
 
 /// Deletes what bears a label, and waits until it is gone.
-pub fn delete_labelled(kubectl: &str, target: &Target, kinds: &str, selector: &str, timeout_s: u64) -> Vec<String> {
+pub fn delete_labelled(target: &Target, kinds: &str, selector: &str, timeout: Duration) -> Call {
     let at = at(target);
-    let (selector, timeout) = (format!("--selector={selector}"), format!("{timeout_s}s"));
-    argv!("{kubectl} delete {kinds} {selector} --ignore-not-found --wait --timeout {timeout} {at...}")
+    let (selector, seconds) = (format!("--selector={selector}"), seconds(timeout));
+    call(argv!("kubectl delete {kinds} {selector} --ignore-not-found --wait --timeout {seconds} {at...}"))
+        .waits(timeout)
 }
 
 /// Merges what stands on stdin into a live object, `kind/name`: `merge` replaces lists, `strategic` pairs their entries.
-pub fn patch(kubectl: &str, target: &Target, name: &str, kind: &str) -> Vec<String> {
+pub fn patch(target: &Target, name: &str, kind: &str) -> Call {
     let at = at(target);
-    argv!("{kubectl} patch {name} --type {kind} --patch-file /dev/stdin {at...}")
+    call(argv!("kubectl patch {name} --type {kind} --patch-file /dev/stdin {at...}"))
 }
 
 /// The last `lines` of a container's log, or of the one that ran before it.
-pub fn logs(kubectl: &str, target: &Target, pod: &str, container: &str, previous: bool, lines: u32) -> Vec<String> {
+pub fn logs(target: &Target, pod: &str, container: &str, previous: bool, lines: u32) -> Call {
     let at = at(target);
     let lines = lines.to_string();
     let previous: &[&str] = if previous { &["--previous"] } else { &[] };
-    argv!("{kubectl} logs {pod} --container {container} --tail {lines} {previous...} {at...}")
+    call(argv!("kubectl logs {pod} --container {container} --tail {lines} {previous...} {at...}"))
 }
 
 /// All about an object and its events, for a person; without a name, about all of the kind. Of a Secret, no values.
-pub fn describe(kubectl: &str, target: &Target, kind: &str, name: &str) -> Vec<String> {
+pub fn describe(target: &Target, kind: &str, name: &str) -> Call {
     let at = at(target);
     let name: &[&str] = if name.is_empty() { &[] } else { &[name] };
-    argv!("{kubectl} describe {kind} {name...} {at...}")
+    call(argv!("kubectl describe {kind} {name...} {at...}"))
 }
 
 /// Which part of a log is wanted; all of it by default.
@@ -136,7 +147,7 @@ pub struct LogPart<'a> {
 }
 
 /// A container's log, each line with its time before it.
-pub fn timed_logs(kubectl: &str, target: &Target, pod: &str, container: &str, part: &LogPart) -> Vec<String> {
+pub fn timed_logs(target: &Target, pod: &str, container: &str, part: &LogPart) -> Call {
     let at = at(target);
     let flags = [(part.follow, "--follow"), (part.previous, "--previous")];
     let flags = flags.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag.to_string());
@@ -144,22 +155,22 @@ pub fn timed_logs(kubectl: &str, target: &Target, pod: &str, container: &str, pa
     let since = part.since.map(|text| format!("--since={text}"));
     let since_time = part.since_time.map(|text| format!("--since-time={text}"));
     let flags: Vec<String> = flags.chain(tail).chain(since).chain(since_time).collect();
-    argv!("{kubectl} logs {pod} --container {container} --timestamps {flags...} {at...}")
+    call(argv!("kubectl logs {pod} --container {container} --timestamps {flags...} {at...}"))
 }
 
 /// All Secrets of the namespace, one to a line: name, type, time of creation and the names of the keys; no values.
-pub fn list_secrets(kubectl: &str, target: &Target) -> Vec<String> {
+pub fn list_secrets(target: &Target) -> Call<Vec<Value>> {
     let at = at(target);
     let format = "go-template={{range .items}}{{.metadata.name}} {{.type}} {{.metadata.creationTimestamp}}{{range $key, $_ := .data}} {{$key}}{{end}}\n{{end}}";
-    argv!("{kubectl} get secrets --output {format} {at...}")
+    call(argv!("kubectl get secrets --output {format} {at...}")).parse(|text| parse_secrets(&text))
 }
 
 /// What `list_secrets` printed, each as an object whose `data` has the keys and no values.
-pub fn parse_secrets(stdout: &str) -> Vec<serde_json::Value> {
+fn parse_secrets(stdout: &str) -> Vec<Value> {
     let read = |line: &str| {
         let mut words = line.split_whitespace();
         let (name, kind, created) = (words.next()?, words.next()?, words.next()?);
-        let keys: serde_json::Map<_, _> = words.map(|key| (key.to_string(), serde_json::Value::Null)).collect();
+        let keys: serde_json::Map<_, _> = words.map(|key| (key.to_string(), Value::Null)).collect();
         Some(serde_json::json!({
             "kind": "Secret", "type": kind, "metadata": {"name": name, "creationTimestamp": created}, "data": keys,
         }))
@@ -168,42 +179,44 @@ pub fn parse_secrets(stdout: &str) -> Vec<serde_json::Value> {
 }
 
 /// Runs a command in a pod's container.
-pub fn exec(kubectl: &str, target: &Target, pod: &str, container: &str, command: &[String]) -> Vec<String> {
+pub fn exec(target: &Target, pod: &str, container: &str, command: &[String]) -> Call {
     let at = at(target);
     // Options end at the dashes.
-    argv!("{kubectl} exec {pod} --container {container} {at...} -- {command...}")
+    call(argv!("kubectl exec {pod} --container {container} {at...} -- {command...}"))
 }
 
 /// The same, and what stands on stdin goes to the command's.
-pub fn exec_with_input(kubectl: &str, target: &Target, pod: &str, container: &str, command: &[String]) -> Vec<String> {
+pub fn exec_with_input(target: &Target, pod: &str, container: &str, command: &[String]) -> Call {
     let at = at(target);
-    argv!("{kubectl} exec {pod} --container {container} --stdin {at...} -- {command...}")
+    call(argv!("kubectl exec {pod} --container {container} --stdin {at...} -- {command...}"))
 }
 
 /// Runs a command in the first pod of an object such as `service/web`, with stdin handed on.
-pub fn exec_with_stdin(kubectl: &str, target: &Target, object: &str, command: &[String]) -> Vec<String> {
+pub fn exec_with_stdin(target: &Target, object: &str, command: &[String]) -> Call {
     let at = at(target);
-    argv!("{kubectl} exec --stdin {object} --pod-running-timeout {POD} {at...} -- {command...}")
+    call(argv!("kubectl exec --stdin {object} --pod-running-timeout {POD} {at...} -- {command...}"))
 }
 
 /// The last `lines` of all containers of an object such as `pod/NAME`.
-pub fn all_logs(kubectl: &str, target: &Target, object: &str, lines: u32) -> Vec<String> {
+pub fn all_logs(target: &Target, object: &str, lines: u32) -> Call {
     let at = at(target);
     let lines = lines.to_string();
-    argv!("{kubectl} logs {object} --all-containers --tail {lines} {at...}")
+    call(argv!("kubectl logs {object} --all-containers --tail {lines} {at...}"))
 }
 
 /// Has the API server try a merge of what stands on stdin, and keep nothing of it.
-pub fn try_patch(kubectl: &str, target: &Target, name: &str) -> Vec<String> {
+pub fn try_patch(target: &Target, name: &str) -> Call {
     let at = at(target);
-    argv!("{kubectl} patch {name} --type merge --patch-file /dev/stdin --dry-run=server --output name {at...}")
+    call(argv!("kubectl patch {name} --type merge --patch-file /dev/stdin --dry-run=server --output name {at...}"))
 }
 
 /// Forwards a free local port to a service; the port is in the line it prints.
-pub fn port_forward(kubectl: &str, target: &Target, service: &str, port: u16) -> Vec<String> {
+pub fn port_forward(target: &Target, service: &str, port: u16) -> Call {
     let at = at(target);
     let ports = format!(":{port}");
-    argv!("{kubectl} port-forward --address 127.0.0.1 --pod-running-timeout {POD} service/{service} {ports} {at...}")
+    call(argv!(
+        "kubectl port-forward --address 127.0.0.1 --pod-running-timeout {POD} service/{service} {ports} {at...}"
+    ))
 }
 
 /// How long kubectl waits for a pod to run before it speaks to one: whoever wants more asks again.
@@ -215,9 +228,9 @@ pub fn refusal_of_pod(text: &str) -> &str {
 }
 
 /// Serves the cluster's API at a free port of 127.0.0.1; the address is in the line it prints.
-pub fn proxy(kubectl: &str, target: &Target) -> Vec<String> {
+pub fn proxy(target: &Target) -> Call {
     let at = at(target);
-    argv!("{kubectl} proxy --port 0 {at...}")
+    call(argv!("kubectl proxy --port 0 {at...}"))
 }
 
 /// The address in `Starting to serve on 127.0.0.1:41235`.
@@ -226,13 +239,13 @@ pub fn parse_proxy(line: &str) -> Option<&str> {
 }
 
 /// The version and the keys in what `get_secret_keys` printed; None where there is no such Secret.
-pub fn parse_secret_keys(stdout: &str) -> Option<(String, Vec<String>)> {
+fn parse_secret_keys(stdout: &str) -> Option<(String, Vec<String>)> {
     let mut words = stdout.split_whitespace().map(str::to_string);
     Some((words.next()?, words.collect()))
 }
 
 /// The keys and decoded values in what `get_secret_values` printed; what isn't text is left out.
-pub fn parse_secret_values(stdout: &str) -> BTreeMap<String, String> {
+fn parse_secret_values(stdout: &str) -> BTreeMap<String, String> {
     let decode = |text: &str| String::from_utf8(BASE64_STANDARD.decode(text).ok()?).ok();
     let pair =
         |line: &str| line.split_once(' ').and_then(|(key, value)| Some((key.to_string(), decode(value.trim())?)));
@@ -246,34 +259,53 @@ pub fn parse_forward(line: &str) -> Option<u16> {
 }
 
 /// The kinds whose objects can be listed in a namespace, one to a line.
-pub fn list_kinds(kubectl: &str, target: &Target) -> Vec<String> {
+pub fn list_kinds(target: &Target) -> Call<Vec<String>> {
     let at = at(target);
-    argv!("{kubectl} api-resources --verbs=list --namespaced --output name {at...}")
+    call(argv!("kubectl api-resources --verbs=list --namespaced --output name {at...}")).lines()
 }
 
 /// Deletes what is named as `kind/name` and waits until it is gone.
-pub fn delete(kubectl: &str, target: &Target, names: &[String], timeout_s: u64) -> Vec<String> {
+pub fn delete(target: &Target, names: &[String], timeout: Duration) -> Call {
     let at = at(target);
-    let timeout = format!("{timeout_s}s");
-    argv!("{kubectl} delete {names...} --ignore-not-found --wait --timeout {timeout} {at...}")
+    let seconds = seconds(timeout);
+    call(argv!("kubectl delete {names...} --ignore-not-found --wait --timeout {seconds} {at...}")).waits(timeout)
 }
 
 /// Deletes what is named as `kind/name` and leaves what it owns.
-pub fn delete_orphaning(kubectl: &str, target: &Target, names: &[String], timeout_s: u64) -> Vec<String> {
+pub fn delete_orphaning(target: &Target, names: &[String], timeout: Duration) -> Call {
     let at = at(target);
-    let timeout = format!("{timeout_s}s");
-    argv!("{kubectl} delete {names...} --cascade=orphan --ignore-not-found --wait --timeout {timeout} {at...}")
+    let seconds = seconds(timeout);
+    call(argv!("kubectl delete {names...} --cascade=orphan --ignore-not-found --wait --timeout {seconds} {at...}"))
+        .waits(timeout)
 }
 
-pub fn scale(kubectl: &str, target: &Target, workload: &str, replicas: u32) -> Vec<String> {
+pub fn scale(target: &Target, workload: &str, replicas: u32) -> Call {
     let at = at(target);
     let replicas = format!("--replicas={replicas}");
-    argv!("{kubectl} scale {workload} {replicas} {at...}")
+    call(argv!("kubectl scale {workload} {replicas} {at...}"))
+}
+
+/// As in `90s`.
+fn seconds(timeout: Duration) -> String {
+    format!("{}s", timeout.as_secs())
 }
 
 fn at(target: &Target) -> Vec<String> {
     let Target { kubeconfig, context, namespace } = target;
     ["--kubeconfig", kubeconfig, "--context", context, "--namespace", namespace].map(str::to_string).to_vec()
+}
+
+/// The objects in what kubectl printed: one, several in a row, or a list.
+fn parse_objects(text: &str) -> Result<Vec<Value>> {
+    let mut found = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        let mut value = value.context("kubectl printed something that is not JSON")?;
+        match value.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => found.extend(items),
+            _ => found.push(value),
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -285,18 +317,18 @@ mod tests {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let tail = "--kubeconfig /k --context c --namespace n";
         for argv in [
-            get_cluster("kubectl", &target),
-            get("kubectl", &target, "pods", Some("a=b")),
-            get_live("kubectl", &target),
-            create("kubectl", &target),
-            logs("kubectl", &target, "p", "c", true, 12),
-            describe("kubectl", &target, "pod", "p"),
-            describe("kubectl", &target, "nodes", ""),
-            port_forward("kubectl", &target, "mcp", 8001),
-            patch("kubectl", &target, "secret/x", "merge"),
-            all_logs("kubectl", &target, "pod/x", 12),
-            timed_logs("kubectl", &target, "p", "c", &LogPart { follow: true, tail: Some(5), ..LogPart::default() }),
-            delete("kubectl", &target, &["pod/x".to_string()], 5),
+            get_cluster(&target).argv,
+            get(&target, "pods", Some("a=b")).argv,
+            get_live(&target).argv,
+            create(&target).argv,
+            logs(&target, "p", "c", true, 12).argv,
+            describe(&target, "pod", "p").argv,
+            describe(&target, "nodes", "").argv,
+            port_forward(&target, "mcp", 8001).argv,
+            patch(&target, "secret/x", "merge").argv,
+            all_logs(&target, "pod/x", 12).argv,
+            timed_logs(&target, "p", "c", &LogPart { follow: true, tail: Some(5), ..LogPart::default() }).argv,
+            delete(&target, &["pod/x".to_string()], Duration::from_secs(5)).argv,
         ] {
             assert!(argv.join(" ").ends_with(tail), "{argv:?}");
         }
@@ -305,14 +337,14 @@ mod tests {
     #[test]
     fn a_part_of_a_log_is_what_was_asked_for() {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
-        let describe = |part| timed_logs("kubectl", &target, "p", "c", &part).join(" ");
+        let typed = |part| timed_logs(&target, "p", "c", &part).text();
         let start = "kubectl logs p --container c --timestamps";
         let end = "--kubeconfig /k --context c --namespace n";
-        assert_eq!(describe(LogPart::default()), format!("{start} {end}"));
+        assert_eq!(typed(LogPart::default()), format!("{start} {end}"));
         let before = LogPart { previous: true, since_time: Some("2026-01-31T12:00:00Z"), ..LogPart::default() };
-        assert_eq!(describe(before), format!("{start} --previous --since-time=2026-01-31T12:00:00Z {end}"));
+        assert_eq!(typed(before), format!("{start} --previous --since-time=2026-01-31T12:00:00Z {end}"));
         let part = LogPart { follow: true, tail: Some(5), since: Some("10m"), ..LogPart::default() };
-        assert_eq!(describe(part), format!("{start} --follow --tail=5 --since=10m {end}"));
+        assert_eq!(typed(part), format!("{start} --follow --tail=5 --since=10m {end}"));
     }
 
     #[test]
@@ -351,5 +383,13 @@ mod tests {
     #[test]
     fn the_clients_version_is_read() {
         assert_eq!(parse_version(r#"{"clientVersion":{"gitVersion":"v1.33.1"}}"#), Some("v1.33.1".to_string()));
+    }
+
+    #[test]
+    fn objects_are_read_from_rows_and_lists() {
+        assert_eq!(parse_objects("{\"a\":1}\n{\"a\":2}\n").unwrap().len(), 2);
+        assert_eq!(parse_objects("{\"kind\":\"List\",\"items\":[{},{},{}]}").unwrap().len(), 3);
+        assert_eq!(parse_objects("").unwrap().len(), 0);
+        assert!(parse_objects("no JSON").is_err());
     }
 }

@@ -1,10 +1,10 @@
 //! Minikube. Every call names the profile.
 
 use crate::config::Cluster;
-use crate::run::process::argv;
+use crate::run::call::{Call, argv, call};
 
-pub fn start_help(minikube: &str) -> Vec<String> {
-    argv!("{minikube} start --help")
+pub fn start_help() -> Call {
+    call(argv!("minikube start --help"))
 }
 
 /// The flags of `start` that are in use here.
@@ -12,12 +12,12 @@ pub fn has_flags(help: &str) -> bool {
     ["--base-image", "--ports", "--cni", "--preload", "--container-runtime"].iter().all(|flag| help.contains(flag))
 }
 
-pub fn version(minikube: &str) -> Vec<String> {
-    argv!("{minikube} version --short")
+pub fn version() -> Call {
+    call(argv!("minikube version --short")).trimmed()
 }
 
 /// Makes the cluster, or starts it where it is stopped. `node_image` is one of our own, where kicbase can't be had.
-pub fn start(minikube: &str, cluster: &Cluster, node_image: Option<&str>, root: bool) -> Vec<String> {
+pub fn start(cluster: &Cluster, node_image: Option<&str>, root: bool) -> Call {
     let Cluster { name, driver, runtime, kubernetes, node_ports, .. } = cluster;
     let (cpus, memory) = (cluster.cpus.to_string(), cluster.memory_mb.to_string());
     let ports = format!("--ports=127.0.0.1:{0}-{1}:{0}-{1}", node_ports.first, node_ports.last);
@@ -32,52 +32,53 @@ pub fn start(minikube: &str, cluster: &Cluster, node_image: Option<&str>, root: 
         // The docker driver refuses root without it.
         more.push("--force".to_string());
     }
-    argv!(
-        "{minikube} start --profile {name} --driver {driver} --container-runtime {runtime} --kubernetes-version v{kubernetes} --cpus {cpus} --memory {memory} --cni bridge {ports} --wait apiserver,system_pods,default_sa,kubelet --interactive=false --delete-on-failure=false {more...}"
-    )
+    call(argv!(
+        "minikube start --profile {name} --driver {driver} --container-runtime {runtime} --kubernetes-version v{kubernetes} --cpus {cpus} --memory {memory} --cni bridge {ports} --wait apiserver,system_pods,default_sa,kubelet --interactive=false --delete-on-failure=false {more...}"
+    ))
 }
 
 /// Turns an addon on. `image` is minikube's name for the addon's image with one of our own, as registry, name and tag.
-pub fn enable_addon(minikube: &str, name: &str, addon: &str, image: Option<(&str, &str, &str)>) -> Vec<String> {
+pub fn enable_addon(name: &str, addon: &str, image: Option<(&str, &str, &str)>) -> Call {
     let more: Vec<String> = image
         .map(|(part, registry, image)| [format!("--images={part}={image}"), format!("--registries={part}={registry}")])
         .into_iter()
         .flatten()
         .collect();
-    argv!("{minikube} addons enable {addon} --profile {name} {more...}")
+    call(argv!("minikube addons enable {addon} --profile {name} {more...}"))
 }
 
 /// Writes where the cluster is reached into the kubeconfig, all of it where it is gone.
-pub fn update_context(minikube: &str, name: &str) -> Vec<String> {
-    argv!("{minikube} update-context --profile {name}")
+pub fn update_context(name: &str) -> Call {
+    call(argv!("minikube update-context --profile {name}"))
 }
 
-pub fn delete(minikube: &str, name: &str) -> Vec<String> {
-    argv!("{minikube} delete --profile {name}")
+pub fn delete(name: &str) -> Call {
+    call(argv!("minikube delete --profile {name}"))
 }
 
 /// Routes to the cluster's Services for as long as it runs, and gives LoadBalancers their addresses.
-pub fn tunnel(minikube: &str, profile: &str) -> Vec<String> {
-    argv!("{minikube} tunnel --profile {profile} --cleanup")
+pub fn tunnel(profile: &str) -> Call {
+    call(argv!("minikube tunnel --profile {profile} --cleanup"))
 }
 
 /// All profiles with what they were made of, as JSON.
-pub fn profiles(minikube: &str) -> Vec<String> {
-    argv!("{minikube} profile list --output json")
+pub fn profiles() -> Call {
+    call(argv!("minikube profile list --output json"))
 }
 
 /// Host, kubelet and API server of a profile, as JSON; fails where not all of them run.
-pub fn status(minikube: &str, profile: &str) -> Vec<String> {
-    argv!("{minikube} status --profile {profile} --output json")
+pub fn status(profile: &str) -> Call {
+    call(argv!("minikube status --profile {profile} --output json"))
 }
 
-pub fn ip(minikube: &str, profile: &str) -> Vec<String> {
-    argv!("{minikube} ip --profile {profile}")
+pub fn ip(profile: &str) -> Call {
+    call(argv!("minikube ip --profile {profile}")).trimmed()
 }
 
 /// The URLs of a Service, one to a line.
-pub fn service_url(minikube: &str, profile: &str, namespace: &str, service: &str) -> Vec<String> {
-    argv!("{minikube} service {service} --url --namespace {namespace} --profile {profile} --wait 2 --interval 1")
+pub fn service_url(profile: &str, namespace: &str, service: &str) -> Call<Vec<String>> {
+    call(argv!("minikube service {service} --url --namespace {namespace} --profile {profile} --wait 2 --interval 1"))
+        .lines()
 }
 
 #[cfg(test)]
@@ -101,28 +102,28 @@ mod tests {
 
     #[test]
     fn force_is_for_root_only() {
-        assert!(start("minikube", &cluster(), None, true).contains(&"--force".to_string()));
-        assert!(!start("minikube", &cluster(), None, false).contains(&"--force".to_string()));
+        assert!(start(&cluster(), None, true).argv.contains(&"--force".to_string()));
+        assert!(!start(&cluster(), None, false).argv.contains(&"--force".to_string()));
     }
 
     #[test]
     fn an_addon_gets_an_image_of_our_own_only_where_there_is_one() {
         let image = Some(("MetricsServer", "todo.local", "metrics-server:1"));
         assert_eq!(
-            enable_addon("minikube", "todo", "metrics-server", image).join(" "),
+            enable_addon("todo", "metrics-server", image).text(),
             "minikube addons enable metrics-server --profile todo --images=MetricsServer=metrics-server:1 \
              --registries=MetricsServer=todo.local"
         );
-        let plain = enable_addon("minikube", "todo", "ingress", None).join(" ");
+        let plain = enable_addon("todo", "ingress", None).text();
         assert_eq!(plain, "minikube addons enable ingress --profile todo");
     }
 
     #[test]
     fn an_own_node_image_comes_with_what_it_needs() {
-        let text = start("minikube", &cluster(), Some("local/node:1"), false).join(" ");
+        let text = start(&cluster(), Some("local/node:1"), false).text();
         assert!(text.contains("--base-image=local/node:1 --preload=false"), "{text}");
         assert!(text.contains("--ports=127.0.0.1:30080-30089:30080-30089"), "{text}");
         assert!(text.contains("--kubernetes-version v1.33.1 --cpus 2 --memory 4096"), "{text}");
-        assert!(!start("minikube", &cluster(), None, false).join(" ").contains("--base-image"));
+        assert!(!start(&cluster(), None, false).text().contains("--base-image"));
     }
 }

@@ -12,12 +12,3 @@ pub mod kubectl;
 pub mod minikube;
 pub mod psql;
 pub mod tar;
-
-/// Where the tools are, once `bootstrap` has found or made them; absolute paths.
-#[derive(Clone, Debug)]
-pub struct Paths {
-    pub docker: String,
-    pub minikube: String,
-    pub helm: helm::Helm,
-    pub kubectl: String,
-}

@@ -1,4 +1,4 @@
-//! Logs: whose are reported, in which order, and what becomes of them when a container restarts or a pod is replaced.
+//! Logs: whose are printed, in which order, and what becomes of them when a container restarts or a pod is replaced.
 
 use rustix::process::{Pid, Signal, kill_process};
 

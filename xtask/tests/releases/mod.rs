@@ -78,7 +78,7 @@ fn wait_for_rollout(project: &Project, release: &str) {
 }
 
 /// Nowhere but in what was handed over on stdin, in the stand-in's cluster and in the person's own files: not as it is, and
-/// not in base64. What a database is reported is looked at too: a server may log it.
+/// not in base64. What a database is sent is looked at too: a server may log it.
 #[track_caller]
 pub fn assert_secret(project: &Project, run: &Run, values: &[&str]) {
     let cluster = project.path("standin/secrets");

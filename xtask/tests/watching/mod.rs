@@ -70,7 +70,7 @@ fn hook_pod(status: Value) -> Value {
 }
 
 /// The lines that were reported before the error at the end.
-fn reported_before_the_end(run: &Run) -> &str {
+fn text_before_the_error(run: &Run) -> &str {
     run.stderr.split_once('✗').map_or("", |(before, _)| before)
 }
 
@@ -122,7 +122,7 @@ fn a_pod_for_which_no_node_has_room_tells_what_is_missing_and_who_holds_it() {
     run.assert_ended(1);
     let why = "pod backend-0: cannot be scheduled: cpu: 250m asked for, 145m of 2000m are free on node todo, 105m too little; \
         most of it is held by etcd-todo (1855m)";
-    assert!(reported_before_the_end(&run).contains(why), "{}", run.stderr);
+    assert!(text_before_the_error(&run).contains(why), "{}", run.stderr);
     run.assert_says(&[
         &format!("todo cannot be rolled out, because of pod backend-0\n  {why}"),
         "Next: kubectl describe nodes",
@@ -141,7 +141,7 @@ fn a_quota_that_is_used_up_is_reported_though_there_is_no_pod() {
     let run = project.run(&["up"]);
     run.assert_ended(1);
     let why = "deployment backend: the quota tiny is exceeded: pods: 1 asked for, 2 of 2 are used";
-    assert!(reported_before_the_end(&run).contains(why), "{}", run.stderr);
+    assert!(text_before_the_error(&run).contains(why), "{}", run.stderr);
     run.assert_says(&["Next: kubectl describe resourcequota tiny"]);
 }
 
@@ -229,7 +229,7 @@ fn a_hook_that_fails_is_reported_with_its_pod_and_its_log() {
         "job migrate failed: BackoffLimitExceeded",
         "Next: kubectl logs migrate-1 --container migrate",
     ]);
-    assert!(reported_before_the_end(&run).contains("pod migrate-1, container migrate: crashed once"), "{}", run.stderr);
+    assert!(text_before_the_error(&run).contains("pod migrate-1, container migrate: crashed once"), "{}", run.stderr);
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn a_hook_that_does_not_end_is_reported_while_helm_waits_for_it() {
     run.assert_ended(4);
     let waits =
         "hook job migrate: helm waits for it (pre-install, pre-upgrade); pod migrate-1 is running, since 10:00:00 UTC";
-    assert!(reported_before_the_end(&run).contains(waits), "{}", run.stderr);
+    assert!(text_before_the_error(&run).contains(waits), "{}", run.stderr);
     run.assert_says(&[
         "todo cannot be deployed: hook job migrate (pre-install) did not end within 60 s",
         "    waiting for a lock",

@@ -14,22 +14,22 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use xtask::cli::{Cli, Command};
-use xtask::run::context::Context;
+use xtask::run::context::Project;
 
 fn main() -> ExitCode {
     xtask::run_with(dispatch, |_| true)
 }
 
-fn dispatch(ctx: &Context, cli: &Cli) -> Result<()> {
+fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
     match &cli.command {
-        Command::Validate { live, rules } => validate::run(ctx, *live, *rules),
-        Command::Lint { update } => lint::run(ctx, cli.options.profile.as_deref(), *update),
-        Command::Test { no_e2e } => test::run(ctx, !no_e2e),
-        Command::TestE2e { list: true, only, .. } => e2e::list(ctx, only.as_deref()),
+        Command::Validate { live, rules } => validate::run(project, *live, *rules),
+        Command::Lint { update } => lint::run(project, cli.options.profile.as_deref(), *update),
+        Command::Test { no_e2e } => test::run(project, !no_e2e),
+        Command::TestE2e { list: true, only, .. } => e2e::list(project, only.as_deref()),
         Command::TestE2e { keep, only, junit, helm, .. } => {
             let (only, junit, helm) = (only.as_deref(), junit.as_deref(), helm.as_deref());
-            e2e::run(ctx, &e2e::TestOptions { keep: *keep, only, junit, helm })
+            e2e::run(project, &e2e::TestOptions { keep: *keep, only, junit, helm })
         }
-        _ => xtask::dispatch(ctx, cli),
+        _ => xtask::dispatch(project, cli),
     }
 }

@@ -9,7 +9,7 @@ use crate::facts;
 use crate::rules;
 use crate::rules::{Facts, Finding, Place, Rule, Verdict, image};
 use xtask::config::Waiver;
-use xtask::run::context::Context;
+use xtask::run::context::Project;
 use xtask::run::exit::Stop;
 
 const PLACES: [Place; 4] = [Place::Config, Place::Render, Place::Image, Place::Live];
@@ -17,18 +17,18 @@ const PLACES: [Place; 4] = [Place::Config, Place::Render, Place::Image, Place::L
 const UNSEEN: &str = "–";
 
 /// Checks the profile; with `list`, prints the rules in place of that. Exit 1 with a finding that no waiver covers.
-pub fn run(ctx: &Context, live: bool, list: bool) -> Result<()> {
+pub fn run(project: &Project, live: bool, list: bool) -> Result<()> {
     if list {
-        ctx.ui.answer(&rule_table(), json!({ "rules": rules::all().map(rule_json).collect::<Vec<_>>() }));
+        project.ui.answer(&rule_table(), json!({ "rules": rules::all().map(rule_json).collect::<Vec<_>>() }));
         return Ok(());
     }
-    let facts = facts::gather(ctx, live)?;
+    let facts = facts::gather(project, live)?;
     let verdicts = rules::judge(&facts);
     let scans = scans(&facts);
-    let unused = rules::unused(&ctx.config, &verdicts);
-    ctx.ui.answer(
-        &report(&ctx.config.profile, &verdicts, &scans, &unused),
-        to_json(&ctx.config.profile, &verdicts, &scans, &unused),
+    let unused = rules::unused(&project.config, &verdicts);
+    project.ui.answer(
+        &report(&project.config.profile, &verdicts, &scans, &unused),
+        to_json(&project.config.profile, &verdicts, &scans, &unused),
     );
     match verdicts.iter().flat_map(Verdict::open).count() {
         0 => Ok(()),

@@ -1,4 +1,4 @@
-//! The logs of containers: whose there are, and how far each has been reported.
+//! The logs of containers: whose there are, and how far each has been printed.
 
 use serde_json::Value;
 
@@ -66,10 +66,10 @@ pub fn split(line: &str) -> Option<(&str, &str)> {
     is_time.then_some((time, text))
 }
 
-/// How far a log has been reported. A log that is read anew begins before that place, as kubectl knows whole seconds only.
+/// How far a log has been printed. A log that is read anew begins before that place, as kubectl knows whole seconds only.
 #[derive(Debug, Default)]
 pub struct Cursor {
-    /// The last time that was reported, and how many lines had it.
+    /// The last time that was printed, and how many lines had it.
     time: String,
     count: usize,
     /// The same when the present reading began, and how many of those lines it has brought.
@@ -84,13 +84,13 @@ impl Cursor {
         self.skip = self.count;
     }
 
-    /// The time from which on to read; None where nothing has been reported.
+    /// The time from which on to read; None where nothing has been printed.
     pub fn time(&self) -> Option<&str> {
         Some(self.time.as_str()).filter(|time| !time.is_empty())
     }
 
-    /// Whether a line of this time has not been reported yet; then it counts as printed. What the two streams of a container
-    /// write at once may stand out of order by a little, which matters only where something was reported before.
+    /// Whether a line of this time has not been printed yet; then it counts as printed. What the two streams of a container
+    /// write at once may stand out of order by a little, which matters only where something was printed before.
     pub fn is_new(&mut self, time: &str) -> bool {
         if time < self.from.as_str() {
             return false;
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(split(""), None);
     }
 
-    /// The lines that are reported of some readings of one log, each a list of times.
+    /// The lines that are printed of some readings of one log, each a list of times.
     fn describe(readings: &[&[&str]]) -> Vec<String> {
         let mut cursor = Cursor::default();
         let mut text = Vec::new();

@@ -11,12 +11,11 @@ use anyhow::{Context as _, Result};
 use crate::config::locked;
 use crate::config::locked::{Locked, is_sha256};
 use crate::config::{Config, parse_version};
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::digest::sha256;
 use crate::run::exit::Stop;
 use crate::run::graph;
 use crate::run::graph::Task;
-use crate::run::process::command;
 use crate::stages::setup::find;
 use crate::stages::setup::mirrors::fresh_folder;
 use crate::stages::setup::recipes::{Plan, TOOLS};
@@ -39,47 +38,48 @@ struct Release {
 
 /// Downloads those of the tools whose releases can be reached. With `forced`, one that can't be is an error; else it is
 /// reported, and left to be built.
-pub fn make(ctx: &Context, plan: &Plan, tools: &[&'static str], forced: bool) -> Result<()> {
-    let locked = read_locked(ctx)?;
-    let (releases, unreached) = ask_all(ctx, tools)?;
+pub fn make(project: &Project, plan: &Plan, tools: &[&'static str], forced: bool) -> Result<()> {
+    let locked = read_locked(project)?;
+    let (releases, unreached) = ask_all(project, tools)?;
     if forced && !unreached.is_empty() {
         return Err(unreachable(&unreached).into());
     }
-    unreached.iter().for_each(|why| ctx.ui.say(&format!("{why}; it is built from a package mirror")));
+    unreached.iter().for_each(|why| project.ui.say(&format!("{why}; it is built from a package mirror")));
     let task = |release| {
         let locked = &locked;
-        let run = Box::new(move || install(ctx, plan, release, Some(locked)));
+        let run = Box::new(move || install(project, plan, release, Some(locked)));
         Task { name: release.tool.to_string(), needs: Vec::new(), run }
     };
     graph::run(releases.iter().map(task).collect(), TOOLS.len())
 }
 
 /// Downloads all tools anew, and locks what came: all of them or none.
-pub fn update_lock(ctx: &Context, plan: &Plan) -> Result<()> {
-    let mut locked = read_locked(ctx)?;
-    let (releases, unreached) = ask_all(ctx, &TOOLS)?;
+pub fn update_lock(project: &Project, plan: &Plan) -> Result<()> {
+    let mut locked = read_locked(project)?;
+    let (releases, unreached) = ask_all(project, &TOOLS)?;
     if !unreached.is_empty() {
         return Err(unreachable(&unreached).into());
     }
     for release in &releases {
-        install(ctx, plan, release, None)?;
+        install(project, plan, release, None)?;
     }
     for Release { tool, version, platform, published, .. } in &releases {
         // What was downloaded has this checksum, or it would not have been installed.
         if let Some(old) = locked.get(tool, version, platform).filter(|old| old != published) {
-            ctx.ui
+            project
+                .ui
                 .say(&format!("{tool} {version} for {platform} was {old} in {}, and is {published} now", locked::FILE));
         }
         locked.put(tool, version, platform, published);
     }
-    let file = ctx.root.join(locked::FILE);
+    let file = project.root.join(locked::FILE);
     let fresh = file.with_extension("lock.new");
     fs::write(&fresh, locked.write()).and_then(|()| fs::rename(&fresh, &file))?;
     Ok(())
 }
 
-fn read_locked(ctx: &Context) -> Result<Locked> {
-    let file = ctx.root.join(locked::FILE);
+fn read_locked(project: &Project) -> Result<Locked> {
+    let file = project.root.join(locked::FILE);
     if !file.exists() {
         return Ok(Locked::default());
     }
@@ -88,15 +88,15 @@ fn read_locked(ctx: &Context) -> Result<Locked> {
 }
 
 /// Asks for all checksums at the same time. What is not answered in time comes back as a sentence each.
-fn ask_all(ctx: &Context, tools: &[&'static str]) -> Result<(Vec<Release>, Vec<String>)> {
+fn ask_all(project: &Project, tools: &[&'static str]) -> Result<(Vec<Release>, Vec<String>)> {
     if which::which("curl").is_err() {
         return Ok((Vec::new(), vec!["curl is not on PATH, and nothing can be downloaded".to_string()]));
     }
     let answers: Vec<Result<Release, String>> = std::thread::scope(|scope| {
-        let asked: Vec<_> = tools.iter().map(|tool| scope.spawn(|| resolve_release(ctx, tool))).collect();
+        let asked: Vec<_> = tools.iter().map(|tool| scope.spawn(|| resolve_release(project, tool))).collect();
         asked.into_iter().map(|one| one.join().expect("asking does not panic")).collect()
     });
-    ctx.spawn.interrupt.check()?;
+    project.spawn.interrupt.check()?;
     let (mut releases, mut unreached) = (Vec::new(), Vec::new());
     for answer in answers {
         match answer {
@@ -108,14 +108,14 @@ fn ask_all(ctx: &Context, tools: &[&'static str]) -> Result<(Vec<Release>, Vec<S
 }
 
 /// The checksum is what tells whether a release can be reached: nothing is downloaded without one.
-fn resolve_release(ctx: &Context, tool: &'static str) -> Result<Release, String> {
+fn resolve_release(project: &Project, tool: &'static str) -> Result<Release, String> {
     let none = || format!("{tool} cannot be downloaded: xtask.toml has no tools.{tool}.download");
-    let release = configured_release(&ctx.config, tool).ok_or_else(none)?;
+    let release = configured_release(&project.config, tool).ok_or_else(none)?;
     let failed =
         |why: &str| format!("{tool} {} cannot be downloaded: {}: {why}", release.version, release.checksum_url);
-    let deadline = ctx.config.deadlines.reach;
-    let asked = command(curl::text(&release.checksum_url, deadline.as_secs()), deadline + Duration::from_secs(5));
-    let output = ctx.spawn.output(asked).map_err(|error| failed(&error.to_string()))?;
+    let deadline = project.config.deadlines.reach;
+    let asked = curl::text(&release.checksum_url, deadline.as_secs()).within(deadline + Duration::from_secs(5));
+    let output = project.output(asked).map_err(|error| failed(&error.to_string()))?;
     if !output.success {
         return Err(failed(curl::reason(&output.tail)));
     }
@@ -173,7 +173,7 @@ fn unreachable(unreached: &[String]) -> Stop {
 
 /// Downloads into a folder beside the wanted one, which takes its name when the program is there and has been asked.
 /// What was begun and not finished is removed. Without `locked`, the published checksum alone decides.
-fn install(ctx: &Context, plan: &Plan, release: &Release, locked: Option<&Locked>) -> Result<()> {
+fn install(project: &Project, plan: &Plan, release: &Release, locked: Option<&Locked>) -> Result<()> {
     let Release { tool, version, platform, published, .. } = release;
     let known = locked.and_then(|locked| locked.get(tool, version, platform));
     if let Some(known) = known.filter(|known| known != published) {
@@ -186,10 +186,10 @@ fn install(ctx: &Context, plan: &Plan, release: &Release, locked: Option<&Locked
         );
         return Err(Stop::failed(message).into());
     }
-    let step = ctx.ui.step(format!("download {tool}"));
+    let step = project.ui.step(format!("download {tool}"));
     let folder = &plan.tools[tool].release;
     let partial = fresh_folder(folder)?;
-    let fetched = fetch(ctx, release, &partial, &|text| step.update(text)).and_then(|bytes| {
+    let fetched = fetch(project, release, &partial, &|text| step.update(text)).and_then(|bytes| {
         if folder.exists() {
             fs::remove_dir_all(folder)?;
         }
@@ -210,16 +210,16 @@ fn install(ctx: &Context, plan: &Plan, release: &Release, locked: Option<&Locked
 }
 
 /// Leaves the program alone in the folder, and returns how many bytes were downloaded.
-fn fetch(ctx: &Context, release: &Release, folder: &Path, show: &(dyn Fn(&str) + Sync)) -> Result<u64> {
+fn fetch(project: &Project, release: &Release, folder: &Path, show: &(dyn Fn(&str) + Sync)) -> Result<u64> {
     let Release { tool, version, url, .. } = release;
     let (file, program) = (folder.join("download"), folder.join(tool));
     let size = || fs::metadata(&file).map_or(0, |about| about.len());
-    let deadlines = &ctx.config.deadlines;
+    let deadlines = &project.config.deadlines;
     let path = file.display().to_string();
-    let argv = curl::save(url, &path, deadlines.reach.as_secs(), deadlines.stall.as_secs());
+    let call = curl::save(url, &path, deadlines.reach.as_secs(), deadlines.stall.as_secs());
     // Curl draws its progress once a second.
     let progress = |_: &str| show(&megabytes(size()));
-    let output = ctx.spawn.output(command(argv, deadlines.bootstrap).on_line(&progress))?;
+    let output = project.spawn.output_showing(call.within(deadlines.bootstrap), &progress)?;
     if !output.success {
         let message = format!(
             "{tool} {version} could not be downloaded, and is not installed\n    {url}\n    {}\nNext: run the same command again; \
@@ -240,8 +240,8 @@ fn fetch(ctx: &Context, release: &Release, folder: &Path, show: &(dyn Fn(&str) +
     }
     match &release.member {
         Some(member) => {
-            let argv = tar::extract(&path, &folder.display().to_string(), member);
-            if !ctx.spawn.output(command(argv, UNPACK))?.success {
+            let call = tar::extract(&path, &folder.display().to_string(), member);
+            if !project.output(call.within(UNPACK))?.success {
                 let message =
                     format!("{tool} {version} from {url} is no archive with {member} in it, and is not installed");
                 let next = format!("Next: correct tools.{tool}.download in xtask.toml");
@@ -260,7 +260,7 @@ fn fetch(ctx: &Context, release: &Release, folder: &Path, show: &(dyn Fn(&str) +
         true => Ok(()),
         false => Err(format!("says that it is {said}")),
     };
-    find::probe_tool(&ctx.spawn, tool, &program.display().to_string()).and_then(is_it).map_err(|why| {
+    find::probe_tool(&project.spawn, tool, &program.display().to_string()).and_then(is_it).map_err(|why| {
         let message = format!("{tool} {version} from {url} {why}, and is not installed");
         Stop::failed(format!("{message}\nNext: correct tools.{tool} in xtask.toml"))
     })?;

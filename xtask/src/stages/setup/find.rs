@@ -7,14 +7,16 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::config::{Tool, parse_version};
-use crate::run::context::Context;
-use crate::run::process::{Spawn, command};
+use crate::model::tools::Helm;
+use crate::model::tools::Tools;
+use crate::run::call::Call;
+use crate::run::context::Project;
+use crate::run::process::Spawn;
 use crate::stages::setup::recipes::Plan;
-use crate::tools::Paths;
 use crate::tools::docker::Daemon;
-use crate::tools::helm::Helm;
 use crate::tools::{docker, helm, kubectl, minikube};
 
+/// How long a program on PATH may take to say what it is.
 const ASK: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug)]
@@ -51,9 +53,17 @@ pub struct All {
 }
 
 impl All {
+    /// The project with the tools that were found, as far as they were.
+    pub fn project(&self, project: &Project) -> Project {
+        let all =
+            [("docker", &self.docker), ("minikube", &self.minikube), ("helm", &self.helm), ("kubectl", &self.kubectl)];
+        let programs = all.into_iter().filter_map(|(name, found)| Some((name, found.path()?))).collect();
+        project.with_programs(programs)
+    }
+
     /// Where the tools are, if all of them are.
-    pub fn tools(&self) -> Option<Paths> {
-        Some(Paths {
+    pub fn tools(&self) -> Option<Tools> {
+        Some(Tools {
             docker: self.docker.path()?,
             minikube: self.minikube.path()?,
             helm: Helm { path: self.helm.path()?, merge: self.helm_merge.clone() },
@@ -80,25 +90,25 @@ impl All {
 }
 
 /// Looks for all of them at the same time: each question costs a process.
-pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
-    let spawn = &ctx.spawn;
-    let tools = &ctx.config.tools;
-    let own = &ctx.folders.bin();
+pub fn all(project: &Project, plan: &Plan) -> Result<All> {
+    let spawn = &project.spawn;
+    let tools = &project.config.tools;
+    let own = &project.folders.bin();
     std::thread::scope(|scope| {
         let docker = scope.spawn(|| {
             let found = find_tool(own, "docker", &tools.docker, None, |path| probe_tool(spawn, "docker", path));
             let Some(path) = found.path() else { return (found, None, BTreeMap::new()) };
-            let (daemon, images) = both(spawn, docker::info(&path), docker::images(&path));
-            let daemon = daemon.ok().and_then(|text| docker::parse_info(&text));
+            let (daemon, images) = both(spawn, docker::info().by(&path), docker::images().by(&path));
+            let daemon = daemon.ok().flatten();
             let images = images.ok().filter(|_| daemon.is_some());
-            (found, daemon, docker::parse_images(&images.unwrap_or_default()))
+            (found, daemon, images.unwrap_or_default())
         });
         let look_for =
             |name, wanted| find_tool(own, name, wanted, plan.made(name), |path| probe_tool(spawn, name, path));
         let minikube = scope.spawn(move || look_for("minikube", &tools.minikube));
         let helm = scope.spawn(move || {
             let found = look_for("helm", &tools.helm);
-            let help = found.path().and_then(|path| read_stdout(spawn, helm::upgrade_help(&path)).ok());
+            let help = found.path().and_then(|path| ask(spawn, helm::upgrade_help().by(&path)).ok());
             (found, helm::merge_flags(&help.unwrap_or_default()))
         });
         let kubectl = scope.spawn(move || look_for("kubectl", &tools.kubectl));
@@ -110,14 +120,14 @@ pub fn all(ctx: &Context, plan: &Plan) -> Result<All> {
         let all = All { docker, daemon, images, minikube, helm, helm_merge, kubectl };
         // A tool that was interrupted did not answer, and is not missing.
         spawn.interrupt.check()?;
-        ctx.ui.fact("tools", all.versions());
+        project.ui.fact("tools", all.versions());
         Ok(all)
     })
 }
 
-pub fn helm(ctx: &Context, plan: &Plan) -> Found {
-    let ask = |path: &str| probe_tool(&ctx.spawn, "helm", path);
-    find_tool(&ctx.folders.bin(), "helm", &ctx.config.tools.helm, plan.made("helm"), ask)
+pub fn helm(project: &Project, plan: &Plan) -> Found {
+    let ask = |path: &str| probe_tool(&project.spawn, "helm", path);
+    find_tool(&project.folders.bin(), "helm", &project.config.tools.helm, plan.made("helm"), ask)
 }
 
 /// Asks a tool whether it can do the work: its version, or why it can't.
@@ -172,48 +182,47 @@ fn recent_enough(wanted: &Tool, version: String) -> Result<String, String> {
 }
 
 fn ask_docker(spawn: &Spawn, path: &str) -> Result<String, String> {
-    let (help, version) = both(spawn, docker::build_help(path), docker::client_version(path));
-    if !docker::has_buildkit(&help?) {
+    let (help, version) = both(spawn, docker::build_help().by(path), docker::client_version().by(path));
+    if !help? {
         return Err("builds without BuildKit (its buildx plugin is missing)".to_string());
     }
-    docker::parse_client_version(&version?).ok_or_else(|| "does not print its version".to_string())
+    version?.ok_or_else(|| "does not print its version".to_string())
 }
 
 fn ask_minikube(spawn: &Spawn, path: &str) -> Result<String, String> {
-    let (help, version) = both(spawn, minikube::start_help(path), minikube::version(path));
+    let (help, version) = both(spawn, minikube::start_help().by(path), minikube::version().by(path));
     match minikube::has_flags(&help?) {
-        true => version.map(|version| version.trim().to_string()),
+        true => version,
         false => Err("lacks flags of `start` that are needed".to_string()),
     }
 }
 
 fn ask_helm(spawn: &Spawn, path: &str) -> Result<String, String> {
-    let (help, version) = both(spawn, helm::upgrade_help(path), helm::version(path));
+    let (help, version) = both(spawn, helm::upgrade_help().by(path), helm::version().by(path));
     match helm::has_flags(&help?) {
-        true => version.map(|version| version.trim().to_string()),
+        true => version,
         false => Err("lacks flags of `upgrade` that are needed".to_string()),
     }
 }
 
 fn ask_kubectl(spawn: &Spawn, path: &str) -> Result<String, String> {
-    let (works, version) = both(spawn, kubectl::client_check(path), kubectl::version(path));
-    let version = works.and(version)?;
-    kubectl::parse_version(&version).ok_or_else(|| "does not print its version".to_string())
+    let (works, version) = both(spawn, kubectl::client_check().by(path), kubectl::version().by(path));
+    works.and(version)?.ok_or_else(|| "does not print its version".to_string())
 }
 
 /// Two questions at once: some clients are wrappers that take their time.
-fn both(spawn: &Spawn, one: Vec<String>, other: Vec<String>) -> (Result<String, String>, Result<String, String>) {
+fn both<T: Send, U>(spawn: &Spawn, one: Call<T>, other: Call<U>) -> (Result<T, String>, Result<U, String>) {
     std::thread::scope(|scope| {
-        let one = scope.spawn(|| read_stdout(spawn, one));
-        let other = read_stdout(spawn, other);
+        let one = scope.spawn(|| ask(spawn, one));
+        let other = ask(spawn, other);
         (one.join().expect("asking does not panic"), other)
     })
 }
 
-fn read_stdout(spawn: &Spawn, argv: Vec<String>) -> Result<String, String> {
-    match spawn.output(command(argv, ASK)) {
-        Ok(output) if output.success => Ok(output.stdout),
-        Ok(output) => Err(format!("failed: {}", output.tail.lines().next().unwrap_or("without a word"))),
+fn ask<T>(spawn: &Spawn, call: Call<T>) -> Result<T, String> {
+    match spawn.attempt(call.within(ASK)) {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(output)) => Err(format!("failed: {}", output.tail.lines().next().unwrap_or("without a word"))),
         Err(error) => Err(format!("could not be run: {error}")),
     }
 }

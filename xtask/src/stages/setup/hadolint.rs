@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::digest::Content;
 use crate::run::lock;
-use crate::run::process::command;
 use crate::stages::setup::mirrors::fresh_folder;
 use crate::stages::setup::recipes::DOCKERFILES;
 use crate::tools::hadolint;
@@ -17,23 +16,24 @@ use crate::tools::hadolint;
 const INSTALL: Duration = Duration::from_secs(300);
 
 /// The program, or why there is none.
-pub fn find(ctx: &Context) -> Result<Result<String, String>> {
+pub fn find(project: &Project) -> Result<Result<String, String>> {
     if let Ok(path) = which::which("hadolint") {
         return Ok(Ok(path.display().to_string()));
     }
-    let folder = folder(ctx)?;
+    let folder = folder(project)?;
     let program = folder.join("bin/hadolint");
     if !program.exists() {
         if which::which("python3").is_err() {
             return Ok(Err("neither hadolint nor python3, which could install it, is on PATH".to_string()));
         }
-        let _lock = lock::hold_within(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
+        let _lock = lock::hold_within(project, lock::BOOTSTRAP, project.config.deadlines.bootstrap)?;
         let partial = fresh_folder(&folder)?;
         let at = partial.display().to_string();
-        for argv in
-            [hadolint::make_environment(&at), hadolint::install(&at, &ctx.recipes().join(list()).display().to_string())]
-        {
-            let output = ctx.spawn.output(command(argv, INSTALL))?;
+        for call in [
+            hadolint::make_environment(&at),
+            hadolint::install(&at, &project.recipes().join(list()).display().to_string()),
+        ] {
+            let output = project.output(call.within(INSTALL))?;
             if !output.success {
                 let last = output.tail.lines().last().unwrap_or("without a word").trim().to_string();
                 return Ok(Err(format!("it is not on PATH, and Python could not install it: {last}")));
@@ -45,9 +45,9 @@ pub fn find(ctx: &Context) -> Result<Result<String, String>> {
 }
 
 /// Where it is, or will be, installed.
-pub fn folder(ctx: &Context) -> Result<PathBuf> {
-    let key = Content::default().files(&ctx.recipes(), &[list()])?.short();
-    Ok(ctx.folders.cache.join("python").join(format!("hadolint-{key}")))
+pub fn folder(project: &Project) -> Result<PathBuf> {
+    let key = Content::default().files(&project.recipes(), &[list()])?.short();
+    Ok(project.folders.cache.join("python").join(format!("hadolint-{key}")))
 }
 
 fn list() -> PathBuf {

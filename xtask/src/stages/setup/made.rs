@@ -8,13 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::run::context::Context;
+use crate::run::call::{Call, DEADLINE, argv, call};
+use crate::run::context::Project;
 use crate::run::exit::Stop;
 use crate::run::poll;
-use crate::run::process::{command, sudo, with_prefix};
+use crate::run::process::sudo;
 use crate::tools::apt;
 
-const SHORT: Duration = Duration::from_secs(60);
 const PACKAGES: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,8 +45,8 @@ impl Daemon {
     }
 }
 
-pub fn read_made(ctx: &Context) -> Result<Made> {
-    let file = file(ctx);
+pub fn read_made(project: &Project) -> Result<Made> {
+    let file = file(project);
     match fs::read_to_string(&file) {
         Ok(text) => serde_json::from_str(&text)
             .with_context(|| format!("{} is not what bootstrap writes: remove it", file.display())),
@@ -56,61 +56,60 @@ pub fn read_made(ctx: &Context) -> Result<Made> {
 }
 
 /// Notes packages before they are installed, so that an interrupted installation is known as well.
-pub(super) fn note_packages(ctx: &Context, packages: impl IntoIterator<Item = String>) -> Result<()> {
-    let mut made = read_made(ctx)?;
+pub(super) fn note_packages(project: &Project, packages: impl IntoIterator<Item = String>) -> Result<()> {
+    let mut made = read_made(project)?;
     made.packages.extend(packages);
-    write(ctx, &made)
+    write(project, &made)
 }
 
 /// Notes the daemon that has just been started and answers: it has written its number where docker's do.
-pub(super) fn note_daemon(ctx: &Context) -> Result<()> {
+pub(super) fn note_daemon(project: &Project) -> Result<()> {
     let pid = fs::read_to_string("/var/run/docker.pid").ok().and_then(|text| text.trim().parse().ok());
-    let mut made = read_made(ctx)?;
+    let mut made = read_made(project)?;
     made.daemon = pid.and_then(Daemon::of);
-    write(ctx, &made)
+    write(project, &made)
 }
 
 /// The packages that are installed; None where dpkg can't be asked, which is not the same as none.
-pub fn installed(ctx: &Context) -> Result<Option<BTreeSet<String>>> {
-    let asked = ctx.spawn.output(command(apt::packages(), SHORT));
-    ctx.spawn.interrupt.check()?;
-    Ok(asked.ok().filter(|text| text.success).map(|text| apt::parse_installed(&text.stdout)))
+pub fn installed(project: &Project) -> Result<Option<BTreeSet<String>>> {
+    let installed = project.run(apt::packages());
+    project.spawn.interrupt.check()?;
+    Ok(installed.ok())
 }
 
 /// What a removal of packages would take along beside them.
-pub fn dragged_along(ctx: &Context, packages: &[String]) -> Result<BTreeSet<String>> {
-    let stdout = ctx.spawn.run(command(apt::try_remove(packages), SHORT))?;
-    Ok(apt::parse_removed(&stdout).into_iter().filter(|name| !packages.contains(name)).collect())
+pub fn dragged_along(project: &Project, packages: &[String]) -> Result<BTreeSet<String>> {
+    Ok(project.run(apt::try_remove(packages))?.into_iter().filter(|name| !packages.contains(name)).collect())
 }
 
 /// Ends a daemon as its own system would; its containers are ended by it.
-pub fn stop_daemon(pid: u32) -> Vec<String> {
+pub fn stop_daemon(pid: u32) -> Call {
     let pid = pid.to_string();
-    with_prefix(sudo(), crate::run::process::argv!("kill -TERM {pid}"))
+    call(argv!("kill -TERM {pid}")).behind(sudo())
 }
 
-pub fn run_removal(ctx: &Context, argv: Vec<String>) -> Result<()> {
-    ctx.spawn.run(command(argv, PACKAGES)).map(drop)
+pub fn run_removal(project: &Project, call: Call) -> Result<()> {
+    project.run(call.within(PACKAGES)).map(drop)
 }
 
 /// Waits until a daemon that got SIGTERM has ended.
-pub fn wait_for_end(ctx: &Context, daemon: &Daemon) -> Result<()> {
-    let ended = poll::until(&ctx.spawn.interrupt, SHORT, || Ok((!daemon.lives()).then_some(())))?;
+pub fn wait_for_end(project: &Project, daemon: &Daemon) -> Result<()> {
+    let ended = poll::until(&project.spawn.interrupt, DEADLINE, || Ok((!daemon.lives()).then_some(())))?;
     ended.ok_or_else(|| {
-        let message = format!("the docker daemon, process {}, did not end within {} s", daemon.pid, SHORT.as_secs());
+        let message = format!("the docker daemon, process {}, did not end within {} s", daemon.pid, DEADLINE.as_secs());
         Stop::deadline(format!("{message}\nNext: end it, then run the same command again")).into()
     })
 }
 
-fn file(ctx: &Context) -> PathBuf {
-    ctx.folders.state.join("machine.json")
+fn file(project: &Project) -> PathBuf {
+    project.folders.state.join("machine.json")
 }
 
-fn write(ctx: &Context, made: &Made) -> Result<()> {
-    fs::create_dir_all(&ctx.folders.state)?;
-    let fresh = file(ctx).with_extension("new");
+fn write(project: &Project, made: &Made) -> Result<()> {
+    fs::create_dir_all(&project.folders.state)?;
+    let fresh = file(project).with_extension("new");
     fs::write(&fresh, serde_json::to_vec(made)?)?;
-    fs::rename(&fresh, file(ctx))?;
+    fs::rename(&fresh, file(project))?;
     Ok(())
 }
 

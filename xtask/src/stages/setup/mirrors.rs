@@ -5,28 +5,26 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::config::module_folder;
-use crate::run::context::{Context, proxies};
+use crate::run::call::{argv, call};
+use crate::run::context::{Project, proxies};
 use crate::run::exit::Stop;
 use crate::run::graph;
 use crate::run::graph::Task;
-use crate::run::process::command;
 use crate::stages::setup::find::All;
 use crate::stages::setup::recipes::{CONTROL_PLANE, DOCKERFILES, Plan};
 use crate::tools::docker::Build;
 use crate::tools::{apt, docker, go};
 
-const SHORT: Duration = Duration::from_secs(120);
 /// More at once would only slow each other down: the compilers use every core by themselves.
 const LANES: usize = 2;
 
 /// Makes what is missing: tools alone where registries answer (`public`), else everything.
-pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()> {
-    let docker = &found.docker.path().context("docker was found before")?;
+pub fn make(project: &Project, plan: &Plan, found: &All, public: bool) -> Result<()> {
+    let project = &found.project(project);
     let absent = |image: &String| !found.images.contains_key(image);
     let missing = found.missing();
     let module = |name| plan.tools.get(name).map_or(name, |tool| tool.module.as_str());
@@ -46,12 +44,12 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()>
         .map(|name| Task {
             name: name.to_string(),
             needs: Vec::new(),
-            run: Box::new(move || build_module(ctx, plan, name)),
+            run: Box::new(move || build_module(project, plan, name)),
         })
         .collect();
     if !public {
         let needs = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
-        type Make = fn(&Context, &Plan, &str) -> Result<()>;
+        type Make = fn(&Project, &Plan) -> Result<()>;
         let images: [(&str, &String, &[&str], Make); 3] = [
             ("rust", &plan.rust, &["debian"], make_rust),
             ("node", &plan.node, &["debian", "crictl", "runc-shim"], make_node),
@@ -60,19 +58,19 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()>
         for (name, reference, needed, make) in images {
             if absent(reference) {
                 // Images first: they wait for packages to arrive while compilers use the cores.
-                let run = Box::new(move || make(ctx, plan, docker));
+                let run = Box::new(move || make(project, plan));
                 tasks.insert(0, Task { name: name.to_string(), needs: needs(needed), run });
             }
         }
         for (name, reference) in plan.addons.iter().filter(|(_, image)| absent(image)) {
-            let run = Box::new(move || make_addon(ctx, plan, docker, name, reference));
+            let run = Box::new(move || make_addon(project, plan, name, reference));
             tasks.push(Task { name: format!("addon {name}"), needs: needs(&[name]), run });
         }
         if !plan.is_linked() {
             let mut needs = names.clone();
             needs.push("node".to_string());
-            let daemon_arch = ctx.spawn.run(command(docker::architecture(docker), SHORT))?.trim().to_string();
-            let run = Box::new(move || make_cluster_cache(ctx, plan, docker, &daemon_arch));
+            let daemon_arch = project.run(docker::architecture())?;
+            let run = Box::new(move || make_cluster_cache(project, plan, &daemon_arch));
             tasks.push(Task { name: "control plane".to_string(), needs, run });
         }
     }
@@ -83,11 +81,11 @@ pub fn make(ctx: &Context, plan: &Plan, found: &All, public: bool) -> Result<()>
 }
 
 /// Builds modules, as far as they are not there.
-pub fn build_modules(ctx: &Context, plan: &Plan, names: &[&str]) -> Result<()> {
+pub fn build_modules(project: &Project, plan: &Plan, names: &[&str]) -> Result<()> {
     need_go("install Go; its version must be that of k8s/node/go/*/go.mod or newer")?;
     let task = |name: &str| {
         let owned = name.to_string();
-        let run = Box::new(move || build_module(ctx, plan, &owned));
+        let run = Box::new(move || build_module(project, plan, &owned));
         Task { name: name.to_string(), needs: Vec::new(), run }
     };
     graph::run(names.iter().map(|name| task(name)).collect(), LANES)
@@ -104,8 +102,8 @@ fn need_go(next: &str) -> Result<()> {
 }
 
 /// Builds one Go module into its folder, if it is not there.
-pub fn build_module(ctx: &Context, plan: &Plan, name: &str) -> Result<()> {
-    let (Some(module), Some(folder)) = (ctx.config.mirrors.modules.get(name), plan.modules.get(name)) else {
+pub fn build_module(project: &Project, plan: &Plan, name: &str) -> Result<()> {
+    let (Some(module), Some(folder)) = (project.config.mirrors.modules.get(name), plan.modules.get(name)) else {
         let message =
             format!("xtask.toml has no [mirrors.modules.{name}], and it must be built here\nNext: describe it there");
         return Err(Stop::usage(message).into());
@@ -113,19 +111,18 @@ pub fn build_module(ctx: &Context, plan: &Plan, name: &str) -> Result<()> {
     if folder.exists() {
         return Ok(());
     }
-    let step = ctx.ui.step(format!("build {name}"));
+    let step = project.ui.step(format!("build {name}"));
     let partial = fresh_folder(folder)?;
     let packages = AtomicUsize::new(0);
     let show = |line: &str| {
         let count = packages.fetch_add(1, Ordering::Relaxed) + 1;
         step.update(&format!("{count} packages, {line}"));
     };
-    let mut spawn = ctx.spawn.clone();
+    let mut spawn = project.spawn.clone();
     spawn.env.extend(go::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
     let build = go::build(module, &partial.display().to_string());
-    spawn.run(
-        command(build, ctx.config.deadlines.bootstrap).folder(ctx.recipes().join(module_folder(name))).on_line(&show),
-    )?;
+    let build = build.within(project.config.deadlines.bootstrap).folder(project.recipes().join(module_folder(name)));
+    spawn.run_showing(build, &show)?;
     for (from, to) in &module.rename {
         fs::rename(partial.join(from), partial.join(to)).with_context(|| format!("{name} did not build {from}"))?;
     }
@@ -138,26 +135,27 @@ pub fn build_module(ctx: &Context, plan: &Plan, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn make_debian(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
-    let step = ctx.ui.step("make the Debian base image");
-    let folder = fresh_folder(&ctx.folders.cache.join("debian"))?;
+fn make_debian(project: &Project, plan: &Plan) -> Result<()> {
+    let step = project.ui.step("make the Debian base image");
+    let folder = fresh_folder(&project.folders.cache.join("debian"))?;
     let archive = folder.join("base.tar").display().to_string();
     let show = |line: &str| step.update(line);
-    ctx.spawn.run(
-        command(apt::debootstrap(&ctx.config.mirrors.suite, &archive), ctx.config.deadlines.build).on_line(&show),
+    project.spawn.run_showing(
+        apt::debootstrap(&project.config.mirrors.suite, &archive).within(project.config.deadlines.build),
+        &show,
     )?;
-    let label = format!("{}=debian", docker::label(&ctx.config.home));
-    ctx.spawn.run(command(docker::import(docker, &archive, &plan.debian, &label), SHORT))?;
+    let label = format!("{}=debian", docker::label(&project.config.home));
+    project.run(docker::import(&archive, &plan.debian, &label))?;
     fs::remove_dir_all(&folder)?;
     step.done(&plan.debian);
     Ok(())
 }
 
-fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
-    let step = ctx.ui.step("make the node image");
-    let context = fresh_folder(&ctx.folders.cache.join("node"))?;
+fn make_node(project: &Project, plan: &Plan) -> Result<()> {
+    let step = project.ui.step("make the node image");
+    let context = fresh_folder(&project.folders.cache.join("node"))?;
     for file in ["containerd.toml", "entrypoint"] {
-        fs::copy(ctx.recipes().join(DOCKERFILES).join(file), context.join(file))?;
+        fs::copy(project.recipes().join(DOCKERFILES).join(file), context.join(file))?;
     }
     fs::copy(plan.modules["crictl"].join("crictl"), context.join("crictl"))?;
     fs::create_dir(context.join("shim"))?;
@@ -167,57 +165,57 @@ fn make_node(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
     let from = ("BASE_IMAGE", plan.debian.as_str());
     let image =
         Image { dockerfile: "node.Dockerfile", context: &context, target: None, tag: &plan.node, from: Some(from) };
-    build(ctx, docker, &image, &|line| step.update(line))?;
+    build(project, &image, &|line| step.update(line))?;
     fs::remove_dir_all(&context)?;
     step.done(&plan.node);
     Ok(())
 }
 
-fn make_rust(ctx: &Context, plan: &Plan, docker: &str) -> Result<()> {
-    let step = ctx.ui.step("make the Rust builder image");
-    let sysroot = ctx.spawn.run(command(crate::run::process::argv!("rustc --print sysroot"), SHORT))?;
+fn make_rust(project: &Project, plan: &Plan) -> Result<()> {
+    let step = project.ui.step("make the Rust builder image");
+    let sysroot = project.run(call(argv!("rustc --print sysroot")))?;
     let (context, from) = (Path::new(sysroot.trim()), ("BASE_IMAGE", plan.debian.as_str()));
     let image = Image { dockerfile: "builder.Dockerfile", context, target: None, tag: &plan.rust, from: Some(from) };
-    build(ctx, docker, &image, &|line| step.update(line))?;
+    build(project, &image, &|line| step.update(line))?;
     step.done(&plan.rust);
     Ok(())
 }
 
-fn make_addon(ctx: &Context, plan: &Plan, docker: &str, name: &str, reference: &str) -> Result<()> {
-    let step = ctx.ui.step(format!("make the image of {name}"));
+fn make_addon(project: &Project, plan: &Plan, name: &str, reference: &str) -> Result<()> {
+    let step = project.ui.step(format!("make the image of {name}"));
     let (dockerfile, context) = ("addons.Dockerfile", plan.modules[name].as_path());
     let image = Image { dockerfile, context, target: Some(name), tag: reference, from: None };
-    build(ctx, docker, &image, &|line| step.update(line))?;
+    build(project, &image, &|line| step.update(line))?;
     step.done(reference);
     Ok(())
 }
 
 /// Fills a folder as minikube's cache: kubelet, kubeadm and kubectl, and an archive for each control-plane image under
 /// the name that kubeadm asks for. Then minikube's own cache becomes a link to it.
-fn make_cluster_cache(ctx: &Context, plan: &Plan, docker: &str, arch: &str) -> Result<()> {
-    let step = ctx.ui.step("make the control plane");
+fn make_cluster_cache(project: &Project, plan: &Plan, arch: &str) -> Result<()> {
+    let step = project.ui.step("make the control plane");
     if !plan.cluster_cache.exists() {
         let partial = fresh_folder(&plan.cluster_cache)?;
-        let binaries = partial.join("linux").join(arch).join(format!("v{}", ctx.config.cluster.kubernetes));
+        let binaries = partial.join("linux").join(arch).join(format!("v{}", project.config.cluster.kubernetes));
         fs::create_dir_all(&binaries)?;
         for name in ["kubelet", "kubeadm", "kubectl"] {
             link_or_copy(&plan.modules["kubernetes"].join(name), &binaries.join(name))?;
         }
-        let context = fresh_folder(&ctx.folders.cache.join("control-plane"))?;
+        let context = fresh_folder(&project.folders.cache.join("control-plane"))?;
         for name in CONTROL_PLANE {
             for entry in fs::read_dir(&plan.modules[name])? {
                 let entry = entry?;
                 link_or_copy(&entry.path(), &context.join(entry.file_name()))?;
             }
         }
-        for (public, target) in &ctx.config.mirrors.images {
+        for (public, target) in &project.config.mirrors.images {
             step.update(public);
-            let own = format!("{}.local/{target}:cluster", ctx.config.home);
+            let own = format!("{}.local/{target}:cluster", project.config.home);
             let (dockerfile, from) = ("control-plane.Dockerfile", ("NODE_IMAGE", plan.node.as_str()));
             let image = Image { dockerfile, context: &context, target: Some(target), tag: &own, from: Some(from) };
-            build(ctx, docker, &image, &|_| {})?;
+            build(project, &image, &|_| {})?;
             let saved = context.join("image.tar");
-            ctx.spawn.run(command(docker::save_to(docker, &own, &saved.display().to_string()), SHORT))?;
+            project.run(docker::save_to(&own, &saved.display().to_string()))?;
             let archive = partial.join("images").join(arch).join(archive_name(public));
             fs::create_dir_all(archive.parent().context("an archive has a folder")?)?;
             rename_image(&saved, &archive, public)?;
@@ -225,7 +223,7 @@ fn make_cluster_cache(ctx: &Context, plan: &Plan, docker: &str, arch: &str) -> R
         fs::remove_dir_all(&context)?;
         fs::rename(&partial, &plan.cluster_cache)?;
     }
-    fs::create_dir_all(ctx.folders.minikube_home())?;
+    fs::create_dir_all(project.folders.minikube_home())?;
     if plan.minikube_cache.is_dir() && !plan.minikube_cache.is_symlink() {
         fs::remove_dir_all(&plan.minikube_cache)?;
     }
@@ -233,7 +231,7 @@ fn make_cluster_cache(ctx: &Context, plan: &Plan, docker: &str, arch: &str) -> R
     let _ = fs::remove_file(&fresh);
     std::os::unix::fs::symlink(&plan.cluster_cache, &fresh)?;
     fs::rename(&fresh, &plan.minikube_cache)?;
-    step.done(&format!("Kubernetes v{}", ctx.config.cluster.kubernetes));
+    step.done(&format!("Kubernetes v{}", project.config.cluster.kubernetes));
     Ok(())
 }
 
@@ -255,22 +253,19 @@ impl Image<'_> {
     }
 }
 
-fn build(ctx: &Context, docker: &str, image: &Image, show: &(dyn Fn(&str) + Sync)) -> Result<()> {
+fn build(project: &Project, image: &Image, show: &(dyn Fn(&str) + Sync)) -> Result<()> {
     let mut args: Vec<_> = image.from.iter().map(|(name, value)| (name.to_string(), Some(value.to_string()))).collect();
     args.extend(proxies());
-    let argv = docker::build(
-        docker,
-        &Build {
-            dockerfile: &ctx.recipes().join(DOCKERFILES).join(image.dockerfile).display().to_string(),
-            context: &image.context.display().to_string(),
-            target: image.target,
-            tags: &[image.tag.to_string()],
-            args,
-            labels: vec![(docker::label(&ctx.config.home), image.part().to_string())],
-            ca: None,
-        },
-    );
-    ctx.spawn.run(command(argv, ctx.config.deadlines.build).on_line(show))?;
+    let call = docker::build(&Build {
+        dockerfile: &project.recipes().join(DOCKERFILES).join(image.dockerfile).display().to_string(),
+        context: &image.context.display().to_string(),
+        target: image.target,
+        tags: &[image.tag.to_string()],
+        args,
+        labels: vec![(docker::label(&project.config.home), image.part().to_string())],
+        ca: None,
+    });
+    project.spawn.run_showing(call.within(project.config.deadlines.build), show)?;
     Ok(())
 }
 

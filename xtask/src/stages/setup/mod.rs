@@ -13,25 +13,21 @@ mod recipes;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
 use crate::model::image::{Built, Images};
-use crate::run::context::Context;
+use crate::model::tools::Helm;
+use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
 use crate::run::lock;
-use crate::run::process::command;
+use crate::tools;
 use crate::tools::docker::Daemon;
-use crate::tools::helm::Helm;
-use crate::tools::{self, Paths};
 use find::Found;
-
-const ASK: Duration = Duration::from_secs(8);
 
 /// What the other stages need to know.
 pub struct Ready {
-    pub tools: tools::Paths,
+    pub ctx: Context,
     pub images: Images,
     /// The addons' images that were made here, by the addon's name.
     pub addons: BTreeMap<String, Built>,
@@ -47,30 +43,30 @@ pub enum Source {
 }
 
 /// Observes, and makes what is missing.
-fn ensure(ctx: &Context, source: Option<Source>) -> Result<Ready> {
-    let _lock = lock::hold_within(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
-    let plan = recipes::Plan::new(ctx)?;
-    let found = find::all(ctx, &plan)?;
-    if let Some(ready) = settled(ctx, &found, &plan, source)? {
+fn ensure(project: &Project, source: Option<Source>) -> Result<Ready> {
+    let _lock = lock::hold_within(project, lock::BOOTSTRAP, project.config.deadlines.bootstrap)?;
+    let plan = recipes::Plan::new(project)?;
+    let found = find::all(project, &plan)?;
+    if let Some(ready) = settled(project, &found, &plan, source)? {
         return Ok(ready);
     }
-    let public = match (found.docker.path(), &found.daemon) {
-        (Some(docker), Some(_)) => are_images_public(ctx, &found, &plan, &docker, source),
-        _ => false,
-    };
-    machine::ensure_docker(ctx, &found, &plan, public)?;
-    let mut found = find::all(ctx, &plan)?;
+    let answers = found.docker.path().is_some() && found.daemon.is_some();
+    let public = answers && are_images_public(project, &found, &plan, source);
+    machine::ensure_docker(project, &found, &plan, public)?;
+    let mut found = find::all(project, &plan)?;
     let tools = found.missing();
     if !tools.is_empty() && source != Some(Source::Mirrors) {
-        downloads::make(ctx, &plan, &tools, source == Some(Source::Release))?;
-        found = find::all(ctx, &plan)?;
+        downloads::make(project, &plan, &tools, source == Some(Source::Release))?;
+        found = find::all(project, &plan)?;
     }
-    if let Some(ready) = settled(ctx, &found, &plan, source)? {
+    if let Some(ready) = settled(project, &found, &plan, source)? {
         return Ok(ready);
     }
-    let docker = found.docker.path().ok_or_else(|| Stop::needs_setup(found.docker.explain("docker")))?;
+    if found.docker.path().is_none() {
+        return Err(Stop::needs_setup(found.docker.explain("docker")).into());
+    }
     let daemon = found.daemon.as_ref().ok_or_else(|| Stop::needs_setup("the docker daemon does not answer"))?;
-    let public = are_images_public(ctx, &found, &plan, &docker, source);
+    let public = are_images_public(project, &found, &plan, source);
     if source == Some(Source::Release) {
         let message = "no image registry answers, and without one images must be built";
         return Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask bootstrap without --from release")).into());
@@ -78,22 +74,22 @@ fn ensure(ctx: &Context, source: Option<Source>) -> Result<Ready> {
     if !public {
         check_runtime(&plan, daemon)?;
         let why = if source.is_some() { "as asked" } else { "no image registry answers" };
-        ctx.ui.say(&format!("{why}: images are built from package mirrors"));
+        project.ui.say(&format!("{why}: images are built from package mirrors"));
     }
-    mirrors::make(ctx, &plan, &found, public)?;
-    let found = find::all(ctx, &plan)?;
-    match settled(ctx, &found, &plan, source)? {
+    mirrors::make(project, &plan, &found, public)?;
+    let found = find::all(project, &plan)?;
+    match settled(project, &found, &plan, source)? {
         Some(ready) => Ok(ready),
         None => Err(Stop::needs_setup(missing(&found).join("\n")).into()),
     }
 }
 
 /// The tools, found and not made; without one, exit 3 says what to do.
-pub fn need_tools(ctx: &Context) -> Result<Paths> {
-    let found = find_tools(ctx)?;
+pub fn need_tools(project: &Project) -> Result<Context> {
+    let found = find_tools(project)?;
     let missing = missing(&found);
     match found.tools() {
-        Some(tools) if missing.is_empty() => Ok(tools),
+        Some(tools) if missing.is_empty() => Ok(Context::new(project, tools)),
         _ => Err(not_set_up(&missing).into()),
     }
 }
@@ -103,67 +99,67 @@ pub fn not_set_up(missing: &[String]) -> Stop {
 }
 
 /// Sees to the tools and images, and links the tools where children find them.
-pub fn set_up(ctx: &Context, source: Option<Source>) -> Result<Ready> {
-    let ready = ensure(ctx, source)?;
-    link_tools(ctx, &ready.tools)?;
+pub fn set_up(project: &Project, source: Option<Source>) -> Result<Ready> {
+    let ready = ensure(project, source)?;
+    link_tools(&ready.ctx)?;
     Ok(ready)
 }
 
 /// Downloads the releases of all tools, and locks the checksums of what came.
-pub fn update_lock(ctx: &Context) -> Result<()> {
-    let _lock = lock::hold_within(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
-    downloads::update_lock(ctx, &recipes::Plan::new(ctx)?)
+pub fn update_lock(project: &Project) -> Result<()> {
+    let _lock = lock::hold_within(project, lock::BOOTSTRAP, project.config.deadlines.bootstrap)?;
+    downloads::update_lock(project, &recipes::Plan::new(project)?)
 }
 
 /// Programs that are each the only one of the module that is named as they are; what isn't there is built.
-pub fn programs<const N: usize>(ctx: &Context, names: [&str; N]) -> Result<[String; N]> {
-    let plan = build(ctx, &names.map(|name| (name, name)))?;
+pub fn programs<const N: usize>(project: &Project, names: [&str; N]) -> Result<[String; N]> {
+    let plan = build(project, &names.map(|name| (name, name)))?;
     let built = |name| plan.built(name, name).ok_or_else(|| anyhow!("the module {name} builds no program {name}"));
     let paths: Vec<String> = names.into_iter().map(built).collect::<Result<_>>()?;
     Ok(paths.try_into().expect("as many paths as names"))
 }
 
 /// A helm of a version, or of a major version, built if there is none of our making.
-pub fn helm(ctx: &Context, version: &str) -> Result<Helm> {
-    let module = ctx.config.module_of("helm", version);
-    let plan = recipes::Plan::new(ctx)?;
+pub fn helm(project: &Project, version: &str) -> Result<Helm> {
+    let module = project.config.module_of("helm", version);
+    let plan = recipes::Plan::new(project)?;
     let path = match plan.made("helm").filter(|_| plan.tools["helm"].module == module) {
         Some(path) => path,
         None => {
-            let built = build(ctx, &[(module.as_str(), "helm")])?.built(&module, "helm");
+            let built = build(project, &[(module.as_str(), "helm")])?.built(&module, "helm");
             built.ok_or_else(|| anyhow!("the module {module} builds no program helm"))?
         }
     };
-    let help = ctx.spawn.run(command(tools::helm::upgrade_help(&path), ASK))?;
+    let help = project.run(tools::helm::upgrade_help().by(&path))?;
     Ok(Helm { path, merge: tools::helm::merge_flags(&help) })
 }
 
 /// Builds modules of which a program is not there.
-fn build(ctx: &Context, programs: &[(&str, &str)]) -> Result<recipes::Plan> {
-    let plan = recipes::Plan::new(ctx)?;
+fn build(project: &Project, programs: &[(&str, &str)]) -> Result<recipes::Plan> {
+    let plan = recipes::Plan::new(project)?;
     if programs.iter().any(|(module, program)| plan.built(module, program).is_none()) {
-        let _lock = lock::hold_within(ctx, lock::BOOTSTRAP, ctx.config.deadlines.bootstrap)?;
+        let _lock = lock::hold_within(project, lock::BOOTSTRAP, project.config.deadlines.bootstrap)?;
         let modules: Vec<&str> = programs.iter().map(|(module, _)| *module).collect();
-        mirrors::build_modules(ctx, &plan, &modules)?;
+        mirrors::build_modules(project, &plan, &modules)?;
     }
     Ok(plan)
 }
 
 /// What there is of tools, and nothing asked of registries.
-pub fn find_tools(ctx: &Context) -> Result<find::All> {
-    find::all(ctx, &recipes::Plan::new(ctx)?)
+pub fn find_tools(project: &Project) -> Result<find::All> {
+    find::all(project, &recipes::Plan::new(project)?)
 }
 
 /// Helm alone, for what needs neither docker nor a cluster.
-pub fn look_for_helm(ctx: &Context) -> Result<Found> {
-    Ok(find::helm(ctx, &recipes::Plan::new(ctx)?))
+pub fn look_for_helm(project: &Project) -> Result<Found> {
+    Ok(find::helm(project, &recipes::Plan::new(project)?))
 }
 
 /// What `ensure` would find, changing nothing.
-pub fn observe(ctx: &Context) -> Result<(find::All, Option<Ready>)> {
-    let plan = recipes::Plan::new(ctx)?;
-    let found = find::all(ctx, &plan)?;
-    let ready = settled(ctx, &found, &plan, None)?;
+pub fn observe(project: &Project) -> Result<(find::All, Option<Ready>)> {
+    let plan = recipes::Plan::new(project)?;
+    let found = find::all(project, &plan)?;
+    let ready = settled(project, &found, &plan, None)?;
     Ok((found, ready))
 }
 
@@ -178,15 +174,15 @@ pub struct RecipeNames {
 }
 
 /// What the recipes of the profile name.
-pub fn recipe_names(ctx: &Context) -> Result<RecipeNames> {
-    let plan = recipes::Plan::new(ctx)?;
+pub fn recipe_names(project: &Project) -> Result<RecipeNames> {
+    let plan = recipes::Plan::new(project)?;
     let mut folders: Vec<PathBuf> = plan.modules.values().cloned().collect();
     folders.extend(plan.tools.values().map(|tool| tool.release.clone()));
-    folders.extend([plan.cluster_cache.clone(), hadolint::folder(ctx)?]);
+    folders.extend([plan.cluster_cache.clone(), hadolint::folder(project)?]);
     let mut references = vec![plan.debian.clone(), plan.node.clone(), plan.rust.clone()];
     references.extend(plan.addons.values().cloned());
     let bases = ["debian", "node", "rust"].map(str::to_string);
-    let mirrors = &ctx.config.mirrors;
+    let mirrors = &project.config.mirrors;
     let parts = bases.into_iter().chain(mirrors.addons.keys().cloned()).chain(mirrors.images.values().cloned());
     Ok(RecipeNames { images: plan.images(), references, parts: parts.collect(), folders })
 }
@@ -204,9 +200,14 @@ pub fn missing(found: &find::All) -> Vec<String> {
 }
 
 /// Everything there already: the usual case, which must be quick.
-fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan, source: Option<Source>) -> Result<Option<Ready>> {
+fn settled(
+    project: &Project,
+    found: &find::All,
+    plan: &recipes::Plan,
+    source: Option<Source>,
+) -> Result<Option<Ready>> {
     let (Some(tools), Some(daemon)) = (found.tools(), &found.daemon) else { return Ok(None) };
-    let docker = &tools.docker;
+    let ctx = Context::new(project, tools);
     let mut addons = BTreeMap::new();
     let images = if plan.is_complete(&found.images) {
         check_runtime(plan, daemon)?;
@@ -215,24 +216,24 @@ fn settled(ctx: &Context, found: &find::All, plan: &recipes::Plan, source: Optio
         plan.images()
     } else if !plan.has_images(&found.images)
         && source != Some(Source::Mirrors)
-        && (has_public_node(ctx, docker)? || registry_answers(ctx, docker))
+        && (has_public_node(&ctx)? || registry_answers(&ctx))
     {
         Images::Public
     } else {
         return Ok(None);
     };
-    Ok(Some(Ready { tools, images, addons }))
+    Ok(Some(Ready { ctx, images, addons }))
 }
 
 /// Links the chosen tools into one folder, which children find first on their PATH: minikube calls docker by name.
-fn link_tools(ctx: &Context, tools: &Paths) -> Result<()> {
+fn link_tools(ctx: &Context) -> Result<()> {
     let folder = ctx.folders.bin();
     fs::create_dir_all(&folder)?;
     let all = [
-        ("docker", &tools.docker),
-        ("minikube", &tools.minikube),
-        ("helm", &tools.helm.path),
-        ("kubectl", &tools.kubectl),
+        ("docker", &ctx.tools.docker),
+        ("minikube", &ctx.tools.minikube),
+        ("helm", &ctx.tools.helm.path),
+        ("kubectl", &ctx.tools.kubectl),
     ];
     for (name, path) in all {
         let link = folder.join(name);
@@ -267,25 +268,19 @@ fn check_runtime(plan: &recipes::Plan, daemon: &Daemon) -> Result<()> {
 }
 
 /// Whether images come from registries: none was made here, and a registry may be asked and answers.
-fn are_images_public(
-    ctx: &Context,
-    found: &find::All,
-    plan: &recipes::Plan,
-    docker: &str,
-    source: Option<Source>,
-) -> bool {
-    source != Some(Source::Mirrors) && !plan.has_images(&found.images) && registry_answers(ctx, docker)
+fn are_images_public(project: &Project, found: &find::All, plan: &recipes::Plan, source: Option<Source>) -> bool {
+    source != Some(Source::Mirrors) && !plan.has_images(&found.images) && registry_answers(&found.project(project))
 }
 
 /// Whether a registry can be reached, asked with a short deadline.
-fn registry_answers(ctx: &Context, docker: &str) -> bool {
-    let asked = command(tools::docker::manifest_inspect(docker, "registry.k8s.io/pause:3.10"), ASK);
-    ctx.spawn.output(asked).is_ok_and(|output| output.success)
+fn registry_answers(project: &Project) -> bool {
+    let asked = tools::docker::manifest_inspect("registry.k8s.io/pause:3.10");
+    project.output(asked).is_ok_and(|output| output.success)
 }
 
 /// A node from a registry settles that registries are used, even while the network is away.
-fn has_public_node(ctx: &Context, docker: &str) -> Result<bool> {
-    let asked = ctx.spawn.output(command(tools::docker::container_image(docker, &ctx.config.cluster.name), ASK))?;
+fn has_public_node(ctx: &Context) -> Result<bool> {
+    let asked = ctx.output(tools::docker::container_image(&ctx.config.cluster.name))?;
     Ok(asked.success && !asked.stdout.starts_with(&format!("{}.local/", ctx.config.home)))
 }
 

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::config::module_folder;
 use crate::model::image::Images;
-use crate::run::context::Context;
+use crate::run::context::Project;
 use crate::run::digest::Content;
 use crate::tools::apt;
 
@@ -46,11 +46,11 @@ pub struct Tool {
 
 impl Plan {
     /// Reads the recipes; nothing is asked of docker.
-    pub fn new(ctx: &Context) -> Result<Plan> {
-        let root = &ctx.recipes();
-        let shim = needs_shim() && ctx.config.mirrors.modules.contains_key("runc-shim");
+    pub fn new(project: &Project) -> Result<Plan> {
+        let root = &project.recipes();
+        let shim = needs_shim() && project.config.mirrors.modules.contains_key("runc-shim");
         let mut keys = BTreeMap::new();
-        for (name, module) in &ctx.config.mirrors.modules {
+        for (name, module) in &project.config.mirrors.modules {
             let mut content = Content::default().files(root, &[module_folder(name)])?;
             let named =
                 [&module.variables, &module.rename].into_iter().flatten().flat_map(|(name, value)| [name, value]);
@@ -61,12 +61,13 @@ impl Plan {
         }
         let modules = keys
             .iter()
-            .map(|(name, key)| (name.clone(), ctx.folders.cache.join("go").join(format!("{name}-{key}"))))
+            .map(|(name, key)| (name.clone(), project.folders.cache.join("go").join(format!("{name}-{key}"))))
             .collect();
         let key = |name: &str| keys.get(name).map(String::as_str).unwrap_or_default();
         let recipe = |file: &str| Content::default().files(root, &[Path::new(DOCKERFILES).join(file)]);
-        let local = |name: &str, key: String| format!("{}.local/{name}:{key}", ctx.config.home);
-        let debian = Content::default().word(&apt::debootstrap(&ctx.config.mirrors.suite, "").join(" ")).short();
+        let local = |name: &str, key: String| format!("{}.local/{name}:{key}", project.config.home);
+        let debian =
+            Content::default().word(&apt::debootstrap(&project.config.mirrors.suite, "").argv.join(" ")).short();
         let node = recipe("node.Dockerfile")?
             .files(root, &["containerd.toml", "entrypoint"].map(|file| Path::new(DOCKERFILES).join(file)))?
             .word(&debian)
@@ -75,21 +76,22 @@ impl Plan {
             .short();
         let rust = recipe("builder.Dockerfile")?.word(&debian).word(env!("RUSTC_VERSION")).short();
         let mut addons = BTreeMap::new();
-        let asked = &ctx.config.cluster.addons;
-        for name in ctx.config.mirrors.addons.keys().filter(|name| asked.contains(name)) {
+        let asked = &project.config.cluster.addons;
+        for name in project.config.mirrors.addons.keys().filter(|name| asked.contains(name)) {
             addons.insert(name.clone(), local(name, recipe("addons.Dockerfile")?.word(key(name)).short()));
         }
-        let mut cluster = recipe("control-plane.Dockerfile")?.word(&node).word(&ctx.config.cluster.kubernetes);
-        for word in ctx.config.mirrors.images.iter().flat_map(|(public, target)| [public, target]) {
+        let mut cluster = recipe("control-plane.Dockerfile")?.word(&node).word(&project.config.cluster.kubernetes);
+        for word in project.config.mirrors.images.iter().flat_map(|(public, target)| [public, target]) {
             cluster = cluster.word(word);
         }
         let cluster = CONTROL_PLANE.iter().fold(cluster, |content, name| content.word(key(name)));
-        let pinned = |name: &str| ctx.config.tools.get(name).and_then(|tool| tool.pinned.clone()).unwrap_or_default();
+        let pinned =
+            |name: &str| project.config.tools.get(name).and_then(|tool| tool.pinned.clone()).unwrap_or_default();
         let module = |name: &str| match name {
             "kubectl" => "kubernetes".to_string(),
-            name => ctx.config.module_of(name, &pinned(name)),
+            name => project.config.module_of(name, &pinned(name)),
         };
-        let release = |name: &str| ctx.folders.cache.join("tools").join(format!("{name}-{}", pinned(name)));
+        let release = |name: &str| project.folders.cache.join("tools").join(format!("{name}-{}", pinned(name)));
         let tools = TOOLS.map(|name| (name, Tool { release: release(name), module: module(name) })).into();
         Ok(Plan {
             tools,
@@ -98,8 +100,8 @@ impl Plan {
             node: local("node", node),
             rust: local("rust", rust),
             addons,
-            cluster_cache: ctx.folders.cache.join("cluster").join(cluster.short()),
-            minikube_cache: ctx.folders.minikube_home().join("cache"),
+            cluster_cache: project.folders.cache.join("cluster").join(cluster.short()),
+            minikube_cache: project.folders.minikube_home().join("cache"),
             shim,
         })
     }

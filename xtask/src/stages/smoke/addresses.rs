@@ -10,7 +10,7 @@ use crate::live::Endpoint;
 use crate::run::context::Context;
 use crate::run::process::Background;
 use crate::stages::smoke::refusal::{Cause, Refusal};
-use crate::tools::{Paths, kubectl};
+use crate::tools::kubectl;
 
 /// How often an interruption is looked for.
 const TURN: Duration = Duration::from_millis(200);
@@ -18,7 +18,6 @@ const TURN: Duration = Duration::from_millis(200);
 /// All services that are live; forwards live as long as this does.
 pub struct Addresses<'a> {
     ctx: &'a Context,
-    tools: &'a Paths,
     services: BTreeMap<String, (Endpoint, Mutex<Option<Forward>>)>,
 }
 
@@ -28,9 +27,9 @@ struct Forward {
 }
 
 impl<'a> Addresses<'a> {
-    pub fn of(ctx: &'a Context, tools: &'a Paths, live: &BTreeMap<String, Endpoint>) -> Addresses<'a> {
+    pub fn of(ctx: &'a Context, live: &BTreeMap<String, Endpoint>) -> Addresses<'a> {
         let services = live.iter().map(|(name, one)| (name.clone(), (one.clone(), Mutex::default()))).collect();
-        Addresses { ctx, tools, services }
+        Addresses { ctx, services }
     }
 
     /// The Service of a service.
@@ -60,8 +59,8 @@ impl<'a> Addresses<'a> {
         };
         let target = self.ctx.target_in(&endpoint.namespace);
         let (sender, receiver) = mpsc::channel();
-        let argv = kubectl::port_forward(&self.tools.kubectl, &target, &endpoint.object, endpoint.port);
-        let process = self.ctx.spawn.background(argv, move |line| {
+        let call = kubectl::port_forward(&target, &endpoint.object, endpoint.port);
+        let process = self.ctx.spawn.background(call, move |line| {
             // The receiver is gone once the port is known; later lines are nobody's business.
             let _ = sender.send(line.to_string());
         });

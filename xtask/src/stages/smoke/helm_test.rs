@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use crate::run::context::Scope;
 use crate::run::poll;
-use crate::run::process::command;
 use crate::stages::smoke::{Attempt, Cause, Refusal, World};
 use crate::tools::{helm, kubectl};
 
 const LOG_LINES: u32 = 12;
-const SHORT: Duration = Duration::from_secs(20);
 /// How often a test is run that goes on failing, and how far apart.
 const ATTEMPTS: u32 = 3;
 const AGAIN: Duration = Duration::from_secs(5);
@@ -51,9 +49,9 @@ fn test(attempt: &Attempt, scope: &Scope) -> Result<String, Refusal> {
     let world = attempt.world;
     let asked = format!("helm test {}, namespace {}", scope.release, scope.target.namespace);
     let left = attempt.left().max(Duration::from_secs(1));
-    let argv = helm::test(&world.tools.helm, &scope.target, &scope.release, left.as_secs());
+    let call = helm::test(&scope.target, &scope.release, left);
     // Helm itself keeps the deadline, and then says which test it waited for.
-    let output = match world.ctx.spawn.output(command(argv, left + SHORT)) {
+    let output = match world.ctx.output(call) {
         Ok(output) if output.success => return Ok(output.stdout),
         Ok(output) => output,
         Err(error) => return Err(Refusal::Wrong(Cause::new(asked, "success", format!("{error:#}")))),
@@ -65,8 +63,8 @@ fn test(attempt: &Attempt, scope: &Scope) -> Result<String, Refusal> {
         false => format!("{} did not succeed", failed.join(", ")),
     }];
     for test in failed {
-        let logs = kubectl::all_logs(&world.tools.kubectl, &scope.target, &format!("pod/{test}"), LOG_LINES);
-        came.push(match world.ctx.spawn.output(command(logs, SHORT)) {
+        let logs = kubectl::all_logs(&scope.target, &format!("pod/{test}"), LOG_LINES);
+        came.push(match world.ctx.output(logs) {
             Ok(output) if output.success && !output.stdout.trim().is_empty() => {
                 format!("the last log lines of pod {test}:\n{}", output.stdout.trim_end())
             }

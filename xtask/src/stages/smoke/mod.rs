@@ -15,13 +15,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::config::{Call, Check, Step, When};
+use crate::config::{Action, Check, Step, When};
 use crate::live::Endpoint;
 use crate::run::context::Context;
 use crate::run::exit::{Stop, indent};
 use crate::run::http::agent;
 use crate::run::poll;
-use crate::tools::Paths;
 use addresses::Addresses;
 use refusal::{Cause, Refusal};
 
@@ -56,7 +55,6 @@ struct Failure {
 /// What all checks share.
 struct World<'a> {
     ctx: &'a Context,
-    tools: &'a Paths,
     agent: ureq::Agent,
     live: BTreeMap<String, Endpoint>,
     addresses: Addresses<'a>,
@@ -70,12 +68,7 @@ struct Attempt<'a> {
 }
 
 /// Runs the checks of an occasion against the Services that there are, and reports all that fail. Returns the Services.
-pub fn run(
-    ctx: &Context,
-    tools: &Paths,
-    occasion: Occasion,
-    live: BTreeMap<String, Endpoint>,
-) -> Result<BTreeMap<String, Endpoint>> {
+pub fn run(ctx: &Context, occasion: Occasion, live: BTreeMap<String, Endpoint>) -> Result<BTreeMap<String, Endpoint>> {
     let step = ctx.ui.step("smoke checks");
     let until = Instant::now() + ctx.config.deadlines.smoke;
     if !ctx.config.running().any(|(service, _)| live.contains_key(service)) {
@@ -83,7 +76,7 @@ pub fn run(
         let message = format!("nothing of profile {profile} is installed\nNext: cargo xtask up --profile {profile}");
         return Err(Stop::needs_setup(message).into());
     }
-    let world = World { ctx, tools, agent: agent(REQUEST), addresses: Addresses::of(ctx, tools, &live), live };
+    let world = World { ctx, agent: agent(REQUEST), addresses: Addresses::of(ctx, &live), live };
     let due = |check: &&Check| occasion != Occasion::Unchanged || check.when == When::Always;
     let checks: Vec<&Check> = ctx.config.smoke.iter().filter(due).collect();
     // The system ends a child with the thread that began it, and a forwarded port may serve another check as well.
@@ -210,7 +203,7 @@ fn attempt<'a>(world: &World, check: &'a Check, until: Instant) -> Result<(), (&
     if asked.is_err() && attempt.saved.len() > made {
         attempt.until = Instant::now() + REQUEST;
         for step in &check.steps {
-            if matches!(&step.call, Call::Http { method, .. } if method == "DELETE") {
+            if matches!(&step.action, Action::Http { method, .. } if method == "DELETE") {
                 let _ = attempt.ask(step);
             }
         }
@@ -221,17 +214,17 @@ fn attempt<'a>(world: &World, check: &'a Check, until: Instant) -> Result<(), (&
 impl Attempt<'_> {
     fn ask(&mut self, step: &Step) -> Result<(), Refusal> {
         let service = step.service.as_deref().unwrap_or_default();
-        let (asked, answer) = match &step.call {
-            Call::Http { path, headers, method, body, status } => {
+        let (asked, answer) = match &step.action {
+            Action::Http { path, headers, method, body, status } => {
                 let request = http::Request { method, path, headers, body: body.as_ref(), status: *status };
                 http::send_request(self, service, &request)?
             }
-            Call::Mcp { path, headers, tool, arguments } => {
+            Action::Mcp { path, headers, tool, arguments } => {
                 mcp::call_tool(self, service, &mcp::ToolCall { path, headers, tool, arguments })?
             }
-            Call::Tcp { send } => tcp::send_bytes(self, service, send, step)?,
-            Call::Sql { query } => sql::run_query(self, service, query)?,
-            Call::HelmTest { release } => helm_test::run_test(self, release.as_deref())?,
+            Action::Tcp { send } => tcp::send_bytes(self, service, send, step)?,
+            Action::Sql { query } => sql::run_query(self, service, query)?,
+            Action::HelmTest { release } => helm_test::run_test(self, release.as_deref())?,
         };
         judge(step, &asked, &answer, &mut self.saved).map_err(Refusal::Wrong)
     }
@@ -313,7 +306,7 @@ mod tests {
     fn step(json: &[(&str, Value)], save: &[(&str, &str)]) -> Step {
         Step {
             service: None,
-            call: Call::Tcp { send: Vec::new() },
+            action: Action::Tcp { send: Vec::new() },
             equals: None,
             contains: None,
             json: json.iter().map(|(pointer, value)| (pointer.to_string(), value.clone())).collect(),

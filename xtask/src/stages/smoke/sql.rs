@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::run::process::command;
 use crate::stages::smoke::{Attempt, Cause, Refusal, beginning, fill};
 use crate::tools::{kubectl, psql};
 
@@ -14,10 +13,10 @@ pub fn run_query(attempt: &Attempt, service: &str, query: &str) -> Result<(Strin
     let asked = format!("SQL \"{query}\" in service/{}", endpoint.object);
     let target = world.ctx.target_in(&endpoint.namespace);
     let object = format!("service/{}", endpoint.object);
-    let exec = kubectl::exec_with_stdin(&world.tools.kubectl, &target, &object, &psql::query());
+    let exec = kubectl::exec_with_stdin(&target, &object, &psql::query());
     let cause = |came: &str| Cause::new(&asked, "an answer", beginning(came));
     let timeout = attempt.timeout();
-    match world.ctx.spawn.output(command(exec, timeout).stdin(query.as_str())) {
+    match world.ctx.output(exec.within(timeout).stdin(query.as_str())) {
         Ok(output) if output.success => Ok((asked, output.stdout)),
         Ok(output) => Err(match psql::refusal(&output.tail) {
             Some(refused) => Refusal::Wrong(cause(refused)),

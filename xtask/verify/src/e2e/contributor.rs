@@ -5,8 +5,8 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::e2e::{FOREIGN_KUBECONFIG, SHORT, Scenario, World, fourth, leftovers, secrets, tells};
-use xtask::run::process::command;
+use crate::e2e::{FOREIGN_KUBECONFIG, Scenario, World, fourth, leftovers, secrets, tells};
+use xtask::run::call::DEADLINE;
 use xtask::stages::{cluster, load};
 use xtask::tools::{docker, helm, kubectl};
 
@@ -54,7 +54,7 @@ fn changes_nothing(world: &World) -> Result<()> {
 }
 
 fn scaled_by_hand(world: &World) -> Result<()> {
-    world.run(kubectl::scale(&world.tools.kubectl, &world.target, "deployment/backend", 2))?;
+    world.run(kubectl::scale(&world.target, "deployment/backend", 2))?;
     let output = world.up()?;
     ensure!(output.tail.contains("replicas 2 → 1"), "up did not say why it deployed\n{}", output.tail);
     let backend = &world.objects("deployment/backend")?[0];
@@ -63,7 +63,7 @@ fn scaled_by_hand(world: &World) -> Result<()> {
 }
 
 fn deleted_by_hand(world: &World) -> Result<()> {
-    world.run(kubectl::delete(&world.tools.kubectl, &world.target, &["service/mcp".to_string()], 30))?;
+    world.run(kubectl::delete(&world.target, &["service/mcp".to_string()], DEADLINE))?;
     let output = world.up()?;
     ensure!(output.tail.contains("service/mcp is absent"), "up did not say why it deployed\n{}", output.tail);
     ensure!(world.objects("service/mcp")?.len() == 1, "the Service mcp is still absent");
@@ -91,8 +91,8 @@ fn renumbered_by_hand(world: &World) -> Result<()> {
 }
 
 fn image_gone(world: &World) -> Result<()> {
-    let node = &cluster::nodes(&world.ctx, world.tools)?[0];
-    let images = || load::list(&world.ctx, world.tools, node);
+    let node = &cluster::nodes(&world.ctx)?[0];
+    let images = || load::list(&world.ctx, node);
     let pod = world
         .pods()?
         .into_iter()
@@ -100,7 +100,7 @@ fn image_gone(world: &World) -> Result<()> {
         .context("no pod of mcp")?;
     let image = pod["spec"]["containers"][0]["image"].as_str().context("a container has an image")?.to_string();
     let id = images()?.get(&image).cloned().with_context(|| format!("the node does not list {image}"))?;
-    world.run(docker::node_remove_image(&world.tools.docker, node, &image))?;
+    world.run(docker::node_remove_image(node, &image))?;
     ensure!(!images()?.contains_key(&image), "{image} could not be removed from the node");
     world.up()?;
     ensure!(images()?.get(&image) == Some(&id), "{image} is not on the node again as {id}");
@@ -108,8 +108,7 @@ fn image_gone(world: &World) -> Result<()> {
 }
 
 fn helm_test(world: &World) -> Result<()> {
-    let test =
-        || world.ctx.spawn.output(command(helm::test(&world.tools.helm, &world.target, RELEASE, 120), SHORT * 3));
+    let test = || world.ctx.output(helm::test(&world.target, RELEASE, DEADLINE * 2));
     let passed = test()?;
     ensure!(passed.success, "helm test failed\n{}", passed.tail);
     for fault in ["wrongTarget: [backend]", "noEndpoints: [frontend]", "testFails: true"] {
@@ -152,7 +151,7 @@ fn failed_upgrade(world: &World) -> Result<()> {
 
 fn node_killed(world: &World) -> Result<()> {
     let task = world.add_task("survives a killed node")?;
-    world.run(docker::kill(&world.tools.docker, &world.ctx.config.cluster.name))?;
+    world.run(docker::kill(&world.ctx.config.cluster.name))?;
     world.up()?;
     world.expect_task(&task)
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::e2e::World;
-use xtask::run::process::command;
 use xtask::tools::{cargo, docker};
 
 const COMMAND: Duration = Duration::from_secs(2400);
@@ -26,7 +25,7 @@ pub fn nothing_behind(world: &World) -> Result<()> {
     spawn.env.push(("TMPDIR".to_string(), temporary.display().to_string()));
     let run = |name: &str| -> Result<()> {
         let words: Vec<&str> = world.options.iter().map(String::as_str).chain([name]).collect();
-        let output = spawn.output(command(cargo::xtask(&world.ctx.path("Cargo.toml"), &words), COMMAND))?;
+        let output = spawn.output(cargo::xtask(&world.ctx.path("Cargo.toml"), &words).within(COMMAND))?;
         ensure!(output.success, "{name} failed\n{}", output.tail);
         Ok(())
     };
@@ -54,8 +53,7 @@ fn leftovers(before: &Counted, after: &Counted) -> Vec<String> {
 }
 
 fn count(world: &World, temporary: &Path) -> Result<Counted> {
-    let docker = &world.tools.docker;
-    let lines = |argv| -> Result<BTreeSet<String>> { Ok(world.run(argv)?.lines().map(str::to_string).collect()) };
+    let set = |call| -> Result<BTreeSet<String>> { Ok(world.run::<Vec<String>>(call)?.into_iter().collect()) };
     let folders = &world.ctx.folders;
     let own = world.ctx.staging("");
     // Other namespaces have runs of their own, and records and what was learnt of the cluster's API are kept.
@@ -75,9 +73,9 @@ fn count(world: &World, temporary: &Path) -> Result<Counted> {
     };
     let state = files(&folders.state, &|file| records.iter().any(|one| file.starts_with(one)) || other_lock(file));
     Ok(BTreeMap::from([
-        ("containers", lines(docker::containers(docker))?),
-        ("networks", lines(docker::networks(docker))?),
-        ("volumes", lines(docker::volumes(docker))?),
+        ("containers", set(docker::containers())?),
+        ("networks", set(docker::networks())?),
+        ("volumes", set(docker::volumes())?),
         ("processes", processes(&[&folders.kubeconfig().display().to_string(), namespace])),
         ("temporary files", files(temporary, &|_| false)),
         ("cache files", cache),

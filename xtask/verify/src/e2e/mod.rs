@@ -19,11 +19,12 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use report::{Case, CaseOutcome, Suite};
-use world::{SHORT, World, tells};
-use xtask::run::context::{Context, profiles};
+use world::{World, tells};
+use xtask::model::tools::Tools;
+use xtask::run::call::call;
+use xtask::run::context::{Context, Project, profiles};
 use xtask::run::exit::{Stop, indent};
-use xtask::run::process::{Interrupt, Spawn, command};
-use xtask::stages::setup::Ready;
+use xtask::run::process::{Interrupt, Spawn};
 use xtask::stages::{cluster, setup};
 use xtask::tools::kubectl;
 
@@ -76,20 +77,21 @@ pub struct TestOptions<'a> {
 }
 
 /// Names the scenarios, or those whose "GROUP: NAME" holds `only`.
-pub fn list(ctx: &Context, only: Option<&str>) -> Result<()> {
-    let groups = choose(groups(ctx)?, only)?;
+pub fn list(project: &Project, only: Option<&str>) -> Result<()> {
+    let groups = choose(groups(project)?, only)?;
     let names: Vec<String> = groups.iter().flat_map(Group::labels).collect();
-    ctx.ui.answer(&names.join("\n"), json!({ "scenarios": names }));
+    project.ui.answer(&names.join("\n"), json!({ "scenarios": names }));
     Ok(())
 }
 
 /// Runs the scenarios that are wanted. One that fails leaves evidence in files, and the others run all the same. What a
 /// group made is removed at its end, unless `keep`.
-pub fn run(ctx: &Context, wanted: &TestOptions) -> Result<()> {
+pub fn run(project: &Project, wanted: &TestOptions) -> Result<()> {
     let TestOptions { keep, only, junit, helm } = *wanted;
-    let groups = choose(groups(ctx)?, only)?;
-    let mut ready = setup::set_up(ctx, None)?;
-    cluster::bring_up(ctx, &ready)?;
+    let groups = choose(groups(project)?, only)?;
+    let ready = setup::set_up(project, None)?;
+    cluster::bring_up(&ready)?;
+    let mut ctx = ready.ctx.clone();
     fs::create_dir_all(&ctx.folders.cache)?;
     let kubeconfig = ctx.folders.cache.join("foreign-kubeconfig");
     fs::write(&kubeconfig, FOREIGN_KUBECONFIG)?;
@@ -98,18 +100,19 @@ pub fn run(ctx: &Context, wanted: &TestOptions) -> Result<()> {
     let mut env =
         vec![pair("KUBECONFIG", kubeconfig.display().to_string()), pair("HELM_KUBECONTEXT", "production".to_string())];
     if let Some(major) = helm {
-        ready.tools.helm = setup::helm(ctx, major)?;
+        let tools = Tools { helm: setup::helm(project, major)?, ..ctx.tools.clone() };
+        ctx = Context::new(project, tools);
         // What comes first on PATH and can do the work is what the children take.
-        let folder = Path::new(&ready.tools.helm.path).parent().context("helm lies in a folder")?;
+        let folder = Path::new(&ctx.tools.helm.path).parent().context("helm lies in a folder")?;
         env.push(pair("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default())));
     }
     let spawn = Spawn { env, ..ctx.spawn.clone() };
     let mut suites = Vec::new();
     for group in &groups {
-        suites.push(run_group(&world(ctx, &ready, group, &kubeconfig, &spawn)?, group, keep));
+        suites.push(run_group(&world(&ctx, group, &kubeconfig, &spawn)?, group, keep));
     }
     let file = junit.map_or_else(|| ctx.folders.logs().join("e2e.xml"), Path::to_path_buf);
-    tell(ctx, &suites, &file)?;
+    tell(&ctx, &suites, &file)?;
     ctx.spawn.interrupt.check()?;
     let counts = report::count(&suites);
     if counts.failed + counts.not_run == 0 {
@@ -126,7 +129,7 @@ pub fn run(ctx: &Context, wanted: &TestOptions) -> Result<()> {
 }
 
 /// All there are, the contributor's own first: it is what the others build upon.
-fn groups(ctx: &Context) -> Result<Vec<Group>> {
+fn groups(project: &Project) -> Result<Vec<Group>> {
     let running = |scenario: &Scenario| Planned { scenario: *scenario, begins: State::Running, leaves: State::Running };
     let comes_up = |scenario| Planned { scenario, begins: State::Gone, leaves: State::Running };
     let mut groups = vec![
@@ -147,13 +150,13 @@ fn groups(ctx: &Context) -> Result<Vec<Group>> {
             scenarios: faults::SCENARIOS.iter().map(running).collect(),
         },
     ];
-    for name in profiles(&ctx.root).into_iter().filter(|name| name != DEV) {
+    for name in profiles(&project.root).into_iter().filter(|name| name != DEV) {
         let mut scenarios = vec![comes_up(published::COMES_UP)];
-        scenarios.extend(published::scenarios(&ctx.of_profile(&name)?)?.iter().map(running));
+        scenarios.extend(published::scenarios(&project.of_profile(&name)?)?.iter().map(running));
         scenarios.push(Planned { scenario: published::GOES_AWAY, begins: State::Running, leaves: State::Gone });
         groups.push(Group { profile: name.clone(), name, namespace: None, project: None, scenarios });
     }
-    if ctx.root.join(hello::PROJECT).exists() {
+    if project.root.join(hello::PROJECT).exists() {
         groups.push(Group {
             name: "hello".to_string(),
             profile: DEV.to_string(),
@@ -197,23 +200,23 @@ fn label(group: &str, planned: &Planned) -> String {
     format!("{group}: {}", planned.scenario.0)
 }
 
-fn world<'a>(ctx: &Context, ready: &'a Ready, group: &Group, kubeconfig: &Path, spawn: &Spawn) -> Result<World<'a>> {
+fn world(ctx: &Context, group: &Group, kubeconfig: &Path, spawn: &Spawn) -> Result<World> {
     let mut spawn = spawn.clone();
-    let mut of_group = match group.project {
-        Some(project) => {
+    let mut project = match group.project {
+        Some(folder) => {
             spawn = hello::spawn(spawn)?;
-            ctx.of_project(&ctx.root.join(project), &group.profile)?
+            ctx.of_project(&ctx.root.join(folder), &group.profile)?
         }
         None => ctx.of_profile(&group.profile)?,
     };
     let mut options = vec!["--profile".to_string(), group.profile.clone()];
     if let Some(namespace) = group.namespace {
-        of_group.config.move_to(namespace).map_err(Stop::usage)?;
+        project.config.move_to(namespace).map_err(Stop::usage)?;
         options = vec!["--namespace".to_string(), namespace.to_string()];
     }
-    let target = of_group.target();
-    let (tools, kubeconfig, has_alias) = (&ready.tools, kubeconfig.to_path_buf(), group.project.is_some());
-    Ok(World { ctx: of_group, tools, spawn, target, options, has_alias, kubeconfig, said: Mutex::default() })
+    let ctx = Context::new(&project, ctx.tools.clone());
+    let (target, kubeconfig, has_alias) = (ctx.target(), kubeconfig.to_path_buf(), group.project.is_some());
+    Ok(World { ctx, spawn, target, options, has_alias, kubeconfig, said: Mutex::default() })
 }
 
 fn run_group(world: &World, group: &Group, keep: bool) -> Suite {
@@ -364,7 +367,7 @@ fn keep_evidence(world: &World, group: &str, scenario: &str, failed: bool) -> Re
         return Ok(folder);
     }
     let spawn = world.ctx.spawn.uninterrupted();
-    let describe = |argv| match spawn.output(command(argv, SHORT)) {
+    let printed = |argv| match spawn.output(call(argv)) {
         Ok(output) if output.success => output.stdout,
         Ok(output) => output.tail,
         Err(error) => format!("{error:#}"),
@@ -376,7 +379,7 @@ fn keep_evidence(world: &World, group: &str, scenario: &str, failed: bool) -> Re
         "persistentvolumeclaims,resourcequotas,limitranges",
     ];
     for kinds in kinds {
-        let text = describe(kubectl::get(&world.tools.kubectl, &world.target, kinds, None));
+        let text = printed(kubectl::get(&world.target, kinds, None).argv);
         fs::write(folder.join(format!("{}.json", kinds.replace(',', "-"))), text)?;
     }
     for pod in world.pods().unwrap_or_default() {
@@ -384,8 +387,7 @@ fn keep_evidence(world: &World, group: &str, scenario: &str, failed: bool) -> Re
         for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
             let container = container["name"].as_str().unwrap_or_default();
             for (previous, ending) in [(false, "log"), (true, "previous.log")] {
-                let text =
-                    describe(kubectl::logs(&world.tools.kubectl, &world.target, name, container, previous, 1000));
+                let text = printed(kubectl::logs(&world.target, name, container, previous, 1000).argv);
                 fs::write(folder.join(format!("{name}-{container}.{ending}")), text)?;
             }
         }

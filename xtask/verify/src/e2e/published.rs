@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::e2e::{SHORT, Scenario, World, tells};
+use crate::e2e::{Scenario, World, tells};
 use crate::tools::vegeta;
 use xtask::config::{ConfigErrors, to_json, yaml};
 use xtask::live;
-use xtask::run::context::Context;
+use xtask::run::call::{DEADLINE, call};
+use xtask::run::context::Project;
 use xtask::run::poll;
-use xtask::run::process::command;
 use xtask::stages::setup;
 use xtask::tools::{helm, kubectl};
 
@@ -19,19 +19,19 @@ pub const COMES_UP: Scenario = ("comes up and answers", comes_up);
 pub const GOES_AWAY: Scenario = ("goes away and leaves nothing", goes_away);
 
 /// What a profile that runs is held to; the last are for profiles that have what they are about.
-pub fn scenarios(ctx: &Context) -> Result<Vec<Scenario>> {
+pub fn scenarios(project: &Project) -> Result<Vec<Scenario>> {
     let mut all: Vec<Scenario> = vec![
         ("obeys every rule of its data model", obeys),
         ("helm's own tests pass", helm_tests),
         ("upgrades and rolls back under load, and loses no request", upgrades),
         ("what fails goes back, with what needs it", fails),
     ];
-    if ctx.config.cluster.addons.iter().any(|addon| addon == METRICS) {
+    if project.config.cluster.addons.iter().any(|addon| addon == METRICS) {
         all.push(("an autoscaler gets its measures, and nobody works against it", scales));
     }
-    for file in ctx.config.releases.values().flat_map(|release| &release.values) {
+    for file in project.config.releases.values().flat_map(|release| &release.values) {
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(ctx.root.join(file)).with_context(|| format!("cannot read {name}"))?;
+        let text = std::fs::read_to_string(project.root.join(file)).with_context(|| format!("cannot read {name}"))?;
         let values = yaml::parse_one(&name, &text).map_err(|problem| ConfigErrors(vec![problem]))?;
         if has_load_balancer(&to_json(&values)) {
             all.push(("a LoadBalancer answers at the address that a tunnel gives it", tunnel));
@@ -79,8 +79,7 @@ fn obeys(world: &World) -> Result<()> {
 
 fn helm_tests(world: &World) -> Result<()> {
     for scope in world.ctx.scopes() {
-        let argv = helm::test(&world.tools.helm, &scope.target, &scope.release, 120);
-        world.ctx.spawn.run(command(argv, SHORT * 3))?;
+        world.ctx.run(helm::test(&scope.target, &scope.release, DEADLINE * 2))?;
     }
     Ok(())
 }
@@ -137,10 +136,9 @@ fn scales(world: &World) -> Result<()> {
     let output = world.up_with(&values, &[])?;
     ensure!(output.success, "the upgrade failed\n{}", output.tail);
     let target = world.ctx.target();
-    let argv = kubectl::get(&world.tools.kubectl, &target, "horizontalpodautoscalers", None);
     let mut last = Value::Null;
-    let active = poll::until(&world.ctx.spawn.interrupt, SHORT * 4, || {
-        let all = live::parse_objects(&world.run(argv.clone())?)?;
+    let active = poll::until(&world.ctx.spawn.interrupt, DEADLINE * 4, || {
+        let all = world.run(kubectl::get(&target, "horizontalpodautoscalers", None))?;
         let is_active = |one: &Value| {
             let conditions = one["status"]["conditions"].as_array().into_iter().flatten();
             conditions.clone().any(|about| about["type"] == "ScalingActive" && about["status"] == "True")
@@ -162,19 +160,19 @@ fn scales(world: &World) -> Result<()> {
 fn tunnel(world: &World) -> Result<()> {
     let program = std::env::current_exe()?.display().to_string();
     let all = world.options.iter().cloned().chain(["tunnel".to_string()]);
-    let running = world.ctx.spawn.background(std::iter::once(program).chain(all).collect(), |_| {})?;
-    let address = poll::until(&world.ctx.spawn.interrupt, SHORT * 2, || {
+    let running = world.ctx.spawn.background(call(std::iter::once(program).chain(all).collect()), |_| {})?;
+    let address = poll::until(&world.ctx.spawn.interrupt, DEADLINE * 2, || {
         ensure!(!running.has_ended(), "the tunnel ended by itself");
-        let all = live::endpoints(&world.ctx, world.tools)?;
+        let all = live::endpoints(&world.ctx)?;
         Ok(all.into_values().find_map(|one| Some(format!("http://{}:{}", one.address?, one.port))))
     })?;
     let url = address.context("no LoadBalancer was given an address")?;
-    let answered = poll::until(&world.ctx.spawn.interrupt, SHORT, || Ok(world.get(&url).ok()))?;
+    let answered = poll::until(&world.ctx.spawn.interrupt, DEADLINE, || Ok(world.get(&url).ok()))?;
     let page = answered.with_context(|| format!("nobody answers at {url}"))?;
     ensure!(page.contains("<title>"), "{url} answers something else: {page}");
     running.interrupt();
-    let gone = poll::until(&world.ctx.spawn.interrupt, SHORT, || {
-        let all = live::endpoints(&world.ctx, world.tools)?;
+    let gone = poll::until(&world.ctx.spawn.interrupt, DEADLINE, || {
+        let all = live::endpoints(&world.ctx)?;
         Ok(all.values().all(|one| one.address.is_none()).then_some(()))
     })?;
     ensure!(gone.is_some(), "the tunnel is closed, and its address is still there");
@@ -186,11 +184,10 @@ fn goes_away(world: &World) -> Result<()> {
     ensure!(output.success, "down --purge failed\n{}", output.tail);
     for name in world.ctx.config.namespaces() {
         let target = world.ctx.target_in(&name);
-        let releases = helm::parse_list(&world.run(helm::list(&world.tools.helm, &target))?);
+        let releases = world.run(helm::list(&target))?;
         ensure!(releases.is_empty(), "{releases:?} are still in namespace {name}");
         let kinds = "deployments,statefulsets,pods,services,secrets,persistentvolumeclaims,networkpolicies,poddisruptionbudgets,ingresses,horizontalpodautoscalers";
-        let message = world.run(kubectl::get(&world.tools.kubectl, &target, kinds, None))?;
-        let left: Vec<Value> = live::parse_objects(&message)?;
+        let left = world.run(kubectl::get(&target, kinds, None))?;
         let ours = |object: &&Value| object["metadata"]["labels"]["component"] != "apiserver";
         let left: Vec<String> = left.iter().filter(ours).map(|one| one["metadata"]["name"].to_string()).collect();
         ensure!(left.is_empty(), "{} are still in namespace {name}", left.join(", "));
@@ -199,14 +196,14 @@ fn goes_away(world: &World) -> Result<()> {
 }
 
 /// The releases of the application, without the database.
-fn own_releases<'a>(world: &'a World) -> impl Iterator<Item = &'a String> {
+fn own_releases(world: &World) -> impl Iterator<Item = &String> {
     let own = &world.ctx.config.namespace;
     world.ctx.config.releases.iter().filter(move |(_, release)| release.namespace == *own).map(|(name, _)| name)
 }
 
 fn revisions(world: &World) -> Result<Vec<u64>> {
     let last = |name: &String| {
-        let last = live::last_revision(&world.ctx, world.tools, &world.ctx.scope(name))?;
+        let last = live::last_revision(&world.ctx, &world.ctx.scope(name))?;
         Ok(last.with_context(|| format!("{name} is not installed"))?.0)
     };
     own_releases(world).map(last).collect()
@@ -235,16 +232,15 @@ struct Load {
 impl Load {
     fn begin(world: &World) -> Result<Load> {
         let [program] = setup::programs(&world.ctx, ["vegeta"])?;
-        let url = live::open_url(&world.ctx, &live::endpoints(&world.ctx, world.tools)?)
-            .context("no URL answers from outside")?;
+        let url = live::open_url(&world.ctx, &live::endpoints(&world.ctx)?).context("no URL answers from outside")?;
         let targets = world.ctx.staging("targets");
         std::fs::write(&targets, format!("GET {url}/\nGET {url}/api/auth/session\n"))?;
         let mut running = Vec::new();
         for keep_alive in [true, false] {
             let results = world.ctx.staging(&format!("results-{keep_alive}")).display().to_string();
-            let argv =
+            let call =
                 vegeta::attack(&program, &targets.display().to_string(), &results, RATE, keep_alive, LOAD.as_secs());
-            running.push((world.ctx.spawn.background(argv, |_| {})?, results));
+            running.push((world.ctx.spawn.background(call, |_| {})?, results));
         }
         Ok(Load { program, running })
     }

@@ -10,9 +10,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::e2e::{SHORT, World};
+use crate::e2e::World;
 use crate::tools::grep;
-use xtask::run::process::command;
+use xtask::run::call::{DEADLINE, call};
 use xtask::tools::{cargo, docker, helm, kubectl};
 
 const COMMAND: Duration = Duration::from_secs(600);
@@ -81,7 +81,7 @@ pub fn stay_secret(world: &World) -> Result<()> {
     // What was put together lies in the second.
     let places = [world.ctx.folders.state.clone(), world.ctx.folders.cache.join("staging")];
     let places = places.map(|place| place.display().to_string());
-    let found = world.ctx.spawn.output(command(grep::files_with(&places), SHORT * 5).stdin(texts))?;
+    let found = world.ctx.output(grep::files_with(&places).within(DEADLINE * 5).stdin(texts))?;
     let control = folder.join(CONTROL).display().to_string();
     let leaks: Vec<&str> = found.stdout.lines().filter(|file| *file != control).collect();
     ensure!(found.stdout.contains(&control), "the search does not find what is there: {}", found.tail);
@@ -95,8 +95,8 @@ fn run(world: &World, arguments: &[&str], said: &mut String) -> Result<()> {
     let all: Vec<&str> = world.options.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
     let lines = std::sync::Mutex::new(Vec::new());
     let note = |line: &str| lines.lock().expect("nobody panics with it").push(line.to_string());
-    let argv = cargo::xtask(&world.ctx.path("Cargo.toml"), &all);
-    let output = world.spawn.output(command(argv, COMMAND).on_line(&note))?;
+    let call = cargo::xtask(&world.ctx.path("Cargo.toml"), &all);
+    let output = world.spawn.output_showing(call.within(COMMAND), &note)?;
     said.push_str(&lines.into_inner().expect("nobody panics with it").join("\n"));
     ensure!(output.success, "{} failed\n{}", arguments.join(" "), output.tail);
     Ok(())
@@ -134,8 +134,7 @@ fn values(world: &World) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for (name, secret) in &world.ctx.config.secrets {
         let target = world.ctx.target_in(&secret.namespace);
-        let ask = command(kubectl::get_secret_values(&world.tools.kubectl, &target, name), SHORT).confidential();
-        let values = kubectl::parse_secret_values(&world.ctx.spawn.run(ask)?);
+        let values = world.ctx.run(kubectl::get_secret_values(&target, name))?;
         found.extend(values.into_values().filter(|value| !value.is_empty()));
     }
     ensure!(found.len() > 2, "the Secret is not there");
@@ -156,13 +155,13 @@ fn forms(value: &str) -> Vec<String> {
 fn keep_release(world: &World, folder: &std::path::Path) -> Result<()> {
     for release in world.ctx.config.releases.keys() {
         let target = &world.ctx.scope(release).target;
-        let tell = |what: &str, argv| -> Result<()> {
-            fs::write(folder.join(format!("{release}-{what}")), world.run(argv)?)?;
+        let keep = |what: &str, argv| -> Result<()> {
+            fs::write(folder.join(format!("{release}-{what}")), world.run(call(argv))?)?;
             Ok(())
         };
-        tell("all", helm::get_all(&world.tools.helm, target, release))?;
-        tell("values", helm::values_of(&world.tools.helm, target, release))?;
-        tell("history", helm::history(&world.tools.helm, target, release, 20))?;
+        keep("all", helm::get_all(target, release).argv)?;
+        keep("values", helm::values_of(target, release).argv)?;
+        keep("history", helm::history(target, release, 20).argv)?;
     }
     let mut kept = 0;
     for secret in world.objects("secrets")? {
@@ -174,7 +173,7 @@ fn keep_release(world: &World, folder: &std::path::Path) -> Result<()> {
             let mut bytes = BASE64_STANDARD.decode(value.as_str().unwrap_or_default())?;
             if secret["type"] == "helm.sh/release.v1" {
                 let zipped = BASE64_STANDARD.decode(&bytes)?;
-                let answer = world.ctx.spawn.output(command(grep::unzip(), SHORT).stdin(zipped))?;
+                let answer = world.ctx.output(grep::unzip().stdin(zipped))?;
                 ensure!(answer.success && answer.stdout.contains("\"manifest\""), "{name} could not be unzipped");
                 bytes = answer.stdout.into_bytes();
                 kept += 1;
@@ -188,9 +187,9 @@ fn keep_release(world: &World, folder: &std::path::Path) -> Result<()> {
 
 /// Every object that is no Secret, and the logs of every container, those of the database's server among them.
 fn keep_objects(world: &World, folder: &std::path::Path) -> Result<()> {
-    let (kubectl, target) = (&world.tools.kubectl, &world.target);
-    let kinds = world.run(kubectl::list_kinds(kubectl, target))?;
-    let kinds: Vec<&str> = kinds.lines().filter(|kind| *kind != "secrets").collect();
+    let target = &world.target;
+    let kinds = world.run(kubectl::list_kinds(target))?;
+    let kinds: Vec<&str> = kinds.iter().map(String::as_str).filter(|kind| *kind != "secrets").collect();
     ensure!(kinds.contains(&"configmaps") && kinds.contains(&"pods"), "the cluster does not tell its kinds");
     let objects = world.objects(&kinds.join(","))?;
     fs::write(folder.join("objects"), Value::Array(objects).to_string())?;
@@ -198,10 +197,7 @@ fn keep_objects(world: &World, folder: &std::path::Path) -> Result<()> {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
         for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
             let container = container["name"].as_str().unwrap_or_default();
-            let answer = world
-                .ctx
-                .spawn
-                .output(command(kubectl::logs(kubectl, target, name, container, false, 10_000), SHORT))?;
+            let answer = world.ctx.spawn.output(kubectl::logs(target, name, container, false, 10_000))?;
             fs::write(folder.join(format!("{name}-{container}.log")), answer.stdout)?;
         }
     }
@@ -209,16 +205,15 @@ fn keep_objects(world: &World, folder: &std::path::Path) -> Result<()> {
 }
 
 fn keep_images(world: &World, folder: &std::path::Path) -> Result<()> {
-    let docker = &world.tools.docker;
     let pods = world.pods()?;
     let containers = pods.iter().flat_map(|pod| pod["spec"]["containers"].as_array().into_iter().flatten());
     let images: BTreeSet<&str> = containers.filter_map(|container| container["image"].as_str()).collect();
     ensure!(!images.is_empty(), "no pod has an image");
     for (number, image) in images.into_iter().enumerate() {
         let file = |what: &str| folder.join(format!("image-{number}.{what}"));
-        fs::write(file("history"), world.run(docker::history(docker, image))?)?;
-        fs::write(file("json"), world.run(docker::inspect(docker, image))?)?;
-        world.run(docker::save_to(docker, image, &file("tar").display().to_string()))?;
+        fs::write(file("history"), world.run(docker::history(image))?.join("\n"))?;
+        fs::write(file("json"), world.run(docker::inspect(image))?.unwrap_or_default().to_string())?;
+        world.run(docker::save_to(image, &file("tar").display().to_string()))?;
     }
     Ok(())
 }

@@ -10,22 +10,20 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use xtask::commands::verify;
-use xtask::live;
 use xtask::model::cluster::Target;
+use xtask::run::call::{Call, DEADLINE, call};
 use xtask::run::context::Context;
 use xtask::run::digest::list_files;
 use xtask::run::http;
 use xtask::run::poll;
-use xtask::run::process::{Background, Output, Spawn, command, display};
-use xtask::tools::{Paths, cargo, kubectl};
+use xtask::run::process::{Background, Output, Spawn};
+use xtask::tools::{cargo, kubectl};
 
 const COMMAND: Duration = Duration::from_secs(2400);
-pub const SHORT: Duration = Duration::from_secs(60);
 
-pub struct World<'a> {
+pub struct World {
     /// With the group's profile, in the group's namespace.
     pub ctx: Context,
-    pub tools: &'a Paths,
     /// For the commands that are tested, in the environment that a user may have.
     pub spawn: Spawn,
     pub target: Target,
@@ -47,7 +45,7 @@ pub fn tells(output: &Output, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-impl World<'_> {
+impl World {
     /// The command as a contributor types it, with the group's options. The `tail` of what it returns has all lines.
     pub fn xtask(&self, arguments: &[&str]) -> Result<Output> {
         let all: Vec<&str> = self.options.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
@@ -97,12 +95,13 @@ impl World<'_> {
 
     /// The same for a copy of the project.
     pub fn begin_in(&self, root: &Path, arguments: &[&str]) -> Result<Begun> {
-        let argv = self.own(arguments)?;
+        let call = self.own(arguments)?;
+        let command_line = call.text();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let said = lines.clone();
         let note = move |line: &str| said.lock().unwrap().push(line.to_string());
-        let running = self.of_project(root).background(argv.clone(), note)?;
-        Ok(Begun { message: display(&argv), running, lines })
+        let running = self.of_project(root).background(call, note)?;
+        Ok(Begun { command_line, running, lines })
     }
 
     /// A copy of the project, for a scenario to change.
@@ -128,17 +127,18 @@ impl World<'_> {
 
     /// Runs a tool of the test's own, in our environment. What a scenario has put into the cluster must be taken away
     /// after an interruption, too.
-    pub fn run(&self, argv: Vec<String>) -> Result<String> {
-        self.ctx.spawn.uninterrupted().run(command(argv, SHORT * 3))
+    pub fn run<T>(&self, call: Call<T>) -> Result<T> {
+        let deadline = call.deadline.max(DEADLINE * 3);
+        self.ctx.spawn.uninterrupted().run(call.within(deadline))
     }
 
     /// The same with something to read.
-    fn run_with(&self, argv: Vec<String>, stdin: &Value) -> Result<()> {
-        self.ctx.spawn.uninterrupted().run(command(argv, SHORT).stdin(stdin.to_string())).map(drop)
+    fn run_with(&self, call: Call, stdin: &Value) -> Result<()> {
+        self.ctx.spawn.uninterrupted().run(call.stdin(stdin.to_string())).map(drop)
     }
 
     pub fn objects(&self, kinds: &str) -> Result<Vec<Value>> {
-        live::parse_objects(&self.run(kubectl::get(&self.tools.kubectl, &self.target, kinds, None))?)
+        self.run(kubectl::get(&self.target, kinds, None))
     }
 
     pub fn pods(&self) -> Result<Vec<Value>> {
@@ -147,15 +147,15 @@ impl World<'_> {
     }
 
     pub fn patch(&self, name: &str, kind: &str, patch: &Value) -> Result<()> {
-        self.run_with(kubectl::patch(&self.tools.kubectl, &self.target, name, kind), patch)
+        self.run_with(kubectl::patch(&self.target, name, kind), patch)
     }
 
     pub fn create(&self, object: &Value) -> Result<()> {
-        self.run_with(kubectl::create(&self.tools.kubectl, &self.target), object)
+        self.run_with(kubectl::create(&self.target), object)
     }
 
     pub fn delete(&self, name: &str) -> Result<()> {
-        self.run(kubectl::delete(&self.tools.kubectl, &self.target, &[name.to_string()], 60)).map(drop)
+        self.run(kubectl::delete(&self.target, &[name.to_string()], DEADLINE)).map(drop)
     }
 
     /// What must not change when nothing is to be done: the release's revisions and the pods' identities.
@@ -177,7 +177,7 @@ impl World<'_> {
     }
 
     pub fn get(&self, url: &str) -> Result<String> {
-        let mut response = http::agent(SHORT).get(url).call()?;
+        let mut response = http::agent(DEADLINE).get(url).call()?;
         let text = response.body_mut().read_to_string()?;
         ensure!(response.status().is_success(), "{url} answered {}: {text}", response.status());
         Ok(text)
@@ -185,7 +185,7 @@ impl World<'_> {
 
     pub fn add_task(&self, title: &str) -> Result<String> {
         let url = format!("{}/api/tasks", self.url()?);
-        let request = http::agent(SHORT).post(&url).header("content-type", "application/json");
+        let request = http::agent(DEADLINE).post(&url).header("content-type", "application/json");
         let text = request.send(json!({ "title": title }).to_string())?.body_mut().read_to_string()?;
         let task: Value = serde_json::from_str(&text).with_context(|| format!("{url} answered {text}"))?;
         Ok(task["id"].as_i64().with_context(|| format!("{url} answered {text}"))?.to_string())
@@ -198,10 +198,10 @@ impl World<'_> {
     }
 
     /// This program with the group's options.
-    fn own(&self, arguments: &[&str]) -> Result<Vec<String>> {
+    fn own(&self, arguments: &[&str]) -> Result<Call> {
         let program = std::env::current_exe()?.display().to_string();
         let all = self.options.iter().map(String::as_str).chain(arguments.iter().copied()).map(str::to_string);
-        Ok(std::iter::once(program).chain(all).collect())
+        Ok(call(std::iter::once(program).chain(all).collect()))
     }
 
     /// Another project than the one that this program was started for.
@@ -211,13 +211,13 @@ impl World<'_> {
         spawn
     }
 
-    fn say(&self, spawn: &Spawn, argv: Vec<String>, folder: Option<&Path>) -> Result<Output> {
+    fn say(&self, spawn: &Spawn, call: Call, folder: Option<&Path>) -> Result<Output> {
         let lines = Mutex::new(Vec::new());
         let note = |line: &str| lines.lock().unwrap().push(line.to_string());
-        let command_line = display(&argv);
-        let mut run = command(argv, COMMAND).on_line(&note);
-        run.folder = folder.map(Path::to_path_buf);
-        let ended = spawn.output(run);
+        let command_line = call.text();
+        let mut call = call.within(COMMAND);
+        call.folder = folder.map(Path::to_path_buf);
+        let ended = spawn.output_showing(call, &note);
         let tail = lines.into_inner().unwrap().join("\n");
         let ending = match &ended {
             Ok(output) => ending(output.code),
@@ -227,14 +227,14 @@ impl World<'_> {
         Ok(Output { tail, ..ended? })
     }
 
-    fn note(&self, text: &str, tail: &str, ending: &str) {
-        self.said.lock().unwrap().push_str(&format!("$ {text}\n{tail}\n{ending}\n\n"));
+    fn note(&self, command_line: &str, tail: &str, ending: &str) {
+        self.said.lock().unwrap().push_str(&format!("$ {command_line}\n{tail}\n{ending}\n\n"));
     }
 }
 
 /// A command of ours that runs while something is done to it.
 pub struct Begun {
-    message: String,
+    command_line: String,
     running: Background,
     lines: Arc<Mutex<Vec<String>>>,
 }
@@ -255,13 +255,13 @@ impl Begun {
     /// Waits for its end.
     pub fn end(self, world: &World) -> Result<Output> {
         let interrupt = &world.ctx.spawn.interrupt;
-        let ended = poll::until(interrupt, SHORT * 2, || Ok(self.running.code()))?;
+        let ended = poll::until(interrupt, DEADLINE * 2, || Ok(self.running.code()))?;
         // Whoever reads its lines lets go of them after the last.
         let read = || Ok((Arc::strong_count(&self.lines) == 1).then_some(()));
         poll::until(interrupt, Duration::from_secs(2), read)?;
         let tail = self.lines.lock().unwrap().join("\n");
-        world.note(&self.message, &tail, &ended.map_or("still running".to_string(), ending));
-        let code = ended.with_context(|| format!("`{}` does not end\n{tail}", self.message))?;
+        world.note(&self.command_line, &tail, &ended.map_or("still running".to_string(), ending));
+        let code = ended.with_context(|| format!("`{}` does not end\n{tail}", self.command_line))?;
         Ok(Output { success: code == Some(0), code, stdout: String::new(), tail })
     }
 }

@@ -1,4 +1,4 @@
-//! Dockerfiles, as far as an image can be reported from them before it is built.
+//! Dockerfiles, as far as they describe an image before it is built.
 
 use std::collections::BTreeMap;
 

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_and_latest_are_reported_from_other_tags() {
+    fn versions_and_latest_differ_from_other_tags() {
         let is = |text| Tag::parse(text).unwrap().is_semver_or_latest();
         for text in ["latest", "0.1.0", "1.0.0", "v1.0.0", "1.0.0-h0123abcd"] {
             assert!(is(text), "{text}");

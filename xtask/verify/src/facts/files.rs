@@ -2,37 +2,33 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::rules::{Files, leaks};
-use xtask::run::context::Context;
+use xtask::run::context::Project;
 use xtask::run::digest::list_files;
-use xtask::run::process::command;
 use xtask::tools::git;
 
-const SHORT: Duration = Duration::from_secs(30);
 /// Lists of checksums, in which everything looks made by chance.
 const CHECKSUMS: [&str; 2] = ["Cargo.lock", "go.sum"];
 
 /// Everything but the charts, which are looked at where they are rendered. Without git, nothing is tracked.
-pub fn gather(ctx: &Context) -> Result<Files> {
-    let root = ctx.root.display().to_string();
-    let answer = ctx.spawn.output(command(git::ls_files(&root), SHORT))?;
-    let tracked = if answer.success { Some(git::parse_files(&answer.stdout)) } else { None };
-    let overrides = ctx.config.overrides.display().to_string();
-    let override_ignored = ctx.spawn.output(command(git::check_ignore(&root, &overrides), SHORT))?.success;
-    let keys: Vec<&str> = ctx.config.secrets.values().flat_map(|secret| secret.keys()).collect();
+pub fn gather(project: &Project) -> Result<Files> {
+    let root = project.root.display().to_string();
+    let tracked = project.spawn.attempt(git::ls_files(&root))?.ok();
+    let overrides = project.config.overrides.display().to_string();
+    let override_ignored = project.output(git::check_ignore(&root, &overrides))?.success;
+    let keys: Vec<&str> = project.config.secrets.values().flat_map(|secret| secret.keys()).collect();
     let mut found = Files { override_ignored, ..Files::default() };
     for path in tracked.iter().flatten() {
-        found.leaks.extend(leaks_in(&ctx.root, path, &keys));
+        found.leaks.extend(leaks_in(&project.root, path, &keys));
     }
     found.tracked = tracked;
-    for (name, _) in ctx.config.running() {
-        let service = &ctx.config.services[name];
+    for (name, _) in project.config.running() {
+        let service = &project.config.services[name];
         let path = service.dockerfile.display().to_string();
-        let read = |path: &str| fs::read_to_string(ctx.root.join(path)).ok();
+        let read = |path: &str| fs::read_to_string(project.root.join(path)).ok();
         if let Some(text) = read(&path) {
             found.dockerfiles.insert(path.clone(), text);
         }
@@ -41,7 +37,7 @@ pub fn gather(ctx: &Context) -> Result<Files> {
         if let Some(text) = read(&format!("{path}.dockerignore")).or_else(|| read(&context)) {
             found.dockerignores.insert(path, text);
         }
-        let files = list_files(&ctx.root.join(&service.context), &service.inputs)?;
+        let files = list_files(&project.root.join(&service.context), &service.inputs)?;
         found.inputs.insert(name.to_string(), files.iter().map(|file| file.display().to_string()).collect());
     }
     Ok(found)

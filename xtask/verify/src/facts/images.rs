@@ -13,28 +13,26 @@ use crate::rules::{FileKind, ImageFacts, ImageFile, leaks};
 use xtask::model::image::Built;
 use xtask::run::context::Context;
 use xtask::run::poll;
-use xtask::run::process::command;
-use xtask::tools::{Paths, docker};
+use xtask::tools::docker;
 
-const SHORT: Duration = Duration::from_secs(60);
 /// How long a container that was started alone may take to answer or to say what it lacks.
 const START: Duration = Duration::from_secs(15);
 /// StringMap of an image are small; what is larger is a program or data.
 const TEXT_MAX_BYTES: u64 = 1 << 20;
 
-pub fn inspect(ctx: &Context, tools: &Paths, image: &Built) -> Result<Value> {
-    let stdout = ctx.spawn.run(command(docker::inspect(&tools.docker, &image.reference()), SHORT))?;
-    docker::parse_inspect(&stdout).with_context(|| format!("docker does not tell what {} is", image.reference()))
+pub fn inspect(ctx: &Context, image: &Built) -> Result<Value> {
+    let inspected = ctx.run(docker::inspect(&image.reference()))?;
+    inspected.with_context(|| format!("docker does not tell what {} is", image.reference()))
 }
 
-pub fn gather(ctx: &Context, tools: &Paths, service: &str, image: &Built, inspect: &Value) -> Result<ImageFacts> {
+pub fn gather(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> Result<ImageFacts> {
     let reference = image.reference();
-    let history = ctx.spawn.run(command(docker::history(&tools.docker, &reference), SHORT))?;
+    let history = ctx.run(docker::history(&reference))?;
     let keys: Vec<&str> = ctx.config.secrets.values().flat_map(|secret| secret.keys()).collect();
     let archive = ctx.staging(&format!("scan-{service}.tar"));
     fs::create_dir_all(archive.parent().unwrap_or(&archive))?;
     let path = archive.display().to_string();
-    ctx.spawn.run(command(docker::save_to(&tools.docker, &reference, &path), ctx.config.deadlines.load))?;
+    ctx.run(docker::save_to(&reference, &path).within(ctx.config.deadlines.load))?;
     let scanned = File::open(&archive).map_err(Into::into).and_then(|file| scan(file, &keys));
     fs::remove_file(&archive)?;
     let scan = scanned.with_context(|| format!("the archive of {reference} cannot be read"))?;
@@ -42,42 +40,35 @@ pub fn gather(ctx: &Context, tools: &Paths, service: &str, image: &Built, inspec
         reference,
         size: inspect["Size"].as_u64().unwrap_or_default(),
         inspect: inspect.clone(),
-        history: history.lines().map(str::to_string).collect(),
+        history,
         files: scan.files,
         secrets: scan.secrets,
         users: scan.users,
         unread_layers: scan.unread,
-        starts: Some(start(ctx, tools, service, image, inspect)?),
+        starts: Some(start(ctx, service, image, inspect)?),
     })
 }
 
 /// Starts a container with nothing but the image: it must answer its own health check, or end and name what it lacks.
-fn start(
-    ctx: &Context,
-    tools: &Paths,
-    service: &str,
-    image: &Built,
-    inspect: &Value,
-) -> Result<Result<String, String>> {
-    let docker = &tools.docker;
+fn start(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> Result<Result<String, String>> {
     let name = format!("{}-validate-{}-{service}", ctx.config.project, std::process::id());
-    let remove = || ctx.spawn.uninterrupted().output(command(docker::remove_container(docker, &name), SHORT));
+    let remove = || ctx.spawn.uninterrupted().output(docker::remove_container(&name));
     let health = health_command(inspect);
     let label = format!("{}={}", docker::check_label(&ctx.config.project), std::process::id());
-    let started = ctx.spawn.output(command(docker::run_alone(docker, &name, &label, &image.reference()), SHORT));
+    let started = ctx.output(docker::run_alone(&name, &label, &image.reference()));
     let looked = started.and_then(|started| {
         if !started.success {
             return Ok(Err(format!("docker cannot start it: {}", last_line(&started.tail))));
         }
         let mut last = "it did not answer".to_string();
         let ended = poll::until(&ctx.spawn.interrupt, START, || {
-            let state = ctx.spawn.run(command(docker::container_ending(docker, &name), SHORT))?;
-            if let Some(code) = state.trim().strip_prefix("exited ") {
-                let answer = ctx.spawn.output(command(docker::container_logs(docker, &name), SHORT))?;
+            let state = ctx.run(docker::container_ending(&name))?;
+            if let Some(code) = state.strip_prefix("exited ") {
+                let answer = ctx.output(docker::container_logs(&name))?;
                 return Ok(Some(judge_ending(code, &answer.tail)));
             }
             let Some(health) = &health else { return Ok(Some(Ok("it runs, and has no health check".to_string()))) };
-            let asked = ctx.spawn.output(command(docker::exec(docker, &name, health), SHORT))?;
+            let asked = ctx.output(docker::exec(&name, health))?;
             last = last_line(&asked.tail);
             Ok(asked.success.then(|| Ok("it answers its own health check".to_string())))
         })?;

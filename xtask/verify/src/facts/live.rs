@@ -15,19 +15,18 @@ use xtask::config::Secret;
 use xtask::live;
 use xtask::live::Endpoint;
 use xtask::model::cluster::Target;
+use xtask::run::call::{Call, DEADLINE};
 use xtask::run::context::{Context, Scope};
 use xtask::run::exit::Stop;
 use xtask::run::http;
-use xtask::run::process::{Output, command};
 use xtask::secrets::judge;
 use xtask::stages::{cluster, load};
 use xtask::tools::helm::Chart;
-use xtask::tools::{Paths, docker, helm, kubectl, minikube, psql};
+use xtask::tools::{docker, helm, kubectl, minikube, psql};
 
-const SHORT: Duration = Duration::from_secs(30);
 const REQUEST: Duration = Duration::from_secs(5);
 /// `helm test` pulls nothing and asks a few URLs.
-const TEST: Duration = Duration::from_secs(90);
+const TEST: Duration = Duration::from_secs(60);
 const KINDS: &str = "deployments,statefulsets,replicasets,pods,services,endpointslices,configmaps,persistentvolumeclaims,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers";
 const DATABASE: &str = "postgres";
 
@@ -50,7 +49,6 @@ const TABLES: &str = "SELECT json_object_agg(t, columns) FROM (
 
 struct Cluster<'a> {
     ctx: &'a Context,
-    tools: &'a Paths,
     /// Of the releases that are looked at.
     objects: Vec<Value>,
     secrets: Vec<Value>,
@@ -60,7 +58,6 @@ struct Cluster<'a> {
 
 pub fn gather(
     ctx: &Context,
-    tools: &Paths,
     releases: &BTreeMap<String, Gathered>,
     inspects: &BTreeMap<String, Value>,
 ) -> Result<LiveFacts> {
@@ -71,17 +68,16 @@ pub fn gather(
     let mut listed = Vec::new();
     for namespace in &namespaces {
         let target = ctx.target_in(namespace);
-        objects.extend(live::objects(ctx, tools, &target, KINDS)?);
-        objects.extend(live::objects(ctx, tools, &target, &format!("namespace/{namespace}"))?);
-        let stdout = ctx.spawn.run(command(kubectl::list_secrets(&tools.kubectl, &target), SHORT))?;
-        for mut secret in kubectl::parse_secrets(&stdout) {
+        objects.extend(live::objects(ctx, &target, KINDS)?);
+        objects.extend(live::objects(ctx, &target, &format!("namespace/{namespace}"))?);
+        for mut secret in ctx.run(kubectl::list_secrets(&target))? {
             // Helm keeps its history in Secrets.
             if secret["type"] != "helm.sh/release.v1" {
                 secret["metadata"]["namespace"] = namespace.as_str().into();
                 secrets.push(secret);
             }
         }
-        let stdout = ctx.spawn.run(command(helm::list_all(&tools.helm, &target), SHORT))?;
+        let stdout = ctx.run(helm::list_all(&target))?;
         listed.extend(serde_json::from_str::<Vec<Value>>(&stdout).context("helm list printed no JSON")?);
     }
     if !releases.keys().any(|name| listed.iter().any(|found| found["name"] == name.as_str())) {
@@ -89,7 +85,7 @@ pub fn gather(
         let message = format!("no release of profile {profile} is installed\nNext: cargo xtask up --profile {profile}");
         return Err(Stop::needs_setup(message).into());
     }
-    let cluster = Cluster { ctx, tools, objects, secrets, endpoints: live::endpoints(ctx, tools)?, inspects };
+    let cluster = Cluster { ctx, objects, secrets, endpoints: live::endpoints(ctx)?, inspects };
     let (mut attempts, minikube, tables) = thread::scope(|scope| {
         let helm = scope.spawn(|| try_helm(&cluster, releases));
         let asked = scope.spawn(|| -> Result<(Attempts, Result<Tables, String>)> {
@@ -105,23 +101,23 @@ pub fn gather(
     attempts.extend(look_into_containers(&cluster)?);
     attempts.extend(try_config_maps(&cluster, releases)?);
 
-    let nodes = cluster::nodes(ctx, tools)?;
+    let nodes = cluster::nodes(ctx)?;
     let mut node_images = BTreeMap::new();
     for node in &nodes {
-        node_images.insert(node.clone(), load::list(ctx, tools, node)?);
+        node_images.insert(node.clone(), load::list(ctx, node)?);
     }
     let id = |inspect: &Value| inspect["Id"].as_str().unwrap_or_default().to_string();
-    let now = ctx.spawn.run(command(docker::node_time(&tools.docker, &nodes[0]), SHORT))?;
+    let now = ctx.run(docker::node_time(&nodes[0]))?;
     let mut history = BTreeMap::new();
     for scope in &scopes {
-        history.insert(scope.release.clone(), live::revisions(ctx, tools, scope, 10)?);
+        history.insert(scope.release.clone(), live::revisions(ctx, scope, 10)?);
     }
     let (tables, no_database) = match tables {
         Ok(tables) => (tables, None),
         Err(why) => (BTreeMap::new(), Some(why)),
     };
     Ok(LiveFacts {
-        nodes: live::objects(ctx, tools, &ctx.target(), "nodes")?,
+        nodes: live::objects(ctx, &ctx.target(), "nodes")?,
         node_images,
         host_images: inspects.iter().map(|(name, inspect)| (name.clone(), id(inspect))).collect(),
         secrets: look_at_secrets(&cluster, &namespaces)?,
@@ -133,36 +129,37 @@ pub fn gather(
         minikube,
         tables,
         no_database,
-        now: now.trim().to_string(),
+        now,
     })
 }
 
 /// A question whose answer holds values of Secrets: of a failure nothing is repeated but that there was one.
-fn ask_for_secrets(ctx: &Context, argv: Vec<String>, what: &str) -> Result<Output> {
-    let answer = ctx.spawn.output(command(argv, SHORT));
+fn ask_for_secrets<T>(ctx: &Context, call: Call<T>, what: &str) -> Result<Option<T>> {
+    let answer = ctx.spawn.attempt(call);
     ctx.spawn.interrupt.check()?;
-    answer.map_err(|_| Stop::failed(format!("{what} could not be asked for within {} s", SHORT.as_secs())).into())
+    let answer = answer.map(Result::ok);
+    answer.map_err(|_| Stop::failed(format!("{what} could not be asked for within {} s", DEADLINE.as_secs())).into())
 }
 
 /// How a call has ended, in words.
-fn ended(ctx: &Context, argv: Vec<String>, deadline: Duration, good: &str) -> Result<Result<String, String>> {
-    let answer = ctx.spawn.output(command(argv, deadline))?;
+fn ended<T>(ctx: &Context, call: Call<T>, good: &str) -> Result<Result<String, String>> {
+    let answer = ctx.output(call)?;
     Ok(if answer.success { Ok(good.to_string()) } else { Err(refusal(&answer.tail)) })
 }
 
 fn try_helm(cluster: &Cluster, releases: &BTreeMap<String, Gathered>) -> Result<Attempts> {
-    let Cluster { ctx, tools, .. } = cluster;
-    let helm = &tools.helm;
+    let Cluster { ctx, .. } = cluster;
+    let helm = &ctx.tools.helm;
     let mut attempts = BTreeMap::new();
     for (name, release) in releases {
         let scope = ctx.scope(name);
-        let Some((revision, _)) = live::last_revision(ctx, tools, &scope)? else { continue };
+        let Some((revision, _)) = live::last_revision(ctx, &scope)? else { continue };
         let chart = Chart { release: name, folder: &release.staged.folder, values: &release.staged.values };
         let target = &scope.target;
-        let known = live::revisions(ctx, tools, &scope, 10)?;
+        let known = live::revisions(ctx, &scope, 10)?;
         // Where there is no revision before, helm takes going back to the same.
         let back = known.iter().rev().map(|(number, _)| *number).find(|number| *number < revision).unwrap_or(revision);
-        for (attempt, argv, good) in [
+        for (attempt, call, good) in [
             (
                 Attempt::Upgrade(name.clone()),
                 helm::try_upgrade(helm, target, &chart),
@@ -173,17 +170,13 @@ fn try_helm(cluster: &Cluster, releases: &BTreeMap<String, Gathered>) -> Result<
                 helm::try_rollback(helm, target, name, back),
                 format!("helm can go back to revision {back}"),
             ),
-            (
-                Attempt::Uninstall(name.clone()),
-                helm::try_uninstall(helm, target, name),
-                "helm can uninstall it".to_string(),
-            ),
+            (Attempt::Uninstall(name.clone()), helm::try_uninstall(target, name), "helm can uninstall it".to_string()),
         ] {
-            attempts.insert(attempt, ended(ctx, argv, SHORT, &good)?);
+            attempts.insert(attempt, ended(ctx, call, &good)?);
         }
         if release.rendered.hooks.iter().any(|hook| hook["metadata"]["annotations"]["helm.sh/hook"] == "test") {
-            let test = helm::test(helm, target, name, TEST.as_secs() - 30);
-            attempts.insert(Attempt::Test(name.clone()), ended(ctx, test, TEST, "helm test has passed")?);
+            let test = helm::test(target, name, TEST);
+            attempts.insert(Attempt::Test(name.clone()), ended(ctx, test, "helm test has passed")?);
         }
     }
     Ok(attempts)
@@ -227,7 +220,7 @@ fn ask_services(cluster: &Cluster) -> Result<Attempts> {
 
 /// Has a pod of `from` ask a URL; None where it has nothing to ask with.
 fn ask(cluster: &Cluster, from: &str, host: &str, port: u16, path: &str) -> Result<Option<Result<String, String>>> {
-    let Cluster { ctx, tools, objects, inspects, .. } = cluster;
+    let Cluster { ctx, objects, inspects, .. } = cluster;
     let ready = |pod: &&Value| {
         pod["kind"] == "Pod"
             && label(pod, SERVICE_LABEL) == Some(from)
@@ -237,9 +230,8 @@ fn ask(cluster: &Cluster, from: &str, host: &str, port: u16, path: &str) -> Resu
     let Some(question) = question(inspect, host, port, path) else { return Ok(None) };
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let target = ctx.target_in(text("/metadata/namespace"));
-    let exec =
-        kubectl::exec(&tools.kubectl, &target, text("/metadata/name"), text("/spec/containers/0/name"), &question);
-    let answer = ctx.spawn.output(command(exec, SHORT))?;
+    let exec = kubectl::exec(&target, text("/metadata/name"), text("/spec/containers/0/name"), &question);
+    let answer = ctx.output(exec)?;
     let url = format!("http://{host}:{port}{path}");
     Ok(Some(match answer.success {
         true => Ok(format!("{url} answered a pod of {from}")),
@@ -275,14 +267,14 @@ fn readiness_path(objects: &[Value], service: &str) -> Option<String> {
 
 /// The database's tables, asked in its pod; an error says why it could not be.
 fn ask_database(cluster: &Cluster) -> Result<Result<Tables, String>> {
-    let Cluster { ctx, tools, objects, .. } = cluster;
+    let Cluster { ctx, objects, .. } = cluster;
     let pod = objects.iter().find(|object| object["kind"] == "Pod" && label(object, SERVICE_LABEL) == Some(DATABASE));
     let Some(pod) = pod else { return Ok(Err("the database is outside the cluster".to_string())) };
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let target = ctx.target_in(text("/metadata/namespace"));
     let object = format!("pod/{}", text("/metadata/name"));
-    let exec = kubectl::exec_with_stdin(&tools.kubectl, &target, &object, &psql::query());
-    let answer = ctx.spawn.output(command(exec, SHORT).stdin(TABLES))?;
+    let exec = kubectl::exec_with_stdin(&target, &object, &psql::query());
+    let answer = ctx.output(exec.stdin(TABLES))?;
     if !answer.success {
         return Ok(Err(format!("the database does not answer: {}", answer.tail.lines().last().unwrap_or_default())));
     }
@@ -296,13 +288,13 @@ fn ask_database(cluster: &Cluster) -> Result<Result<Tables, String>> {
 
 /// The cluster as minikube tells it, and URLs of Services from outside.
 fn ask_minikube(cluster: &Cluster) -> Result<(Attempts, Value)> {
-    let Cluster { ctx, tools, endpoints, .. } = cluster;
-    let (minikube, name) = (&tools.minikube, &ctx.config.cluster.name);
+    let Cluster { ctx, endpoints, .. } = cluster;
+    let name = &ctx.config.cluster.name;
     let spawn = ctx.spawn_minikube()?;
-    let profiles = spawn.run(command(minikube::profiles(minikube), SHORT))?;
+    let profiles = spawn.run(minikube::profiles())?;
     // It exits with an error where not all runs, and says so in the same form.
-    let status = spawn.output(command(minikube::status(minikube, name), SHORT))?.stdout;
-    let ip = spawn.output(command(minikube::ip(minikube, name), SHORT))?.stdout;
+    let status = spawn.output(minikube::status(name))?.stdout;
+    let ip = spawn.output(minikube::ip(name))?.stdout;
     let value = json!({
         "profiles": serde_json::from_str::<Value>(&profiles).unwrap_or_default(),
         "status": serde_json::from_str::<Value>(&status).unwrap_or_default(),
@@ -314,8 +306,8 @@ fn ask_minikube(cluster: &Cluster) -> Result<(Attempts, Value)> {
         if let Some(url) = live::published_url(endpoint, ctx.config.cluster.node_ports) {
             attempts.insert(Attempt::Url(service.clone()), get(&format!("{url}{path}")));
         }
-        let argv = minikube::service_url(minikube, name, &endpoint.namespace, &endpoint.object);
-        let answer = spawn.output(command(argv, SHORT))?;
+        let call = minikube::service_url(name, &endpoint.namespace, &endpoint.object);
+        let answer = spawn.output(call)?;
         let url = answer.stdout.lines().find(|line| line.starts_with("http://"));
         let ended = match url {
             Some(url) => get(&format!("{}{path}", url.trim_end_matches('/'))),
@@ -336,7 +328,7 @@ fn get(url: &str) -> Result<String, String> {
 
 /// Compares the environment of running containers with what their pods say it comes from.
 fn look_into_containers(cluster: &Cluster) -> Result<Attempts> {
-    let Cluster { ctx, tools, objects, .. } = cluster;
+    let Cluster { ctx, objects, .. } = cluster;
     let mut attempts: Attempts = BTreeMap::new();
     for pod in
         objects.iter().filter(|object| object["kind"] == "Pod" && !object["metadata"]["deletionTimestamp"].is_string())
@@ -347,11 +339,12 @@ fn look_into_containers(cluster: &Cluster) -> Result<Attempts> {
         if id.is_empty() {
             continue;
         }
-        let argv = docker::node_container(&tools.docker, text("/spec/nodeName"), id);
-        let message = ask_for_secrets(ctx, argv, "the environment of a container")?;
-        let there = docker::parse_node_environment(&message.stdout).unwrap_or_default();
+        let call = docker::node_container(text("/spec/nodeName"), id);
+        let message = ask_for_secrets(ctx, call, "the environment of a container")?;
+        let is_known = message.is_some();
+        let there = message.flatten().unwrap_or_default();
         let ended = match missing(&pod["spec"]["containers"][0], &there, objects, &cluster.secrets) {
-            _ if !message.success => Err("its node does not tell what its container was started with".to_string()),
+            _ if !is_known => Err("its node does not tell what its container was started with".to_string()),
             wrong if wrong.is_empty() => Ok(format!("{} variables are as they should be", there.len())),
             wrong => Err(format!("in pod {}: {}", text("/metadata/name"), wrong.join(", "))),
         };
@@ -403,15 +396,15 @@ fn missing(container: &Value, there: &BTreeMap<String, String>, objects: &[Value
 }
 
 fn try_config_maps(cluster: &Cluster, releases: &BTreeMap<String, Gathered>) -> Result<Attempts> {
-    let Cluster { ctx, tools, .. } = cluster;
+    let Cluster { ctx, .. } = cluster;
     let mut attempts = BTreeMap::new();
     for (name, release) in releases {
         let target: Target = ctx.scope(name).target;
         for map in release.rendered.objects.iter().filter(|object| object["kind"] == "ConfigMap") {
             let map = map["metadata"]["name"].as_str().unwrap_or_default();
-            let argv = kubectl::try_patch(&tools.kubectl, &target, &format!("configmap/{map}"));
+            let call = kubectl::try_patch(&target, &format!("configmap/{map}"));
             let patch = json!({"data": {"VALIDATE": "tried"}}).to_string();
-            let answer = ctx.spawn.output(command(argv, SHORT).stdin(patch))?;
+            let answer = ctx.output(call.stdin(patch))?;
             let ended = match answer.success {
                 true => Ok("the API server takes a change".to_string()),
                 false => Err(refusal(&answer.tail)),
@@ -424,7 +417,7 @@ fn try_config_maps(cluster: &Cluster, releases: &BTreeMap<String, Gathered>) -> 
 
 /// Every key of the profile's Secrets, with whether its value is well-formed. The values end here.
 fn look_at_secrets(cluster: &Cluster, namespaces: &BTreeSet<&String>) -> Result<Judged> {
-    let Cluster { ctx, tools, secrets, .. } = cluster;
+    let Cluster { ctx, secrets, .. } = cluster;
     let mut found = BTreeMap::new();
     let wanted: Vec<(&String, &Secret)> =
         ctx.config.secrets.iter().filter(|(_, secret)| namespaces.contains(&secret.namespace)).collect();
@@ -433,12 +426,11 @@ fn look_at_secrets(cluster: &Cluster, namespaces: &BTreeSet<&String>) -> Result<
             continue;
         }
         let target = ctx.target_in(&secret.namespace);
-        let argv = kubectl::get_secret_values(&tools.kubectl, &target, name);
-        let message = ask_for_secrets(ctx, argv, &format!("the Secret {name}"))?;
-        if !message.success {
+        let call = kubectl::get_secret_values(&target, name);
+        let Some(values) = ask_for_secrets(ctx, call, &format!("the Secret {name}"))? else {
             return Err(Stop::failed(format!("kubectl cannot read the Secret {name}")).into());
-        }
-        let judged = kubectl::parse_secret_values(&message.stdout).into_iter().map(|(key, value)| {
+        };
+        let judged = values.into_iter().map(|(key, value)| {
             let may_be_empty = secret.given.contains(&key);
             let judged = judge::judge_secret(&key, &value, may_be_empty);
             (key, judged)

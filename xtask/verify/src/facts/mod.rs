@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use crate::rules::{Facts, ImageFacts, LiveFacts, Place};
 use xtask::live::endpoints;
 use xtask::model::image::Built;
-use xtask::run::context::Context;
+use xtask::run::context::{Context, Project};
 use xtask::run::lock;
 use xtask::secrets::overrides;
 use xtask::stages::render;
@@ -22,11 +22,11 @@ use xtask::stages::render::RenderInputs;
 use xtask::stages::setup;
 use xtask::stages::{build, cluster};
 
-/// Everything about the profile; what runs only where asked for. A machine that isn't set up is an error, as nothing
-/// could be reported of images then.
-pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
-    let overrides = overrides::read_overrides(ctx)?;
-    let (found, ready) = setup::observe(ctx)?;
+/// Everything about the profile; what runs only where asked for. A machine that isn't set up is an error: there would
+/// be no images to look into.
+pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
+    let overrides = overrides::read_overrides(project)?;
+    let (found, ready) = setup::observe(project)?;
     let mut missing = setup::missing(&found);
     if missing.is_empty() && ready.is_none() {
         missing.push("the base images are missing".to_string());
@@ -34,17 +34,17 @@ pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
     let Some(ready) = ready.filter(|_| missing.is_empty()) else {
         return Err(setup::not_set_up(&missing).into());
     };
-    let tools = &ready.tools;
+    let ctx = &ready.ctx;
     if with_live {
-        cluster::need_running(ctx, cluster::observe(ctx, tools)?)?;
+        cluster::need_running(ctx, cluster::observe(ctx)?)?;
     }
     // What is staged for helm and docker is the same folder for every run of the profile.
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     let releases = ctx.config.wanted_releases(&overrides.secret);
-    let built = build::ensure(ctx, tools, &ready.images, &ctx.config.services_of(&releases))?;
+    let built = build::ensure(ctx, &ready.images, &ctx.config.services_of(&releases))?;
     let mut inspects = BTreeMap::new();
     for (name, image) in &built {
-        inspects.insert(name.clone(), images::inspect(ctx, tools, image)?);
+        inspects.insert(name.clone(), images::inspect(ctx, image)?);
     }
 
     let step = ctx.ui.step("look at files and manifests");
@@ -52,14 +52,13 @@ pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
     tags.extend(built.iter().map(|(name, image)| (name.clone(), image.tag.clone())));
     let mut node_ports = BTreeMap::new();
     if with_live {
-        node_ports
-            .extend(endpoints(ctx, tools)?.into_iter().filter_map(|(name, found)| Some((name, found.node_port?))));
+        node_ports.extend(endpoints(ctx)?.into_iter().filter_map(|(name, found)| Some((name, found.node_port?))));
     }
     node_ports.extend(fixed);
     let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
     let mut gathered = BTreeMap::new();
     for release in &releases {
-        gathered.insert(release.to_string(), rendered::gather(ctx, tools, release, &known)?);
+        gathered.insert(release.to_string(), rendered::gather(ctx, release, &known)?);
     }
     let mut files = files::gather(ctx)?;
     step.done(&format!("{} releases", gathered.len()));
@@ -67,14 +66,14 @@ pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
     let (images, live) = thread::scope(|scope| -> Result<(BTreeMap<String, ImageFacts>, Option<LiveFacts>)> {
         let images = scope.spawn(|| {
             let step = ctx.ui.step("look into images");
-            let images = look_into(ctx, tools, &built, &inspects)?;
+            let images = look_into(ctx, &built, &inspects)?;
             step.done(&format!("{} images", images.len()));
             anyhow::Ok(images)
         });
         let live = match with_live {
             true => {
                 let step = ctx.ui.step("look at the cluster");
-                let live = live::gather(ctx, tools, &gathered, &inspects);
+                let live = live::gather(ctx, &gathered, &inspects);
                 if let Ok(live) = &live {
                     step.done(&format!("{} objects, {} attempts", live.objects.len(), live.attempts.len()));
                 }
@@ -95,20 +94,19 @@ pub fn gather(ctx: &Context, with_live: bool) -> Result<Facts<'_>> {
         files.charts.insert(name.clone(), one.chart);
         all.insert(name, one.rendered);
     }
-    Ok(Facts { config: &ctx.config, unseen, files: Some(files), rendered: Some(all), images: Some(images), live })
+    Ok(Facts { config: &project.config, unseen, files: Some(files), rendered: Some(all), images: Some(images), live })
 }
 
 /// Images one beside another: most of the time goes by waiting for docker.
 fn look_into(
     ctx: &Context,
-    tools: &xtask::tools::Paths,
     built: &BTreeMap<String, Built>,
     inspects: &BTreeMap<String, serde_json::Value>,
 ) -> Result<BTreeMap<String, ImageFacts>> {
     thread::scope(|scope| {
         let each: Vec<_> = built
             .iter()
-            .map(|(name, image)| (name, scope.spawn(move || images::gather(ctx, tools, name, image, &inspects[name]))))
+            .map(|(name, image)| (name, scope.spawn(move || images::gather(ctx, name, image, &inspects[name]))))
             .collect();
         each.into_iter()
             .map(|(name, looked)| {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -12,13 +11,10 @@ use crate::facts::files;
 use crate::rules::{ChartFiles, RELEASE_LABEL, RenderedRelease, SAMPLE, SERVICE_LABEL, label};
 use xtask::live;
 use xtask::run::context::Context;
-use xtask::run::process::command;
 use xtask::stages::render::{LIBRARY, RenderInputs, Staged, stage};
-use xtask::tools::Paths;
 use xtask::tools::helm;
 use xtask::tools::helm::Chart;
 
-const SHORT: Duration = Duration::from_secs(60);
 const HOOK: &str = "helm.sh/hook";
 const PLACEHOLDER: &str = "CHANGE_ME";
 
@@ -29,13 +25,13 @@ pub struct Gathered {
     pub staged: Staged,
 }
 
-pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &RenderInputs) -> Result<Gathered> {
+pub fn gather(ctx: &Context, release: &str, known: &RenderInputs) -> Result<Gathered> {
     let staged = stage(ctx, release, known)?;
     let about = &ctx.config.releases[release];
     let scope = ctx.scope(release);
     let helm_of = |values: &[String]| {
         let chart = Chart { release, folder: &staged.folder, values };
-        ctx.spawn.run(command(helm::template(&tools.helm, &scope.target, &chart), SHORT))
+        ctx.run(helm::template(&scope.target, &chart))
     };
     // Rendered over the release's own values: what it takes, and what helm says where it refuses.
     let over = |name: &str, more: &Value| -> Result<Result<Vec<Value>, String>> {
@@ -43,7 +39,7 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &RenderInputs)
         fs::write(&file, more.to_string())?;
         let values: Vec<String> = staged.values.iter().cloned().chain([file.display().to_string()]).collect();
         let chart = Chart { release, folder: &staged.folder, values: &values };
-        let answer = ctx.spawn.output(command(helm::template(&tools.helm, &scope.target, &chart), SHORT))?;
+        let answer = ctx.output(helm::template(&scope.target, &chart))?;
         fs::remove_file(&file)?;
         Ok(match answer.success {
             true => Ok(live::objects_in(&answer.stdout)?),
@@ -86,7 +82,7 @@ pub fn gather(ctx: &Context, tools: &Paths, release: &str, known: &RenderInputs)
     }
 
     let chart = Chart { release, folder: &staged.folder, values: &staged.values };
-    let lint = ctx.spawn.output(command(helm::lint_release(&tools.helm, &scope.target, &chart), SHORT))?;
+    let lint = ctx.output(helm::lint_release(&scope.target, &chart))?;
     let quiet = helm::lint_is_silent(lint.success, &lint.tail);
     let chart = ChartFiles {
         described: files::yaml(&folder.join("Chart.yaml")),

@@ -8,7 +8,6 @@ mod schemas;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -16,22 +15,23 @@ use serde_json::{Value, json};
 use crate::tools::{kube_score, kubeconform, pod_security};
 use xtask::config::{Config, Waiver, yaml};
 use xtask::model::plan::object_label;
-use xtask::run::context::{Context, profiles};
+use xtask::run::context::{Project, profiles};
 use xtask::run::exit::Stop;
-use xtask::run::process::{Output, command};
+use xtask::run::process::Output;
 use xtask::stages::{render, setup};
 use xtask::tools::hadolint;
-use xtask::tools::helm::{Chart, Helm};
-use xtask::tools::{Paths, helm, kubectl};
+use xtask::tools::helm::Chart;
+use xtask::tools::{helm, kubectl};
 
-const SHORT: Duration = Duration::from_secs(120);
+const MAKES_CLUSTER: &str = "cargo xtask up makes a cluster that serves its API description";
 const DOCKERFILES: &str = "Dockerfiles";
 /// The label by which the charts name the service that an object belongs to.
 const SERVICE_LABEL: &str = "/metadata/labels/app.kubernetes.io~1name";
 
 /// The programs that are called, each under the code that its findings begin with.
 struct Programs {
-    tools: Paths,
+    /// Those that other calls name.
+    paths: BTreeMap<&'static str, String>,
     kube_score: String,
     kubeconform: String,
     pod_security: String,
@@ -58,80 +58,83 @@ struct Group {
 
 /// Lints one profile, or all of them: then waivers that waive nothing are found too. With `update`, what is generated is
 /// written first: the manifests that are kept of each profile, and the charts' READMEs.
-pub fn run(ctx: &Context, profile: Option<&str>, update: bool) -> Result<()> {
-    let names = profile.map_or_else(|| profiles(&ctx.root), |name| vec![name.to_string()]);
-    let contexts = names.iter().map(|name| of_profile(ctx, name)).collect::<Result<Vec<_>>>()?;
-    let waivers = distinct(contexts.iter().flat_map(|ctx| &ctx.config.waivers));
-    let dockerfiles = dockerfiles(&ctx.root, contexts.iter().map(|ctx| &ctx.config))?;
-    let programs = programs(ctx)?;
+pub fn run(project: &Project, profile: Option<&str>, update: bool) -> Result<()> {
+    let names = profile.map_or_else(|| profiles(&project.root), |name| vec![name.to_string()]);
+    let projects = names.iter().map(|name| of_profile(project, name)).collect::<Result<Vec<_>>>()?;
+    let waivers = distinct(projects.iter().flat_map(|project| &project.config.waivers));
+    let dockerfiles = dockerfiles(&project.root, projects.iter().map(|project| &project.config))?;
+    let programs = programs(project)?;
     let skipped: Vec<(&str, &String)> =
         [("hadolint", programs.hadolint.as_ref().err()), ("kubeconform", programs.openapi.as_ref().err())]
             .into_iter()
             .filter_map(|(code, why)| Some((code, why?)))
             .collect();
     let mut groups = Vec::new();
-    for ctx in &contexts {
-        let name = format!("profile {}", ctx.config.profile);
-        let step = ctx.ui.step(format!("lint {name}"));
-        let (mut findings, manifests) = lint_profile(ctx, &programs)?;
-        findings.extend(snapshot(ctx, &manifests, update)?);
-        let group = Group::new(name, findings, &ctx.config.waivers);
+    for project in &projects {
+        let project = &project.with_programs(programs.paths.clone());
+        let name = format!("profile {}", project.config.profile);
+        let step = project.ui.step(format!("lint {name}"));
+        let (mut findings, manifests) = lint_profile(project, &programs)?;
+        findings.extend(snapshot(project, &manifests, update)?);
+        let group = Group::new(name, findings, &project.config.waivers);
         step.done(&group.counts());
         groups.push(group);
     }
     if let Ok(program) = &programs.hadolint {
-        let step = ctx.ui.step(format!("lint {DOCKERFILES}"));
-        let group = Group::new(DOCKERFILES.to_string(), lint_dockerfiles(ctx, program, &dockerfiles)?, &waivers);
+        let step = project.ui.step(format!("lint {DOCKERFILES}"));
+        let group = Group::new(DOCKERFILES.to_string(), lint_dockerfiles(project, program, &dockerfiles)?, &waivers);
         step.done(&group.counts());
         groups.push(group);
     }
     if profile.is_none() {
-        groups.push(Group::new("charts".to_string(), readmes(ctx, update)?, &waivers));
+        groups.push(Group::new("charts".to_string(), readmes(project, update)?, &waivers));
         groups.push(unused(&waivers, &groups, &skipped));
     }
-    report(ctx, &groups, &skipped)
+    report(project, &groups, &skipped)
 }
 
-/// The context of another profile. What it stages lies in a folder of its own: `up` may be at work.
-fn of_profile(ctx: &Context, name: &str) -> Result<Context> {
-    let mut other = ctx.of_profile(name)?;
+/// The project with another profile. What it stages lies in a folder of its own: `up` may be at work.
+fn of_profile(project: &Project, name: &str) -> Result<Project> {
+    let mut other = project.of_profile(name)?;
     other.folders.cache = other.folders.cache.join("lint");
     Ok(other)
 }
 
-fn programs(ctx: &Context) -> Result<Programs> {
-    let found = setup::find_tools(ctx)?;
+fn programs(project: &Project) -> Result<Programs> {
+    let found = setup::find_tools(project)?;
     let helm = match found.helm.path() {
-        Some(path) => Helm { path, merge: found.helm_merge.clone() },
-        None => setup::helm(ctx, ctx.config.tools.helm.pinned.as_deref().unwrap_or_default())?,
+        Some(path) => path,
+        None => setup::helm(project, project.config.tools.helm.pinned.as_deref().unwrap_or_default())?.path,
     };
-    let path = |found: &setup::find::Found| found.path().unwrap_or_default();
-    let (docker, minikube, kubectl) = (path(&found.docker), path(&found.minikube), path(&found.kubectl));
-    let [kube_score, kubeconform, pod_security] = setup::programs(ctx, ["kube-score", "kubeconform", "pod-security"])?;
-    let openapi = openapi(ctx, &kubectl)?;
-    let hadolint = setup::hadolint::find(ctx)?;
-    let tools = Paths { docker, minikube, helm, kubectl };
-    Ok(Programs { tools, kube_score, kubeconform, pod_security, hadolint, openapi })
+    let kubectl = found.kubectl.path();
+    let paths: BTreeMap<&str, String> = [("helm", Some(helm)), ("kubectl", kubectl.clone())]
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, path?)))
+        .collect();
+    let [kube_score, kubeconform, pod_security] =
+        setup::programs(project, ["kube-score", "kubeconform", "pod-security"])?;
+    let openapi = match kubectl {
+        Some(_) => openapi(&project.with_programs(paths.clone()))?,
+        None => Err(format!("there is no kubectl, and so no schemas: {MAKES_CLUSTER}")),
+    };
+    let hadolint = setup::hadolint::find(project)?;
+    Ok(Programs { paths, kube_score, kubeconform, pod_security, hadolint, openapi })
 }
 
 /// What the cluster says of its API: from the cache for its version, or asked for; or why neither is to be had.
-fn openapi(ctx: &Context, kubectl: &str) -> Result<Result<Value, String>> {
-    let version = format!("v{}", ctx.config.cluster.kubernetes);
-    let cached = ctx.folders.cache.join("openapi").join(format!("{version}.json"));
+fn openapi(project: &Project) -> Result<Result<Value, String>> {
+    let version = format!("v{}", project.config.cluster.kubernetes);
+    let cached = project.folders.cache.join("openapi").join(format!("{version}.json"));
     if let Ok(text) = fs::read(&cached) {
         return Ok(Ok(serde_json::from_slice(&text).with_context(|| format!("{} is broken", cached.display()))?));
     }
-    let next = "cargo xtask up makes a cluster that tells its API";
-    if kubectl.is_empty() {
-        return Ok(Err(format!("there is no kubectl, and so no schemas: {next}")));
-    }
-    let ask = |path: &str| ctx.spawn.output(command(kubectl::get_raw(kubectl, &ctx.target(), path), SHORT));
+    let ask = |path: &str| project.output(kubectl::get_raw(&project.target(), path));
     let value = ask("/version")?;
     let live: Value = serde_json::from_str(&value.stdout).unwrap_or_default();
     if live["gitVersion"] != version.as_str() {
         return Ok(Err(match live["gitVersion"].as_str() {
             Some(other) => format!("the cluster is {other}, and its schemas are not those of {version}"),
-            None => format!("no cluster answers, and so there are no schemas: {next}"),
+            None => format!("no cluster answers, and so there are no schemas: {MAKES_CLUSTER}"),
         }));
     }
     let message = ask("/openapi/v2")?;
@@ -146,18 +149,18 @@ fn openapi(ctx: &Context, kubectl: &str) -> Result<Result<Value, String>> {
 }
 
 /// What is found, and the manifests without hooks.
-fn lint_profile(ctx: &Context, programs: &Programs) -> Result<(Vec<LintFinding>, String)> {
+fn lint_profile(project: &Project, programs: &Programs) -> Result<(Vec<LintFinding>, String)> {
     let mut findings = Vec::new();
     let (mut manifests, mut kept) = (String::new(), String::new());
-    for (release, staged) in render::stage_all(ctx)? {
-        let target = ctx.scope(&release).target;
+    for (release, staged) in render::stage_all(project)? {
+        let target = project.scope(&release).target;
         let chart = Chart { release: &release, folder: &staged.folder, values: &staged.values };
         let finding = |code: &str, output: &Output| finding(code, &format!("release/{release}"), output.tail.trim());
-        let linted = ctx.spawn.output(command(helm::lint_release(&programs.tools.helm, &target, &chart), SHORT))?;
+        let linted = project.output(helm::lint_release(&target, &chart))?;
         if !helm::lint_is_silent(linted.success, &linted.tail) {
             findings.push(finding("helm-lint", &linted));
         }
-        let rendered = ctx.spawn.output(command(helm::template(&programs.tools.helm, &target, &chart), SHORT))?;
+        let rendered = project.output(helm::template(&target, &chart))?;
         match rendered.success {
             true => {
                 manifests.push_str(&format!("---\n{}\n", rendered.stdout));
@@ -176,22 +179,21 @@ fn lint_profile(ctx: &Context, programs: &Programs) -> Result<(Vec<LintFinding>,
     for rule in &rules::RULES {
         findings.extend((rule.check)(&objects).iter().map(|(object, message)| finding(rule.code, object, message)));
     }
-    let asked = command(kube_score::score(&programs.kube_score, &ctx.config.cluster.kubernetes), SHORT);
-    let output = ctx.spawn.output(asked.stdin(manifests.as_str()))?;
+    let asked = kube_score::score(&programs.kube_score, &project.config.cluster.kubernetes);
+    let output = project.output(asked.stdin(manifests.as_str()))?;
     let scored = kube_score::parse(&output.stdout).map_err(|_| unreadable("kube-score", &output))?;
     findings.extend(scored.iter().map(|(id, object, message)| finding(&format!("kube-score/{id}"), object, message)));
 
-    let output = ctx
-        .spawn
-        .output(command(pod_security::check(&programs.pod_security), SHORT).stdin(serde_json::to_vec(&objects)?))?;
+    let output =
+        project.spawn.output(pod_security::check(&programs.pod_security).stdin(serde_json::to_vec(&objects)?))?;
     let broken = pod_security::parse(&output.stdout).ok().filter(|_| output.success);
     let broken = broken.ok_or_else(|| unreadable("pod-security", &output))?;
     findings.extend(broken.iter().map(|(object, message)| finding("pod-security", object, message)));
 
     if let Ok(openapi) = &programs.openapi {
-        let folder = write_schemas(ctx, openapi, &objects)?;
-        let asked = command(kubeconform::validate(&programs.kubeconform, &folder.display().to_string()), SHORT);
-        let output = ctx.spawn.output(asked.stdin(manifests.as_str()))?;
+        let folder = write_schemas(project, openapi, &objects)?;
+        let asked = kubeconform::validate(&programs.kubeconform, &folder.display().to_string());
+        let output = project.output(asked.stdin(manifests.as_str()))?;
         let wrong = kubeconform::parse(&output.stdout).map_err(|_| unreadable("kubeconform", &output))?;
         findings.extend(wrong.iter().map(|(object, message)| finding("kubeconform", object, message)));
     }
@@ -204,9 +206,9 @@ fn lint_profile(ctx: &Context, programs: &Programs) -> Result<(Vec<LintFinding>,
 
 /// The manifests of a profile against those that are kept in the repository, so that a change of a chart shows what it
 /// changes for each of them.
-fn snapshot(ctx: &Context, wanted: &str, update: bool) -> Result<Option<LintFinding>> {
-    let file = format!("helm/snapshots/{}.yaml", ctx.config.profile);
-    let path = ctx.root.join(&file);
+fn snapshot(project: &Project, wanted: &str, update: bool) -> Result<Option<LintFinding>> {
+    let file = format!("helm/snapshots/{}.yaml", project.config.profile);
+    let path = project.root.join(&file);
     if update {
         fs::create_dir_all(path.parent().context("a snapshot lies in a folder")?)?;
         fs::write(&path, wanted)?;
@@ -223,8 +225,8 @@ fn snapshot(ctx: &Context, wanted: &str, update: bool) -> Result<Option<LintFind
 }
 
 /// The charts' READMEs against the comments of their values.
-fn readmes(ctx: &Context, update: bool) -> Result<Vec<LintFinding>> {
-    let charts = ctx.root.join("helm");
+fn readmes(project: &Project, update: bool) -> Result<Vec<LintFinding>> {
+    let charts = project.root.join("helm");
     if !charts.is_dir() {
         return Ok(Vec::new());
     }
@@ -234,13 +236,13 @@ fn readmes(ctx: &Context, update: bool) -> Result<Vec<LintFinding>> {
         }
     }
     let message = format!("its table is not what values.yaml says: {}", chart_docs::COMMAND);
-    let name = |path: &Path| path.strip_prefix(&ctx.root).unwrap_or(path).display().to_string();
+    let name = |path: &Path| path.strip_prefix(&project.root).unwrap_or(path).display().to_string();
     Ok(chart_docs::stale(&charts)?.iter().map(|stale| finding("readme", &name(&stale.readme), &message)).collect())
 }
 
 /// A schema for each kind among the objects that the cluster knows.
-fn write_schemas(ctx: &Context, openapi: &Value, objects: &[Value]) -> Result<PathBuf> {
-    let folder = ctx.staging("schemas");
+fn write_schemas(project: &Project, openapi: &Value, objects: &[Value]) -> Result<PathBuf> {
+    let folder = project.staging("schemas");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
@@ -278,8 +280,8 @@ fn dockerfiles<'a>(root: &Path, configs: impl Iterator<Item = &'a Config>) -> Re
     Ok(files.into_iter().collect())
 }
 
-fn lint_dockerfiles(ctx: &Context, program: &str, files: &[String]) -> Result<Vec<LintFinding>> {
-    let output = ctx.spawn.output(command(hadolint::check(program, files), SHORT).folder(&ctx.root))?;
+fn lint_dockerfiles(project: &Project, program: &str, files: &[String]) -> Result<Vec<LintFinding>> {
+    let output = project.output(hadolint::check(program, files).folder(&project.root))?;
     let remarks = hadolint::parse(&output.stdout).map_err(|_| unreadable("hadolint", &output))?;
     let describe = |remark: hadolint::Remark| {
         finding(
@@ -365,8 +367,8 @@ fn unused(waivers: &[Waiver], groups: &[Group], skipped: &[(&str, &String)]) -> 
     Group { name: "waivers".to_string(), findings: idle.map(describe).collect(), waived: Vec::new() }
 }
 
-fn report(ctx: &Context, groups: &[Group], skipped: &[(&str, &String)]) -> Result<()> {
-    ctx.ui.answer(&text(groups, skipped), value(groups, skipped));
+fn report(project: &Project, groups: &[Group], skipped: &[(&str, &String)]) -> Result<()> {
+    project.ui.answer(&text(groups, skipped), value(groups, skipped));
     let count: usize = groups.iter().map(|group| group.findings.len()).sum();
     match count {
         0 => Ok(()),

@@ -556,7 +556,7 @@ mod tests {
     #[test]
     fn another_namespace_is_found() {
         breaks("cht.namespace", Config, "test", |good| {
-            good.speced(|spec| spec.namespace = Some("default".to_string()))
+            good.with_spec(|spec| spec.namespace = Some("default".to_string()))
         });
         breaks("cht.namespace", Render, "todo", |good| {
             good.rendered("deployment/todo-backend")["metadata"]["namespace"] = json!("x")

@@ -705,14 +705,14 @@ fn missing(facts: &Facts, found: &Found, container: &Container) -> Vec<String> {
 
 fn env_names(facts: &Facts, checks: &mut Checks) {
     let config = facts.config;
-    let speced = config.spec.iter().flat_map(|spec| &spec.config_maps);
-    let speced = speced
+    let from_spec = config.spec.iter().flat_map(|spec| &spec.config_maps);
+    let from_spec = from_spec
         .flat_map(|(map, keys)| keys.keys().map(move |key| (format!("spec.config_maps.{map}"), map, key.as_str())));
     let handed = config
         .secrets
         .iter()
         .flat_map(|(name, secret)| secret.keys().map(move |key| (format!("secrets.{name}"), name, key)));
-    for (path, object, key) in speced.chain(handed) {
+    for (path, object, key) in from_spec.chain(handed) {
         let wrong = EnvName::parse(key).err();
         checks.that_at(config, &path, object, wrong.is_none(), || wrong.clone().unwrap_or_default());
     }
@@ -923,7 +923,7 @@ mod tests {
     #[test]
     fn another_image_is_found() {
         breaks("dep.image_ref", R, BACKEND, |good| {
-            good.speced(|spec| spec.services.get_mut("backend").unwrap().image = Some("other".to_string()));
+            good.with_spec(|spec| spec.services.get_mut("backend").unwrap().image = Some("other".to_string()));
         });
         breaks("dep.image_ref", R, BACKEND, |good| good.container(BACKEND)["image"] = json!("todo-backend:0.9.0"));
         breaks("dep.image_ref", R, BACKEND, |good| good.container(BACKEND)["image"] = json!("todo-backend:"));
@@ -941,7 +941,7 @@ mod tests {
         breaks("dep.pull", R, FRONTEND, |good| good.container(FRONTEND)["imagePullPolicy"] = json!("Sometimes"));
         breaks("dep.pull", R, BACKEND, |good| good.container(BACKEND)["imagePullPolicy"] = json!("IfNotPresent"));
         breaks("dep.pull", C, "frontend", |good| {
-            good.speced(|spec| spec.services.get_mut("frontend").unwrap().pull_policy = Some("Daily".to_string()));
+            good.with_spec(|spec| spec.services.get_mut("frontend").unwrap().pull_policy = Some("Daily".to_string()));
             good.container(FRONTEND)["imagePullPolicy"] = json!("Never");
         });
     }
@@ -953,7 +953,7 @@ mod tests {
             assert!(none.contains(&(code, R, BACKEND.to_string())), "{code}: {none:?}");
         }
         breaks("dep.replicas.positive", C, "backend", |good| {
-            good.speced(|spec| spec.services.get_mut("backend").unwrap().replicas_min = Some(0));
+            good.with_spec(|spec| spec.services.get_mut("backend").unwrap().replicas_min = Some(0));
         });
     }
 
@@ -971,7 +971,7 @@ mod tests {
             good.live.objects.push(autoscaler(1, 4));
         });
         breaks("dep.replicas.range", C, "backend", |good| {
-            good.speced(|spec| spec.services.get_mut("backend").unwrap().replicas_min = Some(2));
+            good.with_spec(|spec| spec.services.get_mut("backend").unwrap().replicas_min = Some(2));
         });
     }
 
@@ -979,7 +979,7 @@ mod tests {
     fn another_number_of_replicas_than_the_default_is_found() {
         breaks("dep.replicas.default", R, BACKEND, |good| good.rendered(BACKEND)["spec"]["replicas"] = json!(2));
         breaks("dep.replicas.default", C, "backend", |good| {
-            good.speced(|spec| spec.services.get_mut("backend").unwrap().replicas = Some(2));
+            good.with_spec(|spec| spec.services.get_mut("backend").unwrap().replicas = Some(2));
         });
         breaks("dep.replicas.default", L, BACKEND, |good| good.live(BACKEND)["spec"]["replicas"] = json!(3));
     }
@@ -990,7 +990,7 @@ mod tests {
             good.container(BACKEND)["resources"]["requests"]["ephemeral-storage"] = json!("1Gi");
         });
         breaks("dep.res.order", C, "backend", |good| {
-            good.speced(|spec| {
+            good.with_spec(|spec| {
                 let backend = spec.services.get_mut("backend").unwrap();
                 backend.limits = backend.requests.clone();
                 backend.requests.insert("memory".to_string(), "1Gi".to_string());
@@ -1032,7 +1032,7 @@ mod tests {
         });
         breaks("dep.res.value", C, "backend", |good| {
             let figure = ("cpu".to_string(), "lots".to_string());
-            good.speced(|spec| spec.services.get_mut("backend").unwrap().requests.extend([figure]));
+            good.with_spec(|spec| spec.services.get_mut("backend").unwrap().requests.extend([figure]));
         });
         let same = found(RULES, |good| good.container(BACKEND)["resources"]["limits"]["cpu"] = json!("0.5"));
         assert_eq!(same, [], "however it is written");

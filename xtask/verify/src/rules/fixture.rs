@@ -90,7 +90,7 @@ impl Good {
     }
 
     /// What the data model demands of a service, as the profile says it.
-    pub fn speced(&mut self, change: impl FnOnce(&mut config::Spec)) {
+    pub fn with_spec(&mut self, change: impl FnOnce(&mut config::Spec)) {
         change(self.config.spec.as_mut().unwrap());
     }
 }

@@ -242,7 +242,7 @@ fn nonroot(facts: &Facts, checks: &mut Checks) {
 }
 
 fn user(facts: &Facts, checks: &mut Checks) {
-    for (service, spec) in facts.speced() {
+    for (service, spec) in facts.spec_services() {
         let Some(about) = facts.config.services.get(service) else { continue };
         let (id, name) = (spec.user_id, spec.user_name.as_deref());
         if id.is_none() && name.is_none() {
@@ -325,7 +325,7 @@ fn limit_mb(facts: &Facts, service: &str) -> Option<u64> {
 }
 
 fn size(facts: &Facts, checks: &mut Checks) {
-    for (service, spec) in facts.speced() {
+    for (service, spec) in facts.spec_services() {
         let (Some(limit), Some(about)) = (spec.size_mb, facts.config.services.get(service)) else { continue };
         let path = format!("services.{service}.size_limit_mb");
         checks.that_at(facts.config, &path, service, about.size_limit_mb.is_some_and(|own| own <= limit), || {
@@ -343,7 +343,7 @@ fn size(facts: &Facts, checks: &mut Checks) {
 fn size_total(facts: &Facts, checks: &mut Checks) {
     let Some(limit) = facts.config.spec.as_ref().and_then(|spec| spec.size_total_mb) else { return };
     let Some(images) = &facts.images else { return };
-    let counted: Vec<&ImageFacts> = facts.speced().iter().filter_map(|(service, _)| images.get(*service)).collect();
+    let counted: Vec<_> = facts.spec_services().iter().filter_map(|(service, _)| images.get(*service)).collect();
     let total: u64 = counted.iter().map(|image| image.size).sum();
     checks.that(Image, &facts.config.profile, total < limit * 1_000_000, || {
         format!("{} images have {:.1} MB together: less than {limit} are allowed", counted.len(), total as f64 / 1e6)
@@ -491,7 +491,7 @@ fn entry(facts: &Facts, checks: &mut Checks) {
 }
 
 fn ignore(facts: &Facts, checks: &mut Checks) {
-    for (service, spec) in facts.speced().into_iter().filter(|(_, spec)| !spec.excluded.is_empty()) {
+    for (service, spec) in facts.spec_services().into_iter().filter(|(_, spec)| !spec.excluded.is_empty()) {
         let Some(about) = facts.config.services.get(service) else { continue };
         if let Some(files) = &facts.files {
             let path = about.dockerfile.display().to_string();
@@ -581,7 +581,7 @@ fn glob(text: &str, pattern: &str) -> bool {
 }
 
 fn build_arg(facts: &Facts, checks: &mut Checks) {
-    for (service, spec) in facts.speced() {
+    for (service, spec) in facts.spec_services() {
         let Some(about) = facts.config.services.get(service) else { continue };
         for (name, wanted) in &spec.args {
             let default = dockerfile(facts, about)
@@ -767,8 +767,8 @@ mod tests {
         good.images.get_mut(service).unwrap()
     }
 
-    fn speced(good: &mut Good, change: impl FnOnce(&mut xtask::config::SpecService)) {
-        good.speced(|spec| change(spec.services.get_mut("backend").unwrap()));
+    fn with_backend(good: &mut Good, change: impl FnOnce(&mut xtask::config::SpecService)) {
+        good.with_spec(|spec| change(spec.services.get_mut("backend").unwrap()));
     }
 
     #[test]
@@ -924,7 +924,7 @@ mod tests {
         breaks("img.size", Config, "backend", |good| {
             good.config.services.get_mut("backend").unwrap().size_limit_mb = None;
         });
-        breaks("img.size_total", Image, "test", |good| good.speced(|spec| spec.size_total_mb = Some(16)));
+        breaks("img.size_total", Image, "test", |good| good.with_spec(|spec| spec.size_total_mb = Some(16)));
     }
 
     #[test]
@@ -954,7 +954,7 @@ mod tests {
         breaks("img.port", Image, "backend", |good| {
             image(good, "backend").inspect["Config"]["ExposedPorts"] = json!({"9000/tcp": {}})
         });
-        breaks("img.port", Config, "backend", |good| speced(good, |spec| spec.port = Some(8080)));
+        breaks("img.port", Config, "backend", |good| with_backend(good, |spec| spec.port = Some(8080)));
         breaks("img.port", Config, "docker/backend.Dockerfile", |good| {
             let text = good.files.dockerfiles.get_mut("docker/backend.Dockerfile").unwrap();
             *text = text.replace("EXPOSE ${PORT}", "EXPOSE 9000");
@@ -966,7 +966,7 @@ mod tests {
         let places = |change: fn(&mut Good)| {
             found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>()
         };
-        let docs = places(|good| speced(good, |spec| spec.healthcheck = Some("/docs".to_string())));
+        let docs = places(|good| with_backend(good, |spec| spec.healthcheck = Some("/docs".to_string())));
         assert_eq!(docs, [("img.healthcheck", Config), ("img.healthcheck", Image)]);
         breaks("img.healthcheck", Image, "backend", |good| {
             image(good, "backend").inspect["Config"]["Healthcheck"] = json!({})
@@ -1028,7 +1028,7 @@ mod tests {
             found(RULES, change).into_iter().map(|(code, place, _)| (code, place)).collect::<Vec<_>>()
         };
         let other = places(|good| {
-            speced(good, |spec| spec.args = BTreeMap::from([("REVISION".to_string(), "7".to_string())]));
+            with_backend(good, |spec| spec.args = BTreeMap::from([("REVISION".to_string(), "7".to_string())]));
         });
         assert_eq!(other, [("img.build_arg", Config), ("img.build_arg", Image)]);
         breaks("img.build_arg", Image, "backend", |good| image(good, "backend").history.clear());

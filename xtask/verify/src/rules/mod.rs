@@ -380,7 +380,7 @@ impl Facts<'_> {
     }
 
     /// The services that a data model speaks of, with its figures; none for a profile without a data model.
-    pub fn speced(&self) -> Vec<(&str, &SpecService)> {
+    pub fn spec_services(&self) -> Vec<(&str, &SpecService)> {
         let services = self.config.spec.iter().flat_map(|spec| &spec.services);
         services.map(|(name, about)| (name.as_str(), about)).collect()
     }

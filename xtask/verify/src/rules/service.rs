@@ -488,7 +488,7 @@ mod tests {
         breaks("svc.type", R, BACK, |good| good.rendered(BACK)["spec"]["type"] = json!("Ingress"));
         breaks("svc.type", L, BACK, |good| good.live(BACK)["spec"]["type"] = json!("LoadBalancer"));
         breaks("svc.type", C, "backend", |good| {
-            good.speced(|spec| spec.services.get_mut("backend").unwrap().service_types.push("Node".to_string()));
+            good.with_spec(|spec| spec.services.get_mut("backend").unwrap().service_types.push("Node".to_string()));
         });
         breaks("svc.type", R, "service/database", |good| {
             let metadata = json!({"name": "database", "namespace": "todo"});
@@ -514,7 +514,7 @@ mod tests {
             good.rendered(BACK)["spec"]["ports"].as_array_mut().unwrap().push(extra);
         });
         breaks("svc.port", C, "backend", |good| {
-            good.speced(|spec| spec.services.get_mut("backend").unwrap().service_port = Some(80));
+            good.with_spec(|spec| spec.services.get_mut("backend").unwrap().service_port = Some(80));
             port(good, BACK)["port"] = json!(80);
         });
     }
@@ -522,12 +522,12 @@ mod tests {
     #[test]
     fn a_target_is_found_by_its_port_where_no_other_rule_tells_it() {
         let codes = found(RULES, |good| {
-            good.speced(|spec| spec.number = 0);
+            good.with_spec(|spec| spec.number = 0);
             port(good, BACK)["targetPort"] = json!("metrics");
         });
         assert!(codes.contains(&("svc.port", R, BACK.to_string())), "{codes:?}");
         let mut apart = found(RULES, |good| {
-            good.speced(|spec| {
+            good.with_spec(|spec| {
                 spec.number = 0;
                 let frontend = spec.services.get_mut("frontend").unwrap();
                 (frontend.service_port, frontend.target_port) = (Some(80), Some("3000".to_string()));
@@ -578,7 +578,9 @@ mod tests {
     #[test]
     fn a_page_that_nobody_reaches_is_found() {
         breaks("svc.front.external", R, FRONT, |good| {
-            good.speced(|spec| spec.services.get_mut("frontend").unwrap().service_types.push("ClusterIP".to_string()));
+            good.with_spec(|spec| {
+                spec.services.get_mut("frontend").unwrap().service_types.push("ClusterIP".to_string())
+            });
             good.rendered(FRONT)["spec"]["type"] = json!("ClusterIP");
         });
         breaks("svc.front.external", L, FRONT, |good| live_port(good, FRONT)["port"] = json!(3001));
@@ -606,7 +608,7 @@ mod tests {
             good.live.attempts.insert(Attempt::Url("backend".to_string()), Err("no answer".to_string()));
         });
         breaks("svc.back.access", C, "backend", |good| {
-            good.speced(|spec| spec.services.get_mut("backend").unwrap().external = Some(false));
+            good.with_spec(|spec| spec.services.get_mut("backend").unwrap().external = Some(false));
         });
     }
 

@@ -152,7 +152,7 @@ fn exists(facts: &Facts, checks: &mut Checks) {
             "there is no ConfigMap: describe one under configMaps of its values".to_string()
         });
         for (service, name) in
-            facts.speced().into_iter().filter_map(|(name, spec)| Some((name, spec.config_map.as_ref()?)))
+            facts.spec_services().into_iter().filter_map(|(name, spec)| Some((name, spec.config_map.as_ref()?)))
         {
             let found = there.iter().any(|map| map["metadata"]["name"] == name.as_str());
             checks.that(place, &format!("configmap/{name}"), found, || {
@@ -560,7 +560,7 @@ mod tests {
     #[test]
     fn missing_keys_of_a_secret_are_found() {
         breaks("sec.keys", Config, SECRET, |good| {
-            good.speced(|spec| spec.secrets.get_mut("todo-secret").unwrap().push("OPENAI_API_KEY".to_string()));
+            good.with_spec(|spec| spec.secrets.get_mut("todo-secret").unwrap().push("OPENAI_API_KEY".to_string()));
             let live = good.live.secrets.get_mut("todo-secret").unwrap();
             live.insert("OPENAI_API_KEY".to_string(), Ok(()));
         });

@@ -464,10 +464,10 @@ mod tests {
         });
         breaks("sta.deploy", Config, "states", |good| {
             let words = [("Happy".to_string(), "happy".to_string())].into();
-            good.speced(|spec| drop(spec.states.insert("pod".to_string(), words)));
+            good.with_spec(|spec| drop(spec.states.insert("pod".to_string(), words)));
         });
         breaks("sta.deploy", Config, "states", |good| {
-            good.speced(|spec| drop(spec.states.insert("node".to_string(), Default::default())));
+            good.with_spec(|spec| drop(spec.states.insert("node".to_string(), Default::default())));
         });
     }
 

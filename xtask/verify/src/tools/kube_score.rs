@@ -1,16 +1,15 @@
 //! Kube-score.
 
 use serde::Deserialize;
-
-use xtask::argv;
+use xtask::run::call::{Call, argv, call};
 
 /// A grade as kube-score gives it: 1 critical, 5 a warning, 7 almost good, 10 good.
 const GOOD_ENOUGH: u8 = 7;
 
 /// Scores the manifests on stdin. A limit on CPU is not asked for: it slows what it should protect.
-pub fn score(kube_score: &str, kubernetes: &str) -> Vec<String> {
+pub fn score(kube_score: &str, kubernetes: &str) -> Call {
     let minor = kubernetes.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
-    argv!("{kube_score} score --output-format json --kubernetes-version v{minor} --ignore-container-cpu-limit -")
+    call(argv!("{kube_score} score --output-format json --kubernetes-version v{minor} --ignore-container-cpu-limit -"))
 }
 
 /// What was graded a warning or worse: the check's ID, `kind/name`, and what is said of it.
@@ -73,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_minor_version_is_what_counts() {
-        let text = score("kube-score", "1.33.1").join(" ");
+        let text = score("kube-score", "1.33.1").text();
         assert!(text.contains("--kubernetes-version v1.33 "), "{text}");
     }
 

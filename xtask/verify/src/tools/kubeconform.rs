@@ -1,8 +1,7 @@
 //! Kubeconform.
 
 use serde::Deserialize;
-
-use xtask::argv;
+use xtask::run::call::{Call, argv, call};
 
 /// The name of a schema's file, as the template below has kubeconform look for it.
 pub fn file_name(api_version: &str, kind: &str) -> String {
@@ -12,9 +11,9 @@ pub fn file_name(api_version: &str, kind: &str) -> String {
 }
 
 /// Validates the manifests on stdin against the schemas of a folder: no field that they don't know, no key twice.
-pub fn validate(kubeconform: &str, schemas: &str) -> Vec<String> {
+pub fn validate(kubeconform: &str, schemas: &str) -> Call {
     let location = format!("{schemas}/{{{{.Group}}}}-{{{{.ResourceAPIVersion}}}}-{{{{.ResourceKind}}}}.json");
-    argv!("{kubeconform} -strict -output json -schema-location {location}")
+    call(argv!("{kubeconform} -strict -output json -schema-location {location}"))
 }
 
 /// What is wrong, each with the object, `kind/name`.
@@ -56,7 +55,7 @@ mod tests {
     fn schemas_are_named_as_they_are_looked_for() {
         assert_eq!(file_name("v1", "Service"), "v1-v1-service.json");
         assert_eq!(file_name("networking.k8s.io/v1", "NetworkPolicy"), "networking.k8s.io-v1-networkpolicy.json");
-        let text = validate("kubeconform", "/s").join(" ");
+        let text = validate("kubeconform", "/s").argv.join(" ");
         assert!(text.ends_with("/s/{{.Group}}-{{.ResourceAPIVersion}}-{{.ResourceKind}}.json"), "{text}");
     }
 

@@ -1,10 +1,11 @@
 //! The project's own pod-security, which asks the API server's admission code.
 
 use serde::Deserialize;
+use xtask::run::call::{Call, call};
 
 /// Checks the JSON list of objects on stdin.
-pub fn check(pod_security: &str) -> Vec<String> {
-    vec![pod_security.to_string()]
+pub fn check(pod_security: &str) -> Call {
+    call(vec![pod_security.to_string()])
 }
 
 /// What breaks the restricted level, each with the object, `kind/name`.

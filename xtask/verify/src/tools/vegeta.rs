@@ -1,17 +1,17 @@
 //! Vegeta, which asks at a steady rate and counts.
 
-use xtask::argv;
+use xtask::run::call::{Call, argv, call};
 
 /// Asks the targets of a file `rate` times a second, until it is interrupted or the time is over.
-pub fn attack(vegeta: &str, targets: &str, results: &str, rate: u32, keep_alive: bool, time_s: u64) -> Vec<String> {
+pub fn attack(vegeta: &str, targets: &str, results: &str, rate: u32, keep_alive: bool, time_s: u64) -> Call {
     let (rate, time, keep_alive) = (rate.to_string(), format!("{time_s}s"), format!("-keepalive={keep_alive}"));
-    argv!(
+    call(argv!(
         "{vegeta} attack -targets {targets} -output {results} -rate {rate} -duration {time} -timeout 10s {keep_alive}"
-    )
+    ))
 }
 
-pub fn report(vegeta: &str, results: &str) -> Vec<String> {
-    argv!("{vegeta} report -type json {results}")
+pub fn report(vegeta: &str, results: &str) -> Call {
+    call(argv!("{vegeta} report -type json {results}"))
 }
 
 /// How many requests were sent, and how many were answered with 200.

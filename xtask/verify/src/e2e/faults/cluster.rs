@@ -10,7 +10,8 @@ use serde_json::json;
 use crate::e2e::faults::{
     Failure, NAMESPACE, RELEASE, await_some, failed, fails, finally, image_of, status, while_serving,
 };
-use crate::e2e::{SHORT, World, tells};
+use crate::e2e::{World, tells};
+use xtask::run::call::DEADLINE;
 use xtask::stages::{cluster, load};
 use xtask::tools::{docker, kubectl};
 
@@ -80,12 +81,12 @@ pub fn no_endpoints(world: &World) -> Result<()> {
 }
 
 pub fn other_image(world: &World) -> Result<()> {
-    let nodes = cluster::nodes(&world.ctx, world.tools)?;
+    let nodes = cluster::nodes(&world.ctx)?;
     let node = nodes.first().context("the cluster has no node")?;
     let (image, other) = (image_of(world, "mcp")?, image_of(world, "frontend")?);
-    let id = || anyhow::Ok(load::list(&world.ctx, world.tools, node)?.get(&image).cloned());
+    let id = || anyhow::Ok(load::list(&world.ctx, node)?.get(&image).cloned());
     let before = id()?.with_context(|| format!("the node does not list {image}"))?;
-    world.run(docker::node_tag(&world.tools.docker, node, &other, &image))?;
+    world.run(docker::node_tag(node, &other, &image))?;
     await_some(world, "the other image under the tag", || Ok((id()?.as_ref() != Some(&before)).then_some(())))?;
     let output = world.up()?;
     ensure!(id()? == Some(before), "{image} is still another one on the node\n{}", output.tail);
@@ -133,7 +134,7 @@ pub fn other_profile(world: &World) -> Result<()> {
     let before = world.fingerprint()?;
     let label = |profile: &str| {
         let labels = [format!("todo-chatbot.local/profile={profile}")];
-        world.run(kubectl::label(&world.tools.kubectl, &world.target, &format!("namespace/{NAMESPACE}"), &labels))
+        world.run(kubectl::label(&world.target, &format!("namespace/{NAMESPACE}"), &labels))
     };
     label("rolling")?;
     let refused = [&["up"][..], &["down"], &["rollback"]].into_iter().try_for_each(|command| {
@@ -202,11 +203,11 @@ pub fn other_cluster(world: &World) -> Result<()> {
     fs::create_dir_all(state.join(&profile))?;
     fs::copy(own.join(&profile).join("config.json"), state.join(&profile).join("config.json"))?;
     let (sender, receiver) = mpsc::channel();
-    let argv = kubectl::proxy(&world.tools.kubectl, &world.target);
-    let _proxy = world.ctx.spawn.background(argv, move |line| {
+    let call = kubectl::proxy(&world.target);
+    let _proxy = world.ctx.spawn.background(call, move |line| {
         let _ = sender.send(line.to_string());
     })?;
-    let line = receiver.recv_timeout(SHORT).context("kubectl proxy says nothing")?;
+    let line = receiver.recv_timeout(DEADLINE).context("kubectl proxy says nothing")?;
     let server = format!("http://{}", kubectl::parse_proxy(&line).with_context(|| format!("kubectl proxy: {line}"))?);
     let known = fs::read_to_string(world.ctx.folders.kubeconfig())?;
     let ours = known.lines().find_map(|line| line.trim().strip_prefix("server: "));

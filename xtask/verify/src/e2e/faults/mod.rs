@@ -130,19 +130,19 @@ fn sql(world: &World, text: &str) -> Result<String> {
     let words =
         ["psql", "--username", "todo", "--dbname", "todo", "--quiet", "--tuples-only", "--no-align", "--command"];
     let words: Vec<String> = words.into_iter().chain([text]).map(str::to_string).collect();
-    let argv = kubectl::exec(&world.tools.kubectl, &world.target, "postgres-0", "postgres", &words);
-    Ok(world.run(argv)?.trim().to_string())
+    let call = kubectl::exec(&world.target, "postgres-0", "postgres", &words);
+    Ok(world.run(call)?.trim().to_string())
 }
 
 /// Takes an image of ours off a node, and off the host.
 fn forget_image(world: &World, node: &str, image: &str) -> Result<()> {
-    world.run(docker::node_remove_image(&world.tools.docker, node, image))?;
-    world.run(docker::remove_image(&world.tools.docker, image)).map(drop)
+    world.run(docker::node_remove_image(node, image))?;
+    world.run(docker::remove_image(image)).map(drop)
 }
 
 /// The status of the release's last revision, such as deployed.
 fn status(world: &World) -> Result<(u64, String)> {
-    let last = xtask::live::last_revision(&world.ctx, world.tools, &world.ctx.scope(RELEASE))?;
+    let last = xtask::live::last_revision(&world.ctx, &world.ctx.scope(RELEASE))?;
     last.context("the release is not installed")
 }
 

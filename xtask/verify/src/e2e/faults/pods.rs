@@ -120,7 +120,7 @@ pub fn migration(world: &World) -> Result<()> {
 pub fn slow_start(world: &World) -> Result<()> {
     const HELD: &str = "BEGIN; LOCK TABLE _sqlx_migrations; SELECT pg_sleep(120)";
     let words = ["psql", "--username", "todo", "--dbname", "todo", "--command", HELD].map(str::to_string);
-    let holds = kubectl::exec(&world.tools.kubectl, &world.target, "postgres-0", "postgres", &words);
+    let holds = kubectl::exec(&world.target, "postgres-0", "postgres", &words);
     let held = "SELECT count(*) FROM pg_locks WHERE relation = '_sqlx_migrations'::regclass AND mode = 'AccessExclusiveLock' AND granted";
     let holder = world.ctx.spawn.background(holds, |_| {})?;
     await_some(world, "the lock of a table", || Ok((sql(world, held)? == "1").then_some(())))?;
@@ -180,11 +180,11 @@ fn with_image(world: &World, dockerfile: &str, program: &[u8], values: &str, fai
         labels: Vec::new(),
         ca: None,
     };
-    world.run(docker::build(&world.tools.docker, &build))?;
-    let nodes = cluster::nodes(&world.ctx, world.tools)?;
+    world.run(docker::build(&build))?;
+    let nodes = cluster::nodes(&world.ctx)?;
     let Some(node) = nodes.first() else { bail!("the cluster has no node") };
-    let save = docker::save(&world.tools.docker, &image);
-    world.ctx.spawn.pipe(save, docker::node_import(&world.tools.docker, node), world.ctx.config.deadlines.load)?;
+    let save = docker::save(&image);
+    world.ctx.spawn.pipe(save.within(world.ctx.config.deadlines.load), docker::node_import(node))?;
     let values = format!("services:\n  mcp:\n    image:\n      registry: {REGISTRY}\n{values}");
     finally(fails(world, &values, &[], failure), forget_image(world, node, &image))
 }
