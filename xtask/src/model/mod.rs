@@ -12,4 +12,3 @@ pub mod states;
 pub mod subset;
 pub mod time;
 pub mod tools;
-pub mod version;

@@ -11,4 +11,3 @@ pub mod helm;
 pub mod kubectl;
 pub mod minikube;
 pub mod psql;
-pub mod tar;

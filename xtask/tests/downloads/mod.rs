@@ -83,9 +83,7 @@ impl Releases {
 
     fn project_at(&self, place: &str, missing: &[&str]) -> Project {
         let project = Project::new();
-        for program in ["curl", "tar", "gzip"] {
-            symlink(which::which(program).unwrap(), project.path("bin").join(program)).unwrap();
-        }
+        symlink(which::which("curl").unwrap(), project.path("bin/curl")).unwrap();
         for (tool, version) in TOOLS {
             if missing.contains(&tool) {
                 fs::remove_file(project.path("bin").join(tool)).unwrap();

@@ -19,9 +19,7 @@ use crate::run::graph::Task;
 use crate::stages::setup::find;
 use crate::stages::setup::mirrors::fresh_folder;
 use crate::stages::setup::recipes::{Plan, TOOLS};
-use crate::tools::{curl, tar};
-
-const UNPACK: Duration = Duration::from_secs(120);
+use crate::tools::curl;
 
 /// A release that can be reached, with the checksum that it publishes.
 #[derive(Debug, PartialEq)]
@@ -240,18 +238,13 @@ fn fetch(project: &Project, release: &Release, folder: &Path, show: &(dyn Fn(&st
     }
     match &release.member {
         Some(member) => {
-            let call = tar::extract(&path, &folder.display().to_string(), member);
-            if !project.output(call.within(UNPACK))?.success {
-                let message =
-                    format!("{tool} {version} from {url} is no archive with {member} in it, and is not installed");
-                let next = format!("Next: correct tools.{tool}.download in xtask.toml");
-                return Err(Stop::failed(format!("{message}\n{next}")).into());
-            }
-            fs::rename(folder.join(member), &program)?;
+            extract(&file, member, &program).map_err(|why| {
+                let message = format!(
+                    "{tool} {version} from {url} is no archive with {member} in it, and is not installed: {why}"
+                );
+                Stop::failed(format!("{message}\nNext: correct tools.{tool}.download in xtask.toml"))
+            })?;
             fs::remove_file(&file)?;
-            if let Some(top) = Path::new(member).components().next().filter(|_| member.contains('/')) {
-                fs::remove_dir_all(folder.join(top))?;
-            }
         }
         None => fs::rename(&file, &program)?,
     }
@@ -265,6 +258,19 @@ fn fetch(project: &Project, release: &Release, folder: &Path, show: &(dyn Fn(&st
         Stop::failed(format!("{message}\nNext: correct tools.{tool} in xtask.toml"))
     })?;
     Ok(bytes)
+}
+
+/// Writes one member of a tar.gz into a file.
+fn extract(archive: &Path, member: &str, to: &Path) -> Result<()> {
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(fs::File::open(archive)?));
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.path()?.as_ref() == Path::new(member) {
+            std::io::copy(&mut entry, &mut fs::File::create(to)?)?;
+            return Ok(());
+        }
+    }
+    anyhow::bail!("it has no such member")
 }
 
 fn megabytes(bytes: u64) -> String {

@@ -1,9 +1,10 @@
 //! Charts, from their Chart.yaml.
 
+use semver::Version;
 use serde_json::Value;
 
+use crate::entities::version::parse_version;
 use xtask::model::object::{Fields, one_of, read};
-use xtask::model::version::Version;
 
 /// What Chart.yaml says.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +43,7 @@ impl Chart {
         read(object, |f| {
             f.at("apiVersion").parsed(|text| one_of(text, &[("v2", ())]));
             let name = f.at("name").parsed(chart_name);
-            let version = f.at("version").parsed(Version::parse);
+            let version = f.at("version").parsed(parse_version);
             let app_version = f.at("appVersion").maybe(Fields::text);
             let description = f.at("description").maybe(Fields::text);
             let kinds = [("application", ChartType::Application), ("library", ChartType::Library)];

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use semver::Version;
 use serde_json::Value;
 
+use crate::entities::version::parse_version;
 use xtask::model::object::{Fields, one_of, read};
-use xtask::model::version::Version;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct MinikubeCluster {
@@ -65,7 +66,7 @@ impl MinikubeCluster {
             let kubernetes = config
                 .at("KubernetesConfig")
                 .at("KubernetesVersion")
-                .parsed(|text| Version::parse(text.strip_prefix('v').unwrap_or(text)));
+                .parsed(|text| parse_version(text.strip_prefix('v').unwrap_or(text)));
             let status = f.at("Status").parsed(Status::parse);
             let nodes = config.at("Nodes").items();
             let leads = |node: &&Fields| node.at("ControlPlane").value == &Value::Bool(true);

@@ -17,3 +17,4 @@ pub mod secret;
 pub mod service;
 pub mod strategy;
 pub mod values;
+pub mod version;

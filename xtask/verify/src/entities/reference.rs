@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use xtask::model::version::Version;
+use crate::entities::version::parse_version;
 
 /// A reference as manifests have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Tag {
 
     /// Whether it is `latest` or a semantic version, with or without a leading v.
     pub fn is_semver_or_latest(&self) -> bool {
-        self.0 == "latest" || Version::parse(self.0.strip_prefix('v').unwrap_or(&self.0)).is_ok()
+        self.0 == "latest" || parse_version(self.0.strip_prefix('v').unwrap_or(&self.0)).is_ok()
     }
 }
 

@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use crate::entities::chart::{Chart, ChartType};
 use crate::entities::values::Values;
+use crate::entities::version;
 use crate::rules::Place::{Config, Live, Render};
 use crate::rules::{Attempt, ChartFiles, Checks, Facts, LiveFacts, Rule};
 use xtask::config::{SpecChart, parse_version};
 use xtask::model::plan::object_label;
 use xtask::model::release::{Release, Status};
-use xtask::model::version::Version;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -150,7 +150,11 @@ fn lint(facts: &Facts, checks: &mut Checks) {
 fn semver(facts: &Facts, checks: &mut Checks) {
     for (release, chart) in charts(facts) {
         let version = chart.described["version"].as_str().unwrap_or_default();
-        checks.none(Config, &file(facts, release), Version::parse(version).err().map(|why| format!("version: {why}")));
+        checks.none(
+            Config,
+            &file(facts, release),
+            version::parse_version(version).err().map(|why| format!("version: {why}")),
+        );
     }
 }
 

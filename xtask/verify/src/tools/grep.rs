@@ -6,7 +6,3 @@ use xtask::run::call::{Call, argv, call};
 pub fn files_with(places: &[String]) -> Call {
     call(argv!("grep --recursive --text --fixed-strings --files-with-matches --devices skip --file - {places...}"))
 }
-
-pub fn unzip() -> Call {
-    call(argv!("gzip --decompress --stdout"))
-}
