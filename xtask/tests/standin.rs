@@ -6,6 +6,7 @@ mod cleaning;
 mod common;
 mod devtools;
 mod downloads;
+mod inputs;
 mod logs;
 mod releases;
 mod secrets;

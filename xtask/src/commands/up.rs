@@ -36,9 +36,11 @@ pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
 /// Images need docker alone, and a first build takes minutes: the cluster comes up beside it.
 fn build_beside_cluster(ready: &Ready, releases: &[&str]) -> Result<BTreeMap<String, Built>> {
     let ctx = &ready.ctx;
+    // What is wrong with the inputs is an error before a cluster is made.
+    let wanted = build::references_of(ctx, &ready.images, &ctx.config.services_of(releases))?;
     let (built, made) = std::thread::scope(|scope| {
         let made = scope.spawn(|| cluster::bring_up(ready));
-        let built = build::ensure(ctx, &ready.images, &ctx.config.services_of(releases));
+        let built = build::ensure(ctx, &ready.images, &wanted);
         (built, made.join().expect("making the cluster does not panic"))
     });
     if let (Err(_), Err(error)) = (&made, &built) {

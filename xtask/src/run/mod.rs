@@ -5,6 +5,7 @@ pub mod call;
 pub mod context;
 pub mod digest;
 pub mod exit;
+pub mod files;
 pub mod graph;
 pub mod http;
 pub mod lock;

@@ -12,8 +12,9 @@ use crate::model::plan;
 use crate::model::plan::Inputs;
 use crate::model::states::DeploymentState;
 use crate::run::context::{Context, Project, proxies};
-use crate::run::digest::{Content, list_files};
+use crate::run::digest::Content;
 use crate::run::exit::Stop;
+use crate::run::files::{copy_file, list_files};
 use crate::tools::docker;
 use crate::tools::docker::Build;
 
@@ -26,18 +27,23 @@ pub struct Observed {
 }
 
 pub fn observe(ctx: &Context, images: &Images, services: &[&str]) -> Result<Observed> {
-    let mut wanted = BTreeMap::new();
-    for name in services {
-        let service = &ctx.config.services[*name];
-        wanted.insert(name.to_string(), format!("{}:{}", service.image, tag(ctx, service, images)?));
-    }
-    Ok(Observed { wanted, host: list(ctx)? })
+    Ok(Observed { wanted: references_of(ctx, images, services)?, host: list(ctx)? })
 }
 
-/// Sees to an image for each of `services`, and returns them by the service's name.
-pub fn ensure(ctx: &Context, images: &Images, services: &[&str]) -> Result<BTreeMap<String, Built>> {
-    let Observed { wanted, mut host } = observe(ctx, images, services)?;
-    let missing = plan::builds(&wanted, &host);
+/// The references that the images of services have by their content, by the service's name. Reads their inputs alone.
+pub fn references_of(project: &Project, images: &Images, services: &[&str]) -> Result<BTreeMap<String, String>> {
+    let reference = |name: &&str| {
+        let service = &project.config.services[*name];
+        Ok((name.to_string(), format!("{}:{}", service.image, tag(project, service, images)?)))
+    };
+    services.iter().map(reference).collect()
+}
+
+/// Builds the images of `wanted`, a reference for each service, that docker does not have. Returns all of them by the
+/// service's name.
+pub fn ensure(ctx: &Context, images: &Images, wanted: &BTreeMap<String, String>) -> Result<BTreeMap<String, Built>> {
+    let mut host = list(ctx)?;
+    let missing = plan::builds(wanted, &host);
     for name in &missing {
         build(ctx, images, name, &wanted[*name])?;
     }
@@ -45,7 +51,7 @@ pub fn ensure(ctx: &Context, images: &Images, services: &[&str]) -> Result<BTree
         host = list(ctx)?;
     }
     let mut built = BTreeMap::new();
-    for (name, reference) in &wanted {
+    for (name, reference) in wanted {
         let image = find(reference, &host).with_context(|| format!("docker built {reference} and does not list it"))?;
         ctx.ui.validated(name, DeploymentState::Building, &format!("docker has {reference} as {}", image.id));
         built.insert(name.clone(), image);
@@ -95,9 +101,10 @@ fn inputs_label(ctx: &Context) -> String {
 
 /// `VERSION-hDIGEST`: a valid tag and a valid semantic version.
 fn tag(project: &Project, service: &Service, images: &Images) -> Result<String> {
+    let interrupt = &project.spawn.interrupt;
     let mut content = Content::default()
-        .files(&project.root.join(&service.context), &service.inputs)?
-        .files(&project.root, std::slice::from_ref(&service.dockerfile))?
+        .files(&project.root.join(&service.context), &service.inputs, interrupt)?
+        .files(&project.root, std::slice::from_ref(&service.dockerfile), interrupt)?
         .word(base_argument(images, service.base).as_ref().map_or("", |(_, image)| image));
     for (name, value) in arguments(service) {
         content = content.word(&name).word(&value);
@@ -109,7 +116,8 @@ fn tag(project: &Project, service: &Service, images: &Images) -> Result<String> 
 fn inputs(ctx: &Context, service: &Service, images: &Images) -> Result<Inputs> {
     let mut inputs = Inputs::new();
     let mut file = |root: &Path, file: PathBuf, name: PathBuf| -> Result<()> {
-        inputs.insert(name.display().to_string(), Content::default().files(root, &[file])?.short());
+        inputs
+            .insert(name.display().to_string(), Content::default().files(root, &[file], &ctx.spawn.interrupt)?.short());
         Ok(())
     };
     let context = ctx.root.join(&service.context);
@@ -199,9 +207,7 @@ fn stage(ctx: &Context, name: &str, service: &Service) -> Result<PathBuf> {
         fs::remove_dir_all(&staged)?;
     }
     for file in list_files(&context, &service.inputs)? {
-        let to = staged.join(&file);
-        fs::create_dir_all(to.parent().unwrap_or(Path::new("/")))?;
-        fs::copy(context.join(&file), &to).with_context(|| format!("cannot copy {}", file.display()))?;
+        copy_file(&context.join(&file), &staged.join(&file))?;
     }
     Ok(staged)
 }

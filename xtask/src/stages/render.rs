@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, NodePort, to_json, yaml};
 use crate::run::context::Project;
-use crate::run::digest::list_files;
 use crate::run::exit::Stop;
+use crate::run::files::list_files_behind_links;
 use crate::secrets::overrides::Overrides;
 use crate::tools::helm;
 use crate::tools::helm::Chart;
@@ -198,7 +198,7 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderI
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    for file in list_files(from, &[PathBuf::from(".")])? {
+    for file in list_files_behind_links(from, &[PathBuf::from(".")])? {
         let target = to.join(&file);
         fs::create_dir_all(target.parent().unwrap_or(to))?;
         fs::copy(from.join(&file), &target).with_context(|| format!("cannot copy {}", from.join(&file).display()))?;

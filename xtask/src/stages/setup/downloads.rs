@@ -227,7 +227,7 @@ fn fetch(project: &Project, release: &Release, folder: &Path, show: &(dyn Fn(&st
         let stop = if curl::is_timeout(&output.tail) { Stop::deadline(message) } else { Stop::failed(message) };
         return Err(stop.into());
     }
-    let (bytes, came) = (size(), sha256(&file)?);
+    let (bytes, came) = (size(), sha256(&file, &project.spawn.interrupt)?);
     if came != release.published {
         let message = format!(
             "{tool} {version} is not what its release publishes, and is not installed\n    {} at {}\n    {came} came from {url}\n\

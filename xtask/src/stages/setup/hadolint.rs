@@ -46,7 +46,7 @@ pub fn find(project: &Project) -> Result<Result<String, String>> {
 
 /// Where it is, or will be, installed.
 pub fn folder(project: &Project) -> Result<PathBuf> {
-    let key = Content::default().files(&project.recipes(), &[list()])?.short();
+    let key = Content::default().files(&project.recipes(), &[list()], &project.spawn.interrupt)?.short();
     Ok(project.folders.cache.join("python").join(format!("hadolint-{key}")))
 }
 

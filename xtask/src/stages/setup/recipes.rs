@@ -47,11 +47,11 @@ pub struct Tool {
 impl Plan {
     /// Reads the recipes; nothing is asked of docker.
     pub fn new(project: &Project) -> Result<Plan> {
-        let root = &project.recipes();
+        let (root, interrupt) = (&project.recipes(), &project.spawn.interrupt);
         let shim = needs_shim() && project.config.mirrors.modules.contains_key("runc-shim");
         let mut keys = BTreeMap::new();
         for (name, module) in &project.config.mirrors.modules {
-            let mut content = Content::default().files(root, &[module_folder(name)])?;
+            let mut content = Content::default().files(root, &[module_folder(name)], interrupt)?;
             let named =
                 [&module.variables, &module.rename].into_iter().flatten().flat_map(|(name, value)| [name, value]);
             for word in module.packages.iter().chain(named) {
@@ -64,12 +64,12 @@ impl Plan {
             .map(|(name, key)| (name.clone(), project.folders.cache.join("go").join(format!("{name}-{key}"))))
             .collect();
         let key = |name: &str| keys.get(name).map(String::as_str).unwrap_or_default();
-        let recipe = |file: &str| Content::default().files(root, &[Path::new(DOCKERFILES).join(file)]);
+        let recipe = |file: &str| Content::default().files(root, &[Path::new(DOCKERFILES).join(file)], interrupt);
         let local = |name: &str, key: String| format!("{}.local/{name}:{key}", project.config.home);
         let debian =
             Content::default().word(&apt::debootstrap(&project.config.mirrors.suite, "").argv.join(" ")).short();
         let node = recipe("node.Dockerfile")?
-            .files(root, &["containerd.toml", "entrypoint"].map(|file| Path::new(DOCKERFILES).join(file)))?
+            .files(root, &["containerd.toml", "entrypoint"].map(|file| Path::new(DOCKERFILES).join(file)), interrupt)?
             .word(&debian)
             .word(key("crictl"))
             .word(if shim { key("runc-shim") } else { "" })

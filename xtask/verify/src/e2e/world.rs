@@ -13,7 +13,7 @@ use xtask::commands::verify;
 use xtask::model::cluster::Target;
 use xtask::run::call::{Call, DEADLINE, call};
 use xtask::run::context::Context;
-use xtask::run::digest::list_files;
+use xtask::run::files::{copy_file, list_files};
 use xtask::run::http;
 use xtask::run::poll;
 use xtask::run::process::{Background, Output, Spawn};
@@ -112,9 +112,7 @@ impl World {
         }
         for folder in ["xtask.toml", "k8s", "docker", "helm", "services"] {
             for file in list_files(&self.ctx.root, &[folder.into()])? {
-                let to = root.join(&file);
-                fs::create_dir_all(to.parent().unwrap_or(&root))?;
-                fs::copy(self.ctx.root.join(&file), to)?;
+                copy_file(&self.ctx.root.join(&file), &root.join(&file))?;
             }
         }
         Ok(root)

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::rules::{Files, leaks};
 use xtask::run::context::Project;
-use xtask::run::digest::list_files;
+use xtask::run::files::list_files;
 use xtask::tools::git;
 
 /// Lists of checksums, in which everything looks made by chance.

@@ -41,7 +41,8 @@ pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
     // What is staged for helm and docker is the same folder for every run of the profile.
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     let releases = ctx.config.wanted_releases(&overrides.secret);
-    let built = build::ensure(ctx, &ready.images, &ctx.config.services_of(&releases))?;
+    let wanted = build::references_of(ctx, &ready.images, &ctx.config.services_of(&releases))?;
+    let built = build::ensure(ctx, &ready.images, &wanted)?;
     let mut inspects = BTreeMap::new();
     for (name, image) in &built {
         inspects.insert(name.clone(), images::inspect(ctx, image)?);

@@ -1,0 +1,132 @@
+//! Lists and copies files, with links as links, which is how `docker build` sends them.
+
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::exit::Stop;
+
+/// More folders one in another than anybody makes by hand: links lead round in a circle.
+const DEPTH_MAX: usize = 64;
+
+/// The files and links under `paths`, relative to `root`, sorted; folders named target and .git are left out. Links are not
+/// followed. What is neither file, folder nor link is an error that names all of it: reading a FIFO would never end.
+pub fn list_files(root: &Path, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    list(root, paths, false)
+}
+
+/// The same, with what links lead to in their place.
+pub fn list_files_behind_links(root: &Path, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    list(root, paths, true)
+}
+
+/// Copies a file with its mode. A link becomes the same link.
+pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to.parent().unwrap_or(Path::new("/")))?;
+    let copied = match fs::symlink_metadata(from) {
+        Ok(about) if about.is_symlink() => {
+            fs::read_link(from).and_then(|target| std::os::unix::fs::symlink(target, to))
+        }
+        _ => fs::copy(from, to).map(drop),
+    };
+    copied.with_context(|| format!("cannot copy {}", from.display()))
+}
+
+fn list(root: &Path, paths: &[PathBuf], follow: bool) -> Result<Vec<PathBuf>> {
+    let (mut found, mut special) = (Vec::new(), Vec::new());
+    let mut open: Vec<(PathBuf, usize)> = paths.iter().map(|path| (path.clone(), 0)).collect();
+    while let Some((path, depth)) = open.pop() {
+        let path = path.strip_prefix(".").map(Path::to_path_buf).unwrap_or(path);
+        let full = root.join(&path);
+        let about = if follow { fs::metadata(&full) } else { fs::symlink_metadata(&full) };
+        let kind = about.with_context(|| format!("cannot read {}", full.display()))?.file_type();
+        if kind.is_file() || kind.is_symlink() {
+            found.push(path);
+        } else if !kind.is_dir() {
+            special.push(format!("{} is {}", full.display(), describe(&kind)));
+        } else if depth == DEPTH_MAX {
+            bail!("{} is more than {DEPTH_MAX} folders deep: do its links lead in a circle?", full.display());
+        } else {
+            for entry in fs::read_dir(&full).with_context(|| format!("cannot list {}", full.display()))? {
+                let name = entry?.file_name();
+                if name != "target" && name != ".git" {
+                    open.push((path.join(name), depth + 1));
+                }
+            }
+        }
+    }
+    if !special.is_empty() {
+        special.sort();
+        let message = format!("{}: only files, folders and links can be read", special.join("\n"));
+        return Err(
+            Stop::usage(format!("{message}\nNext: remove it, or leave it out of `inputs` in xtask.toml")).into()
+        );
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+fn describe(kind: &fs::FileType) -> &'static str {
+    match kind {
+        kind if kind.is_fifo() => "a FIFO",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn here() -> [PathBuf; 1] {
+        [PathBuf::from(".")]
+    }
+
+    #[test]
+    fn special_files_are_all_named_and_none_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), "").unwrap();
+        let fifo = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        let message = list_files(folder.path(), &here()).unwrap_err().to_string();
+        for part in ["pipe is a FIFO", "socket is a socket", "Next: remove it"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn links_are_listed_and_copied_as_links() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(from.path().join("a"), "1").unwrap();
+        for (name, target) in [("to-file", "a"), ("broken", "nowhere"), ("loop", "."), ("outside", "/etc/hostname")] {
+            symlink(target, from.path().join(name)).unwrap();
+        }
+        let files = list_files(from.path(), &here()).unwrap();
+        assert_eq!(files, ["a", "broken", "loop", "outside", "to-file"].map(PathBuf::from));
+        for file in &files {
+            copy_file(&from.path().join(file), &to.path().join("x").join(file)).unwrap();
+        }
+        assert_eq!(fs::read_link(to.path().join("x/outside")).unwrap(), Path::new("/etc/hostname"));
+        assert_eq!(fs::read_to_string(to.path().join("x/to-file")).unwrap(), "1");
+        assert!(copy_file(&from.path().join("none"), &to.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn links_can_be_followed_and_a_circle_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("real")).unwrap();
+        fs::write(folder.path().join("real/a"), "").unwrap();
+        symlink("real", folder.path().join("link")).unwrap();
+        let files = list_files_behind_links(folder.path(), &here()).unwrap();
+        assert_eq!(files, ["link/a", "real/a"].map(PathBuf::from));
+        symlink("..", folder.path().join("real/up")).unwrap();
+        let message = list_files_behind_links(folder.path(), &here()).unwrap_err();
+        assert!(format!("{message:#}").contains("circle") || format!("{message:#}").contains("levels"), "{message:#}");
+    }
+}
