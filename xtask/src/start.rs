@@ -71,10 +71,15 @@ fn root() -> Result<PathBuf> {
     Ok(root.to_path_buf())
 }
 
-/// Variables by which helm and minikube would turn to another cluster than the one that each call names, and the one by
-/// which a command of ours would turn to another project.
-const AMBIENT: [&str; 12] = [
+/// Variables by which helm and minikube would turn to another cluster than the one that each call names, docker would
+/// build for another platform or elsewhere, git would look at another repository, and a command of ours at another project.
+const AMBIENT: [&str; 17] = [
     verify::ROOT,
+    "BUILDX_BUILDER",
+    "DOCKER_DEFAULT_PLATFORM",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_WORK_TREE",
     "HELM_DRIVER",
     "HELM_KUBEAPISERVER",
     "HELM_KUBEASGROUPS",

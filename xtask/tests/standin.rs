@@ -324,13 +324,31 @@ fn without_consent_the_machine_stays_as_it_is() {
 }
 
 #[test]
+fn a_build_is_for_this_machine_whatever_the_environment_says() {
+    let ambient = [("DOCKER_DEFAULT_PLATFORM", "linux/arm64"), ("BUILDX_BUILDER", "remote"), ("GIT_DIR", "/elsewhere")];
+    let project = ambient.iter().fold(Project::new(), |project, (name, value)| project.env(name, value));
+    project.before("docker build --progress", "env >>environment");
+    project.run(&["up"]).assert_ended(0);
+    let seen = project.read("standin/environment");
+    assert!(seen.contains("DOCKER_BUILDKIT=1"), "{seen}");
+    assert!(ambient.iter().all(|(name, _)| !seen.contains(name)), "{seen}");
+}
+
+#[test]
 fn a_dead_docker_host_is_named_and_left_alone() {
     let project = Project::new().env("DOCKER_HOST", "tcp://192.0.2.1:2375");
     project.answer("docker info ", "echo 'Cannot connect to the Docker daemon' >&2; exit 1");
     let run = project.run(&["up", "--yes"]);
     run.assert_ended(3);
-    run.assert_says(&["DOCKER_HOST is tcp://192.0.2.1:2375", "Next:"]);
+    run.assert_says(&["DOCKER_HOST is tcp://192.0.2.1:2375", "Next: start that daemon, or unset DOCKER_HOST"]);
     assert_eq!(run.changes(), [""; 0]);
+    for command in ["plan", "status", "doctor"] {
+        let run = project.run(&[command]);
+        run.assert_ended(3);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(said.contains("DOCKER_HOST is tcp://192.0.2.1:2375, but no docker daemon answers there"), "{said}");
+        run.assert_says(&["or unset DOCKER_HOST"]);
+    }
 }
 
 #[test]

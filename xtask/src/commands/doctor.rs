@@ -9,7 +9,7 @@ use crate::run::context::Project;
 use crate::run::exit::Stop;
 use crate::stages::cluster;
 use crate::stages::setup;
-use crate::stages::setup::find::Found;
+use crate::stages::setup::find::{Elsewhere, Found};
 
 const MEND: &str = "cargo xtask bootstrap --yes";
 
@@ -17,7 +17,7 @@ struct Need {
     name: &'static str,
     found: bool,
     message: String,
-    mend: &'static str,
+    mend: String,
 }
 
 /// Prints all needs; exit 3 when one is not met.
@@ -32,7 +32,11 @@ pub fn run(project: &Project) -> Result<()> {
                 format!("{}, runtime {}, cgroup v{}", daemon.version, daemon.default_runtime, daemon.cgroup_version),
                 MEND,
             ),
-            None => need("docker daemon", false, "does not answer".to_string(), MEND),
+            None => {
+                let elsewhere = found.elsewhere.as_ref();
+                let message = elsewhere.map_or("does not answer".to_string(), Elsewhere::message);
+                need("docker daemon", false, message, elsewhere.map_or(MEND.to_string(), Elsewhere::next))
+            }
         },
         tool("minikube", &found.minikube),
         tool("helm", &found.helm),
@@ -63,7 +67,7 @@ pub fn run(project: &Project) -> Result<()> {
     project.ui.answer(&lines.join("\n"), json!({ "needs": value }));
     match needs.iter().find(|need| !need.found) {
         None => Ok(()),
-        Some(need) => Err(Stop::needs_setup(format!("{} is missing\nNext: {}", need.name, need.mend)).into()),
+        Some(need) => Err(Stop::needs_setup(format!("missing: {}\nNext: {}", need.name, need.mend)).into()),
     }
 }
 
@@ -71,8 +75,8 @@ fn tool(name: &'static str, found: &Found) -> Need {
     need(name, found.path().is_some(), found.explain(name).trim_start_matches(&format!("{name}: ")).to_string(), MEND)
 }
 
-fn need(name: &'static str, found: bool, message: String, mend: &'static str) -> Need {
-    Need { name, found, message, mend }
+fn need(name: &'static str, found: bool, message: String, mend: impl Into<String>) -> Need {
+    Need { name, found, message, mend: mend.into() }
 }
 
 fn line(need: &Need, width: usize) -> String {

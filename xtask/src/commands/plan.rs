@@ -28,7 +28,7 @@ pub fn run(project: &Project) -> Result<()> {
     let Some(ready) = ready else {
         let mut missing = setup::missing(&found);
         missing.push("the base images are missing".to_string());
-        return Err(setup::not_set_up(&missing).into());
+        return Err(setup::not_set_up(&found, &missing).into());
     };
     let ctx = &ready.ctx;
     // Charts are put together in the same folder by every run of the profile.

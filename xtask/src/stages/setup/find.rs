@@ -48,9 +48,32 @@ pub struct All {
     pub helm_merge: Vec<String>,
     pub kubectl: Found,
     pub daemon: Option<Daemon>,
+    /// Where the docker client looks for a daemon, if none answers and it was sent elsewhere than to the usual place.
+    pub elsewhere: Option<Elsewhere>,
     /// The daemon's images, reference to ID.
     pub images: BTreeMap<String, String>,
 }
+
+/// What sends the docker client to a daemon elsewhere: a variable, or the context that was chosen.
+pub struct Elsewhere {
+    chosen_by: &'static str,
+    value: String,
+}
+
+impl Elsewhere {
+    pub fn message(&self) -> String {
+        format!("{} is {}, but no docker daemon answers there", self.chosen_by, self.value)
+    }
+
+    pub fn next(&self) -> String {
+        match self.chosen_by {
+            CONTEXT => "start that daemon, or docker context use default".to_string(),
+            variable => format!("start that daemon, or unset {variable}"),
+        }
+    }
+}
+
+const CONTEXT: &str = "the docker context";
 
 impl All {
     /// The project with the tools that were found, as far as they were.
@@ -97,11 +120,12 @@ pub fn all(project: &Project, plan: &Plan) -> Result<All> {
     std::thread::scope(|scope| {
         let docker = scope.spawn(|| {
             let found = find_tool(own, "docker", &tools.docker, None, |path| probe_tool(spawn, "docker", path));
-            let Some(path) = found.path() else { return (found, None, BTreeMap::new()) };
+            let Some(path) = found.path() else { return (found, None, find_elsewhere(spawn, None), BTreeMap::new()) };
             let (daemon, images) = both(spawn, docker::info().by(&path), docker::images().by(&path));
             let daemon = daemon.ok().flatten();
             let images = images.ok().filter(|_| daemon.is_some());
-            (found, daemon, images.unwrap_or_default())
+            let elsewhere = if daemon.is_none() { find_elsewhere(spawn, Some(&path)) } else { None };
+            (found, daemon, elsewhere, images.unwrap_or_default())
         });
         let look_for =
             |name, wanted| find_tool(own, name, wanted, plan.made(name), |path| probe_tool(spawn, name, path));
@@ -112,12 +136,12 @@ pub fn all(project: &Project, plan: &Plan) -> Result<All> {
             (found, helm::merge_flags(&help.unwrap_or_default()))
         });
         let kubectl = scope.spawn(move || look_for("kubectl", &tools.kubectl));
-        let (docker, daemon, images) = docker.join().expect("looking for docker does not panic");
+        let (docker, daemon, elsewhere, images) = docker.join().expect("looking for docker does not panic");
         let joined =
             |found: std::thread::ScopedJoinHandle<Found>| found.join().expect("looking for a tool does not panic");
         let (helm, helm_merge) = helm.join().expect("looking for helm does not panic");
         let (minikube, kubectl) = (joined(minikube), joined(kubectl));
-        let all = All { docker, daemon, images, minikube, helm, helm_merge, kubectl };
+        let all = All { docker, daemon, elsewhere, images, minikube, helm, helm_merge, kubectl };
         // A tool that was interrupted did not answer, and is not missing.
         spawn.interrupt.check()?;
         project.ui.fact("tools", all.versions());
@@ -138,6 +162,18 @@ pub fn probe_tool(spawn: &Spawn, name: &str, path: &str) -> Result<String, Strin
         "helm" => ask_helm(spawn, path),
         _ => ask_kubectl(spawn, path),
     }
+}
+
+/// A variable goes before a context that was chosen with `docker context use`.
+fn find_elsewhere(spawn: &Spawn, docker: Option<&str>) -> Option<Elsewhere> {
+    let usual = |value: &String| value.is_empty() || value == "default";
+    for chosen_by in ["DOCKER_HOST", "DOCKER_CONTEXT"] {
+        if let Some(value) = std::env::var(chosen_by).ok().filter(|value| !usual(value)) {
+            return Some(Elsewhere { chosen_by, value });
+        }
+    }
+    let value = ask(spawn, docker::context().by(docker?)).ok().filter(|value| !usual(value))?;
+    Some(Elsewhere { chosen_by: CONTEXT, value })
 }
 
 /// Tries what is on PATH in its order; the first that does the work wins. What was made at the pinned version needs no

@@ -128,22 +128,9 @@ fn refuse_foreign_daemon(project: &Project, found: &All) -> Result<()> {
             let next = "Next: sudo usermod --append --groups docker \"$USER\", then log in again";
             return Err(Stop::needs_setup(format!("{message}\n{next}")).into());
         }
-        let context = known.spawn.attempt(docker::context())?.ok();
-        if let Some(name) = context.filter(|name| !["", "default"].contains(&name.as_str())) {
-            let message = format!("the docker context is {name}, but no docker daemon answers there");
-            return Err(Stop::needs_setup(format!(
-                "{message}\nNext: start that daemon, or docker context use default"
-            ))
-            .into());
-        }
     }
-    for variable in ["DOCKER_HOST", "DOCKER_CONTEXT"] {
-        if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty() && value != "default") {
-            let message = format!(
-                "{variable} is {value}, but no docker daemon answers there\nNext: start that daemon, or unset {variable}"
-            );
-            return Err(Stop::needs_setup(message).into());
-        }
+    if let Some(elsewhere) = &found.elsewhere {
+        return Err(Stop::needs_setup(format!("{}\nNext: {}", elsewhere.message(), elsewhere.next())).into());
     }
     if !cfg!(target_os = "linux") {
         return Err(Stop::needs_setup(

@@ -23,7 +23,7 @@ use crate::run::exit::Stop;
 use crate::run::lock;
 use crate::tools;
 use crate::tools::docker::Daemon;
-use find::Found;
+use find::{Elsewhere, Found};
 
 /// What the other stages need to know.
 pub struct Ready {
@@ -90,12 +90,13 @@ pub fn need_tools(project: &Project) -> Result<Context> {
     let missing = missing(&found);
     match found.tools() {
         Some(tools) if missing.is_empty() => Ok(Context::new(project, tools)),
-        _ => Err(not_set_up(&missing).into()),
+        _ => Err(not_set_up(&found, &missing).into()),
     }
 }
 
-pub fn not_set_up(missing: &[String]) -> Stop {
-    Stop::needs_setup(format!("this machine is not set up\n  {}\nNext: cargo xtask bootstrap", missing.join("\n  ")))
+pub fn not_set_up(found: &find::All, missing: &[String]) -> Stop {
+    let next = found.elsewhere.as_ref().map_or("cargo xtask bootstrap".to_string(), Elsewhere::next);
+    Stop::needs_setup(format!("this machine is not set up\n  {}\nNext: {next}", missing.join("\n  ")))
 }
 
 /// Sees to the tools and images, and links the tools where children find them.
@@ -194,7 +195,8 @@ pub fn missing(found: &find::All) -> Vec<String> {
     let mut lines: Vec<String> =
         tools.iter().filter(|(_, tool)| tool.path().is_none()).map(|(name, tool)| tool.explain(name)).collect();
     if found.docker.path().is_some() && found.daemon.is_none() {
-        lines.push("docker: the client is there, but no daemon answers it".to_string());
+        let message = "the client is there, but no daemon answers it".to_string();
+        lines.push(format!("docker: {}", found.elsewhere.as_ref().map_or(message, Elsewhere::message)));
     }
     lines
 }

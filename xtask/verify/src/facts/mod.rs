@@ -32,7 +32,7 @@ pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
         missing.push("the base images are missing".to_string());
     }
     let Some(ready) = ready.filter(|_| missing.is_empty()) else {
-        return Err(setup::not_set_up(&missing).into());
+        return Err(setup::not_set_up(&found, &missing).into());
     };
     let ctx = &ready.ctx;
     if with_live {
