@@ -14,6 +14,7 @@ use crate::model::image::Image;
 use crate::run::call::{Call, display};
 use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
+use crate::run::process;
 use crate::tools::docker::Container;
 use crate::tools::{docker, helm, kubectl};
 
@@ -66,8 +67,7 @@ pub fn orphans<'a>(project: &Project, containers: &'a [Container]) -> Vec<&'a st
 }
 
 fn lives(pid: &str) -> bool {
-    let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
-    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+    pid.parse().is_ok_and(process::is_alive)
 }
 
 pub fn look_at_node(ctx: &Context, node: &str) -> Result<Vec<Image>> {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::live;
 use crate::model::time;
 use crate::run::context::Project;
+use crate::run::lock;
 use crate::run::record;
 use crate::run::record::Run;
 use crate::stages::cluster;
@@ -22,6 +23,7 @@ const RUNS: usize = 15;
 /// Prints revisions and runs, the newest first. Without a cluster that runs there are the runs alone.
 pub fn run(project: &Project) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
+    lock::report_holder(project, &project.config.namespace);
     let runs = record::last(project, usize::MAX);
     // What was deployed twice under one number, before and after a `down`, is reported of the later time.
     let why: BTreeMap<(&str, u64), &str> = runs

@@ -14,6 +14,7 @@ use crate::model::cluster::Target;
 use crate::model::time;
 use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
+use crate::run::lock;
 use crate::run::process::Background;
 use crate::stages::cluster;
 use crate::stages::setup;
@@ -81,6 +82,7 @@ pub fn run(project: &Project, wanted: &LogOptions) -> Result<()> {
     let services = choose(project, wanted.services)?;
     let ctx = &setup::need_tools(project)?;
     cluster::need_running(ctx, cluster::observe(ctx)?)?;
+    lock::report_holder(ctx, &ctx.config.namespace);
     let teller = Teller { ctx, services: &services };
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
     let found = find_containers(ctx, &services)?;

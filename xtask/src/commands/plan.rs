@@ -10,7 +10,7 @@ use crate::model::cluster::State;
 use crate::model::image::Built;
 use crate::model::plan;
 use crate::model::plan::{AFTER_BUILD, AFTER_CLUSTER, AFTER_SECRET, Step, Verb, why_deploy_by_status};
-use crate::run::context::Project;
+use crate::run::context::{Context, Project};
 use crate::run::lock;
 use crate::secrets::overrides;
 use crate::secrets::overrides::Overrides;
@@ -30,10 +30,10 @@ pub fn run(project: &Project) -> Result<()> {
         missing.push("the base images are missing".to_string());
         return Err(setup::not_set_up(&found, &missing).into());
     };
-    let ctx = &ready.ctx;
-    // Charts are put together in the same folder by every run of the profile.
-    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
-    let steps = observe(&ready, &overrides)?;
+    lock::report_holder(project, &project.config.namespace);
+    let (own, _staging) = ready.ctx.with_own_staging();
+    let ctx = &Context::new(&own, ready.ctx.tools.clone());
+    let steps = observe(ctx, &ready, &overrides)?;
     let width = |part: fn(&Step) -> &str| steps.iter().map(|step| part(step).chars().count()).max().unwrap_or(0);
     let (verbs, subjects) = (width(|step| step.verb.word()), width(|step| &step.subject));
     let mut lines: Vec<String> = steps
@@ -50,8 +50,7 @@ pub fn run(project: &Project) -> Result<()> {
     Ok(())
 }
 
-fn observe(ready: &Ready, overrides: &Overrides) -> Result<Vec<Step>> {
-    let ctx = &ready.ctx;
+fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<Step>> {
     let releases = ctx.config.wanted_releases(&overrides.secret);
     let services = ctx.config.services_of(&releases);
     let state = cluster::observe(ctx)?;

@@ -13,9 +13,7 @@ pub fn run(project: &Project) -> Result<()> {
     let helm = helm
         .path()
         .ok_or_else(|| Stop::needs_setup(format!("{}\nNext: cargo xtask bootstrap", helm.explain("helm"))))?;
-    // In a folder of its own: `up` may be at work.
-    let mut apart = project.with_programs([("helm", helm)].into());
-    apart.folders.cache = apart.folders.cache.join("render");
+    let (apart, _staging) = project.with_programs([("helm", helm)].into()).with_own_staging();
     let rendered = render::render(&apart)?;
     let text: Vec<&str> = rendered.iter().map(|one| one.yaml.trim_end()).collect();
     let message =

@@ -14,6 +14,7 @@ use crate::model::states::{DeploymentState, Observed, PodState, ReleaseState, St
 use crate::model::time;
 use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
+use crate::run::lock;
 use crate::run::record;
 use crate::stages::setup;
 use crate::stages::{cluster, verify};
@@ -22,6 +23,7 @@ use crate::stages::{cluster, verify};
 pub fn run(project: &Project) -> Result<()> {
     let ctx = &setup::need_tools(project)?;
     cluster::need_running(ctx, cluster::observe(ctx)?)?;
+    lock::report_holder(ctx, &ctx.config.namespace);
     let of_deployments: Vocabulary<DeploymentState> = words(ctx, "deployment")?;
     let of_pods: Vocabulary<PodState> = words(ctx, "pod")?;
     let of_releases: Vocabulary<ReleaseState> = words(ctx, "release")?;

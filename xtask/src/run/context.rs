@@ -13,6 +13,7 @@ use crate::model::cluster::Target;
 use crate::model::tools::Tools;
 use crate::run::call::Call;
 use crate::run::exit::Stop;
+use crate::run::process;
 use crate::run::process::{Output, Spawn};
 use crate::run::ui::Ui;
 
@@ -46,6 +47,16 @@ impl Deref for Context {
 
     fn deref(&self) -> &Project {
         &self.project
+    }
+}
+
+/// A staging folder of one process, for commands that do not wait for a run that stages the same. It goes with this value.
+pub struct OwnStaging(PathBuf);
+
+impl Drop for OwnStaging {
+    fn drop(&mut self) {
+        // What stays is removed by the next command that has such a folder.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -120,6 +131,21 @@ impl Project {
         let mut project = self.clone();
         project.spawn.programs = Arc::new(programs);
         project
+    }
+
+    /// The same with a staging folder of this process alone. Folders of processes that were killed are removed.
+    pub fn with_own_staging(&self) -> (Project, OwnStaging) {
+        let all = self.folders.cache.join("apart");
+        for entry in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if !pid.is_some_and(process::is_alive) {
+                drop(OwnStaging(entry.path()));
+            }
+        }
+        let mut project = self.clone();
+        project.folders.cache = all.join(std::process::id().to_string());
+        let own = OwnStaging(project.folders.cache.clone());
+        (project, own)
     }
 
     /// Runs a call to its end and reads the answer.

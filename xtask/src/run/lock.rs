@@ -13,6 +13,7 @@ use crate::model::time;
 use crate::run::context::Project;
 use crate::run::exit::Stop;
 use crate::run::poll;
+use crate::run::process;
 
 /// Held while tools and base images are made, which is what each run begins with.
 pub const BOOTSTRAP: &str = "bootstrap";
@@ -70,6 +71,16 @@ pub fn hold_within(project: &Project, name: &str, deadline: Duration) -> Result<
     Ok(file)
 }
 
+/// Says that another run has the lock `name`, for commands that show what is there and don't wait.
+pub fn report_holder(project: &Project, name: &str) {
+    let path = project.folders.state.join(format!("{name}.lock"));
+    let held = File::open(&path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    if held {
+        let holder = describe_holder(read_holder(&path), now());
+        project.ui.say(&format!("another run is at work on {name}, and may change what is shown: {holder}"));
+    }
+}
+
 /// The run that has a lock.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Holder {
@@ -91,9 +102,13 @@ fn read_holder(path: &Path) -> Option<Holder> {
 
 fn describe_holder(holder: Option<Holder>, now: i64) -> String {
     let Some(holder) = holder else { return "it has just started".to_string() };
+    let stopped = match process::is_stopped(holder.pid) {
+        true => format!(", and is stopped: kill -CONT {} lets it go on", holder.pid),
+        false => String::new(),
+    };
     match time::seconds(&holder.since) {
-        Some(since) => format!("{holder}, {} ago", time::ago(now - since)),
-        None => holder.to_string(),
+        Some(since) => format!("{holder}, {} ago{stopped}", time::ago(now - since)),
+        None => format!("{holder}{stopped}"),
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use duct::{Expression, Handle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process, test_kill_process_group};
 
 use crate::run::call::{Call, display};
 use crate::run::exit::{Stop, indent};
@@ -288,6 +288,17 @@ pub fn find(wanted: impl Fn(&[String]) -> bool) -> Vec<(u32, Vec<String>)> {
     pids.filter_map(|pid| Some((pid, argv(pid)?))).filter(|(_, argv)| wanted(argv)).collect()
 }
 
+pub fn is_alive(pid: i32) -> bool {
+    Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+/// Whether a process is stopped, as by Ctrl-Z or SIGSTOP, where the system tells of it in files.
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before the state may hold anything.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't']))
+}
+
 /// Has the kernel end a child whose parent is killed without a chance to do it.
 fn end_with_parent(child: &mut std::process::Command) {
     #[cfg(target_os = "linux")]
@@ -411,5 +422,22 @@ mod tests {
         };
         let argv = ["sh", "-c", "echo $HIDDEN_A ${HOME-none}"].map(str::to_string).to_vec();
         assert_eq!(spawn.run(call::call(argv)).unwrap().trim(), "new none");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_that_is_stopped_differs_from_one_that_runs() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let was_stopped = is_stopped(child.id());
+        rustix::process::kill_process(pid, Signal::STOP).unwrap();
+        let stopped = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            is_stopped(child.id())
+        });
+        let alive = is_alive(child.id() as i32);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((was_stopped, stopped, alive, is_alive(child.id() as i32)), (false, true, true, false));
     }
 }

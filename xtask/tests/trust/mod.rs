@@ -199,6 +199,29 @@ fn a_helm_that_is_at_work_is_waited_for_and_not_mended_under_its_feet() {
 }
 
 #[test]
+fn what_only_shows_never_waits_for_a_run_and_says_that_there_is_one() {
+    let project = Project::up();
+    project.write("services/backend/main.rs", "// second\n");
+    project.write("standin/held", "upgrade todo\n");
+    let up = project.run_while(&["up"], |xtask| {
+        project.wait_for_lines("standin/pids", 1);
+        let holder =
+            format!("another run is at work on todo, and may change what is shown: `cargo xtask up`, process {xtask}");
+        for command in ["plan", "status", "history", "logs"] {
+            let run = project.run(&[command]);
+            assert!(!run.stderr.contains("waiting for"), "{command}: {}", run.stderr);
+            run.assert_says(&[&holder]);
+        }
+        for command in ["render", "config"] {
+            project.run(&[command]).assert_ended(0);
+        }
+        assert!(project.files("cache/todo/apart").is_empty());
+        project.write("standin/held", "");
+    });
+    up.assert_ended(0);
+}
+
+#[test]
 fn a_helm_that_does_not_end_is_reported_and_left_alone() {
     let project = Project::up();
     project.edit("xtask.toml", "helm_s = 60", "helm_s = 1");
