@@ -12,63 +12,40 @@ use crate::model::rollout;
 use crate::model::rollout::Rollout;
 use crate::model::states::{DeploymentState, Observed, PodState, ReleaseState, State, Vocabulary};
 use crate::model::time;
-use crate::run::context::{Context, Project};
+use crate::run::context::{Context, Project, Scope};
 use crate::run::exit::Stop;
 use crate::run::lock;
 use crate::run::record;
 use crate::stages::setup;
 use crate::stages::{cluster, verify};
 
-/// Prints release, workloads and URL. Exit 1 when something of it is not well.
+/// The profile's own words for states.
+struct Words {
+    deployments: Vocabulary<DeploymentState>,
+    pods: Vocabulary<PodState>,
+    releases: Vocabulary<ReleaseState>,
+}
+
+/// What is printed of one release.
+struct ReleaseStatus {
+    lines: Vec<String>,
+    json: Value,
+    is_healthy: bool,
+}
+
+/// Prints release, workloads and URL. Exit 1 when something of it is not healthy.
 pub fn run(project: &Project) -> Result<()> {
     let ctx = &setup::need_tools(project)?;
     cluster::need_running(ctx, cluster::observe(ctx)?)?;
     lock::report_holder(ctx, &ctx.config.namespace);
-    let of_deployments: Vocabulary<DeploymentState> = words(ctx, "deployment")?;
-    let of_pods: Vocabulary<PodState> = words(ctx, "pod")?;
-    let of_releases: Vocabulary<ReleaseState> = words(ctx, "release")?;
-    let mut lines = Vec::new();
-    let mut releases = Vec::new();
-    let mut well = true;
+    let words =
+        Words { deployments: words(ctx, "deployment")?, pods: words(ctx, "pod")?, releases: words(ctx, "release")? };
+    let mut found = Vec::new();
     for scope in ctx.scopes() {
-        let (release, namespace) = (&scope.release, &scope.target.namespace);
-        let Some((revision, status)) = live::last_revision(ctx, &scope)? else {
-            if ctx.config.releases[release].unless.is_some() {
-                continue;
-            }
-            return Err(Stop::needs_setup(format!(
-                "{release} is not installed in namespace {namespace}\nNext: cargo xtask up --profile {}",
-                ctx.config.profile
-            ))
-            .into());
-        };
-        let manifest = live::manifest(ctx, &scope)?;
-        let wanted = live::objects_in(&manifest)?;
-        let objects = live::objects_of(ctx, &scope, &manifest)?;
-        let workloads = verify::states(&wanted, &objects)?;
-        let pods = live::pods(ctx, &scope)?;
-        let found: Vec<_> = pods.iter().flat_map(|pod| problems(pod, &[])).collect();
-        let of_release = Status::parse(&status).map(Status::state).map_err(Stop::failed)?;
-        let running: Vec<Value> = objects.into_iter().filter(|one| is_workload(&one["kind"])).collect();
-        let state = Observed::of(of_release, &running, &pods).state();
-        lines.push(format!(
-            "release   {release} revision {revision}, {}, namespace {namespace}, profile {}: {}",
-            of_releases.word(of_release),
-            ctx.config.profile,
-            of_deployments.word(state)
-        ));
-        lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", describe_rollout(state))));
-        lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod, &of_pods))));
-        lines.extend(found.iter().map(|problem| format!("trouble   {}: {}", problem.object.name, problem.why())));
-        well &= status == "deployed" && found.is_empty() && workloads.iter().all(|(_, state)| *state == Rollout::Done);
-        releases.push(json!({
-            "release": release, "namespace": namespace, "revision": revision, "status": status,
-            "state": of_deployments.word(state),
-            "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": describe_rollout(state)})).collect::<Vec<_>>(),
-            "troubles": found.iter().map(|problem| json!({"pod": problem.object.name, "why": problem.why()})).collect::<Vec<_>>(),
-        }));
+        found.extend(release_status(ctx, &scope, &words)?);
     }
     let url = live::open_url(ctx, &live::endpoints(ctx)?);
+    let mut lines: Vec<String> = found.iter().flat_map(|one| one.lines.iter().cloned()).collect();
     lines.push(format!("url       {}", url.as_deref().unwrap_or("none: no published node port")));
     let last = record::last(ctx, 1).pop();
     if let Some((run, file)) = &last {
@@ -76,14 +53,52 @@ pub fn run(project: &Project) -> Result<()> {
         lines.push(format!("last run  {}, {ago} ago, {}; record {}", run.command, run.ending(), file.display()));
     }
     let last = last.map(|(run, file)| json!({ "command": run.command, "code": run.code, "record": file }));
+    let is_healthy = found.iter().all(|one| one.is_healthy);
+    let releases: Vec<Value> = found.into_iter().map(|one| one.json).collect();
     ctx.ui.answer(
         &lines.join("\n"),
         json!({ "profile": ctx.config.profile, "url": url, "releases": releases, "last_run": last }),
     );
-    match well {
+    match is_healthy {
         true => Ok(()),
         false => Err(Stop::failed("not everything is healthy\nNext: cargo xtask up").into()),
     }
+}
+
+/// None where a release that may be left out is not installed.
+fn release_status(ctx: &Context, scope: &Scope, words: &Words) -> Result<Option<ReleaseStatus>> {
+    let (release, namespace, profile) = (&scope.release, &scope.target.namespace, &ctx.config.profile);
+    let Some((revision, status)) = live::last_revision(ctx, scope)? else {
+        if ctx.config.releases[release].unless.is_some() {
+            return Ok(None);
+        }
+        let message = format!("{release} is not installed in namespace {namespace}");
+        return Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask up --profile {profile}")).into());
+    };
+    let manifest = live::manifest(ctx, scope)?;
+    let wanted = live::objects_in(&manifest)?;
+    let objects = live::objects_of(ctx, scope, &manifest)?;
+    let workloads = verify::states(&wanted, &objects)?;
+    let pods = live::pods(ctx, scope)?;
+    let found: Vec<_> = pods.iter().flat_map(|pod| problems(pod, &[])).collect();
+    let of_release = Status::parse(&status).map(Status::state).map_err(Stop::failed)?;
+    let running: Vec<Value> = objects.into_iter().filter(|one| is_workload(&one["kind"])).collect();
+    let state = words.deployments.word(Observed::of(of_release, &running, &pods).state());
+    let of_release = words.releases.word(of_release);
+    let mut lines = vec![format!(
+        "release   {release} revision {revision}, {of_release}, namespace {namespace}, profile {profile}: {state}"
+    )];
+    lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", describe_rollout(state))));
+    lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod, &words.pods))));
+    lines.extend(found.iter().map(|problem| format!("problem   {}: {}", problem.object.name, problem.why())));
+    let is_rolled_out = workloads.iter().all(|(_, state)| *state == Rollout::Done);
+    let json = json!({
+        "release": release, "namespace": namespace, "revision": revision, "status": status, "state": state,
+        "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": describe_rollout(state)})).collect::<Vec<_>>(),
+        "troubles": found.iter().map(|problem| json!({"pod": problem.object.name, "why": problem.why()})).collect::<Vec<_>>(),
+    });
+    let is_healthy = status == "deployed" && found.is_empty() && is_rolled_out;
+    Ok(Some(ReleaseStatus { lines, json, is_healthy }))
 }
 
 fn describe_rollout(state: &Rollout) -> String {
