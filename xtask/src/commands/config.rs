@@ -5,10 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::config::{Config, Node, Place, Value, merge, to_json, yaml};
+use crate::config::{Node, Place, Value, merge, to_json, yaml};
 use crate::run::context::Project;
 use crate::run::exit::Stop;
-use crate::secrets::overrides;
 use crate::stages::render;
 use crate::stages::render::{LIBRARY, RenderInputs};
 
@@ -21,20 +20,20 @@ pub fn run(project: &Project, explain: bool) -> Result<()> {
         return Ok(());
     }
     let mut found = leaves("", tree);
-    let overrides = overrides::read_overrides(project)?;
+    let overrides = render::read_overrides(project)?;
     let (tags, node_ports) = render::known_beforehand(&project.config);
     let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
     for (name, release) in &project.config.releases {
         let said = chart_values(project, &release.chart, &release.values)?;
-        let given =
-            overrides.values.get(name).map(|values| of_json(values, &project.config.overrides.display().to_string()));
-        let said = given.into_iter().fold(said, merge);
+        let said = overrides.trees.get(name).cloned().into_iter().fold(said, merge);
         let is_umbrella = render::is_umbrella(&project.root.join(&release.chart))?;
         let made = render::values_of(&project.config, name, is_umbrella, &known);
         let all = leaves(&format!("values.{name}"), &merge(said, of_json(&made, MADE)));
         found.extend(all.into_iter().map(|(path, text, place)| match place.starts_with(MADE) {
             true => {
-                let place = origin(&project.config, name, is_umbrella, &path).unwrap_or_else(|| MADE.to_string());
+                let of_release = path.strip_prefix(&format!("values.{name}.")).unwrap_or(&path);
+                let place = render::origin(&project.config, name, is_umbrella, of_release);
+                let place = place.unwrap_or_else(|| MADE.to_string());
                 (path, text, place)
             }
             false => (path, text, place),
@@ -56,30 +55,6 @@ pub fn run(project: &Project, explain: bool) -> Result<()> {
 
 /// What stands as the place of a value that is only known once something was built or observed.
 const MADE: &str = "cargo xtask up";
-
-/// The line of the configuration from which a value follows that helm is given over all files.
-fn origin(config: &Config, release: &str, is_umbrella: bool, path: &str) -> Option<String> {
-    let path = path.strip_prefix(&format!("values.{release}."))?;
-    let (service, key) = match path.strip_prefix("services.") {
-        Some(rest) => rest.split_once('.')?,
-        None if !is_umbrella && !path.starts_with("secret.") => {
-            (config.releases[release].services.first()?.as_str(), path)
-        }
-        None => (release, path),
-    };
-    let from = match key {
-        "secret.name" => format!("releases.{release}.secret"),
-        "enabled" | "name" => format!("releases.{release}.services"),
-        "image.repository" => format!("services.{service}.image"),
-        "runAsUser" => format!("services.{service}.user.id"),
-        "service.nodePort" => format!("services.{service}.node_port"),
-        "port" => format!("services.{service}.port"),
-        "probes.liveness.path" => format!("services.{service}.probes.liveness"),
-        "probes.readiness.path" => format!("services.{service}.probes.readiness"),
-        _ => return None,
-    };
-    config.place_of(&from)
-}
 
 /// JSON as a tree whose every value has the file as its place.
 fn of_json(value: &serde_json::Value, file: &str) -> Node {

@@ -12,9 +12,9 @@ use crate::model::plan;
 use crate::model::plan::{AFTER_BUILD, AFTER_CLUSTER, AFTER_SECRET, Step, Verb, why_deploy_by_status};
 use crate::run::context::{Context, Project};
 use crate::run::lock;
-use crate::secrets::overrides;
 use crate::secrets::overrides::Overrides;
 use crate::secrets::store;
+use crate::stages::render;
 use crate::stages::render::RenderInputs;
 use crate::stages::setup;
 use crate::stages::setup::Ready;
@@ -23,7 +23,7 @@ use crate::stages::{addons, build, cluster, deploy, load, namespace};
 /// Prints the steps in the order in which `up` takes them. What only an earlier step can tell is said to be known after
 /// it: `up` observes anew before each stage.
 pub fn run(project: &Project) -> Result<()> {
-    let overrides = overrides::read_overrides(project)?;
+    let overrides = render::read_overrides(project)?;
     let (found, ready) = setup::observe(project)?;
     let Some(ready) = ready else {
         let mut missing = setup::missing(&found);

@@ -331,7 +331,7 @@ fn replace_pods(ctx: &Context) -> Result<()> {
                 ))
             })?;
             let overrides =
-                Overrides { secret: Values::new(), values: BTreeMap::from([(scope.release.clone(), values)]) };
+                Overrides { values: BTreeMap::from([(scope.release.clone(), values)]), ..Overrides::default() };
             let known =
                 RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides: &overrides };
             plans.push(deploy::observe(ctx, &scope.release, &known)?);

@@ -11,15 +11,16 @@ use crate::run::context::{Context, Project};
 use crate::run::graph::in_parallel;
 use crate::run::lock;
 use crate::secrets::overrides::Overrides;
-use crate::secrets::{overrides, store};
+use crate::secrets::store;
 use crate::stages::deploy::{Deployed, Plan};
+use crate::stages::render;
 use crate::stages::render::RenderInputs;
 use crate::stages::setup::Ready;
 use crate::stages::{apply, build, cluster, deploy, load, namespace, setup};
 
 /// Each stage observes for itself what is left to do, so that an interrupted run needs nothing but another one.
 pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
-    let overrides = overrides::read_overrides(project)?;
+    let overrides = render::read_overrides(project)?;
     let releases = project.config.wanted_releases(&overrides.secret);
     let ready = setup::set_up(project, None)?;
     let ctx = &ready.ctx;

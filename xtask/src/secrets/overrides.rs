@@ -15,6 +15,8 @@ pub struct Overrides {
     pub secret: BTreeMap<String, String>,
     /// Release to the values that are laid over its chart's.
     pub values: BTreeMap<String, Value>,
+    /// The same with the places in the file, to name them in errors and explanations.
+    pub trees: BTreeMap<String, Node>,
 }
 
 /// Reads the file, where there is one. A placeholder in it, or a key that no Secret has, is a mistake with its place.
@@ -32,19 +34,33 @@ pub fn read_overrides(project: &Project) -> Result<Overrides> {
     let mut problems = Vec::new();
     let secret = secret_values(&node, &keys, &mut problems);
     let values = release_values(&node, &own, &mut problems);
-    if problems.is_empty() { Ok(Overrides { secret, values }) } else { Err(ConfigErrors(problems).into()) }
+    let rest = without_secret_values(&node);
+    let tree = |release: &String| match (own.as_slice(), &rest.value) {
+        ([_, _, ..], Tree::Table(entries)) => entries.get(release).cloned(),
+        _ => Some(rest.clone()),
+    };
+    let trees = values.keys().filter_map(|release| Some((release.clone(), tree(release)?))).collect();
+    if problems.is_empty() { Ok(Overrides { secret, values, trees }) } else { Err(ConfigErrors(problems).into()) }
+}
+
+/// The file but for what goes into a Secret, which is shown nowhere.
+fn without_secret_values(root: &Node) -> Node {
+    let mut rest = root.clone();
+    if let Tree::Table(entries) = &mut rest.value
+        && let Some(Node { value: Tree::Table(secret), .. }) = entries.get_mut("secret")
+    {
+        secret.remove("values");
+        if secret.is_empty() {
+            entries.remove("secret");
+        }
+    }
+    rest
 }
 
 /// All but `secret.values`: the values of the one release, or under the names of several.
 fn release_values(root: &Node, releases: &[&str], problems: &mut Vec<ConfigError>) -> BTreeMap<String, Value> {
-    let mut rest = to_json(root);
+    let mut rest = to_json(&without_secret_values(root));
     let Some(table) = rest.as_object_mut() else { return BTreeMap::new() };
-    if let Some(secret) = table.get_mut("secret").and_then(Value::as_object_mut) {
-        secret.remove("values");
-        if secret.is_empty() {
-            table.remove("secret");
-        }
-    }
     if table.is_empty() {
         return BTreeMap::new();
     }

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::config::{Config, NodePort, to_json, yaml};
+use crate::config::{Config, ConfigError, ConfigErrors, Node, NodePort, Place, Value as Tree, to_json, yaml};
 use crate::run::context::Project;
 use crate::run::exit::Stop;
 use crate::run::files::list_files_behind_links;
+use crate::secrets::overrides;
 use crate::secrets::overrides::Overrides;
 use crate::tools::helm;
 use crate::tools::helm::Chart;
@@ -45,9 +46,51 @@ pub struct RenderInputs<'a> {
     pub overrides: &'a Overrides,
 }
 
+/// Reads the override file. A value that the configuration sets over it would be lost: it is an error with its place, and
+/// with the place to change it.
+pub fn read_overrides(project: &Project) -> Result<Overrides> {
+    let (overrides, config) = (overrides::read_overrides(project)?, &project.config);
+    let (tags, fixed) = known_beforehand(config);
+    // A port that is chosen later is set all the same.
+    let with_port = config.services.iter().filter(|(_, service)| service.node_port.is_some());
+    let mut node_ports: BTreeMap<String, u16> = with_port.map(|(name, _)| (name.clone(), 0)).collect();
+    node_ports.extend(fixed);
+    let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
+    let mut problems = Vec::new();
+    for (release, tree) in &overrides.trees {
+        let is_umbrella = is_umbrella(&project.root.join(&config.releases[release].chart))?;
+        let made = values_of(config, release, is_umbrella, &known);
+        for (path, place) in lost(tree, &made) {
+            let setter = origin(config, release, is_umbrella, &path);
+            let message = match setter {
+                Some(setter) => format!("{path} has no effect, as {setter} sets it: change it there"),
+                None => format!("{path} has no effect, as cargo xtask up sets it: leave it out"),
+            };
+            problems.push(ConfigError { place, message });
+        }
+    }
+    if problems.is_empty() { Ok(overrides) } else { Err(ConfigErrors(problems).into()) }
+}
+
+/// The values of a file that others are laid over, and are not the same: path and place.
+fn lost(file: &Node, over: &Value) -> Vec<(String, Place)> {
+    match (&file.value, over) {
+        (Tree::Table(entries), Value::Object(over)) => entries
+            .iter()
+            .filter_map(|(key, node)| Some((key, lost(node, over.get(key)?))))
+            .flat_map(|(key, found)| {
+                let path = |path: String| if path.is_empty() { key.clone() } else { format!("{key}.{path}") };
+                found.into_iter().map(|(inner, place)| (path(inner), place)).collect::<Vec<_>>()
+            })
+            .collect(),
+        _ if to_json(file) == *over => Vec::new(),
+        _ => vec![(String::new(), file.place.clone())],
+    }
+}
+
 /// Renders every release with the plain version as tag and the node ports that the configuration fixes.
-pub fn render(project: &Project) -> Result<Vec<Rendered>> {
-    stage_all(project)?.iter().map(|(name, staged)| render_one(project, name, staged)).collect()
+pub fn render(project: &Project, overrides: &Overrides) -> Result<Vec<Rendered>> {
+    stage_all(project, overrides)?.iter().map(|(name, staged)| render_one(project, name, staged)).collect()
 }
 
 /// What is known without a look at anything: the plain version as tag, and the node ports that are fixed.
@@ -62,10 +105,9 @@ pub fn known_beforehand(config: &Config) -> (BTreeMap<String, String>, BTreeMap<
 }
 
 /// Puts every release together as `render` does, by its name.
-pub fn stage_all(project: &Project) -> Result<BTreeMap<String, Staged>> {
+pub fn stage_all(project: &Project, overrides: &Overrides) -> Result<BTreeMap<String, Staged>> {
     let (tags, node_ports) = known_beforehand(&project.config);
-    let known =
-        RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &Overrides::default() };
+    let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides };
     project.config.releases.keys().map(|name| Ok((name.clone(), stage(project, name, &known)?))).collect()
 }
 
@@ -197,6 +239,29 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderI
     }
 }
 
+/// The line of the configuration from which a value follows that helm is given over all files.
+pub fn origin(config: &Config, release: &str, is_umbrella: bool, path: &str) -> Option<String> {
+    let (service, key) = match path.strip_prefix("services.") {
+        Some(rest) => rest.split_once('.')?,
+        None if !is_umbrella && !path.starts_with("secret.") => {
+            (config.releases[release].services.first()?.as_str(), path)
+        }
+        None => (release, path),
+    };
+    let from = match key {
+        "secret.name" => format!("releases.{release}.secret"),
+        "enabled" | "name" => format!("releases.{release}.services"),
+        "image.repository" => format!("services.{service}.image"),
+        "runAsUser" => format!("services.{service}.user.id"),
+        "service.nodePort" => format!("services.{service}.node_port"),
+        "port" => format!("services.{service}.port"),
+        "probes.liveness.path" => format!("services.{service}.probes.liveness"),
+        "probes.readiness.path" => format!("services.{service}.probes.readiness"),
+        _ => return None,
+    };
+    config.place_of(&from)
+}
+
 fn copy(from: &Path, to: &Path) -> Result<()> {
     for file in list_files_behind_links(from, &[PathBuf::from(".")])? {
         let target = to.join(&file);
@@ -209,6 +274,15 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_that_others_are_laid_over_are_lost_unless_they_are_the_same() {
+        let text = "port: 1\nimage:\n  tag: x\n  registry: r\nprobes: null\nsame: 2\n";
+        let over = json!({ "port": 2, "image": { "tag": "y" }, "probes": { "path": "/" }, "same": 2, "more": 1 });
+        let found = lost(&yaml::parse_one("o.yaml", text).unwrap(), &over);
+        let found: Vec<String> = found.iter().map(|(path, place)| format!("{place} {path}")).collect();
+        assert_eq!(found, ["o.yaml:3:3 image.tag", "o.yaml:1:1 port", "o.yaml:5:1 probes"]);
+    }
 
     #[test]
     fn hooks_are_split_from_the_manifest() {

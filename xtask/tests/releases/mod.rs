@@ -589,6 +589,33 @@ fn of_several_releases_each_has_values_of_a_persons_own_under_its_name() {
 }
 
 #[test]
+fn a_value_of_an_override_that_would_be_lost_is_refused_with_the_line_that_sets_it() {
+    let project = shared();
+    let lost = "services:\n  backend:\n    port: 9000\n    image:\n      tag: mine\n    replicaCount: 2\n";
+    project.write("mine.yaml", lost);
+    let file = project.path("mine.yaml").display().to_string();
+    for command in ["up", "plan", "render", "config"] {
+        let arguments = [command, "--profile", "shared", "--override", &file, "--explain"];
+        let count = if command == "config" { 6 } else { 5 };
+        let run = project.run(&arguments[..count]);
+        run.assert_ended(2);
+        run.assert_says(&[
+            "mine.yaml:3:5: services.backend.port has no effect, as xtask.toml:26:8 sets it: change it there",
+            "mine.yaml:5:7: services.backend.image.tag has no effect, as cargo xtask up sets it: leave it out",
+        ]);
+        assert_eq!(run.changes(), [""; 0]);
+    }
+    project.write("mine.yaml", "services:\n  backend:\n    port: 8000\n    replicaCount: 2\n");
+    let run = project.run(&["config", "--profile", "shared", "--override", &file, "--explain"]);
+    run.assert_ended(0);
+    let line = run.stdout.lines().find(|line| line.contains("services.backend.replicaCount")).unwrap();
+    assert!(line.contains("= 2") && line.contains("mine.yaml:4:5"), "{line}");
+    project.run(&["render", "--profile", "shared", "--override", &file]).assert_ended(0);
+    let render = project.run(&["render", "--profile", "shared", "--override", &file]);
+    assert!(render.calls_of(&["helm template todo"])[0].contains("override.json"), "{:?}", render.calls);
+}
+
+#[test]
 fn values_of_a_persons_own_are_not_the_databases() {
     let project = shared();
     project.write("k8s/profiles/shared.override.yaml", "services:\n  backend:\n    replicaCount: 2\n");

@@ -16,7 +16,6 @@ use xtask::live::endpoints;
 use xtask::model::image::Built;
 use xtask::run::context::{Context, Project};
 use xtask::run::lock;
-use xtask::secrets::overrides;
 use xtask::stages::render;
 use xtask::stages::render::RenderInputs;
 use xtask::stages::setup;
@@ -25,7 +24,7 @@ use xtask::stages::{build, cluster};
 /// Everything about the profile; what runs only where asked for. A machine that isn't set up is an error: there would
 /// be no images to look into.
 pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
-    let overrides = overrides::read_overrides(project)?;
+    let overrides = render::read_overrides(project)?;
     let (found, ready) = setup::observe(project)?;
     let mut missing = setup::missing(&found);
     if missing.is_empty() && ready.is_none() {

@@ -18,6 +18,7 @@ use xtask::model::plan::object_label;
 use xtask::run::context::{Project, profiles};
 use xtask::run::exit::Stop;
 use xtask::run::process::Output;
+use xtask::secrets::overrides::Overrides;
 use xtask::stages::{render, setup};
 use xtask::tools::hadolint;
 use xtask::tools::helm::Chart;
@@ -152,7 +153,7 @@ fn openapi(project: &Project) -> Result<Result<Value, String>> {
 fn lint_profile(project: &Project, programs: &Programs) -> Result<(Vec<LintFinding>, String)> {
     let mut findings = Vec::new();
     let (mut manifests, mut kept) = (String::new(), String::new());
-    for (release, staged) in render::stage_all(project)? {
+    for (release, staged) in render::stage_all(project, &Overrides::default())? {
         let target = project.scope(&release).target;
         let chart = Chart { release: &release, folder: &staged.folder, values: &staged.values };
         let finding = |code: &str, output: &Output| finding(code, &format!("release/{release}"), output.tail.trim());
