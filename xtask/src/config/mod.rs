@@ -83,7 +83,7 @@ fn read_config(profile: &str, root: &Reader, tree: &Node, exists: &dyn Fn(&Path)
         title: root.optional("title").unwrap_or_else(|| project.clone()),
         home: home.clone(),
         project,
-        version: root.required("version"),
+        version: root.checked("version", names::is_version, names::VERSION_RULE),
         profile: profile.to_string(),
         namespace: namespace.clone(),
         open: match only_service(tree).filter(|_| !root.has("open")) {
@@ -313,6 +313,34 @@ mod tests {
             "tools.docker.download.url is \"ftp://a/{version}\": a URL starts with https:// or http://",
             "tools.docker.download.checksum uses {system}: known are {version}, {os}, {arch}",
             "tools.docker.download needs tools.docker.pinned, the version to download",
+        ] {
+            assert!(text.contains(expected), "{expected}\nnot in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_version_and_no_image_and_empty_names_are_refused() {
+        for good in ["0.1.0", "1.0.0-rc.1", "10.20.30-h0a"] {
+            assert!(names::is_version(good), "{good}");
+        }
+        for bad in ["", "zero", "1", "1.0", "v1.0.0", "01.0.0", "1.0.0+a", "1.0.0-", "1.0.0.0"] {
+            assert!(!names::is_version(bad), "{bad}");
+        }
+        for good in ["todo", "todo-backend", "registry.local:5000/a/b_c"] {
+            assert!(names::is_image_name(good), "{good}");
+        }
+        for bad in ["", "Todo", "todo:1", "/todo", "to do", "todo-"] {
+            assert!(!names::is_image_name(bad), "{bad}");
+        }
+        let smoke = "[[smoke]]\nname = \" \"\nservice = \"web\"\nsteps = [{ path = \"/\", status = 200 }]\n";
+        let text = SMALL.replace("inputs = [\"src\"]", "inputs = [\"\", \"../x\", \"/etc\"]");
+        let text = read_alone(&format!("version = \"zero\"\n{text}{smoke}")).unwrap_err();
+        for expected in [
+            "version is \"zero\": it must be three numbers such as 1.0.0, or 1.0.0-rc.1",
+            "smoke[0].name is empty",
+            "services.web.inputs has \"\": an input is a path in the context",
+            "services.web.inputs has \"../x\"",
+            "services.web.inputs has \"/etc\"",
         ] {
             assert!(text.contains(expected), "{expected}\nnot in\n{text}");
         }

@@ -58,6 +58,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A required string that is not blank.
+    pub fn text(&self, key: &'static str) -> String {
+        let text: String = self.required(key);
+        if self.entries.contains_key(key) && text.trim().is_empty() {
+            self.report_at(key, format!("{} is empty", self.name(key)));
+        }
+        text
+    }
+
+    /// A required string that `is_valid`, of which `rule` says in words what it must be.
+    pub fn checked(&self, key: &'static str, is_valid: fn(&str) -> bool, rule: &str) -> String {
+        let text: String = self.required(key);
+        if self.entries.contains_key(key) && !is_valid(&text) {
+            self.report_at(key, format!("{} is \"{text}\": it must be {rule}", self.name(key)));
+        }
+        text
+    }
+
     pub fn optional<T: FromNode>(&self, key: &'static str) -> Option<T> {
         self.ask(key);
         self.note(key, "", T::schema());

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::names::{NAME_RULE, is_name, module_folder, parse_version};
+use crate::config::names::{
+    IMAGE_RULE, NAME_RULE, VERSION_RULE, is_image_name, is_name, is_version, module_folder, parse_version,
+};
 use crate::config::reader::Reader;
 use crate::config::template::placeholders;
 use crate::config::types::*;
@@ -60,7 +62,7 @@ pub fn cluster(r: &Reader, home: &str) -> Cluster {
         name: optional_name(r, "name", home),
         driver: r.one_of("driver", &["docker"]),
         runtime: r.one_of("runtime", &["containerd"]),
-        kubernetes: r.required("kubernetes"),
+        kubernetes: r.checked("kubernetes", is_version, VERSION_RULE),
         cpus: r.integer("cpus", 2..=256) as u32,
         memory_mb: r.integer("memory_mb", 1800..=1_048_576) as u64,
         disk_free_mb: r.integer("disk_free_mb", 0..=10_485_760) as u64,
@@ -114,13 +116,21 @@ pub fn secret(r: &Reader, namespace: &str) -> Secret {
 }
 
 pub fn waiver(r: &Reader) -> Waiver {
-    Waiver { code: r.required("code"), object: r.optional("object"), reason: r.required("reason") }
+    Waiver { code: r.text("code"), object: r.optional("object"), reason: r.text("reason") }
 }
 
 pub fn service(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Service {
     let context = path(r, "context", exists);
     let inputs: Vec<String> = r.required("inputs");
-    for input in inputs.iter().filter(|input| !exists(&context.join(input))) {
+    let leads_out = |input: &&String| {
+        let path = Path::new(input);
+        input.is_empty() || path.is_absolute() || path.components().any(|part| part.as_os_str() == "..")
+    };
+    for input in inputs.iter().filter(leads_out) {
+        let message = format!("{} has \"{input}\": an input is a path in the context, or \".\"", r.name("inputs"));
+        r.report_at("inputs", message);
+    }
+    for input in inputs.iter().filter(|input| !leads_out(input) && !exists(&context.join(input))) {
         let message = format!(
             "{}: {} does not exist; inputs are relative to the context",
             r.name("inputs"),
@@ -129,7 +139,7 @@ pub fn service(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Service {
         r.report_at("inputs", message);
     }
     Service {
-        image: r.required("image"),
+        image: r.checked("image", is_image_name, IMAGE_RULE),
         dockerfile: path(r, "dockerfile", exists),
         context,
         inputs: inputs.into_iter().map(PathBuf::from).collect(),
@@ -178,7 +188,7 @@ pub fn check(r: &Reader) -> Check {
     }
     saved_before(r, &steps);
     Check {
-        name: r.required("name"),
+        name: r.text("name"),
         steps,
         deadline: r.optional_integer("deadline_s", 1..=86_400).map(|seconds| Duration::from_secs(seconds as u64)),
         when: match r.optional_one_of("when", &["always", "changed"]).as_deref() {
