@@ -11,4 +11,5 @@ pub mod render;
 pub mod rollback;
 pub mod setup;
 pub mod smoke;
+mod terminating;
 pub mod verify;

@@ -8,6 +8,7 @@ use crate::live;
 use crate::model::labels::MANAGED_BY;
 use crate::run::context::Context;
 use crate::run::exit::Stop;
+use crate::stages::terminating::delete_namespace;
 use crate::tools::{helm, kubectl};
 
 /// Every pod of ours passes the strictest of Kubernetes' pod security levels; the namespace holds others to it too.
@@ -33,8 +34,7 @@ pub fn ensure(ctx: &Context, name: &str) -> Result<()> {
     match live::objects(ctx, &target, &object)?.first() {
         Some(namespace) if namespace["status"]["phase"] == "Terminating" => {
             // An interrupted `down --purge`: nothing can be made in it until it is gone.
-            let wait = kubectl::delete(&target, &[object], ctx.config.deadlines.helm);
-            ctx.run(wait)?;
+            delete_namespace(ctx, name)?;
         }
         Some(namespace) if label(namespace, &profile_label(&ctx.config)) == Some(&ctx.config.profile) => return Ok(()),
         Some(namespace) => return take_over(ctx, name, label(namespace, &profile_label(&ctx.config))),
@@ -53,8 +53,7 @@ pub fn remove(ctx: &Context, name: &str) -> Result<()> {
     let object = format!("namespace/{name}");
     let Some(namespace) = live::objects(ctx, &target, &object)?.pop() else { return Ok(()) };
     if is_ours(ctx, &namespace) {
-        ctx.run(kubectl::delete(&target, &[object], deadline))?;
-        return Ok(());
+        return delete_namespace(ctx, name);
     }
     let kinds = "secrets,persistentvolumeclaims";
     for selector in

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::e2e::faults::{
     Failure, NAMESPACE, RELEASE, await_some, failed, fails, finally, image_of, status, while_serving,
 };
+use crate::e2e::world::Begun;
 use crate::e2e::{World, tells};
 use xtask::run::call::DEADLINE;
 use xtask::stages::{cluster, load};
@@ -128,6 +129,21 @@ pub fn foreign_namespace(world: &World) -> Result<()> {
         Ok(())
     })();
     finally(refused, world.delete(&object))
+}
+
+pub fn held_namespace(world: &World) -> Result<()> {
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.org/hold"]},
+    });
+    world.create(&object)?;
+    let begun = world.begin(&["down", "--purge"])?;
+    let names = |begun: &Begun| begun.has_said("is held by configmap/held (finalizer example.org/hold, since ");
+    let named = await_some(world, "the name of what holds the namespace", || Ok(names(&begun).then_some(())));
+    let freed = world.patch("configmap/held", "merge", &json!({"metadata": {"finalizers": null}}));
+    let output = begun.end(world)?;
+    named.and(freed)?;
+    ensure!(output.success, "down --purge failed, though the finalizer is gone\n{}", output.tail);
+    world.up().map(drop)
 }
 
 pub fn other_profile(world: &World) -> Result<()> {
