@@ -236,6 +236,33 @@ fn a_stopped_cluster_is_started_and_a_broken_one_is_not_remade_without_consent()
 }
 
 #[test]
+fn a_paused_node_goes_on_and_nothing_is_started() {
+    let project = Project::up();
+    project.answer("docker container inspect --format {{.State", "[ -e unpaused ] && echo running || echo paused");
+    project.answer("docker unpause ", ": >unpaused");
+    for command in ["status", "plan"] {
+        let run = project.run(&[command]);
+        assert!(format!("{}{}", run.stdout, run.stderr).contains("paused"), "{command}: {}", run.stderr);
+        assert_eq!(run.changes(), [""; 0]);
+    }
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    run.assert_says(&["the node todo was paused, and runs again"]);
+    assert_eq!(run.changes(), ["docker unpause todo"]);
+}
+
+#[test]
+fn containers_that_minikube_paused_go_on() {
+    let project = Project::up();
+    project.before("kubectl get nodes,storageclasses ", "[ -e unpaused ] || { echo refused >&2; exit 1; }");
+    project.answer("minikube status ", r#"echo '{"Host":"Running","APIServer":"Paused"}'; exit 2"#);
+    project.answer("minikube unpause ", ": >unpaused");
+    let run = project.run(&["up"]);
+    run.assert_says(&["the containers of todo were paused, and run again"]);
+    assert_eq!(run.calls_of(&["minikube unpause"]), ["minikube unpause --profile todo"]);
+}
+
+#[test]
 fn no_secret_value_is_reported_or_kept() {
     let project = Project::new();
     let run = project.run(&["up", "--verbose"]);

@@ -17,6 +17,8 @@ pub enum State {
     /// Its making was interrupted: nothing of value is in it.
     Unfinished,
     Stopped,
+    /// The node is frozen, as by `docker pause`.
+    Paused,
     Running,
     /// The node runs, and the cluster does not serve, with the reason.
     Unready(String),

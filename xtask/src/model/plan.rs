@@ -62,6 +62,7 @@ pub fn cluster(name: &str, state: &State) -> Option<Step> {
         State::Absent => "there is none".to_string(),
         State::Unfinished => "its making was interrupted".to_string(),
         State::Stopped => "it is stopped".to_string(),
+        State::Paused => "its node is paused".to_string(),
         State::Unready(why) => format!("it does not serve: {why}"),
         State::Orphaned => "there is a node of that name, and its keys are gone".to_string(),
     };
@@ -248,6 +249,7 @@ mod tests {
         for (state, why) in [
             (State::Absent, "there is none"),
             (State::Stopped, "it is stopped"),
+            (State::Paused, "its node is paused"),
             (State::Unfinished, "its making was interrupted"),
             (State::Unready("no node".to_string()), "it does not serve: no node"),
             (State::Orphaned, "there is a node of that name, and its keys are gone"),

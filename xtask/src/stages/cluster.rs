@@ -39,6 +39,7 @@ pub fn need_running(ctx: &Context, state: State) -> Result<()> {
         State::Running => return Ok(()),
         State::Absent => format!("there is no cluster {name}"),
         State::Stopped => format!("the cluster {name} is stopped"),
+        State::Paused => format!("the node of the cluster {name} is paused"),
         State::Unfinished => format!("creation of cluster {name} was interrupted"),
         State::Unready(why) => format!("the cluster {name} runs but does not serve: {why}"),
         State::Orphaned => format!("a node container {name} exists, but its keys are gone"),
@@ -58,6 +59,11 @@ pub fn ensure(ctx: &Context, node_image: Option<&str>) -> Result<()> {
             make(ctx, node_image)?;
         }
         State::Stopped => start(ctx, node_image, "start the cluster")?,
+        State::Paused => {
+            refuse_anothers(ctx)?;
+            ctx.run(docker::unpause(name))?;
+            ctx.ui.say(&format!("the node {name} was paused, and runs again"));
+        }
         State::Unready(why) => {
             ctx.ui.say(&format!("the cluster {name} does not serve: {why}"));
             refuse_anothers(ctx)?;
@@ -92,6 +98,9 @@ pub fn observe(ctx: &Context) -> Result<State> {
     }
     if !profile(ctx).exists() {
         return Ok(State::Orphaned);
+    }
+    if container == "paused" {
+        return Ok(State::Paused);
     }
     if container != "running" {
         return Ok(State::Stopped);
@@ -168,8 +177,22 @@ fn mend(ctx: &Context, node_image: Option<&str>) -> Result<Option<String>> {
             return Ok(None);
         }
     }
+    if is_paused_inside(ctx)? {
+        ctx.spawn_minikube()?.run(minikube::unpause(&ctx.config.cluster.name).within(ctx.config.deadlines.cluster))?;
+        ctx.ui.say(&format!("the containers of {} were paused, and run again", ctx.config.cluster.name));
+        if wait_ready(ctx)?.is_none() {
+            return Ok(None);
+        }
+    }
     start(ctx, node_image, "mend the cluster")?;
     wait_ready(ctx)
+}
+
+/// Whether `minikube pause` has frozen what runs in the node; the node itself runs then.
+fn is_paused_inside(ctx: &Context) -> Result<bool> {
+    // It exits with an error where not all runs, and prints the same.
+    let status = ctx.spawn_minikube()?.output(minikube::status(&ctx.config.cluster.name))?.stdout;
+    Ok(minikube::is_paused(&status))
 }
 
 /// Minikube goes by a node's name, and somebody else on this machine may have given his the same.

@@ -461,6 +461,16 @@ pub fn database_ready(name: &str) -> Call {
     call(argv!("docker exec {name} pg_isready --quiet --host 127.0.0.1"))
 }
 
+/// Lets a paused container go on.
+pub fn unpause(name: &str) -> Call {
+    call(argv!("docker unpause {name}"))
+}
+
+/// Freezes all processes of a container.
+pub fn pause(name: &str) -> Call {
+    call(argv!("docker pause {name}"))
+}
+
 pub fn kill(name: &str) -> Call {
     call(argv!("docker kill {name}"))
 }

@@ -52,6 +52,23 @@ pub fn update_context(name: &str) -> Call {
     call(argv!("minikube update-context --profile {name}"))
 }
 
+/// Whether the API server is paused, by what `status` printed: one object, or a list of nodes.
+pub fn is_paused(status: &str) -> bool {
+    let value: serde_json::Value = serde_json::from_str(status).unwrap_or_default();
+    let nodes = value.as_array().cloned().unwrap_or_else(|| vec![value]);
+    nodes.iter().any(|node| node["APIServer"] == "Paused")
+}
+
+/// Lets the paused containers of a cluster go on.
+pub fn unpause(name: &str) -> Call {
+    call(argv!("minikube unpause --profile {name}"))
+}
+
+/// Pauses the containers of a cluster's own namespaces, and kubelet.
+pub fn pause(name: &str) -> Call {
+    call(argv!("minikube pause --profile {name}"))
+}
+
 pub fn delete(name: &str) -> Call {
     call(argv!("minikube delete --profile {name}"))
 }
@@ -125,5 +142,12 @@ mod tests {
         assert!(text.contains("--ports=127.0.0.1:30080-30089:30080-30089"), "{text}");
         assert!(text.contains("--kubernetes-version v1.33.1 --cpus 2 --memory 4096"), "{text}");
         assert!(!start(&cluster(), None, false).text().contains("--base-image"));
+    }
+
+    #[test]
+    fn a_paused_api_server_is_read_from_the_status() {
+        assert!(is_paused(r#"{"Name":"todo","Host":"Running","Kubelet":"Stopped","APIServer":"Paused"}"#));
+        assert!(is_paused(r#"[{"APIServer":"Running"},{"APIServer":"Paused"}]"#));
+        assert!(!is_paused(r#"{"APIServer":"Running"}"#) && !is_paused("") && !is_paused("no JSON"));
     }
 }

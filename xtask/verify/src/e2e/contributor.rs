@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::e2e::{FOREIGN_KUBECONFIG, Scenario, World, fourth, leftovers, secrets, tells};
 use xtask::run::call::DEADLINE;
 use xtask::stages::{cluster, load};
-use xtask::tools::{docker, helm, kubectl};
+use xtask::tools::{docker, helm, kubectl, minikube};
 
 pub const NAMESPACE: &str = "todo-chatbot-e2e";
 const RELEASE: &str = "todo-chatbot";
@@ -31,6 +31,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a rotation leaves all as it was but the Secrets' values", secrets::rotate),
     ("what a Secret holds gets nowhere", secrets::stay_secret),
     ("tasks survive the node being killed", node_killed),
+    ("a node that was paused goes on", node_paused),
     ("down keeps the tasks, up finds them", down_keeps_data),
     ("up, smoke and down leave nothing behind", leftovers::nothing_behind),
     ("the user's kubeconfig is as it was", kubeconfig_untouched),
@@ -153,6 +154,19 @@ fn node_killed(world: &World) -> Result<()> {
     let task = world.add_task("survives a killed node")?;
     world.run(docker::kill(&world.ctx.config.cluster.name))?;
     world.up()?;
+    world.expect_task(&task)
+}
+
+fn node_paused(world: &World) -> Result<()> {
+    let name = &world.ctx.config.cluster.name;
+    let task = world.add_task("survives a paused node")?;
+    world.run(docker::pause(name))?;
+    let output = world.up()?;
+    tells(&output, &["was paused, and runs again"])?;
+    world.expect_task(&task)?;
+    world.ctx.spawn_minikube()?.run(minikube::pause(name).within(DEADLINE * 3))?;
+    let output = world.up()?;
+    tells(&output, &["were paused, and run again"])?;
     world.expect_task(&task)
 }
 
