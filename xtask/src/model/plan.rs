@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::model::cluster::State;
 use crate::model::image::Built;
@@ -189,10 +189,51 @@ pub fn drift(wanted: &[Value], live: &[Value]) -> Vec<Change> {
             Some(other) => {
                 let all = differences(object, other).into_iter();
                 found.extend(all.map(|difference| change(&difference.path.clone(), Some(difference))));
+                found.extend(
+                    hold(object, other).map(|hold| change(&hold.difference.path.clone(), Some(hold.difference))),
+                );
             }
         }
     }
     found
+}
+
+/// What keeps the controller of an object from acting on it, and was not rendered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    /// `kind/name`.
+    pub object: String,
+    pub difference: Difference,
+    /// The merge patch that takes it away.
+    pub patch: Value,
+}
+
+/// Everything that somebody holds by hand, such as by `kubectl rollout pause`. Helm, which knows only what it rendered, would
+/// leave it, and a rollout would wait for ever.
+pub fn holds(wanted: &[Value], live: &[Value]) -> Vec<Hold> {
+    let same = |one: &Value, other: &Value| {
+        one["kind"] == other["kind"] && one["metadata"]["name"] == other["metadata"]["name"]
+    };
+    wanted.iter().filter_map(|object| hold(object, live.iter().find(|other| same(object, other))?)).collect()
+}
+
+fn hold(wanted: &Value, live: &Value) -> Option<Hold> {
+    let (path, free) = match wanted["kind"].as_str()? {
+        "Deployment" => ("/spec/paused", json!(false)),
+        "Job" | "CronJob" => ("/spec/suspend", json!(false)),
+        "StatefulSet" => ("/spec/updateStrategy/rollingUpdate/partition", json!(0)),
+        _ => return None,
+    };
+    let found = live.pointer(path).filter(|value| **value != free)?;
+    // What was rendered is compared like all else.
+    if wanted.pointer(path).is_some() {
+        return None;
+    }
+    let patch =
+        path.rsplit('/').filter(|part| !part.is_empty()).fold(free.clone(), |value, part| json!({ part: value }));
+    let dotted = path.trim_start_matches('/').replace('/', ".");
+    let difference = Difference { path: dotted, live: found.to_string(), wanted: free.to_string() };
+    Some(Hold { object: object_label(wanted), difference, patch })
 }
 
 /// A wanted object that is not live, or is another in one place.
@@ -237,10 +278,42 @@ fn short(id: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    }
+
+    #[test]
+    fn what_somebody_paused_is_drift_and_is_taken_away() {
+        let object = |kind: &str, spec: Value| json!({"kind": kind, "metadata": {"name": "a"}, "spec": spec});
+        for (kind, spec, brief, patch) in [
+            (
+                "Deployment",
+                json!({"paused": true}),
+                "deployment/a: paused true → false",
+                json!({"spec": {"paused": false}}),
+            ),
+            (
+                "CronJob",
+                json!({"suspend": true}),
+                "cronjob/a: suspend true → false",
+                json!({"spec": {"suspend": false}}),
+            ),
+            (
+                "StatefulSet",
+                json!({"updateStrategy": {"rollingUpdate": {"partition": 2}}}),
+                "statefulset/a: partition 2 → 0",
+                json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}),
+            ),
+        ] {
+            let (wanted, live) = ([object(kind, json!({}))], [object(kind, spec.clone())]);
+            assert_eq!(drift(&wanted, &live)[0].brief(), brief);
+            assert_eq!(holds(&wanted, &live)[0].patch, patch);
+            // What was rendered is as it should be.
+            assert_eq!(holds(&live, &live), []);
+            assert_eq!(drift(&wanted, &wanted), []);
+        }
+        assert_eq!(holds(&[object("Service", json!({}))], &[object("Service", json!({"paused": true}))]), []);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::diagnosis::watch;
 use crate::diagnosis::watch::{Failure, Found, Watch};
 use crate::diagnosis::{events, release};
 use crate::live;
-use crate::model::plan::{Release, drift, is_stuck, object_label, why_deploy, why_deploy_by_status};
+use crate::model::plan::{Hold, Release, drift, holds, is_stuck, object_label, why_deploy, why_deploy_by_status};
 use crate::model::rollout;
 use crate::model::states::DeploymentState;
 use crate::model::subset::differences;
@@ -100,6 +100,7 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
     }
     let chart = Chart { release: &scope.release, folder: &staged.folder, values: &staged.values };
     if last.is_some() {
+        resume(ctx, scope, rendered)?;
         make_room(ctx, scope, rendered)?;
     }
     let upgraded = upgrade(ctx, scope, &chart, rendered, hooks);
@@ -252,6 +253,17 @@ fn reason(ctx: &Context, scope: &Scope, rendered: &Rendered) -> Result<(Option<S
     let why = why_deploy(&release);
     let is_rolled_out = why.is_none() && rollout::are_done(&wanted, &live);
     Ok((why, is_rolled_out))
+}
+
+/// Takes away what somebody holds by hand, so that the rollout goes on.
+fn resume(ctx: &Context, scope: &Scope, rendered: &str) -> Result<()> {
+    let wanted = live::objects_in(rendered)?;
+    for Hold { object, difference, patch } in holds(&wanted, &live::objects_of(ctx, scope, rendered)?) {
+        let field = difference.path.rsplit('.').next().unwrap_or_default();
+        ctx.ui.say(&format!("{object}: {field} was set to {} by hand; setting it back", difference.live));
+        ctx.run(kubectl::patch(&scope.target, &object, "merge").stdin(patch.to_string()))?;
+    }
+    Ok(())
 }
 
 /// What can't be changed in place is removed, for helm to make it anew: some fields of a workload, and ports that somebody

@@ -131,6 +131,16 @@ pub fn foreign_namespace(world: &World) -> Result<()> {
     finally(refused, world.delete(&object))
 }
 
+pub fn paused_rollout(world: &World) -> Result<()> {
+    world.patch("deployment/mcp", "merge", &json!({"spec": {"paused": true}}))?;
+    let plan = world.xtask(&["plan"])?;
+    tells(&plan, &["deployment/mcp: paused true → false"])?;
+    let output = while_serving(world, || world.up_with(OTHER, &[]))?;
+    ensure!(output.success, "up failed, as the rollout is paused\n{}", output.tail);
+    tells(&output, &["deployment/mcp: paused was set to true by hand; setting it back"])?;
+    world.up().map(drop)
+}
+
 pub fn held_namespace(world: &World) -> Result<()> {
     let object = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.org/hold"]},
