@@ -91,6 +91,7 @@ pub fn ensure(ctx: &Context, node_image: Option<&str>) -> Result<()> {
 }
 
 pub fn observe(ctx: &Context) -> Result<State> {
+    let _glance = ctx.ui.glance("look at the cluster");
     let name = &ctx.config.cluster.name;
     let Ok(container) = ctx.spawn.attempt(docker::container_state(name))? else { return Ok(State::Absent) };
     if unfinished(ctx).exists() {

@@ -57,6 +57,7 @@ pub struct Deployed {
 
 /// Compares what is wanted with what helm applied last, and with what is live.
 pub fn observe(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Plan> {
+    let _glance = ctx.ui.glance(&format!("compare {name}"));
     let scope = ctx.scope(name);
     let staged = render::stage(ctx, name, known)?;
     let (rendered, last) = std::thread::scope(|threads| {

@@ -42,6 +42,7 @@ pub fn observe(
     nodes: &[String],
     built: &BTreeMap<String, Built>,
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    let _glance = ctx.ui.glance("look at the images of the node");
     nodes.iter().map(|node| Ok((node.clone(), present(ctx, node, built)?))).collect()
 }
 

@@ -62,6 +62,18 @@ pub struct Step<'a> {
     ended: bool,
 }
 
+/// A sign of life on a terminal while something short is looked at; it leaves no line, no event and no stage.
+pub struct Glance<'a>(&'a Ui, Option<ProgressBar>);
+
+impl Drop for Glance<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = self.1.take() {
+            bar.finish_and_clear();
+            self.0.bars.remove(&bar);
+        }
+    }
+}
+
 impl Ui {
     pub fn new(mode: Mode, verbose: bool) -> Ui {
         Ui {
@@ -93,6 +105,11 @@ impl Ui {
             Mode::Json | Mode::Quiet => None,
         };
         Step { ui: self, name, started: Instant::now(), bar, last_reported: Mutex::new(Instant::now()), ended: false }
+    }
+
+    /// Shows what is being looked at, where a terminal can take it away again, for as long as the returned value lives.
+    pub fn glance(&self, text: &str) -> Glance<'_> {
+        Glance(self, (self.mode == Mode::Bars).then(|| self.spinner(text)))
     }
 
     /// A part of a step that has ended. One that is good has a line only where lines are wanted, or all are.
@@ -189,6 +206,7 @@ impl Ui {
             .expect("the template is valid");
         let bar = self.bars.add(ProgressBar::new_spinner().with_style(style).with_prefix(name.to_string()));
         bar.enable_steady_tick(Duration::from_millis(120));
+        bar.tick();
         bar
     }
 

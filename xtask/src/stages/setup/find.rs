@@ -114,6 +114,7 @@ impl All {
 
 /// Looks for all of them at the same time: each question costs a process.
 pub fn all(project: &Project, plan: &Plan) -> Result<All> {
+    let _glance = project.ui.glance("look at the tools");
     let spawn = &project.spawn;
     let tools = &project.config.tools;
     let own = &project.folders.bin();
