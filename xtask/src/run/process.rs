@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, PipeReader, Read};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -67,9 +67,27 @@ pub struct Output {
     pub success: bool,
     /// None where a signal ended it.
     pub code: Option<i32>,
+    pub signal: Option<i32>,
     pub stdout: String,
     /// The last lines of both streams, as they came.
     pub tail: String,
+}
+
+impl Output {
+    /// How it ended, in words that follow the command: `failed`, or by which signal.
+    pub fn ending(&self) -> String {
+        match self.signal {
+            Some(signal) => format!("was ended by {}", signal_name(signal)),
+            None => "failed".to_string(),
+        }
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    let names =
+        [(4, "ILL"), (6, "ABRT"), (7, "BUS"), (8, "FPE"), (9, "KILL"), (11, "SEGV"), (13, "PIPE"), (15, "TERM")];
+    let name = names.iter().find(|(known, _)| *known == number && cfg!(target_os = "linux"));
+    name.map_or(format!("signal {number}"), |(_, name)| format!("SIG{name}"))
 }
 
 impl Spawn {
@@ -214,7 +232,7 @@ impl Spawn {
         let tail = Vec::from(tail.into_inner().unwrap()).join("\n");
         let status = ended.map_err(|error| add_tail(error, &tail))?;
         let stdout = String::from_utf8_lossy(&stdout.into_inner().unwrap()).into_owned();
-        Ok(Output { success: status.success(), code: status.code(), stdout, tail })
+        Ok(Output { success: status.success(), code: status.code(), signal: status.signal(), stdout, tail })
     }
 
     fn wait(&self, handle: &Handle, text: &str, deadline: Duration) -> Result<ExitStatus> {
@@ -238,7 +256,7 @@ impl Spawn {
 }
 
 fn failure(command_line: &str, output: &Output) -> anyhow::Error {
-    Stop::failed(format!("`{command_line}` failed\n{}", indent(&output.tail))).into()
+    Stop::failed(format!("`{command_line}` {}\n{}", output.ending(), indent(&output.tail))).into()
 }
 
 /// A child that is ended when its owner goes.
@@ -439,5 +457,21 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!((was_stopped, stopped, alive, is_alive(child.id() as i32)), (false, true, true, false));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_signal_that_ended_a_command_is_named() {
+        let spawn = Spawn {
+            interrupt: Interrupt::default(),
+            env: Vec::new(),
+            hidden: &[],
+            guard: Arc::new(|_, _| Ok(())),
+            programs: Arc::default(),
+        };
+        let argv = |script: &str| ["sh", "-c", script].map(str::to_string).to_vec();
+        let message = |script| spawn.run(call::call(argv(script))).unwrap_err().to_string();
+        assert!(message("kill -SEGV $$").contains("was ended by SIGSEGV"));
+        assert!(message("exit 3").contains("` failed"));
     }
 }

@@ -156,7 +156,7 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// All that there is of downloads, whole or not.
+/// All that there is of downloads, whole or not, but for the notes of their sizes.
 fn installed(project: &Project) -> Vec<String> {
     let folder = project.path("cache/todo/tools");
     let mut names: Vec<String> = match folder.exists() {
@@ -164,6 +164,7 @@ fn installed(project: &Project) -> Vec<String> {
         false => Vec::new(),
     }
     .iter()
+    .filter(|file| !file.ends_with(".sizes"))
     .map(|file| file.strip_prefix(&folder).unwrap().display().to_string())
     .collect();
     names.sort();
@@ -177,7 +178,7 @@ fn what_is_missing_is_downloaded_once_and_used() {
     let run = project.run(&["bootstrap"]);
     run.assert_ended(0);
     assert_eq!(installed(&project), ["helm-3.17.0/helm", "kubectl-1.33.1/kubectl", "minikube-1.36.0/minikube"]);
-    for file in project.files("cache/todo/tools") {
+    for file in project.files("cache/todo/tools").iter().filter(|file| !file.ends_with(".sizes")) {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o755, "{}", file.display());
     }
     assert_eq!(run.calls_of(&["go build"]), [""; 0]);
@@ -191,6 +192,21 @@ fn what_is_missing_is_downloaded_once_and_used() {
     let again = project.run(&["up"]);
     again.assert_ended(0);
     assert_eq!((again.changes(), releases.asked()), (vec![], all.map(str::to_string).to_vec()));
+}
+
+#[test]
+fn a_tool_that_was_cut_is_named_and_made_anew() {
+    let releases = Releases::new();
+    let project = releases.project(&["helm"]);
+    project.run(&["up"]).assert_ended(0);
+    let helm = project.path("cache/todo/tools/helm-3.17.0/helm");
+    fs::OpenOptions::new().write(true).open(&helm).unwrap().set_len(3).unwrap();
+    let run = project.run(&["plan"]);
+    run.assert_ended(3);
+    run.assert_says(&["tools/helm-3.17.0/helm is damaged: it has 3 bytes, and had ", "Next: cargo xtask bootstrap"]);
+    let again = project.run(&["up"]);
+    again.assert_ended(0);
+    assert!(fs::metadata(&helm).unwrap().len() > 3);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::run::graph::Task;
 use crate::stages::setup::find;
 use crate::stages::setup::mirrors::fresh_folder;
 use crate::stages::setup::recipes::{Plan, TOOLS};
+use crate::stages::setup::sizes;
 use crate::tools::curl;
 
 /// A release that can be reached, with the checksum that it publishes.
@@ -188,6 +189,7 @@ fn install(project: &Project, plan: &Plan, release: &Release, locked: Option<&Lo
     let folder = &plan.tools[tool].release;
     let partial = fresh_folder(folder)?;
     let fetched = fetch(project, release, &partial, &|text| step.update(text)).and_then(|bytes| {
+        sizes::note_sizes(&partial)?;
         if folder.exists() {
             fs::remove_dir_all(folder)?;
         }

@@ -120,7 +120,7 @@ pub fn all(project: &Project, plan: &Plan) -> Result<All> {
     let own = &project.folders.bin();
     std::thread::scope(|scope| {
         let docker = scope.spawn(|| {
-            let found = find_tool(own, "docker", &tools.docker, None, |path| probe_tool(spawn, "docker", path));
+            let found = find_tool(own, "docker", &tools.docker, (None, None), |path| probe_tool(spawn, "docker", path));
             let Some(path) = found.path() else { return (found, None, find_elsewhere(spawn, None), BTreeMap::new()) };
             let (daemon, images) = both(spawn, docker::info().by(&path), docker::images().by(&path));
             let daemon = daemon.ok().flatten();
@@ -128,8 +128,9 @@ pub fn all(project: &Project, plan: &Plan) -> Result<All> {
             let elsewhere = if daemon.is_none() { find_elsewhere(spawn, Some(&path)) } else { None };
             (found, daemon, elsewhere, images.unwrap_or_default())
         });
-        let look_for =
-            |name, wanted| find_tool(own, name, wanted, plan.made(name), |path| probe_tool(spawn, name, path));
+        let look_for = |name, wanted| {
+            find_tool(own, name, wanted, (plan.made(name), plan.damage(name)), |path| probe_tool(spawn, name, path))
+        };
         let minikube = scope.spawn(move || look_for("minikube", &tools.minikube));
         let helm = scope.spawn(move || {
             let found = look_for("helm", &tools.helm);
@@ -152,7 +153,7 @@ pub fn all(project: &Project, plan: &Plan) -> Result<All> {
 
 pub fn helm(project: &Project, plan: &Plan) -> Found {
     let ask = |path: &str| probe_tool(&project.spawn, "helm", path);
-    find_tool(&project.folders.bin(), "helm", &project.config.tools.helm, plan.made("helm"), ask)
+    find_tool(&project.folders.bin(), "helm", &project.config.tools.helm, (plan.made("helm"), plan.damage("helm")), ask)
 }
 
 /// Asks a tool whether it can do the work: its version, or why it can't.
@@ -178,12 +179,12 @@ fn find_elsewhere(spawn: &Spawn, docker: Option<&str>) -> Option<Elsewhere> {
 }
 
 /// Tries what is on PATH in its order; the first that does the work wins. What was made at the pinned version needs no
-/// asking.
+/// asking; where it is damaged, that is why there is none.
 fn find_tool(
     own: &Path,
     name: &str,
     wanted: &Tool,
-    made: Option<String>,
+    (made, damage): (Option<String>, Option<String>),
     ask: impl Fn(&str) -> Result<String, String>,
 ) -> Found {
     let on_path = which::which_all(name).into_iter().flatten().map(|path| path.display().to_string());
@@ -207,7 +208,10 @@ fn find_tool(
     }
     match made {
         Some(path) => Found::Good { path, version: wanted.pinned.clone().unwrap_or_default() },
-        None => Found::Missing { refused },
+        None => {
+            refused.extend(damage);
+            Found::Missing { refused }
+        }
     }
 }
 
@@ -259,7 +263,9 @@ fn both<T: Send, U>(spawn: &Spawn, one: Call<T>, other: Call<U>) -> (Result<T, S
 fn ask<T>(spawn: &Spawn, call: Call<T>) -> Result<T, String> {
     match spawn.attempt(call.within(ASK)) {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(output)) => Err(format!("failed: {}", output.tail.lines().next().unwrap_or("without a word"))),
+        Ok(Err(output)) => {
+            Err(format!("{}: {}", output.ending(), output.tail.lines().next().unwrap_or("without a word")))
+        }
         Err(error) => Err(format!("could not be run: {error}")),
     }
 }

@@ -16,6 +16,7 @@ use crate::run::graph;
 use crate::run::graph::Task;
 use crate::stages::setup::find::All;
 use crate::stages::setup::recipes::{CONTROL_PLANE, DOCKERFILES, Plan};
+use crate::stages::setup::sizes;
 use crate::tools::docker::Build;
 use crate::tools::{apt, docker, go};
 
@@ -108,7 +109,7 @@ pub fn build_module(project: &Project, plan: &Plan, name: &str) -> Result<()> {
             format!("xtask.toml has no [mirrors.modules.{name}], and it must be built here\nNext: describe it there");
         return Err(Stop::usage(message).into());
     };
-    if folder.exists() {
+    if folder.exists() && sizes::is_whole(folder) {
         return Ok(());
     }
     let step = project.ui.step(format!("build {name}"));
@@ -129,6 +130,10 @@ pub fn build_module(project: &Project, plan: &Plan, name: &str) -> Result<()> {
     if name == "runc-shim" {
         // The shim learns from its name that it is docker's, which must give the node a cgroup namespace.
         fs::hard_link(partial.join("runc-shim"), partial.join("runc-cgroupns"))?;
+    }
+    sizes::note_sizes(&partial)?;
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
     }
     fs::rename(&partial, folder)?;
     step.done("from its Go module");

@@ -9,6 +9,7 @@ mod machine;
 pub mod made;
 mod mirrors;
 mod recipes;
+mod sizes;
 
 use std::collections::BTreeMap;
 use std::fs;

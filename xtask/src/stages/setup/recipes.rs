@@ -10,6 +10,7 @@ use crate::config::module_folder;
 use crate::model::image::Images;
 use crate::run::context::Project;
 use crate::run::digest::Content;
+use crate::stages::setup::sizes;
 use crate::tools::apt;
 
 /// What is downloaded: docker comes from Debian's packages, or is the user's.
@@ -110,7 +111,7 @@ impl Plan {
     pub fn made(&self, tool: &str) -> Option<String> {
         let about = self.tools.get(tool)?;
         let downloaded = about.release.join(tool);
-        match downloaded.exists() {
+        match is_usable(&downloaded) {
             true => Some(downloaded.display().to_string()),
             false => self.built(&about.module, tool),
         }
@@ -121,8 +122,16 @@ impl Plan {
         self.modules
             .get(module)
             .map(|folder| folder.join(binary))
-            .filter(|path| path.exists())
+            .filter(|path| is_usable(path))
             .map(|path| path.display().to_string())
+    }
+
+    /// Why what was made of a tool can't be used, if it is there and damaged.
+    pub fn damage(&self, tool: &str) -> Option<String> {
+        let about = self.tools.get(tool)?;
+        let built = self.modules.get(&about.module).map(|folder| folder.join(tool));
+        let files = std::iter::once(about.release.join(tool)).chain(built);
+        files.into_iter().find_map(|file| Some(format!("{} {}", file.display(), sizes::damage(&file)?)))
     }
 
     pub fn images(&self) -> Images {
@@ -151,6 +160,10 @@ impl Plan {
         self.cluster_cache.exists()
             && fs::read_link(&self.minikube_cache).is_ok_and(|target| target == self.cluster_cache)
     }
+}
+
+fn is_usable(file: &Path) -> bool {
+    file.exists() && sizes::damage(file).is_none()
 }
 
 /// Whether containers need a shim before runc: the bounding set lacks CAP_SYS_RESOURCE (bit 24), or cgroups are v1.

@@ -260,7 +260,7 @@ impl Begun {
         let tail = self.lines.lock().unwrap().join("\n");
         world.note(&self.command_line, &tail, &ended.map_or("still running".to_string(), ending));
         let code = ended.with_context(|| format!("`{}` does not end\n{tail}", self.command_line))?;
-        Ok(Output { success: code == Some(0), code, stdout: String::new(), tail })
+        Ok(Output { success: code == Some(0), code, signal: None, stdout: String::new(), tail })
     }
 }
 
