@@ -1,5 +1,6 @@
 //! The domain, without I/O: what is wanted compared with what is live, and how a rollout stands.
 
+pub mod claims;
 pub mod cluster;
 pub mod image;
 pub mod labels;

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use sha2::{Digest, Sha256};
+use hmac_sha256::Hash;
 
 use crate::run::files::list_files;
 use crate::run::process::Interrupt;
 
 #[derive(Clone, Default)]
-pub struct Content(Sha256);
+pub struct Content(Hash);
 
 impl Content {
     /// Adds a word; its length goes along, so that neighbours can't run into each other.
@@ -69,13 +69,13 @@ impl Content {
 
 /// The SHA-256 of a file, in hexadecimal digits.
 pub fn sha256(file: &Path, interrupt: &Interrupt) -> Result<String> {
-    let mut hash = Sha256::new();
+    let mut hash = Hash::new();
     feed(&mut hash, file, interrupt)?;
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Reads a file piece by piece into a digest. Returns how many bytes it had.
-fn feed(hash: &mut Sha256, file: &Path, interrupt: &Interrupt) -> Result<u64> {
+fn feed(hash: &mut Hash, file: &Path, interrupt: &Interrupt) -> Result<u64> {
     // Should a FIFO have taken the file's place, opening it must not wait for a writer.
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let open = fs::OpenOptions::new().read(true).custom_flags(flags).open(file);

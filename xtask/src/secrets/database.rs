@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use hmac_sha256::{HMAC, Hash};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 /// How often the password is hashed, PostgreSQL's own default.
 const ITERATIONS: u32 = 4096;
@@ -34,8 +34,8 @@ impl<'a> Address<'a> {
 /// with it may be logged.
 pub fn verifier(password: &str, salt: &[u8]) -> String {
     let salted = salted(password, salt);
-    let stored = Sha256::digest(hmac(&salted, b"Client Key"));
-    let server = hmac(&salted, b"Server Key");
+    let stored = Hash::hash(&HMAC::mac(b"Client Key", salted));
+    let server = HMAC::mac(b"Server Key", salted);
     let encode = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
     format!("SCRAM-SHA-256${ITERATIONS}:{}${}:{}", encode(salt), encode(&stored), encode(&server))
 }
@@ -63,25 +63,13 @@ pub fn ready_taker<'a>(pod: &'a Value, secret: &str, key: &str) -> Option<(&'a s
 /// PBKDF2 with HMAC-SHA-256, of which one block is all that SCRAM takes.
 fn salted(password: &str, salt: &[u8]) -> [u8; 32] {
     let key = password.as_bytes();
-    let mut link = hmac(key, &[salt, &1u32.to_be_bytes()].concat());
+    let mut link = HMAC::mac([salt, &1u32.to_be_bytes()].concat(), key);
     let mut sum = link;
     for _ in 1..ITERATIONS {
-        link = hmac(key, &link);
+        link = HMAC::mac(link, key);
         sum.iter_mut().zip(link).for_each(|(sum, byte)| *sum ^= byte);
     }
     sum
-}
-
-/// RFC 2104.
-fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
-    let mut block = [0; 64];
-    match key.len() > block.len() {
-        true => block[..32].copy_from_slice(&Sha256::digest(key)),
-        false => block[..key.len()].copy_from_slice(key),
-    }
-    let padded = |pad: u8| block.map(|byte| byte ^ pad);
-    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(text).finalize();
-    Sha256::new().chain_update(padded(0x5c)).chain_update(inner).finalize().into()
 }
 
 #[cfg(test)]
@@ -111,17 +99,20 @@ mod tests {
                         r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
                         c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
         let proof = decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
-        let signature = hmac(&stored, exchange.as_bytes());
+        let signature = HMAC::mac(exchange.as_bytes(), &stored);
         let client: Vec<u8> = proof.iter().zip(signature).map(|(a, b)| a ^ b).collect();
-        assert_eq!(Sha256::digest(&client).to_vec(), stored);
-        assert_eq!(hmac(&server, exchange.as_bytes()).to_vec(), decode("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="));
+        assert_eq!(Hash::hash(&client).to_vec(), stored);
+        assert_eq!(
+            HMAC::mac(exchange.as_bytes(), &server).to_vec(),
+            decode("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
+        );
         assert!(!printed.contains("pencil"));
     }
 
     #[test]
     fn a_long_key_is_hashed_first() {
         // RFC 4231, test case 6.
-        let text = hmac(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");
+        let text = HMAC::mac(b"Test Using Larger Than Block-Size Key - Hash Key First", [0xaa; 131]);
         assert_eq!(text[..4], [0x60, 0xe4, 0x31, 0x59]);
     }
 

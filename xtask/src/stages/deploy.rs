@@ -11,6 +11,7 @@ use crate::diagnosis::watch;
 use crate::diagnosis::watch::{Failure, Found, Watch};
 use crate::diagnosis::{events, release};
 use crate::live;
+use crate::model::claims::{ClaimChange, claim_changes, templates_differ};
 use crate::model::plan::{Hold, Release, drift, holds, is_stuck, object_label, why_deploy, why_deploy_by_status};
 use crate::model::rollout;
 use crate::model::states::DeploymentState;
@@ -38,6 +39,8 @@ pub struct Plan {
     hooks: String,
     /// The last revision and its status.
     last: Option<(u64, String)>,
+    /// The claims that grow with their template.
+    claims: Vec<ClaimChange>,
     /// None where nothing is to be done.
     pub why: Option<String>,
     /// All that is wanted is live, and rolled out: there is nothing to wait for.
@@ -66,11 +69,16 @@ pub fn observe(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Plan> 
         (rendered.join().expect("rendering does not panic"), last)
     });
     let (rendered, last) = (rendered?, last?);
-    let (why, is_rolled_out) = match why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str())) {
-        Some(why) => (Some(why), false),
-        None => reason(ctx, &scope, &rendered)?,
+    let Reason { why, is_rolled_out, applied } =
+        match why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str())) {
+            Some(why) => Reason { why: Some(why), is_rolled_out: false, applied: Vec::new() },
+            None => reason(ctx, &scope, &rendered)?,
+        };
+    let claims = match why {
+        Some(_) => claims_to_grow(ctx, &scope, &live::objects_in(&rendered.yaml)?, &applied)?,
+        None => Vec::new(),
     };
-    Ok(Plan { scope, staged, rendered: rendered.yaml, hooks: rendered.hooks, last, why, is_rolled_out })
+    Ok(Plan { scope, staged, rendered: rendered.yaml, hooks: rendered.hooks, last, claims, why, is_rolled_out })
 }
 
 /// What this stage begins with: the release as it is, and as it is to be gone back to.
@@ -87,7 +95,7 @@ pub fn begin(ctx: &Context, plan: &Plan) -> Result<Deployed> {
 /// Installs or upgrades, if the plan says why, and completes what `begin` has returned. What a hook or the cluster
 /// refuses comes back as a failure.
 pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Option<Failure>> {
-    let Plan { scope, staged, rendered, hooks, last, why, .. } = plan;
+    let Plan { scope, staged, rendered, hooks, last, claims, why, .. } = plan;
     let Some(why) = why else { return Ok(None) };
     let step = ctx.ui.step(format!("deploy {}", scope.release));
     step.update(why);
@@ -103,6 +111,11 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
     if last.is_some() {
         resume(ctx, scope, rendered)?;
         make_room(ctx, scope, rendered)?;
+    }
+    for claim in claims {
+        ctx.ui.say(&format!("volume claim {} grows: {} → {}", claim.claim, claim.live, claim.wanted));
+        let object = format!("persistentvolumeclaim/{}", claim.claim);
+        ctx.run(kubectl::patch(&scope.target, &object, "merge").stdin(claim.patch().to_string()))?;
     }
     let upgraded = upgrade(ctx, scope, &chart, rendered, hooks);
     if !matches!(upgraded, Ok(None)) {
@@ -237,8 +250,16 @@ fn choose_port(
         .or_else(|| range.find(|port| !taken.contains_key(port)))
 }
 
-/// Why a release that is deployed needs another upgrade; None if it doesn't, and then whether it is rolled out.
-fn reason(ctx: &Context, scope: &Scope, rendered: &Rendered) -> Result<(Option<String>, bool)> {
+/// Why a release that is deployed needs another upgrade.
+struct Reason {
+    /// None if it needs none.
+    why: Option<String>,
+    is_rolled_out: bool,
+    /// The objects that helm applied last.
+    applied: Vec<Value>,
+}
+
+fn reason(ctx: &Context, scope: &Scope, rendered: &Rendered) -> Result<Reason> {
     let wanted = live::objects_in(&rendered.yaml)?;
     let (applied, hooks, found) = std::thread::scope(|threads| {
         // Processes that know nothing of each other: asking them one by one would take three times as long.
@@ -253,7 +274,30 @@ fn reason(ctx: &Context, scope: &Scope, rendered: &Rendered) -> Result<(Option<S
         Release { wanted: &wanted, rendered: yaml, hooks: own, live: &live, applied: &applied, applied_hooks: &hooks };
     let why = why_deploy(&release);
     let is_rolled_out = why.is_none() && rollout::are_done(&wanted, &live);
-    Ok((why, is_rolled_out))
+    let applied = if why.is_some() { live::objects_in(&applied)? } else { Vec::new() };
+    Ok(Reason { why, is_rolled_out, applied })
+}
+
+/// The claims that grow with a changed template. One that cannot follow is an error: the release would be called deployed, and
+/// its volume would stay as it is.
+fn claims_to_grow(ctx: &Context, scope: &Scope, wanted: &[Value], applied: &[Value]) -> Result<Vec<ClaimChange>> {
+    if !templates_differ(wanted, applied) {
+        return Ok(Vec::new());
+    }
+    let found = live::objects(ctx, &scope.target, "persistentvolumeclaims,storageclasses")?;
+    let (claims, classes): (Vec<Value>, Vec<Value>) =
+        found.into_iter().partition(|object| object["kind"] == "PersistentVolumeClaim");
+    let changes = claim_changes(wanted, &claims, &classes);
+    let refused: Vec<String> = changes
+        .iter()
+        .filter_map(|one| Some(format!("{}: {} → {}: {}", one.claim, one.live, one.wanted, one.refusal.as_ref()?)))
+        .collect();
+    if refused.is_empty() {
+        return Ok(changes);
+    }
+    let message = format!("{} cannot be deployed: volume claim {}", scope.release, refused.join("; volume claim "));
+    let next = "Next: keep the volume as it is, or give up its data: cargo xtask down --purge";
+    Err(Stop::failed(format!("{message}\n{next}")).into())
 }
 
 /// Takes away what somebody holds by hand, so that the rollout goes on.

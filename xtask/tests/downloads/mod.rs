@@ -9,8 +9,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hmac_sha256::Hash;
 use rustix::process::{Signal, kill_process};
-use sha2::{Digest, Sha256};
 
 use super::common::{Project, eventually};
 
@@ -153,7 +153,7 @@ fn archive(program: &[u8]) -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Hash::hash(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// All that there is of downloads, whole or not, but for the notes of their sizes.
@@ -179,7 +179,7 @@ fn what_is_missing_is_downloaded_once_and_used() {
     run.assert_ended(0);
     assert_eq!(installed(&project), ["helm-3.17.0/helm", "kubectl-1.33.1/kubectl", "minikube-1.36.0/minikube"]);
     for file in project.files("cache/todo/tools").iter().filter(|file| !file.ends_with(".sizes")) {
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o755, "{}", file.display());
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o755, "{}", file.display());
     }
     assert_eq!(run.calls_of(&["go build"]), [""; 0]);
     let all = ["/helm", "/helm.sha256", "/kubectl", "/kubectl.sha256", "/minikube", "/minikube.sha256"];

@@ -131,6 +131,21 @@ pub fn foreign_namespace(world: &World) -> Result<()> {
     finally(refused, world.delete(&object))
 }
 
+pub fn volume_grows(world: &World) -> Result<()> {
+    let values = "services:\n  postgres:\n    volumes:\n      data:\n        size: 2Gi\n";
+    let before = world.fingerprint()?;
+    let file = world.overrides(values)?;
+    let refusal =
+        "volume claim data-postgres-0: 1Gi → 2Gi: its storage class, standard, does not allow volume expansion";
+    for command in ["plan", "up"] {
+        let output = world.xtask(&[command, "--override", &file])?;
+        ensure!(output.code == Some(1), "{command} ended with {:?}\n{}", output.code, output.tail);
+        tells(&output, &[refusal, "Next: keep the volume as it is"])?;
+    }
+    ensure!(world.fingerprint()? == before, "something changed");
+    world.up().map(drop)
+}
+
 pub fn paused_rollout(world: &World) -> Result<()> {
     world.patch("deployment/mcp", "merge", &json!({"spec": {"paused": true}}))?;
     let plan = world.xtask(&["plan"])?;

@@ -45,6 +45,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a node port that another Service took is left to it", cluster::port_taken),
     ("a namespace of others is not removed", cluster::foreign_namespace),
     ("a namespace of another profile is left to it", cluster::other_profile),
+    ("a volume that cannot grow is refused before anything changes", cluster::volume_grows),
     ("a rollout that somebody paused goes on", cluster::paused_rollout),
     ("a finalizer that holds the namespace is named", cluster::held_namespace),
     ("a password is not made anew while a volume needs the old one", cluster::password_lost),
