@@ -87,7 +87,7 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(project),
         Command::Bootstrap { from, .. } => bootstrap::run(project, *from),
         Command::Clean { keep, dry_run } => clean::run(project, *keep, *dry_run),
-        // Not what CI=true agrees to: nothing is lost without a word of somebody's.
+        // CI=true is not enough here: removing everything takes an explicit --yes.
         Command::Uninstall => uninstall::run(project, cli.options.yes),
         Command::Doctor => doctor::run(project),
         Command::Hook { command: Hook::Install } => commands::hook::install(project),

@@ -1,5 +1,5 @@
-//! What a clean-up may remove: images and folders of the project's own that nobody uses and nobody wants any more.
-//! Whatever isn't known for certain to be ours is somebody else's.
+//! What a clean-up may remove: images and folders of the project that are neither used nor wanted. What is not known
+//! for certain to be the project's is foreign.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ pub struct Judged {
     pub removals: Vec<Removal>,
     /// References, or paths, that are ours and stay.
     pub kept: BTreeSet<String>,
-    /// How many are somebody else's.
+    /// How many are foreign.
     pub foreign: usize,
 }
 
@@ -127,11 +127,11 @@ pub struct Folders {
     /// Paths, relative to the cache folder, that a recipe names, a link points at or a daemon calls.
     pub wanted: BTreeSet<String>,
     pub profiles: Vec<String>,
-    /// The namespaces that there are; None where nobody can tell.
+    /// The namespaces of the cluster; None if unknown.
     pub namespaces: Option<BTreeSet<String>>,
 }
 
-/// Judges paths, relative to the cache folder. How large they are is left to whoever can look.
+/// Judges paths, relative to the cache folder. The caller adds their sizes.
 pub fn judge_cache(entries: &[String], folders: &Folders) -> Judged {
     let mut judged = Judged::default();
     for path in entries {

@@ -50,7 +50,7 @@ pub enum Part {
 /// The parts in the order in which they go, each before what its removal needs, and what stays, with the reason.
 pub fn plan(seen: &Machine) -> (Vec<Part>, Vec<String>) {
     let (mut parts, mut left) = (Vec::new(), Vec::new());
-    // Without docker nobody can tell whether the node is still there, and its keys lie in the state folder.
+    // Without docker the node may still exist, and its keys are in the state folder.
     let unreachable = seen.cluster.as_ref().filter(|_| !seen.docker_answers);
     if let Some(name) = unreachable {
         left.push(format!(
@@ -104,7 +104,7 @@ pub fn plan(seen: &Machine) -> (Vec<Part>, Vec<String>) {
         Some(size) => parts.push(Part::Cache(size)),
         None => {}
     }
-    // What bootstrap did stands in the state folder.
+    // The state folder records what bootstrap did.
     match unreachable.is_some() || shim || packages_stay {
         true => left.push("the state folder: it is needed for what stays".to_string()),
         false => parts.extend(seen.state.map(Part::State)),

@@ -90,7 +90,7 @@ pub fn used_in_cluster(ctx: &Context) -> Result<BTreeSet<String>> {
     Ok(used)
 }
 
-/// What helm tells of a release; None where somebody has removed it since it was listed.
+/// The answer of helm about a release; None if it was removed since it was listed.
 fn still_there<T>(ctx: &Context, call: Call<T>) -> Result<Option<T>> {
     let text = display(&call.argv);
     match ctx.spawn.attempt(call)? {

@@ -6,7 +6,7 @@ use crate::run::context::Project;
 use crate::stages::setup;
 use crate::stages::setup::Source;
 
-/// Sees to everything that `up` starts from, and nothing of the application.
+/// Makes everything that `up` starts from, and nothing of the application.
 pub fn run(project: &Project, source: Option<Source>) -> Result<()> {
     setup::set_up(project, source)?;
     project.ui.summary("This machine is set up");

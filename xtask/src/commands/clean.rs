@@ -193,7 +193,7 @@ fn find_leftovers(project: &Project, found: &All, keep: usize) -> Result<(Vec<Cl
     Ok((areas, notes))
 }
 
-/// Removes everything, each thing by itself; returns what failed.
+/// Removes everything one by one; returns the failures.
 fn remove(project: &Project, areas: &[CleanupArea]) -> Result<Vec<String>> {
     let mut failures = Vec::new();
     for area in areas.iter().filter(|area| !area.judged.removals.is_empty()) {

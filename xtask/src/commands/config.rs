@@ -53,7 +53,7 @@ pub fn run(project: &Project, explain: bool) -> Result<()> {
     Ok(())
 }
 
-/// What stands as the place of a value that is only known once something was built or observed.
+/// The place of a value that is only known once something was built or observed.
 const MADE: &str = "cargo xtask up";
 
 /// JSON as a tree whose every value has the file as its place.

@@ -33,7 +33,7 @@ pub fn run(project: &Project, purge: bool, whole_cluster: bool) -> Result<()> {
         let step = ctx.ui.step(format!("uninstall {release}"));
         let deadline = ctx.config.deadlines.helm;
         let call = helm::uninstall(&scope.target, release, deadline);
-        // A signal would leave the release half uninstalled: helm is let finish.
+        // A signal would leave the release half uninstalled: helm runs to its end.
         ctx.spawn.run_whole(call.within(deadline + Duration::from_secs(30)))?;
         step.done(&format!("namespace {}", scope.target.namespace));
     }
@@ -52,7 +52,7 @@ pub fn run(project: &Project, purge: bool, whole_cluster: bool) -> Result<()> {
     Ok(())
 }
 
-/// Removes what charts and builds were put together in, which each run makes anew.
+/// Removes the staging folders, which each run recreates.
 fn forget_staging(ctx: &Context) -> Result<()> {
     let contexts = ctx.config.services.keys().map(|service| build::context(ctx, service));
     let charts = ctx.config.releases.keys().map(|release| ctx.staging(release));

@@ -14,7 +14,7 @@ const SCRIPT: &str = include_str!("hook/pre-commit.sh");
 /// The line by which a hook of ours is known, of this version or another.
 const MARK: &str = "# Installed by `cargo xtask hook install`.";
 
-/// Writes the hook where git looks for it; one of ours is replaced, one of somebody else's is left alone.
+/// Writes the hook where git looks for it; replaces our own, refuses to touch a foreign one.
 pub fn install(project: &Project) -> Result<()> {
     let file = hook_file(project)?;
     if let Some(text) = existing(&file)? {

@@ -22,7 +22,7 @@ use crate::tools::kubectl;
 use crate::tools::kubectl::LogPart;
 use crate::tools::kubectl::timed_logs;
 
-/// How many lines of each container are printed where nobody says how many, nor since when.
+/// How many lines of each container are printed without --tail and --since.
 const TAIL: u32 = 100;
 /// How often the pods are looked at while their logs are followed; a log that ends is looked after sooner.
 const LOOK: Duration = Duration::from_secs(2);
@@ -72,7 +72,7 @@ struct Ending(Sender<Message>, Key);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // Whoever doesn't listen any more has no use for it.
+        // The receiver may be gone.
         let _ = self.0.send(Message::Ended(self.1.clone()));
     }
 }
@@ -134,7 +134,7 @@ pub fn run(project: &Project, wanted: &LogOptions) -> Result<()> {
     }
 }
 
-/// The services that are asked for, each of which the profile must run.
+/// The chosen services, each of which the profile must run.
 fn choose(project: &Project, asked: &[String]) -> Result<Vec<String>> {
     let mut known: Vec<String> = project.config.running().map(|(service, _)| service.to_string()).collect();
     known.sort();
@@ -193,7 +193,7 @@ fn read_container_log(ctx: &Context, about: &Container, part: &LogPart) -> Resul
     ctx.run(timed_logs(target, &source.pod, &source.container, part))
 }
 
-/// Tells what comes, until it is interrupted or nobody reads any more.
+/// Prints new lines until it is interrupted or stdout is closed.
 fn follow(ctx: &Context, teller: &Teller, mut found: Vec<Container>, mut logs: BTreeMap<Key, Followed>) -> Result<()> {
     let (sender, receiver) = mpsc::channel();
     if found.is_empty() {
@@ -217,8 +217,8 @@ fn follow(ctx: &Context, teller: &Teller, mut found: Vec<Container>, mut logs: B
     }
 }
 
-/// Opens the logs of new containers and of those that began anew, and forgets those whose pod is gone. False where nobody
-/// reads any more.
+/// Opens the logs of new containers and of those that began anew, and forgets those whose pod is gone. False if stdout is
+/// closed.
 fn update(
     ctx: &Context,
     teller: &Teller,
@@ -310,7 +310,7 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    /// False where nobody reads any more.
+    /// False if stdout is closed.
     fn tell(&self, about: &Container, time: &str, text: &str) -> bool {
         let Container { service, source, .. } = about;
         // Wide enough for the part of a pod's name that a ReplicaSet gives it.

@@ -21,7 +21,7 @@ use crate::stages::setup::Ready;
 use crate::stages::{addons, build, cluster, deploy, load, namespace};
 
 /// Prints the steps in the order in which `up` takes them. What only an earlier step can tell is said to be known after
-/// it: `up` observes anew before each stage.
+/// it: `up` observes again before each stage.
 pub fn run(project: &Project) -> Result<()> {
     let overrides = render::read_overrides(project)?;
     let (found, ready) = setup::observe(project)?;

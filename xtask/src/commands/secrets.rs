@@ -34,7 +34,7 @@ struct KeyState {
     message: Result<String, String>,
 }
 
-/// Prints each Secret with its keys, and whether the passwords open the databases. Exit 1 when something is wrong.
+/// Prints each Secret with its keys, and whether the passwords open the databases. Exits with 1 on any problem.
 pub fn check(project: &Project) -> Result<()> {
     let overrides = overrides::read_overrides(project)?;
     let ctx = &ready(project)?;
@@ -152,7 +152,7 @@ pub fn export(project: &Project, to: &Path) -> Result<()> {
         .with_context(|| format!("cannot make {}", to.display()))?;
     let written = file.write_all(as_yaml(&ctx.config.profile, &values).as_bytes()).and_then(|()| file.sync_all());
     if let Err(error) = written {
-        // A half of it is of no use to anybody.
+        // Half of a file is useless.
         let _ = fs::remove_file(&path);
         return Err(error).with_context(|| format!("cannot write {}", to.display()));
     }

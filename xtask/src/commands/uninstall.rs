@@ -43,7 +43,7 @@ pub fn run(project: &Project, yes: bool) -> Result<()> {
     let mut failed: Vec<String> = Vec::new();
     for part in &parts {
         project.spawn.interrupt.check()?;
-        // What bootstrap did stands in the state folder, and the keys of the cluster do.
+        // The state folder records what bootstrap did, and holds the keys of the cluster.
         if matches!(part, Part::State(_)) && !failed.is_empty() {
             failed.push(format!("{}: it is needed for what is left", name(project, part)));
             continue;

@@ -133,7 +133,7 @@ pub fn agree(root: &Reader, config: &Config) {
     }
 }
 
-/// A module that has its version from the linker must be of the version that is asked for.
+/// A module whose version is set by the linker must have the version that is configured.
 fn module_agrees(root: &Reader, config: &Config, module: &str, key: &str, name: &str, wanted: &str) {
     let is_version =
         |variable: &str| ["version.version", "version.gitVersion"].iter().any(|end| variable.ends_with(end));

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::config::tree::{ConfigError, Node, Place, Value, to_json};
 
-/// A table being read. What is asked for is remembered, so that `finish` can report the keys that nobody knows.
+/// A table being read. Keys that are read are remembered, so that `finish` can report the unknown ones.
 pub struct Reader<'a> {
     path: String,
     place: Place,
@@ -20,7 +20,7 @@ pub struct Reader<'a> {
     shape: Option<&'a Shape>,
 }
 
-/// What was asked for, by pattern, as JSON Schema; for `schema`, which reads a sample with all there is.
+/// The keys that were read, by pattern, as JSON Schema; for `schema`, which reads a sample with every key.
 pub type Shape = RefCell<BTreeMap<String, serde_json::Value>>;
 
 impl<'a> Reader<'a> {
@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
         Reader::recording(node, problems, None)
     }
 
-    /// The same, noting in `shape` what is asked for.
+    /// The same, recording the keys that are read in `shape`.
     pub fn recording(node: &'a Node, problems: &'a RefCell<Vec<ConfigError>>, shape: Option<&'a Shape>) -> Reader<'a> {
         let place = node.place.clone();
         let Value::Table(entries) = &node.value else { panic!("the root of a TOML document is a table") };
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A value that must be there; when it isn't, that is reported and the type's default stands in for it.
+    /// A required value; if it is missing, that is reported and the type's default is returned.
     pub fn required<T: FromNode + Default>(&self, key: &'static str) -> T {
         self.ask(key);
         self.note(key, "", T::schema());
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
         self.problems.borrow_mut().push(ConfigError { place, message });
     }
 
-    /// Where the table itself stands.
+    /// The place of the table itself.
     pub fn place(&self) -> &Place {
         &self.place
     }
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
         if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
     }
 
-    /// Reports the keys that were never asked for. Tables and lists do so by themselves.
+    /// Reports the keys that were never read. Tables and lists do so on their own.
     pub fn finish(&self) {
         let asked = self.asked.borrow();
         for (key, node) in self.entries {

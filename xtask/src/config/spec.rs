@@ -78,7 +78,7 @@ pub struct SpecProbe {
 #[derive(Clone, Debug, Default)]
 pub struct SpecChart {
     pub version: Option<String>,
-    /// `{tag}` stands for the image's tag.
+    /// `{tag}` is replaced by the image's tag.
     pub app_version: Option<String>,
     /// Relative to the chart's folder.
     pub files: Vec<String>,

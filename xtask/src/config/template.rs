@@ -1,4 +1,4 @@
-//! StringMap in which `{KEY}` stands for the value of a Secret's key.
+//! Templates in which `{KEY}` is replaced by the value of a Secret's key.
 
 use std::collections::BTreeMap;
 

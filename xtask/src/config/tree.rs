@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 const WAIVERS: &str = "waivers";
 
-/// Where a key or a value stands; lines and columns count from 1, columns in characters.
+/// The place of a key or a value; lines and columns count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub file: Arc<str>,

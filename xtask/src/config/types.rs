@@ -63,9 +63,9 @@ pub struct Tool {
 #[derive(Clone, Debug)]
 pub struct Download {
     pub url: String,
-    /// The file in which the release publishes the SHA-256 of what stands at `url`.
+    /// The file in which the release publishes the SHA-256 of the file at `url`.
     pub checksum: String,
-    /// The program's path in what stands at `url`, a tar.gz; None where that is the program itself.
+    /// The program's path in the tar.gz at `url`; None if the file is the program itself.
     pub member: Option<String>,
 }
 
@@ -113,7 +113,7 @@ pub struct Release {
 pub struct Secret {
     pub namespace: String,
     pub random: Vec<String>,
-    /// Key to template; `{OTHER_KEY}` stands for a random key of any Secret of the profile.
+    /// Key to template; `{OTHER_KEY}` is replaced by the value of a random key of any Secret of the profile.
     pub derived: BTreeMap<String, String>,
     /// Keys that only a person can give; empty until then.
     pub given: Vec<String>,

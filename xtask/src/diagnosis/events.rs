@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::diagnosis::cause::Cause;
 use crate::model::time;
 
-/// The events about an object that have one of these reasons, the newest last. An object that was made anew under the
+/// The events about an object that have one of these reasons, the newest last. An object that was recreated under the
 /// same name has another uid, and events of its own.
 pub fn about<'a>(seen: &'a [Value], object: &Value, reasons: &[&str]) -> Vec<&'a Value> {
     let reason = |event: &&Value| event["reason"].as_str().is_some_and(|reason| reasons.contains(&reason));

@@ -12,7 +12,7 @@ use crate::model::time;
 const SETTLES: Duration = Duration::from_secs(5);
 /// Whatever takes room may leave.
 const ROOM: Duration = Duration::from_secs(10);
-/// What a kubelet tries again by itself.
+/// Reasons that the kubelet retries.
 const TRIED_AGAIN: Duration = Duration::from_secs(30);
 const AT_ONCE: Duration = Duration::ZERO;
 
@@ -126,7 +126,7 @@ pub fn refine(problem: Problem, log: &str, image: &str) -> Problem {
         |line: &str| match (after(line, "the migrations failed: "), after(line, "the database can't be reached")) {
             _ if line.contains("migrations done") => Some(None),
             (Some(message), _) => {
-                // A table that somebody else holds for a while is no fault of the migration.
+                // A lock held by another session for a while is no fault of the migration.
                 let grace = (!message.contains("lock timeout")).then_some(SETTLES);
                 Some(Some((Cause::Migration { message }, grace)))
             }
@@ -151,7 +151,7 @@ fn after(line: &str, words: &str) -> Option<String> {
 fn unscheduled(pod: &Value) -> Option<Problem> {
     let condition = conditions(pod).find(|one| one["type"] == "PodScheduled" && one["status"] == "False")?;
     let message = condition["message"].as_str().unwrap_or("no node takes it");
-    // What it could not do about it by putting off others is of no use to anybody.
+    // The scheduler's note on preemption adds nothing.
     let message =
         message.split(". preemption:").next().unwrap_or(message).split(", preemption:").next().unwrap_or(message);
     let pressures = [("memory-pressure", "memory"), ("disk-pressure", "disk space"), ("pid-pressure", "process IDs")];
@@ -268,7 +268,7 @@ fn crashed(pod: &Value, status: &Value, seen: &[Value]) -> Option<Problem> {
     };
     // One crash may be a start that came too early; a second one is a fault, and the kubelet's backing off tells that it
     // followed the first: restarts are counted for as long as the pod lives, over those of the node too. What does not
-    // start again by itself has whoever made it to judge it, as a Job does by its backoffLimit.
+    // restart is judged by its owner, as a Job does by its backoffLimit.
     let starts_again = pod["spec"]["restartPolicy"].as_str().is_none_or(|policy| policy == "Always");
     let grace = (times > 1 && backs_off && starts_again).then_some(AT_ONCE);
     Some(of_container(pod, status, cause, text(&how["finishedAt"]), Some(previous), grace))

@@ -12,7 +12,7 @@ use crate::model::object::StringMap;
 use crate::model::states::{DeploymentState, Observed, ReleaseState};
 use crate::model::{rollout, time};
 
-/// What a look asks for. Events and endpoints bear no label of the release, so that all of the namespace is asked for.
+/// The kinds that a look lists. Events and endpoints have no label of the release, so the whole namespace is listed.
 pub const KINDS: &str = "pods,events,deployments,statefulsets,daemonsets,jobs,endpointslices,persistentvolumeclaims";
 
 /// How many counts tell whether a rollout goes on.
@@ -513,7 +513,7 @@ mod tests {
         let wrong = service(json!({"app": "none"}));
         let why = "Service web: has no endpoints, though pods run: its selector app=none takes none of them; web-1, the nearest, lacks app=none";
         assert_eq!(describe(&[pod("web-1", "web")], &[wrong]), [why]);
-        // What has no selector is somebody else's to fill, and what is to have no pods needs no endpoints.
+        // A Service without a selector is filled by others; one that is to have no pods needs no endpoints.
         assert_eq!(describe(&[], &[service(json!(null))]), [""; 0]);
         let mut off = workload("Deployment", "web", json!({}));
         off["spec"]["replicas"] = 0.into();

@@ -84,7 +84,7 @@ impl<'a> Watch<'a> {
             self.look_closer(index, objects);
             self.tell(index);
         }
-        // Should one come again, its grace begins anew.
+        // If it comes back, its grace period starts again.
         self.known.iter_mut().filter(|known| !known.present).for_each(|known| known.since = Instant::now());
         let ends = |known: &&SeenProblem| {
             let grace = known.found.problem.grace;

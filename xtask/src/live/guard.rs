@@ -1,5 +1,5 @@
-//! Never another cluster than ours: before helm or kubectl changes anything, the kubeconfig that the call names is held
-//! to the node that docker runs.
+//! Refuses to modify any cluster other than the one this tool created: before helm or kubectl changes anything, the
+//! kubeconfig of the call is compared with the node that docker runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::run::exit::Stop;
 use crate::run::process::Spawn;
 use crate::tools::{docker, helm, kubectl};
 
-/// What refuses a call that would change something elsewhere than in a minikube profile of our own.
+/// A guard that refuses calls which would change a cluster other than our minikube profile.
 pub fn guard(folders: &Folders) -> impl Fn(&Spawn, &[String]) -> Result<()> + Send + Sync + use<> {
     let (kubeconfig, minikube_home) = (folders.kubeconfig(), folders.minikube_home());
     move |spawn, argv| match changes(argv) {

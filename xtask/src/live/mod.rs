@@ -1,4 +1,4 @@
-//! What is live in the cluster, read back with kubectl and helm.
+//! Reads live objects and releases back with kubectl and helm.
 
 pub mod guard;
 
@@ -106,7 +106,7 @@ pub fn history(ctx: &Context, scope: &Scope, count: u32) -> Result<Vec<Revision>
     history_by(&ctx.spawn, scope, count)
 }
 
-/// The same for whoever must know in spite of an interruption.
+/// The same with another spawner, such as one that ignores interruptions.
 pub fn history_by(spawn: &Spawn, scope: &Scope, count: u32) -> Result<Vec<Revision>> {
     match spawn.attempt(helm::history(&scope.target, &scope.release, count))? {
         Ok(history) => Ok(history),

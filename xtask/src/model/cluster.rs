@@ -22,7 +22,7 @@ pub enum State {
     Running,
     /// The node runs, and the cluster does not serve, with the reason.
     Unready(String),
-    /// The node is there, and minikube's files about it are not: nobody can log in to it any more.
+    /// The node exists, but minikube's files about it are gone, and with them the keys to it.
     Orphaned,
 }
 

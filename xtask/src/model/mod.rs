@@ -1,4 +1,4 @@
-//! The domain, without I/O: what is wanted compared with what is live, and how a rollout stands.
+//! The domain, without I/O: desired against observed state, and the state of a rollout.
 
 pub mod claims;
 pub mod cluster;

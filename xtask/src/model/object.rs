@@ -24,8 +24,8 @@ pub fn read<T>(object: &Value, part: impl FnOnce(&Fields) -> Option<T>) -> Resul
     }
 }
 
-/// One value of the object, which knows its path. What can't be read is reported, and None stands for it: whoever reads
-/// takes all parts before giving up, so that all mistakes are reported.
+/// One value of the object, which knows its path. A part that cannot be read is reported and is None. Callers
+/// read all parts before they give up, so that all mistakes are reported.
 pub struct Fields<'a> {
     pub value: &'a Value,
     path: String,
@@ -137,14 +137,14 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// One of several words, each with what it stands for.
+/// One of several words, each with its meaning.
 pub fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, String> {
     let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
     let found = known.iter().find(|(word, _)| *word == text);
     found.map(|(_, value)| *value).ok_or_else(|| format!("\"{text}\" is none of {}", words.join(", ")))
 }
 
-/// The first entry that stands there twice.
+/// The first entry that occurs twice.
 pub fn doubled<T: Ord>(entries: impl IntoIterator<Item = T>) -> Option<T> {
     let mut seen = std::collections::BTreeSet::new();
     for entry in entries {

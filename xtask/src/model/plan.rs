@@ -34,7 +34,7 @@ pub enum Verb {
 pub const AFTER_BUILD: &str = "known after build";
 /// What a cluster that doesn't serve can't tell.
 pub const AFTER_CLUSTER: &str = "known once the cluster serves";
-/// What is known only once a Secret is there: its version, which stands in the manifests.
+/// What is known only once a Secret exists: its version, which is part of the manifests.
 pub const AFTER_SECRET: &str = "known after its Secret is written";
 
 impl Step {
@@ -157,7 +157,7 @@ pub fn why_deploy_by_status(status: Option<&str>) -> Option<String> {
 /// Why a release that is deployed needs another revision: what is wanted is not all live, or is not what helm applied.
 pub fn why_deploy(release: &Release) -> Option<String> {
     let mut changes = drift(release.wanted, release.live);
-    // What a person changed stands in the spec; labels and checksums only follow it.
+    // Changes made by a person are in the spec; labels and checksums follow from them.
     changes.sort_by_key(|change| (!change.path.ends_with(".image"), change.path.contains("metadata.")));
     if let Some(first) = changes.first() {
         let more = changes.len() - 1;
@@ -208,8 +208,8 @@ pub struct Hold {
     pub patch: Value,
 }
 
-/// Everything that somebody holds by hand, such as by `kubectl rollout pause`. Helm, which knows only what it rendered, would
-/// leave it, and a rollout would wait for ever.
+/// Fields set by hand that stop a controller, such as by `kubectl rollout pause`. Helm leaves fields that it did not render,
+/// and the rollout would wait until its deadline.
 pub fn holds(wanted: &[Value], live: &[Value]) -> Vec<Hold> {
     let same = |one: &Value, other: &Value| {
         one["kind"] == other["kind"] && one["metadata"]["name"] == other["metadata"]["name"]

@@ -69,7 +69,7 @@ impl Status {
         crate::model::object::one_of(text, &WORDS)
     }
 
-    /// Where in the life of a release it stands.
+    /// The state of a release that a status belongs to.
     pub fn state(self) -> State {
         match self {
             Status::Deployed => State::Deployed,

@@ -297,7 +297,7 @@ pub struct Observed {
     pub old: u64,
     pub running: u64,
     pub ready: u64,
-    /// Addresses to which the Services send traffic; None where nobody looked.
+    /// Addresses to which the Services send traffic; None if that was not observed.
     pub endpoints: Option<u64>,
     /// Pods that go.
     pub leaving: u64,

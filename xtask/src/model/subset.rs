@@ -1,4 +1,4 @@
-//! Whether everything that was rendered is live. What the cluster adds by itself (defaults, status) doesn't count.
+//! Whether everything that was rendered is live. What the cluster adds, such as defaults and status, is ignored.
 
 use serde_json::Value;
 

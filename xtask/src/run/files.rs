@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::exit::Stop;
 
-/// More folders one in another than anybody makes by hand: links lead round in a circle.
+/// Deeper than any real tree: the links form a circle.
 const DEPTH_MAX: usize = 64;
 
 /// The files and links under `paths`, relative to `root`, sorted; folders named target and .git are left out. Links are not

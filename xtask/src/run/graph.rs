@@ -19,7 +19,7 @@ struct State<'a> {
 }
 
 /// Runs all tasks in their order where needs allow, at most `lanes` at once. After a failure nothing new begins, what
-/// runs is let finish, and the first error is returned.
+/// runs may finish, and the first error is returned.
 pub fn run(tasks: Vec<Task>, lanes: usize) -> Result<()> {
     let unfinished = tasks.iter().map(|task| task.name.clone()).collect();
     let state = Mutex::new(State { waiting: tasks, unfinished, error: None });

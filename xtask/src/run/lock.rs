@@ -1,4 +1,4 @@
-//! One run at a time for what two would spoil for each other. Who holds a lock stands in its file.
+//! File locks that serialize runs per namespace and per cluster. The file names the holder.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -17,7 +17,7 @@ use crate::run::process;
 
 /// Held while tools and base images are made, which is what each run begins with.
 pub const BOOTSTRAP: &str = "bootstrap";
-/// The lock of whoever makes, starts or removes the cluster, which the namespaces of several runs share.
+/// Held while the cluster, which several namespaces share, is made, started or removed.
 pub const CLUSTER: &str = "the cluster";
 /// How long a run waits for another one that works on the same.
 const TIMEOUT: Duration = Duration::from_secs(1800);
@@ -44,7 +44,7 @@ pub fn hold(project: &Project, name: &str) -> Result<File> {
 pub fn hold_within(project: &Project, name: &str, deadline: Duration) -> Result<File> {
     fs::create_dir_all(&project.folders.state)?;
     let path = project.folders.state.join(format!("{name}.lock"));
-    // What stands in it is the holder's until the lock is ours.
+    // The content is the holder's until the lock is ours.
     let mut file = File::options().write(true).create(true).truncate(false).open(&path)?;
     let free = || match file.try_lock() {
         Ok(()) => Ok(true),

@@ -1,5 +1,5 @@
-//! The only place that spawns processes. Each has a deadline, a process group of its own, its output streamed to whoever
-//! watches, and a tail of what it said kept for the error.
+//! The only place that spawns processes. Each has a deadline, a process group of its own, its output streamed line by
+//! line, and a tail of it kept for the error.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, PipeReader, Read};
@@ -180,7 +180,7 @@ impl Spawn {
             end_with_parent(child);
             Ok(())
         });
-        // In duct the first call wins: a variable that is set anew must not be removed before.
+        // In duct the first call wins: a variable that is set must not be removed before.
         for name in self.hidden.iter().filter(|name| !self.env.iter().any(|(set, _)| set == *name)) {
             expression = expression.env_remove(name);
         }
@@ -272,7 +272,7 @@ impl Background {
     /// Sends a signal to it and its group, and waits for nothing.
     pub fn signal(&self, signal: Signal) {
         for group in self.handle.pids().into_iter().filter_map(|pid| Pid::from_raw(pid as i32)) {
-            // A group that has gone by itself gets none.
+            // The group may be gone already.
             let _ = kill_process_group(group, signal);
         }
     }
@@ -337,7 +337,7 @@ fn end_with_parent(child: &mut std::process::Command) {
     }
 }
 
-/// Needed by root, for what changes the system; nobody else's password is asked for in a script.
+/// The prefix for commands that change the system: none for root, else sudo without a password prompt.
 pub fn sudo() -> &'static [&'static str] {
     if rustix::process::geteuid().is_root() { &[] } else { &["sudo", "--non-interactive"] }
 }
@@ -398,7 +398,7 @@ fn end(handle: &Handle, first: Signal) {
     let groups: Vec<Pid> = handle.pids().into_iter().filter_map(|pid| Pid::from_raw(pid as i32)).collect();
     let send = |signal| {
         for group in &groups {
-            // A group that has gone by itself is what was wanted.
+            // The group may be gone already, which is the goal.
             let _ = kill_process_group(*group, signal);
         }
     };

@@ -110,7 +110,7 @@ fn secret_values(root: &Node, known: &[&str], problems: &mut Vec<ConfigError>) -
                     "secret.values.{key} is still a placeholder: write the real value, or leave the line out"
                 ));
             }
-            // Empty is what nobody has given.
+            // An empty value counts as not given.
             Tree::String(text) if text.is_empty() => {}
             Tree::String(text) => {
                 found.insert(key, text);

@@ -43,7 +43,7 @@ pub enum SignIn {
     Unasked(String),
 }
 
-/// Sees to every Secret of `namespaces` with all its keys, and to those values that a person gives; ends a rotation that
+/// Creates and completes the Secrets of `namespaces`, with the values that a person gives; finishes a rotation that
 /// was left. Returns their versions by name, a word each that changes when the Secret does.
 pub fn ensure(ctx: &Context, namespaces: &[String], given: &Values) -> Result<BTreeMap<String, String>> {
     let wanted: BTreeMap<&String, &Secret> =
@@ -322,7 +322,7 @@ fn set(ctx: &Context, login: &Login, password: &str) -> Result<()> {
     Ok(())
 }
 
-/// A command to be run where a database of ours runs, which is where its password goes by itself and not in an address.
+/// A command to be run in the pod of the database, which is the one that takes the password under its own key.
 fn in_database(ctx: &Context, login: &Login, command_line: &[String]) -> Result<Option<Call>> {
     let target = ctx.target_in(&ctx.config.secrets[&login.secret].namespace);
     let pods = live::objects(ctx, &target, "pods")?;
@@ -389,7 +389,7 @@ fn refuse_lost_password(
     };
     let Some(lost) = secret.random.iter().find(is_lost) else { return Ok(()) };
     let claims = live::objects(ctx, &ctx.target_in(&secret.namespace), "persistentvolumeclaims")?;
-    // In a namespace that others use, too, their volumes are none of ours.
+    // A shared namespace also has volumes of others.
     let ours = |claim: &&Value| {
         let release = claim["metadata"]["labels"]["app.kubernetes.io/instance"].as_str();
         release.is_none_or(|name| ctx.config.releases.contains_key(name))

@@ -14,7 +14,7 @@ use crate::run::poll;
 use crate::tools::kubectl::ADDON_LABEL;
 use crate::tools::{kubectl, minikube};
 
-/// The addons that are asked for and don't serve. Where none is asked for, nothing is called. `images` are those that
+/// The configured addons that don't serve. Without configured addons, nothing is called. `images` are those that
 /// were made here.
 pub fn absent(ctx: &Context, images: &BTreeMap<String, Built>) -> Result<Vec<String>> {
     let wanted = &ctx.config.cluster.addons;
@@ -76,7 +76,7 @@ fn problem(addon: &str, image: Option<&Built>, live: &[Value]) -> Option<String>
     unready.or_else(|| apis.into_iter().find_map(unanswered))
 }
 
-/// Why the API server gets no answer from what stands behind one of its APIs.
+/// Why the API server gets no answer from the backend of an aggregated API.
 fn unanswered(api: &Value) -> Option<String> {
     let conditions = api["status"]["conditions"].as_array();
     match conditions.into_iter().flatten().find(|condition| condition["type"] == "Available") {

@@ -20,7 +20,7 @@ use crate::tools::{docker, kubectl, minikube};
 /// The file of a node that says whose it is.
 const OWNER: &str = "/var/lib/xtask-owner";
 
-/// Sees to the cluster, one run at a time: the namespaces of several share it.
+/// Makes the cluster serve. One run at a time: several namespaces share it.
 pub fn bring_up(ready: &Ready) -> Result<()> {
     let ctx = &ready.ctx;
     let _lock = lock::hold(ctx, lock::CLUSTER)?;
@@ -47,7 +47,7 @@ pub fn need_running(ctx: &Context, state: State) -> Result<()> {
     Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask up")).into())
 }
 
-/// Sees to a cluster that serves. `node_image` is one of our own, where kicbase can't be had.
+/// Creates, starts or repairs the cluster until it serves. `node_image` replaces kicbase, where that can't be pulled.
 pub fn ensure(ctx: &Context, node_image: Option<&str>) -> Result<()> {
     let name = &ctx.config.cluster.name;
     match observe(ctx)? {
@@ -169,7 +169,7 @@ fn remake(ctx: &Context, node_image: Option<&str>, why: &str) -> Result<()> {
     make(ctx, node_image)
 }
 
-/// Writes the kubeconfig anew where it is gone; starts the node again where that does not help. A node that docker
+/// Rewrites a missing kubeconfig; restarts the node if that does not help. A node that docker
 /// restarted has kubelet stopped: starting it is what minikube itself advises.
 fn mend(ctx: &Context, node_image: Option<&str>) -> Result<Option<String>> {
     if !ctx.folders.kubeconfig().exists() {
@@ -196,7 +196,7 @@ fn is_paused_inside(ctx: &Context) -> Result<bool> {
     Ok(minikube::is_paused(&status))
 }
 
-/// Minikube goes by a node's name, and somebody else on this machine may have given his the same.
+/// Refuses a node of the same name that another user of this machine created: minikube goes by the name alone.
 fn refuse_anothers(project: &Project) -> Result<()> {
     let name = &project.config.cluster.name;
     let copy = project.folders.state.join(format!("{name}.owner"));

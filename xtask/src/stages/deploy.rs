@@ -1,4 +1,4 @@
-//! Brings the rendered chart into the cluster, if it is not what is live already.
+//! Deploys the rendered chart, unless it is live already.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ use crate::tools::{helm, kubectl};
 /// More revisions than helm keeps.
 const ALL: u32 = 256;
 
-/// What is wanted of a release, and why it is not what is there.
+/// The desired state of a release, and why it must be deployed.
 pub struct Plan {
     pub scope: Scope,
     staged: Staged,
@@ -41,13 +41,13 @@ pub struct Plan {
     last: Option<(u64, String)>,
     /// The claims that grow with their template.
     claims: Vec<ClaimChange>,
-    /// None where nothing is to be done.
+    /// None if nothing is to be done.
     pub why: Option<String>,
-    /// All that is wanted is live, and rolled out: there is nothing to wait for.
+    /// Everything is live and rolled out: there is nothing to wait for.
     pub is_rolled_out: bool,
 }
 
-/// A release as it is after this stage.
+/// A release after this stage.
 pub struct Deployed {
     pub scope: Scope,
     pub revision: u64,
@@ -58,7 +58,7 @@ pub struct Deployed {
     pub before: Option<u64>,
 }
 
-/// Compares what is wanted with what helm applied last, and with what is live.
+/// Compares the desired state with what helm applied last and with the live objects.
 pub fn observe(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Plan> {
     let _glance = ctx.ui.glance(&format!("compare {name}"));
     let scope = ctx.scope(name);
@@ -81,7 +81,7 @@ pub fn observe(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Plan> 
     Ok(Plan { scope, staged, rendered: rendered.yaml, hooks: rendered.hooks, last, claims, why, is_rolled_out })
 }
 
-/// What this stage begins with: the release as it is, and as it is to be gone back to.
+/// The release before this stage, with the revision to roll back to.
 pub fn begin(ctx: &Context, plan: &Plan) -> Result<Deployed> {
     let revision = plan.last.as_ref().map_or(0, |(revision, _)| *revision);
     let before = match plan.why {
@@ -92,8 +92,8 @@ pub fn begin(ctx: &Context, plan: &Plan) -> Result<Deployed> {
     Ok(Deployed { scope: plan.scope.clone(), revision, manifest, changed: plan.why.is_some(), before })
 }
 
-/// Installs or upgrades, if the plan says why, and completes what `begin` has returned. What a hook or the cluster
-/// refuses comes back as a failure.
+/// Installs or upgrades, if the plan says why, and completes what `begin` returned. A failing hook or a rejection by the
+/// cluster is returned as a failure.
 pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Option<Failure>> {
     let Plan { scope, staged, rendered, hooks, last, claims, why, .. } = plan;
     let Some(why) = why else { return Ok(None) };
@@ -104,13 +104,13 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
     if last.as_ref().is_some_and(|(_, status)| is_stuck(status)) {
         // Until it is mended, nothing of this run has to go back.
         deployed.changed = false;
-        deployed.before = mend_pending(ctx, scope)?;
+        deployed.before = repair_pending(ctx, scope)?;
         deployed.changed = true;
     }
     let chart = Chart { release: &scope.release, folder: &staged.folder, values: &staged.values };
     if last.is_some() {
         resume(ctx, scope, rendered)?;
-        make_room(ctx, scope, rendered)?;
+        delete_immutable(ctx, scope, rendered)?;
     }
     for claim in claims {
         ctx.ui.say(&format!("volume claim {} grows: {} → {}", claim.claim, claim.live, claim.wanted));
@@ -119,7 +119,7 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
     }
     let upgraded = upgrade(ctx, scope, &chart, rendered, hooks);
     if !matches!(upgraded, Ok(None)) {
-        settle(ctx, scope);
+        repair_after_interrupt(ctx, scope);
     }
     if let Some(failure) = upgraded? {
         // Nor where another helm is at work.
@@ -128,7 +128,7 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
         return Ok(Some(failure));
     }
     if last.is_some() {
-        put_right(ctx, scope, &chart, rendered)?;
+        recreate_drifted(ctx, scope, &chart, rendered)?;
     }
     let (revision, status) =
         live::last_revision(ctx, scope)?.context("helm installed the release and does not list it")?;
@@ -144,7 +144,7 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
     Ok(None)
 }
 
-/// Has helm install or upgrade, and watches beside it what helm waits for: its hooks.
+/// Runs `helm upgrade --install`, and watches its hooks meanwhile.
 fn upgrade(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str, hooks: &str) -> Result<Option<Failure>> {
     let (wanted, hooks) = (live::objects_in(rendered)?, release::hooks(&live::objects_in(hooks)?));
     let deadline = ctx.config.deadlines.helm;
@@ -184,10 +184,10 @@ fn upgrade(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str, hooks: &
     Ok(Some(Failure { what, found, said, deadline: deadline_passed }))
 }
 
-/// Waits for a helm that works on the release, by whoever it was started, and says so.
+/// Waits for any other helm process that works on the release, and says so.
 pub fn await_others(ctx: &Context, scope: &Scope) -> Result<()> {
     let at_work = || process::find(|argv| helm::works_on(argv, &scope.target, &scope.release)).pop();
-    // Its argv may hold values that are nobody's business.
+    // Its argv is not shown: it may hold values.
     if let Some((pid, _)) = at_work() {
         let deadline = ctx.config.deadlines.helm;
         let message = format!("process {pid} is a helm process working on release {}", scope.release);
@@ -300,7 +300,7 @@ fn claims_to_grow(ctx: &Context, scope: &Scope, wanted: &[Value], applied: &[Val
     Err(Stop::failed(format!("{message}\n{next}")).into())
 }
 
-/// Takes away what somebody holds by hand, so that the rollout goes on.
+/// Sets back fields that were set by hand and stop the rollout.
 fn resume(ctx: &Context, scope: &Scope, rendered: &str) -> Result<()> {
     let wanted = live::objects_in(rendered)?;
     for Hold { object, difference, patch } in holds(&wanted, &live::objects_of(ctx, scope, rendered)?) {
@@ -311,9 +311,9 @@ fn resume(ctx: &Context, scope: &Scope, rendered: &str) -> Result<()> {
     Ok(())
 }
 
-/// What can't be changed in place is removed, for helm to make it anew: some fields of a workload, and ports that somebody
-/// has given other numbers. Volumes stay, and so do the pods of a StatefulSet, which the new one takes over.
-fn make_room(ctx: &Context, scope: &Scope, rendered: &str) -> Result<()> {
+/// Deletes objects with changed immutable fields or renumbered ports, so that helm recreates them. Volumes stay, and so do
+/// the pods of a StatefulSet, which the new one adopts.
+fn delete_immutable(ctx: &Context, scope: &Scope, rendered: &str) -> Result<()> {
     let wanted = live::objects_in(rendered)?;
     let live = live::objects_of(ctx, scope, rendered)?;
     let mut names: Vec<String> =
@@ -356,9 +356,9 @@ fn is_in_the_way(wanted: &Value, live: &[Value]) -> bool {
     fixed.iter().any(|field| !differences(&wanted["spec"][*field], &other["spec"][*field]).is_empty())
 }
 
-/// Helm merges, and so keeps entries that were added to a list by hand. An object that still differs is removed, for
-/// helm to make it anew; volumes stay.
-fn put_right(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str) -> Result<()> {
+/// Recreates objects that still differ after the upgrade: helm merges, and so keeps entries that were added to a list by
+/// hand. Volumes stay.
+fn recreate_drifted(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str) -> Result<()> {
     let wanted = live::objects_in(rendered)?;
     let different = |live: &[Value]| -> Vec<String> {
         let names = wanted.iter().filter(|object| !drift(std::slice::from_ref(*object), live).is_empty());
@@ -371,7 +371,8 @@ fn put_right(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str) -> Res
     let (target, deadline) = (&scope.target, ctx.config.deadlines.helm);
     ctx.ui.say(&format!("recreating {}: helm would keep what was added by hand", names.join(", ")));
     ctx.run(kubectl::delete(target, &names, deadline))?;
-    ctx.run(helm::upgrade(&ctx.tools.helm, target, chart, deadline)).inspect_err(|_| settle(ctx, scope))?;
+    ctx.run(helm::upgrade(&ctx.tools.helm, target, chart, deadline))
+        .inspect_err(|_| repair_after_interrupt(ctx, scope))?;
     let left = drift(&wanted, &live::objects_of(ctx, scope, rendered)?);
     match left.first() {
         None => Ok(()),
@@ -382,29 +383,29 @@ fn put_right(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str) -> Res
     }
 }
 
-/// Mends what an interruption has left pending, and leaves all else to the next run.
-fn settle(ctx: &Context, scope: &Scope) {
-    // Whoever interrupts the run wants out of it, and not to be left with a release that nothing can be done with.
+/// Repairs a release that an interruption left pending; anything else is left to the next run.
+fn repair_after_interrupt(ctx: &Context, scope: &Scope) {
+    // An interrupted run must not leave a release that refuses every further upgrade.
     if ctx.spawn.interrupt.check().is_ok() {
         return;
     }
     let spawn = ctx.spawn.uninterrupted();
-    let mended = live::history_by(&spawn, scope, ALL).and_then(|all| mend(ctx, &spawn, scope, &all));
+    let mended = live::history_by(&spawn, scope, ALL).and_then(|all| repair(ctx, &spawn, scope, &all));
     if let Err(error) = mended {
         ctx.ui.say(&format!("{} may be left pending; the next up repairs it: {error:#}", scope.release));
     }
 }
 
-/// A release that a helm left pending or half uninstalled refuses every further upgrade. A helm that is still at work is
-/// waited for. Returns the revision that serves then.
-fn mend_pending(ctx: &Context, scope: &Scope) -> Result<Option<u64>> {
+/// Repairs a release that helm left pending or half uninstalled, which refuses every further upgrade. Waits for a helm that
+/// is still at work. Returns the revision that serves then.
+fn repair_pending(ctx: &Context, scope: &Scope) -> Result<Option<u64>> {
     await_others(ctx, scope)?;
     let all = live::history(ctx, scope, ALL)?;
-    mend(ctx, &ctx.spawn, scope, &all)?;
+    repair(ctx, &ctx.spawn, scope, &all)?;
     Ok(helm::serving(&all))
 }
 
-fn mend(ctx: &Context, spawn: &Spawn, scope: &Scope, all: &[Revision]) -> Result<()> {
+fn repair(ctx: &Context, spawn: &Spawn, scope: &Scope, all: &[Revision]) -> Result<()> {
     let Scope { target, release } = scope;
     let Some(last) = all.last().filter(|last| is_stuck(&last.status)) else { return Ok(()) };
     let deadline = ctx.config.deadlines.helm;

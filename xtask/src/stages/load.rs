@@ -1,4 +1,4 @@
-//! Brings images to the nodes by streaming them, and believes only what the nodes list afterwards.
+//! Streams images into the nodes, and verifies them by what the nodes list afterwards.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::tools::docker;
 
-/// Sees to every image on every node, each under the ID that the host has.
+/// Loads missing images into every node, and checks that each has the host's ID there.
 pub fn ensure(ctx: &Context, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<()> {
     let there = observe(ctx, nodes, built)?;
     let steps = plan::loads(built, &there);
@@ -51,7 +51,7 @@ pub fn list(ctx: &Context, node: &str) -> Result<BTreeMap<String, String>> {
 }
 
 /// The node's images under the IDs that the host's docker uses. In its classic store that is the digest of an image's
-/// config, which the node lists; in its containerd store it is that of the manifest, which has to be asked for.
+/// config, which the node lists; in its containerd store it is that of the manifest, which takes another call.
 fn present(ctx: &Context, node: &str, built: &BTreeMap<String, Built>) -> Result<BTreeMap<String, String>> {
     let mut there = list(ctx, node)?;
     if built.values().all(|image| there.get(&image.reference()) == Some(&image.id)) {

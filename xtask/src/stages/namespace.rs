@@ -1,4 +1,4 @@
-//! The namespaces of a profile: made, held to the restricted pod security level, and left alone when others use them.
+//! The namespaces of a profile: created with the restricted pod security level, and left alone when others use them.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -20,14 +20,14 @@ fn profile_label(config: &Config) -> String {
     format!("{}.local/profile", config.project)
 }
 
-/// Whether a namespace is there and this profile's, so that `ensure` would have nothing to do.
+/// Whether a namespace exists and belongs to this profile, so that `ensure` has nothing to do.
 pub fn is_settled(ctx: &Context, name: &str) -> Result<bool> {
     let found = live::objects(ctx, &ctx.target_in(name), &format!("namespace/{name}"))?;
     let ours = |one: &Value| label(one, &profile_label(&ctx.config)) == Some(&ctx.config.profile);
     Ok(found.first().is_some_and(|one| ours(one) && one["status"]["phase"] != "Terminating"))
 }
 
-/// Sees to a namespace, and refuses one that another profile's release is in.
+/// Creates the namespace if it is missing. Refuses one that holds another profile's release.
 pub fn ensure(ctx: &Context, name: &str) -> Result<()> {
     let target = ctx.target_in(name);
     let object = format!("namespace/{name}");
@@ -47,7 +47,7 @@ pub fn ensure(ctx: &Context, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Gives a namespace back: what is of ours in it goes, and with it the namespace, if it is one that we made.
+/// Removes our objects from a namespace, and the namespace itself if we created it.
 pub fn remove(ctx: &Context, name: &str) -> Result<()> {
     let (target, deadline) = (ctx.target_in(name), ctx.config.deadlines.helm);
     let object = format!("namespace/{name}");
@@ -64,7 +64,7 @@ pub fn remove(ctx: &Context, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes our labels off a namespace that was there before us; one of our own keeps them.
+/// Removes our labels from a namespace that existed before us; one of our own keeps them.
 pub fn release(ctx: &Context, name: &str) -> Result<()> {
     let target = ctx.target_in(name);
     let object = format!("namespace/{name}");
@@ -91,7 +91,7 @@ pub fn refuse_foreign(ctx: &Context, name: &str) -> Result<()> {
     Err(Stop::failed(format!("{message}\nNext: remove what you don't need of it yourself")).into())
 }
 
-/// What another profile runs in one of this profile's namespaces is not this one's to take down or back.
+/// Refuses to go on while another profile has a release in one of this profile's namespaces.
 pub fn refuse_others(ctx: &Context) -> Result<()> {
     for name in ctx.config.namespaces() {
         let object = format!("namespace/{name}");

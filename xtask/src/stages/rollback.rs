@@ -1,4 +1,4 @@
-//! Takes releases back to the revision that served before.
+//! Rolls releases back to the revision that served before.
 
 use anyhow::Result;
 
@@ -39,8 +39,8 @@ pub fn choose(ctx: &Context, scope: &Scope, wanted: Option<u64>) -> Result<u64> 
     Ok(pick(&all, wanted).map_err(|message| Stop::failed(format!("{}: {message}", scope.release)))?)
 }
 
-/// Takes a release to a revision. Returns the manifest that it has then. Helm, which leaves a release pending where a
-/// signal ends this, is let finish.
+/// Takes a release to a revision. Returns the manifest that it has then. An interruption waits for helm, which
+/// would leave the release pending otherwise.
 pub fn to(ctx: &Context, scope: &Scope, revision: u64) -> Result<String> {
     let step = ctx.ui.step(format!("roll back {}", scope.release));
     let deadline = ctx.config.deadlines.helm;

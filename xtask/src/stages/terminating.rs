@@ -41,7 +41,7 @@ pub fn delete_namespace(ctx: &Context, name: &str) -> Result<()> {
         match (deleting.join().expect("deleting does not panic"), reported.first()) {
             (Err(_), Some(first)) if ctx.spawn.interrupt.check().is_ok() => {
                 let message = format!("namespace {name} is still terminating after {} s", deadline.as_secs());
-                let next = "whoever set the finalizer should remove it; to remove it yourself:";
+                let next = "let the controller that set the finalizer remove it, or remove it yourself:";
                 let patch = format!(
                     "kubectl patch {} --namespace {name} --type merge --patch '{{\"metadata\":{{\"finalizers\":null}}}}'",
                     first.object

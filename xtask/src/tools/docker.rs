@@ -181,7 +181,7 @@ pub fn inspect_containers(ids: &[String]) -> Call {
     call(argv!("docker container inspect {ids...}"))
 }
 
-/// A container, as far as it matters to whoever cleans up.
+/// A container, as far as clean-up needs it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Container {
     pub name: String,
@@ -207,7 +207,7 @@ pub fn parse_inspected_containers(stdout: &str) -> serde_json::Result<Vec<Contai
     Ok(list.iter().map(container).collect())
 }
 
-/// What the build cache holds, as docker writes sizes; it knows nobody's names.
+/// The size of the build cache, as docker writes it; it has no owner labels.
 pub fn disk_use() -> Call<Option<String>> {
     let format = "{{.Type}}|{{.Size}}";
     call(argv!("docker system df --format {format}")).parse(|text| parse_build_cache(&text))
@@ -239,7 +239,7 @@ pub fn history(image: &str) -> Call<Vec<String>> {
     call(argv!("docker history --no-trunc --format {format} {image}")).lines()
 }
 
-/// Starts an image by itself: no network, no capabilities, nothing to write to but /tmp and memory for little.
+/// Runs an image isolated: no network, no capabilities, nothing writable but /tmp, little memory.
 pub fn run_alone(name: &str, label: &str, image: &str) -> Call {
     call(argv!(
         "docker run --detach --name {name} --label {label} --network none --cap-drop ALL --security-opt no-new-privileges --sysctl net.ipv4.ip_unprivileged_port_start=0 --read-only --tmpfs /tmp --memory 256m {image}"

@@ -9,7 +9,7 @@ use crate::model::cluster::Target;
 use crate::model::tools::Helm;
 use crate::run::call::{Call, argv, call};
 
-/// What helm is asked without anything being changed.
+/// Subcommands of helm that change nothing.
 pub const QUESTIONS: [&str; 7] = ["get", "history", "lint", "list", "status", "template", "version"];
 
 /// A chart with the values files over it, later ones winning.
@@ -19,13 +19,13 @@ pub struct Chart<'a> {
     pub values: &'a [String],
 }
 
-/// One revision of a release, as `history` tells it.
+/// One revision of a release, as `history` prints it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Revision {
     #[serde(rename = "revision")]
     pub number: u64,
     pub status: String,
-    /// When it came, as in 2026-01-31T12:00:00.123456789Z.
+    /// When it was deployed, as in 2026-01-31T12:00:00.123456789Z.
     #[serde(default)]
     pub updated: String,
     #[serde(default)]
@@ -52,7 +52,7 @@ pub fn has_flags(help: &str) -> bool {
 }
 
 /// The flags that make this helm merge the manifests into the live objects, as helm 3 always does. Helm 4 would apply on the
-/// server, and give up on a field that somebody else has set: what was edited by hand could not be put right.
+/// server, and fail on a field with another owner: edits by hand could not be set back.
 pub fn merge_flags(help: &str) -> Vec<String> {
     help.contains("--server-side").then(|| "--server-side=false".to_string()).into_iter().collect()
 }
@@ -91,7 +91,7 @@ pub fn try_uninstall(target: &Target, release: &str) -> Call {
     call(argv!("helm uninstall {release} --dry-run {at...}"))
 }
 
-/// Installs or upgrades without waiting: whoever calls this watches the workloads.
+/// Installs or upgrades without waiting: the caller watches the workloads.
 pub fn upgrade(helm: &Helm, target: &Target, chart: &Chart, timeout: Duration) -> Call {
     let at = at(target);
     let Helm { merge, .. } = helm;
@@ -212,7 +212,7 @@ pub fn rollback(helm: &Helm, target: &Target, release: &str, revision: u64, time
         .waits(timeout)
 }
 
-/// Whether a process is a helm that changes a release, by whoever it was started: ours name their kubeconfig.
+/// Whether an argv is that of a helm that changes the release. Ours name their kubeconfig; others may not.
 pub fn works_on(argv: &[String], target: &Target, release: &str) -> bool {
     // A script has its interpreter before it.
     let is_helm = argv[0] == "helm" || argv.iter().take(2).any(|word| word.ends_with("/helm"));

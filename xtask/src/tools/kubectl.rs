@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::model::cluster::Target;
 use crate::run::call::{Call, argv, call};
 
-/// What kubectl is asked without anything being changed.
+/// Subcommands of kubectl that change nothing.
 pub const QUESTIONS: [&str; 3] = ["get", "logs", "version"];
 
 /// Proves without a cluster that a client works: it makes an object and prints it.
@@ -44,7 +44,7 @@ pub fn get(target: &Target, kinds: &str, selector: Option<&str>) -> Call<Vec<Val
         .try_parse(|text| parse_objects(&text))
 }
 
-/// A Secret's version and the names of its keys, on one line; its values are not asked for.
+/// A Secret's version and the names of its keys, on one line; no values.
 pub fn get_secret_keys(target: &Target, name: &str) -> Call<Option<(String, Vec<String>)>> {
     let at = at(target);
     let format = "go-template={{.metadata.resourceVersion}}{{range $key, $_ := .data}} {{$key}}{{end}}";
@@ -82,7 +82,7 @@ pub fn get_live(target: &Target) -> Call<Vec<Value>> {
         .try_parse(|text| parse_objects(&text))
 }
 
-/// Creates what stands on stdin; values never reach an argument.
+/// Creates the objects on stdin; values never reach an argument.
 pub fn create(target: &Target) -> Call {
     let at = at(target);
     call(argv!("kubectl create --filename - {at...}"))
@@ -111,7 +111,7 @@ pub fn delete_labelled(target: &Target, kinds: &str, selector: &str, timeout: Du
         .waits(timeout)
 }
 
-/// Merges what stands on stdin into a live object, `kind/name`: `merge` replaces lists, `strategic` pairs their entries.
+/// Merges the patch on stdin into a live object, `kind/name`: `merge` replaces lists, `strategic` pairs their entries.
 pub fn patch(target: &Target, name: &str, kind: &str) -> Call {
     let at = at(target);
     call(argv!("kubectl patch {name} --type {kind} --patch-file /dev/stdin {at...}"))
@@ -185,7 +185,7 @@ pub fn exec(target: &Target, pod: &str, container: &str, command: &[String]) -> 
     call(argv!("kubectl exec {pod} --container {container} {at...} -- {command...}"))
 }
 
-/// The same, and what stands on stdin goes to the command's.
+/// The same with the caller's stdin.
 pub fn exec_with_input(target: &Target, pod: &str, container: &str, command: &[String]) -> Call {
     let at = at(target);
     call(argv!("kubectl exec {pod} --container {container} --stdin {at...} -- {command...}"))
@@ -204,7 +204,7 @@ pub fn all_logs(target: &Target, object: &str, lines: u32) -> Call {
     call(argv!("kubectl logs {object} --all-containers --tail {lines} {at...}"))
 }
 
-/// Has the API server try a merge of what stands on stdin, and keep nothing of it.
+/// Has the API server try a merge patch on stdin, and keep nothing of it.
 pub fn try_patch(target: &Target, name: &str) -> Call {
     let at = at(target);
     call(argv!("kubectl patch {name} --type merge --patch-file /dev/stdin --dry-run=server --output name {at...}"))
@@ -219,7 +219,7 @@ pub fn port_forward(target: &Target, service: &str, port: u16) -> Call {
     ))
 }
 
-/// How long kubectl waits for a pod to run before it speaks to one: whoever wants more asks again.
+/// How long kubectl waits for a running pod; callers that need more retry.
 const POD: &str = "2s";
 
 /// What went wrong in a call that needs a pod to run, in words that say so where there is none.

@@ -9,7 +9,7 @@ pub struct LogSource {
     pub uid: String,
     pub pod: String,
     pub container: String,
-    /// How often it was started anew.
+    /// How often it was restarted.
     pub restarts: u64,
     pub state: Readable,
     /// Whether its pod has other containers.
@@ -66,7 +66,7 @@ pub fn split(line: &str) -> Option<(&str, &str)> {
     is_time.then_some((time, text))
 }
 
-/// How far a log has been printed. A log that is read anew begins before that place, as kubectl knows whole seconds only.
+/// How far a log has been printed. Reading again starts before that place, as kubectl takes whole seconds only.
 #[derive(Debug, Default)]
 pub struct Cursor {
     /// The last time that was printed, and how many lines had it.
@@ -78,7 +78,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The log is read anew.
+    /// The log is read again.
     pub fn begin(&mut self) {
         self.from = self.time.clone();
         self.skip = self.count;

@@ -165,7 +165,7 @@ impl Ui {
     }
 
     /// A row of a result that comes bit by bit, such as a log. It is what others say and no event of the run, and so in no
-    /// record. False where nobody reads any more.
+    /// record. False if stdout is closed.
     pub fn row(&self, text: &str, name: &str, fields: serde_json::Value) -> bool {
         let line = match self.mode {
             Mode::Json => self.stamped(name, fields),
@@ -251,7 +251,7 @@ impl Ui {
         fields.to_string()
     }
 
-    // Nobody may be reading either stream any more; that is no reason to stop the work.
+    // A closed stream is no reason to stop the work.
     fn out(&self, text: &str) {
         let _ = writeln!(std::io::stdout(), "{text}");
     }

@@ -52,7 +52,7 @@ pub fn make(project: &Project, plan: &Plan, tools: &[&'static str], forced: bool
     graph::run(releases.iter().map(task).collect(), TOOLS.len())
 }
 
-/// Downloads all tools anew, and locks what came: all of them or none.
+/// Downloads all tools again and locks their checksums: all of them or none.
 pub fn update_lock(project: &Project, plan: &Plan) -> Result<()> {
     let mut locked = read_locked(project)?;
     let (releases, unreached) = ask_all(project, &TOOLS)?;
@@ -151,7 +151,7 @@ fn go_names(os: &'static str, arch: &'static str) -> (&'static str, &'static str
     (os, arch)
 }
 
-/// The checksum of a file in a list of lines `SHA256  FILE`, or one that stands alone.
+/// The checksum of a file in lines `SHA256  FILE`, or in a file that holds nothing else.
 fn parse_checksum(text: &str, file: &str) -> Option<String> {
     let of_line = |line: &str| {
         let mut words = line.split_whitespace();

@@ -20,7 +20,7 @@ use crate::tools::{apt, docker};
 
 const PACKAGES: Duration = Duration::from_secs(600);
 
-/// Sees to a docker client that builds and a daemon that answers, and to the packages that bootstrap calls.
+/// Installs missing Debian packages and starts a docker daemon, with the user's consent.
 pub fn ensure_docker(project: &Project, found: &All, plan: &Plan, public: bool) -> Result<()> {
     let start = found.daemon.is_none();
     if start {
@@ -78,7 +78,7 @@ pub fn ensure_docker(project: &Project, found: &All, plan: &Plan, public: bool) 
         poll::until(&project.spawn.interrupt, DEADLINE, || Ok(client.spawn.attempt(docker::info())?.ok().flatten()))?;
     match answers {
         Some(daemon) => {
-            // What systemd runs, it started or would start by itself.
+            // A daemon under systemd is not ours to stop later.
             if !by_systemd {
                 made::note_daemon(project)?;
             }

@@ -100,7 +100,7 @@ pub fn not_set_up(found: &find::All, missing: &[String]) -> Stop {
     Stop::needs_setup(format!("this machine is not set up\n  {}\nNext: {next}", missing.join("\n  ")))
 }
 
-/// Sees to the tools and images, and links the tools where children find them.
+/// Makes missing tools and images, and links the tools into the folder that children search first.
 pub fn set_up(project: &Project, source: Option<Source>) -> Result<Ready> {
     let ready = ensure(project, source)?;
     link_tools(&ready.ctx)?;

@@ -30,7 +30,7 @@ pub struct Plan {
     pub debian: String,
     pub node: String,
     pub rust: String,
-    /// The images of the addons that are asked for and can be built, by the addon's name.
+    /// The images of the configured addons that can be built, by the addon's name.
     pub addons: BTreeMap<String, String>,
     pub cluster_cache: PathBuf,
     pub minikube_cache: PathBuf,

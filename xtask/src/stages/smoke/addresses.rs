@@ -37,7 +37,7 @@ impl<'a> Addresses<'a> {
         self.services.get(service).map(|(endpoint, _)| endpoint).ok_or_else(|| absent(service))
     }
 
-    /// The port on 127.0.0.1 at which a service is reached. A forward that has ended, as its pod has gone, is made anew.
+    /// The port on 127.0.0.1 at which a service is reached. A forward that ended with its pod is opened again.
     pub fn port(&self, service: &str, until: Instant) -> Result<u16, Refusal> {
         let (endpoint, forward) = self.services.get(service).ok_or_else(|| absent(service))?;
         if let Some(port) = live::published_port(endpoint, self.ctx.config.cluster.node_ports) {
@@ -61,7 +61,7 @@ impl<'a> Addresses<'a> {
         let (sender, receiver) = mpsc::channel();
         let call = kubectl::port_forward(&target, &endpoint.object, endpoint.port);
         let process = self.ctx.spawn.background(call, move |line| {
-            // The receiver is gone once the port is known; later lines are nobody's business.
+            // The receiver is gone once the port is known; later lines are ignored.
             let _ = sender.send(line.to_string());
         });
         // What was not even begun, as the cluster is another's, would not be the next time either.

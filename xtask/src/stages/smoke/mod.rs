@@ -30,7 +30,7 @@ const REQUEST: Duration = Duration::from_secs(10);
 /// What the checks are run for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
-    /// Somebody asks for them: all, with a line each.
+    /// `cargo xtask smoke`: all checks, one line each.
     Asked,
     /// Something was deployed: all.
     Changed,
@@ -192,10 +192,10 @@ fn report(profile: &str, count: usize, failed: &[(&Check, &Failure, Duration)]) 
 }
 
 /// Asks all steps in order. After a refusal, what the check itself has made is deleted by its own DELETE steps, as well
-/// as that can be done: a check must leave nothing in somebody's data.
+/// as that can be done: a check must leave nothing in the user's data.
 fn attempt<'a>(world: &World, check: &'a Check, until: Instant) -> Result<(), (&'a Step, Refusal)> {
     let wrong = |error: anyhow::Error| Refusal::Wrong(Cause::new("a random word", "one", error));
-    // A word of its own for each attempt, so that one that broke off stands in no later one's way.
+    // Each attempt has a unique word, so that leftovers of an aborted one don't interfere.
     let word = random().map_err(|error| (&check.steps[0], wrong(error)))?;
     let mut attempt = Attempt { world, until, saved: BTreeMap::from([("random".to_string(), word)]) };
     let made = attempt.saved.len();

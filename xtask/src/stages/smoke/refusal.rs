@@ -13,7 +13,7 @@ pub struct Cause {
 /// Why a check did not pass.
 #[derive(Debug, PartialEq)]
 pub enum Refusal {
-    /// Nobody answered, or a proxy had nobody to ask: endpoints may still be on their way.
+    /// No answer, or a proxy without upstream: endpoints may not be ready yet.
     NotYet(Cause),
     /// An answer came, and it is wrong: asking again would hide that.
     Wrong(Cause),

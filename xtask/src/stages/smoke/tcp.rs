@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::Step;
 use crate::stages::smoke::{Attempt, Cause, Refusal};
 
-/// A connection that nobody closes for so long is taken for one that was accepted.
+/// A connection that stays open for so long counts as accepted.
 const HELD: Duration = Duration::from_millis(500);
 /// What is kept of an answer.
 const MOST: usize = 4096;

@@ -1,4 +1,4 @@
-//! What a scenario has to work with: the command that a contributor types, and the cluster to see what came of it.
+//! Test fixture: runs the command as a contributor does, and inspects the cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};
