@@ -153,7 +153,7 @@ impl fmt::Display for Shortage {
         let missing = if resource == "cpu" || missing >= 1 << 20 { describe(missing) } else { missing.to_string() };
         write!(
             f,
-            "{resource}: {} asked for, {} of {} are free on node {node}, {missing} too little",
+            "{resource}: {} requested, {} of {} are free on node {node}, {missing} too little",
             describe(*asked),
             describe(*free),
             describe(*allocatable)
@@ -199,11 +199,11 @@ mod tests {
             pod("elsewhere", Some("m"), "900m", "0"),
         ];
         let new = pod("new", None, "250m", "64Mi");
-        let expected = "cpu: 250m asked for, 145m of 2000m are free on node n, 105m too little; \
+        let expected = "cpu: 250m requested, 145m of 2000m are free on node n, 105m too little; \
             most of it is held by backend-1 (1500m), apiserver (250m), kube-system/etcd (100m)";
         assert_eq!(describe(&new, &[node("n", "2", "3900Mi")], &there), [expected]);
         let much = pod("new", None, "100m", "4Gi");
-        let expected = "memory: 4096Mi asked for, 3736Mi of 3900Mi are free on node n, 360Mi too little; \
+        let expected = "memory: 4096Mi requested, 3736Mi of 3900Mi are free on node n, 360Mi too little; \
             most of it is held by kube-system/etcd (100Mi), backend-1 (64Mi)";
         assert_eq!(describe(&much, &[node("n", "2", "3900Mi")], &there), [expected]);
     }
@@ -270,6 +270,6 @@ mod tests {
         let mut full = node("n", "2", "1Gi");
         full["status"]["allocatable"]["pods"] = "1".into();
         let text = describe(&pod("new", None, "10m", "0"), &[full], &[pod("a", Some("n"), "10m", "0")]);
-        assert_eq!(text, ["pods: 1 asked for, 0 of 1 are free on node n, 1 too little"]);
+        assert_eq!(text, ["pods: 1 requested, 0 of 1 are free on node n, 1 too little"]);
     }
 }

@@ -49,7 +49,7 @@ pub fn refusal(text: &str) -> Option<Cause> {
             list.iter().find(|(key, _)| *key == name).map_or("?".to_string(), |(_, amount)| amount.to_string())
         };
         let asked = part("requested").into_iter().map(|(name, amount)| {
-            format!("{name}: {amount} asked for, {} of {} are used", of(name, &used), of(name, &limited))
+            format!("{name}: {amount} requested, {} of {} are used", of(name, &used), of(name, &limited))
         });
         let quota = rest.split(',').next().unwrap_or_default().to_string();
         return Some(Cause::Quota { quota, message: asked.collect::<Vec<_>>().join("; ") });
@@ -127,8 +127,8 @@ mod tests {
         let message = "Error creating: pods \"backend-5d9c\" is forbidden: exceeded quota: tiny, requested: \
             limits.memory=256Mi,requests.cpu=10m, used: limits.memory=512Mi,requests.cpu=0, limited: \
             limits.memory=600Mi,requests.cpu=5m";
-        let text = "the quota tiny is exceeded: limits.memory: 256Mi asked for, 512Mi of 600Mi are used; \
-            requests.cpu: 10m asked for, 0 of 5m are used";
+        let text = "the quota tiny is exceeded: limits.memory: 256Mi requested, 512Mi of 600Mi are used; \
+            requests.cpu: 10m requested, 0 of 5m are used";
         assert_eq!(refusal(message).unwrap().to_string(), text);
         let missing = "pods \"a\" is forbidden: failed quota: tiny: must specify limits.cpu for: backend";
         assert_eq!(

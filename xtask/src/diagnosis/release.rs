@@ -377,7 +377,7 @@ mod tests {
         let condition = json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": forbidden,
             "lastTransitionTime": "2026-01-01T10:00:00Z"});
         let deployment = workload("Deployment", "backend", json!({"conditions": [condition]}));
-        let why = "deployment backend: the quota tiny is exceeded: pods: 1 asked for, 2 of 2 are used";
+        let why = "deployment backend: the quota tiny is exceeded: pods: 1 requested, 2 of 2 are used";
         let seen = [deployment.clone()];
         assert_eq!(describe(problems(&seen, RELEASE, &seen)), [why]);
         assert_eq!(describe(problems(&seen, RELEASE, &[])), [""; 0], "another release's");

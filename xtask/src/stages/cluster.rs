@@ -290,7 +290,7 @@ fn preflight(ctx: &Context) -> Result<()> {
             let free_mb = disk.f_bavail * disk.f_frsize / 1_000_000;
             if free_mb < cluster.disk_free_mb {
                 problems.push(format!(
-                    "{} has {free_mb} MB free, {} are asked for: make room, or lower cluster.disk_free_mb",
+                    "{} has {free_mb} MB free, {} are required: free some, or lower cluster.disk_free_mb",
                     daemon.root, cluster.disk_free_mb
                 ));
             }

@@ -120,7 +120,7 @@ fn a_pod_for_which_no_node_has_room_tells_what_is_missing_and_who_holds_it() {
     project.answer("kubectl get nodes,pods ", &format!("echo '{all}'"));
     let run = project.run(&["up"]);
     run.assert_ended(1);
-    let why = "pod backend-0: cannot be scheduled: cpu: 250m asked for, 145m of 2000m are free on node todo, 105m too little; \
+    let why = "pod backend-0: cannot be scheduled: cpu: 250m requested, 145m of 2000m are free on node todo, 105m too little; \
         most of it is held by etcd-todo (1855m)";
     assert!(text_before_the_error(&run).contains(why), "{}", run.stderr);
     run.assert_says(&[
@@ -140,7 +140,7 @@ fn a_quota_that_is_used_up_is_reported_though_there_is_no_pod() {
     project.answer("kubectl get pods,", &format!("echo '{deployment}'; live frontend"));
     let run = project.run(&["up"]);
     run.assert_ended(1);
-    let why = "deployment backend: the quota tiny is exceeded: pods: 1 asked for, 2 of 2 are used";
+    let why = "deployment backend: the quota tiny is exceeded: pods: 1 requested, 2 of 2 are used";
     assert!(text_before_the_error(&run).contains(why), "{}", run.stderr);
     run.assert_says(&["Next: kubectl describe resourcequota tiny"]);
 }
@@ -297,7 +297,7 @@ fn what_the_cluster_refuses_of_helm_is_reported_in_plain_words() {
     let run = project.run(&["up"]);
     run.assert_ended(1);
     run.assert_says(&[
-        "todo cannot be deployed\n  release todo: the quota few is exceeded: count/services: 1 asked for, 4 of 4 are used",
+        "todo cannot be deployed\n  release todo: the quota few is exceeded: count/services: 1 requested, 4 of 4 are used",
         "    Error: INSTALLATION FAILED: services \"web\" is forbidden",
         "Next: kubectl describe resourcequota few",
     ]);

@@ -49,7 +49,7 @@ impl Rule {
 /// Pages of docs/specs, in the order of `[spec] number` of the profiles.
 pub const PAGES: [&str; 5] = ["rolling.md", "nodeport.md", "microservices.md", "static.md", "compact.md"];
 
-/// What was gathered; None is what was not asked for, or can't be had.
+/// What was gathered; None is what was not requested, or can't be had.
 pub struct Facts<'a> {
     pub config: &'a Config,
     /// Why a place was not looked at, in a few words.
