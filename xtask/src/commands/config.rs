@@ -1,15 +1,13 @@
 //! `config`: the configuration of a profile, and which file and line sets each value.
 
-use std::path::Path;
-
 use anyhow::Result;
 use serde_json::json;
 
-use crate::config::{Node, Place, Value, merge, to_json, yaml};
+use crate::config::{Node, Place, Value, merge, to_json};
 use crate::run::context::Project;
-use crate::run::exit::Stop;
 use crate::stages::render;
-use crate::stages::render::{LIBRARY, RenderInputs};
+use crate::stages::render::RenderInputs;
+use crate::stages::values;
 
 /// Prints the configuration, as JSON or, with `explain`, each value with its place.
 pub fn run(project: &Project, explain: bool) -> Result<()> {
@@ -24,7 +22,7 @@ pub fn run(project: &Project, explain: bool) -> Result<()> {
     let (tags, node_ports) = render::known_beforehand(&project.config);
     let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
     for (name, release) in &project.config.releases {
-        let said = chart_values(project, &release.chart, &release.values)?;
+        let said = values::values_tree(project, &release.chart, &release.values)?;
         let said = overrides.trees.get(name).cloned().into_iter().fold(said, merge);
         let is_umbrella = render::is_umbrella(&project.root.join(&release.chart))?;
         let made = render::values_of(&project.config, name, is_umbrella, &known);
@@ -75,21 +73,6 @@ fn of_json(value: &serde_json::Value, file: &str) -> Node {
     Node { place, value }
 }
 
-/// A chart's values as helm sees them: the library's under `library`, the chart's own over them, the profile's over both.
-fn chart_values(project: &Project, chart: &Path, files: &[std::path::PathBuf]) -> Result<Node> {
-    let read = |file: &Path| -> Result<Node> {
-        let text = std::fs::read_to_string(project.root.join(file)).unwrap_or_default();
-        Ok(yaml::parse_one(&file.display().to_string(), &text).map_err(|problem| Stop::usage(problem.to_string()))?)
-    };
-    let library = read(&chart.with_file_name(LIBRARY).join("values.yaml"))?;
-    let place = library.place.clone();
-    let mut all = Node { place, value: Value::Table([(LIBRARY.to_string(), library)].into()) };
-    for file in std::iter::once(&chart.join("values.yaml")).chain(files) {
-        all = merge(all, read(file)?);
-    }
-    Ok(all)
-}
-
 /// Every value under a node: its path, itself as JSON, and its place.
 fn leaves(path: &str, node: &Node) -> Vec<(String, String, String)> {
     match &node.value {
@@ -106,6 +89,7 @@ fn leaves(path: &str, node: &Node) -> Vec<(String, String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::yaml;
 
     #[test]
     fn the_file_that_wins_is_reported() {

@@ -255,7 +255,8 @@ impl Spawn {
     }
 }
 
-fn failure(command_line: &str, output: &Output) -> anyhow::Error {
+/// The error of a command that failed, with its last lines.
+pub fn failure(command_line: &str, output: &Output) -> anyhow::Error {
     Stop::failed(format!("`{command_line}` {}\n{}", output.ending(), indent(&output.tail))).into()
 }
 

@@ -12,4 +12,5 @@ pub mod rollback;
 pub mod setup;
 pub mod smoke;
 mod terminating;
+pub mod values;
 pub mod verify;

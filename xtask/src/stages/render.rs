@@ -11,13 +11,12 @@ use crate::config::{Config, ConfigError, ConfigErrors, Node, NodePort, Place, Va
 use crate::run::context::Project;
 use crate::run::exit::Stop;
 use crate::run::files::list_files_behind_links;
+use crate::run::process;
 use crate::secrets::overrides;
 use crate::secrets::overrides::Overrides;
+use crate::stages::values::{LIBRARY, Sources, explain_schema};
 use crate::tools::helm;
 use crate::tools::helm::Chart;
-
-/// The chart that all others include; it lies beside them.
-pub const LIBRARY: &str = "library";
 
 /// A release as helm would apply it.
 pub struct Rendered {
@@ -34,6 +33,8 @@ pub struct Staged {
     pub folder: String,
     pub values: Vec<String>,
     pub is_umbrella: bool,
+    /// Where the values come from, to name the place of a refused one.
+    pub sources: Sources,
 }
 
 /// What is only known once something was built or observed.
@@ -114,7 +115,15 @@ pub fn stage_all(project: &Project, overrides: &Overrides) -> Result<BTreeMap<St
 pub fn render_one(project: &Project, release: &str, staged: &Staged) -> Result<Rendered> {
     let scope = project.scope(release);
     let chart = Chart { release, folder: &staged.folder, values: &staged.values };
-    let yaml = project.run(helm::template(&scope.target, &chart))?;
+    let template = helm::template(&scope.target, &chart);
+    let command_line = template.text();
+    let yaml = match project.spawn.attempt(template)? {
+        Ok(yaml) => yaml,
+        Err(output) => match explain_schema(project, &staged.sources, &output.tail)? {
+            Some(errors) => return Err(errors.into()),
+            None => return Err(process::failure(&command_line, &output)),
+        },
+    };
     let (hooks, yaml) = split_hooks(&yaml);
     Ok(Rendered { release: release.to_string(), namespace: scope.target.namespace, yaml, hooks })
 }
@@ -159,7 +168,9 @@ pub fn stage(project: &Project, name: &str, known: &RenderInputs) -> Result<Stag
             values.push(path.display().to_string());
         }
     }
-    Ok(Staged { folder: folder.display().to_string(), values, is_umbrella })
+    let overrides = known.overrides.trees.get(name).cloned();
+    let sources = Sources { chart: release.chart.clone(), values: release.values.clone(), overrides };
+    Ok(Staged { folder: folder.display().to_string(), values, is_umbrella, sources })
 }
 
 /// A copy of a chart with the library chart in it, which is how helm wants to find it; the tracked files stay as

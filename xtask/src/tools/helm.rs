@@ -285,6 +285,33 @@ fn values(chart: &Chart) -> Vec<String> {
     chart.values.iter().flat_map(|file| ["--values".to_string(), file.clone()]).collect()
 }
 
+/// A value that a chart's schema refuses.
+#[derive(Debug, PartialEq)]
+pub struct SchemaError {
+    /// Keys and list indices from the root.
+    pub path: Vec<String>,
+    pub message: String,
+}
+
+/// The schema errors in what `template` or `upgrade` printed: `- at '/a/b': got number, want string`, or as earlier versions
+/// of helm 3 write it, `- a.b: Invalid type. Expected: string, given: integer`.
+pub fn parse_schema_errors(tail: &str) -> Vec<SchemaError> {
+    let error = |line: &str| {
+        let rest = line.trim().strip_prefix("- ")?;
+        let (path, message) = match rest.strip_prefix("at '") {
+            Some(rest) => rest.split_once("': ")?,
+            None => rest.split_once(": ")?,
+        };
+        let separator = if rest.starts_with("at '") { '/' } else { '.' };
+        let path = path.split(separator).filter(|part| !part.is_empty() && *part != "(root)");
+        let path = path.map(|part| part.replace("~1", "/").replace("~0", "~")).collect();
+        (message != "validation failed").then(|| SchemaError { path, message: message.to_string() })
+    };
+    let mut lines = tail.lines().skip_while(|line| !line.contains("don't meet the specifications of the schema"));
+    lines.by_ref().next();
+    lines.filter_map(error).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,6 +321,25 @@ mod tests {
     /// A helm whose `upgrade` has the flags of a help text.
     fn helm(help: &str) -> Helm {
         Helm { path: "helm".to_string(), merge: merge_flags(help) }
+    }
+
+    #[test]
+    fn schema_errors_are_read_from_both_of_helms_forms() {
+        let head = "Error: values don't meet the specifications of the schema(s) in the following chart(s):\ntodo:\n";
+        let read = |lines: &str| parse_schema_errors(&format!("{head}{lines}"));
+        let error = |path: &[&str], message: &str| SchemaError {
+            path: path.iter().map(|part| part.to_string()).collect(),
+            message: message.to_string(),
+        };
+        let new = "- at '/services/web': validation failed\n  - at '/services/web/env/A~1B': got number, want string\n";
+        assert_eq!(read(new), [error(&["services", "web", "env", "A/B"], "got number, want string")]);
+        let old = "- services.web.replicas: Invalid type. Expected: integer, given: string\n- (root): Additional property x is not allowed\n";
+        let expected = [
+            error(&["services", "web", "replicas"], "Invalid type. Expected: integer, given: string"),
+            error(&[], "Additional property x is not allowed"),
+        ];
+        assert_eq!(read(old), expected);
+        assert_eq!(parse_schema_errors("Error: - at '/a': got number"), []);
     }
 
     #[test]

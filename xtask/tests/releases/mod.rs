@@ -616,6 +616,27 @@ fn a_value_of_an_override_that_would_be_lost_is_refused_with_the_line_that_sets_
 }
 
 #[test]
+fn a_value_that_the_charts_schema_refuses_is_named_with_its_line() {
+    let project = shared();
+    project.write("k8s/profiles/shared.override.yaml", "services:\n  backend:\n    configMap: 5\n");
+    let said = "Error: values don't meet the specifications of the schema(s) in the following chart(s):\\ntodo:\\n";
+    let said = format!("{said}- at '/services/backend/configMap': got number, want string\\n");
+    project.answer("helm template todo ", &format!("printf \"{said}\" >&2; exit 1"));
+    for command in ["render", "up", "plan"] {
+        let run = project.run(&[command, "--profile", "shared"]);
+        run.assert_ended(2);
+        let value =
+            "k8s/profiles/shared.override.yaml:3:5: services.backend.configMap must be a string, and is a number";
+        run.assert_says(&[value, "put it in quotes"]);
+        assert!(!run.stderr.contains("staging"), "{}", run.stderr);
+        assert_eq!(
+            run.calls_of(&["helm upgrade"]),
+            ["helm upgrade --help"; 2][..run.calls_of(&["helm upgrade"]).len()]
+        );
+    }
+}
+
+#[test]
 fn values_of_a_persons_own_are_not_the_databases() {
     let project = shared();
     project.write("k8s/profiles/shared.override.yaml", "services:\n  backend:\n    replicaCount: 2\n");

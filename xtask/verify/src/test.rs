@@ -15,7 +15,7 @@ use xtask::run::poll;
 use xtask::run::process::Spawn;
 use xtask::stages::render;
 use xtask::stages::setup::Ready;
-use xtask::stages::{build, cluster, setup};
+use xtask::stages::{build, cluster, setup, values};
 use xtask::tools::{cargo, docker, go, helm};
 
 /// Compiling both workspaces from nothing takes minutes on two cores.
@@ -91,7 +91,7 @@ fn charts(project: &Project) -> Result<()> {
     for entry in std::fs::read_dir(parent)? {
         let chart = entry?.path();
         let name = chart.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !chart.join("Chart.yaml").exists() || name == render::LIBRARY {
+        if !chart.join("Chart.yaml").exists() || name == values::LIBRARY {
             continue;
         }
         let staged = project.staging("lint");

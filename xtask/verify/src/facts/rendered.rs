@@ -11,7 +11,8 @@ use crate::facts::files;
 use crate::rules::{ChartFiles, RELEASE_LABEL, RenderedRelease, SAMPLE, SERVICE_LABEL, label};
 use xtask::live;
 use xtask::run::context::Context;
-use xtask::stages::render::{LIBRARY, RenderInputs, Staged, stage};
+use xtask::stages::render::{RenderInputs, Staged, stage};
+use xtask::stages::values::LIBRARY;
 use xtask::tools::helm;
 use xtask::tools::helm::Chart;
 
