@@ -125,6 +125,15 @@ impl Context {
     }
 }
 
+impl Context {
+    /// For what must happen in spite of an interruption; deadlines hold.
+    pub fn uninterrupted(&self) -> Context {
+        let mut context = self.clone();
+        context.project.spawn = self.spawn.uninterrupted();
+        context
+    }
+}
+
 impl Project {
     /// The same with the paths of programs, by the names that calls have for them.
     pub fn with_programs(&self, programs: BTreeMap<&'static str, String>) -> Project {

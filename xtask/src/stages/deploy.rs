@@ -15,12 +15,12 @@ use crate::model::claims::{ClaimChange, claim_changes, templates_differ};
 use crate::model::plan::{Hold, Release, drift, holds, is_stuck, object_label, why_deploy, why_deploy_by_status};
 use crate::model::rollout;
 use crate::model::states::DeploymentState;
-use crate::model::subset::differences;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
 use crate::run::poll;
 use crate::run::process;
 use crate::run::process::Spawn;
+use crate::stages::immutable;
 use crate::stages::render;
 use crate::stages::render::{RenderInputs, Rendered, Staged};
 use crate::tools::helm::{Chart, Revision};
@@ -110,7 +110,7 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
     let chart = Chart { release: &scope.release, folder: &staged.folder, values: &staged.values };
     if last.is_some() {
         resume(ctx, scope, rendered)?;
-        delete_immutable(ctx, scope, rendered)?;
+        immutable::delete_immutable(ctx, scope, rendered)?;
     }
     for claim in claims {
         ctx.ui.say(&format!("volume claim {} grows: {} → {}", claim.claim, claim.live, claim.wanted));
@@ -311,51 +311,6 @@ fn resume(ctx: &Context, scope: &Scope, rendered: &str) -> Result<()> {
     Ok(())
 }
 
-/// Deletes objects with changed immutable fields or renumbered ports, so that helm recreates them. Volumes stay, and so do
-/// the pods of a StatefulSet, which the new one adopts.
-fn delete_immutable(ctx: &Context, scope: &Scope, rendered: &str) -> Result<()> {
-    let wanted = live::objects_in(rendered)?;
-    let live = live::objects_of(ctx, scope, rendered)?;
-    let mut names: Vec<String> =
-        wanted.iter().filter(|object| is_in_the_way(object, &live)).map(object_label).collect();
-    if wanted.iter().any(|object| object["kind"] == "Service" && !drift(std::slice::from_ref(object), &live).is_empty())
-    {
-        let applied = live::objects_in(&live::manifest(ctx, scope)?)?;
-        let edited = wanted.iter().filter(|object| has_renumbered_port(object, &applied, &live));
-        names.extend(edited.map(object_label));
-    }
-    if names.is_empty() {
-        return Ok(());
-    }
-    ctx.ui.say(&format!("recreating {}: the changed fields are immutable", names.join(", ")));
-    let deadline = ctx.config.deadlines.helm;
-    ctx.run(kubectl::delete_orphaning(&scope.target, &names, deadline))?;
-    Ok(())
-}
-
-/// Whether a live Service has a port under another number than helm gave it. Helm pairs ports by their numbers: it would
-/// add the wanted one beside that, under a name that is taken.
-fn has_renumbered_port(wanted: &Value, applied: &[Value], live: &[Value]) -> bool {
-    let same =
-        |other: &&Value| other["kind"] == wanted["kind"] && other["metadata"]["name"] == wanted["metadata"]["name"];
-    let (Some(applied), Some(live)) = (applied.iter().find(same), live.iter().find(same)) else { return false };
-    let ports = |service: &Value| service["spec"]["ports"].as_array().cloned().unwrap_or_default();
-    let given = ports(applied);
-    let renumbered = |port: &Value| given.iter().any(|one| one["name"] == port["name"] && one["port"] != port["port"]);
-    wanted["kind"] == "Service" && ports(live).iter().any(renumbered)
-}
-
-fn is_in_the_way(wanted: &Value, live: &[Value]) -> bool {
-    let fixed: &[&str] = match wanted["kind"].as_str() {
-        Some("StatefulSet") => &["selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates"],
-        _ => return false,
-    };
-    let same =
-        |other: &&Value| other["kind"] == wanted["kind"] && other["metadata"]["name"] == wanted["metadata"]["name"];
-    let Some(other) = live.iter().find(same) else { return false };
-    fixed.iter().any(|field| !differences(&wanted["spec"][*field], &other["spec"][*field]).is_empty())
-}
-
 /// Recreates objects that still differ after the upgrade: helm merges, and so keeps entries that were added to a list by
 /// hand. Volumes stay.
 fn recreate_drifted(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str) -> Result<()> {
@@ -440,27 +395,5 @@ mod tests {
         assert_eq!(choose_port(&theirs, "b", "frontend", Fixed(30080), 30080..=30081), Some(30081));
         assert_eq!(choose_port(&theirs, "a", "frontend", Fixed(30080), 30080..=30081), Some(30080));
         assert_eq!(choose_port(&theirs, "b", "frontend", Auto, 30080..=30080), None);
-    }
-
-    #[test]
-    fn a_port_that_somebody_renumbered_is_in_the_way_and_one_that_the_chart_changes_is_not() {
-        let service = |port: u16| {
-            let ports = json!([{"name": "http", "port": port}]);
-            json!({"kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": ports}})
-        };
-        assert!(has_renumbered_port(&service(80), &[service(80)], &[service(81)]));
-        assert!(has_renumbered_port(&service(82), &[service(80)], &[service(81)]));
-        assert!(!has_renumbered_port(&service(82), &[service(80)], &[service(80)]));
-        assert!(!has_renumbered_port(&service(80), &[], &[service(81)]));
-        assert!(!has_renumbered_port(&service(80), &[service(80)], &[]));
-    }
-
-    #[test]
-    fn a_stateful_set_with_another_service_is_in_the_way() {
-        let set =
-            |service: &str| json!({"kind": "StatefulSet", "metadata": {"name": "a"}, "spec": {"serviceName": service}});
-        assert!(is_in_the_way(&set("b"), &[set("a")]));
-        assert!(!is_in_the_way(&set("a"), &[set("a")]));
-        assert!(!is_in_the_way(&set("a"), &[]));
     }
 }

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod build;
 pub mod cluster;
 pub mod deploy;
+mod immutable;
 pub mod load;
 pub mod namespace;
 pub mod render;

@@ -6,6 +6,7 @@ use crate::live;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
 use crate::stages::deploy::Deployed;
+use crate::stages::immutable;
 use crate::tools::helm;
 use crate::tools::helm::Revision;
 
@@ -28,7 +29,11 @@ pub fn undo(ctx: &Context, deployed: &Deployed) -> Result<String> {
         ),
     };
     let step = ctx.ui.step(format!("take back {release}"));
-    ctx.spawn.uninterrupted().run(call)?;
+    let ctx = &ctx.uninterrupted();
+    if let Some(revision) = deployed.before {
+        delete_immutable(ctx, &deployed.scope, revision)?;
+    }
+    ctx.run(call)?;
     step.done("");
     Ok(describe)
 }
@@ -44,9 +49,16 @@ pub fn choose(ctx: &Context, scope: &Scope, wanted: Option<u64>) -> Result<u64> 
 pub fn to(ctx: &Context, scope: &Scope, revision: u64) -> Result<String> {
     let step = ctx.ui.step(format!("roll back {}", scope.release));
     let deadline = ctx.config.deadlines.helm;
+    delete_immutable(ctx, scope, revision)?;
     ctx.spawn.run_whole(helm::rollback(&ctx.tools.helm, &scope.target, &scope.release, revision, deadline))?;
     step.done(&format!("to revision {revision}"));
     live::manifest(ctx, scope)
+}
+
+/// Deletes what helm cannot change in place on its way to a revision.
+fn delete_immutable(ctx: &Context, scope: &Scope, revision: u64) -> Result<()> {
+    let manifest = ctx.run(helm::manifest_of(&scope.target, &scope.release, revision))?;
+    immutable::delete_immutable(ctx, scope, &manifest)
 }
 
 /// `all` are revisions, the newest last. Helm calls a revision superseded whether it worked or was left for it: what lies

@@ -867,6 +867,7 @@ fn rollback_goes_to_the_last_revision_that_worked_and_checks_it() {
     assert_eq!(
         beginnings(&order),
         [
+            "helm get manifest",
             "helm rollback todo",
             "helm get manifest",
             "kubectl get pods,events,deployments,statefulsets,daemonsets,jobs,endpointslices,persistentvolumeclaims",

@@ -53,6 +53,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("another current context makes no difference", cluster::current_context),
     ("a context that leads to another cluster is refused", cluster::other_cluster),
     ("an upgrade that helm left pending is mended", runs::left_pending),
+    ("a change of immutable fields that fails goes back", runs::immutable_change_fails),
     ("Ctrl-C while helm works leaves nothing pending", runs::interrupted_in_helm),
     ("Ctrl-C in a rollout ends it, and the next up is well", runs::interrupted_in_rollout),
     ("a run that is killed is made good by the next", runs::killed),

@@ -1,5 +1,6 @@
 //! Runs that do not get to their end, and runs that meet.
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -40,6 +41,34 @@ pub fn left_pending(world: &World) -> Result<()> {
     let (_, mended) = status(world)?;
     ensure!(mended == "deployed", "the release is {mended}");
     tells(&output, &["left pending-upgrade"])
+}
+
+/// The labels by which a selector finds pods, and the same with one more.
+const SELECTOR: &str = "app.kubernetes.io/name: {{ .name }}\napp.kubernetes.io/instance";
+const MORE_SELECTOR: &str = "app.kubernetes.io/name: {{ .name }}\nexample.org/more: \"1\"\napp.kubernetes.io/instance";
+
+pub fn immutable_change_fails(world: &World) -> Result<()> {
+    let root = world.project("immutable")?;
+    // Fields of the StatefulSet, and the selectors of all workloads.
+    for (file, from, to) in [
+        ("helm/library/templates/_workload.tpl", "podManagementPolicy: Parallel", "podManagementPolicy: OrderedReady"),
+        ("helm/library/templates/_described.tpl", SELECTOR, MORE_SELECTOR),
+    ] {
+        let path = root.join(file);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
+        ensure!(text.contains(from), "{file} has no {from}");
+        fs::write(path, text.replacen(from, to, 1))?;
+    }
+    let task = world.add_task("survives a change of immutable fields")?;
+    let file = world.overrides(NEVER_READY)?;
+    let output = world.xtask_in(&root, &["up", "--override", &file, "--timeout", "30"])?;
+    ensure!(output.code == Some(4), "it ended with {:?} instead of 4\n{}", output.code, output.tail);
+    tells(&output, &["recreating ", "statefulset/postgres", "deployment/mcp", "is back at revision"])?;
+    let (_, left) = status(world)?;
+    ensure!(left == "deployed", "the release was left {left}\n{}", output.tail);
+    let again = world.up()?;
+    tells(&again, &["nothing to deploy"])?;
+    world.expect_task(&task)
 }
 
 pub fn interrupted_in_helm(world: &World) -> Result<()> {
