@@ -27,7 +27,9 @@ pub fn run(project: &Project) -> Result<()> {
     let (found, ready) = setup::observe(project)?;
     let Some(ready) = ready else {
         let mut missing = setup::missing(&found);
-        missing.push("the base images are missing".to_string());
+        if missing.is_empty() {
+            missing.push("the base images are missing".to_string());
+        }
         return Err(setup::not_set_up(&found, &missing).into());
     };
     lock::report_holder(project, &project.config.namespace);

@@ -200,7 +200,8 @@ fn an_interrupt_ends_the_following_well_and_leaves_no_child() {
     for pod in ["backend-1", "frontend-1"] {
         project.write(&format!("standin/{pod}"), &line(1, "runs"));
     }
-    let run = follow(&project, &[], || wait_for_calls(&project, "--follow", 2));
+    // Both logs were read once, and are followed.
+    let run = follow(&project, &[], || drop(project.wait_for_lines("standin/pids", 4)));
     run.assert_ended(0);
     let pids = project.wait_for_lines("standin/pids", 4);
     assert!(eventually(|| !pids.iter().any(|pid| runs(pid))), "{pids:?}");
