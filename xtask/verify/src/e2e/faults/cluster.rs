@@ -28,7 +28,7 @@ pub fn quota(world: &World) -> Result<()> {
     }))?;
     let failure = Failure {
         code: 1,
-        tells: &["deployment mcp: the quota full is exceeded: pods: 1 asked for"],
+        tells: &["deployment mcp: the quota full is exceeded: pods: 1 requested"],
         next: "kubectl describe resourcequota full",
     };
     let ended = await_some(world, "the count of the quota", || {

@@ -81,13 +81,13 @@ pub fn liveness(world: &World) -> Result<()> {
 
 pub fn too_little_cpu(world: &World) -> Result<()> {
     let resources = "requests: {cpu: \"64\"}\n      limits: {cpu: \"64\"}\n";
-    let tells = ["pod mcp-", "cannot be scheduled: cpu: 64000m asked for", "too little"];
+    let tells = ["pod mcp-", "cannot be scheduled: cpu: 64000m requested", "too little"];
     unschedulable(world, resources, &tells)
 }
 
 pub fn too_little_memory(world: &World) -> Result<()> {
     let resources = "requests: {memory: 512Gi}\n      limits: {memory: 512Gi}\n";
-    unschedulable(world, resources, &["pod mcp-", "cannot be scheduled: memory: ", "asked for", "too little"])
+    unschedulable(world, resources, &["pod mcp-", "cannot be scheduled: memory: ", "requested", "too little"])
 }
 
 pub fn config_key(world: &World) -> Result<()> {
