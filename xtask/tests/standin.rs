@@ -58,7 +58,9 @@ fn up_from_nothing_builds_loads_deploys_and_checks() {
     let (backend, frontend) = (build("backend", 8000), build("frontend", 3000));
     let import = format!("{IMPORT} todo ctr --namespace k8s.io images import -");
     let create = format!("kubectl create --filename - {KUBECTL}");
-    let upgrade = format!("helm upgrade todo {CHART} --install --history-max 10 --timeout 60s {HELM} {VALUES}");
+    let upgrade = format!(
+        "helm upgrade todo {CHART} --install --history-max 10 --description 'deployed from ROOT' --timeout 60s {HELM} {VALUES}"
+    );
     let expected = [
         backend.as_str(),
         &frontend,
@@ -128,7 +130,9 @@ fn the_release_follows_the_secret_which_follows_the_namespace() {
         history.clone(),
         // The revision to go back to.
         history.replace("--max 1 ", "--max 10 "),
-        format!("helm upgrade todo {CHART} --install --history-max 10 --timeout 60s {HELM} {VALUES}"),
+        format!(
+            "helm upgrade todo {CHART} --install --history-max 10 --description 'deployed from ROOT' --timeout 60s {HELM} {VALUES}"
+        ),
         history,
         format!("helm get manifest todo {HELM}"),
     ];
@@ -160,6 +164,30 @@ fn an_image_that_is_gone_from_the_node_is_loaded_again() {
     run.assert_ended(0);
     let expected = ["docker save backend:BACKEND_TAG", IMPORT, "docker save frontend:FRONTEND_TAG", IMPORT];
     assert_eq!(beginnings(&run.changes()), expected);
+}
+
+#[test]
+fn what_another_checkout_deployed_is_named_before_it_is_replaced() {
+    let project = Project::new();
+    project.run(&["up"]).assert_ended(0);
+    let description = project.path("standin/namespaces/todo/releases/todo/description-1");
+    let own = std::fs::read_to_string(&description).unwrap();
+    assert_eq!(own.trim(), format!("deployed from {}", project.path("").display().to_string().trim_end_matches('/')));
+    std::fs::write(&description, "deployed from /home/ann/todo at 1a2b3c4\n").unwrap();
+    // Nothing is said where nothing is replaced.
+    let run = project.run(&["plan"]);
+    assert!(run.stdout.contains("nothing to do"), "{}", run.stdout);
+    let run = project.run(&["status"]);
+    assert!(run.stdout.contains("origin    another checkout: /home/ann/todo at 1a2b3c4"), "{}", run.stdout);
+    project.write("chart/values.yaml", "changed: 1\n");
+    let reason = "replaces revision 1, deployed from /home/ann/todo at 1a2b3c4";
+    let run = project.run(&["plan"]);
+    assert!(run.stdout.contains(reason), "{}", run.stdout);
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    assert!(run.stderr.contains(reason), "{}", run.stderr);
+    let run = project.run(&["status"]);
+    assert!(!run.stdout.contains("another checkout"), "{}", run.stdout);
 }
 
 #[test]

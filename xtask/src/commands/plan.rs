@@ -98,7 +98,7 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
         let version = secrets.versions.get(secret).map_or("", String::as_str);
         if version.is_empty() && !secret.is_empty() {
             let last = live::last_revision(ctx, &ctx.scope(release))?;
-            let why = why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str()));
+            let why = why_deploy_by_status(last.as_ref().map(|last| last.status.as_str()));
             steps.push(Step::new(Verb::Deploy, release, why.unwrap_or_else(|| AFTER_SECRET.to_string())));
             continue;
         }

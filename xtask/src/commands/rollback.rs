@@ -61,7 +61,7 @@ pub fn run(project: &Project, revision: Option<u64>, release: Option<&str>) -> R
         }
         // What served until now serves again.
         for (scope, to, revisions) in gone.iter().rev() {
-            let last = live::last_revision(ctx, scope).ok().flatten().map(|(number, _)| number);
+            let last = live::last_revision(ctx, scope).ok().flatten().map(|one| one.number);
             let begun = last != revisions.last().map(|one| one.number);
             if let Some(was) = helm::serving(revisions).filter(|was| begun && was != to)
                 && let Err(failed) = rollback::to(ctx, scope, was)

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::diagnosis::pod::problems;
 use crate::live;
+use crate::model::origin::another_checkout;
 use crate::model::release::Status;
 use crate::model::rollout;
 use crate::model::rollout::Rollout;
@@ -18,6 +19,7 @@ use crate::run::lock;
 use crate::run::record;
 use crate::stages::setup;
 use crate::stages::{cluster, verify};
+use crate::tools::helm::Revision;
 
 /// The profile's own words for states.
 struct Words {
@@ -68,7 +70,7 @@ pub fn run(project: &Project) -> Result<()> {
 /// None where a release that may be left out is not installed.
 fn release_status(ctx: &Context, scope: &Scope, words: &Words) -> Result<Option<ReleaseStatus>> {
     let (release, namespace, profile) = (&scope.release, &scope.target.namespace, &ctx.config.profile);
-    let Some((revision, status)) = live::last_revision(ctx, scope)? else {
+    let Some(last) = live::last_revision(ctx, scope)? else {
         if ctx.config.releases[release].unless.is_some() {
             return Ok(None);
         }
@@ -81,23 +83,27 @@ fn release_status(ctx: &Context, scope: &Scope, words: &Words) -> Result<Option<
     let workloads = verify::states(&wanted, &objects)?;
     let pods = live::pods(ctx, scope)?;
     let found: Vec<_> = pods.iter().flat_map(|pod| problems(pod, &[])).collect();
-    let of_release = Status::parse(&status).map(Status::state).map_err(Stop::failed)?;
+    let of_release = Status::parse(&last.status).map(Status::state).map_err(Stop::failed)?;
     let running: Vec<Value> = objects.into_iter().filter(|one| is_workload(&one["kind"])).collect();
     let state = words.deployments.word(Observed::of(of_release, &running, &pods).state());
     let of_release = words.releases.word(of_release);
+    let from = another_checkout(&last.description, &ctx.root.display().to_string());
+    let Revision { number: revision, status, .. } = &last;
     let mut lines = vec![format!(
         "release   {release} revision {revision}, {of_release}, namespace {namespace}, profile {profile}: {state}"
     )];
+    lines.extend(from.map(|from| format!("origin    another checkout: {from}")));
     lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", describe_rollout(state))));
     lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod, &words.pods))));
     lines.extend(found.iter().map(|problem| format!("problem   {}: {}", problem.object.name, problem.why())));
     let is_rolled_out = workloads.iter().all(|(_, state)| *state == Rollout::Done);
     let json = json!({
         "release": release, "namespace": namespace, "revision": revision, "status": status, "state": state,
+        "another_checkout": from,
         "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": describe_rollout(state)})).collect::<Vec<_>>(),
         "troubles": found.iter().map(|problem| json!({"pod": problem.object.name, "why": problem.why()})).collect::<Vec<_>>(),
     });
-    let is_healthy = status == "deployed" && found.is_empty() && is_rolled_out;
+    let is_healthy = *status == "deployed" && found.is_empty() && is_rolled_out;
     Ok(Some(ReleaseStatus { lines, json, is_healthy }))
 }
 

@@ -90,9 +90,9 @@ pub fn taken_node_ports(services: &[Value]) -> BTreeMap<u16, (String, String)> {
     taken
 }
 
-/// A release's last revision and its status; None where it is not installed.
-pub fn last_revision(ctx: &Context, scope: &Scope) -> Result<Option<(u64, String)>> {
-    Ok(revisions(ctx, scope, 1)?.pop())
+/// A release's last revision; None where it is not installed.
+pub fn last_revision(ctx: &Context, scope: &Scope) -> Result<Option<Revision>> {
+    Ok(history(ctx, scope, 1)?.pop())
 }
 
 /// The last `count` revisions of a release with their status, the newest at the end; none where it is not installed.

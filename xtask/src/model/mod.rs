@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod image;
 pub mod labels;
 pub mod object;
+pub mod origin;
 pub mod plan;
 pub mod quantity;
 pub mod release;

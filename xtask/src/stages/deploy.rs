@@ -1,6 +1,7 @@
 //! Deploys the rendered chart, unless it is live already.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ use crate::model::claims::{ClaimChange, claim_changes, templates_differ};
 use crate::model::plan::{Hold, Release, drift, holds, is_stuck, object_label, why_deploy, why_deploy_by_status};
 use crate::model::rollout;
 use crate::model::states::DeploymentState;
+use crate::model::{origin, time};
+use crate::run::call::Call;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
 use crate::run::poll;
@@ -24,7 +27,7 @@ use crate::stages::immutable;
 use crate::stages::render;
 use crate::stages::render::{RenderInputs, Rendered, Staged};
 use crate::tools::helm::{Chart, Revision};
-use crate::tools::{helm, kubectl};
+use crate::tools::{git, helm, kubectl};
 
 /// More revisions than helm keeps.
 const ALL: u32 = 256;
@@ -37,8 +40,7 @@ pub struct Plan {
     pub rendered: String,
     /// What helm runs before or after it.
     hooks: String,
-    /// The last revision and its status.
-    last: Option<(u64, String)>,
+    last: Option<Revision>,
     /// The claims that grow with their template.
     claims: Vec<ClaimChange>,
     /// None if nothing is to be done.
@@ -70,10 +72,12 @@ pub fn observe(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Plan> 
     });
     let (rendered, last) = (rendered?, last?);
     let Reason { why, is_rolled_out, applied } =
-        match why_deploy_by_status(last.as_ref().map(|(_, status)| status.as_str())) {
+        match why_deploy_by_status(last.as_ref().map(|last| last.status.as_str())) {
             Some(why) => Reason { why: Some(why), is_rolled_out: false, applied: Vec::new() },
             None => reason(ctx, &scope, &rendered)?,
         };
+    let from = last.as_ref().and_then(|last| deployed_elsewhere(ctx, last));
+    let why = why.map(|why| from.map_or(why.clone(), |from| format!("{why}; {from}")));
     let claims = match why {
         Some(_) => claims_to_grow(ctx, &scope, &live::objects_in(&rendered.yaml)?, &applied)?,
         None => Vec::new(),
@@ -83,7 +87,7 @@ pub fn observe(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Plan> 
 
 /// The release before this stage, with the revision to roll back to.
 pub fn begin(ctx: &Context, plan: &Plan) -> Result<Deployed> {
-    let revision = plan.last.as_ref().map_or(0, |(revision, _)| *revision);
+    let revision = plan.last.as_ref().map_or(0, |last| last.number);
     let before = match plan.why {
         Some(_) => helm::serving(&live::history(ctx, &plan.scope, 10)?),
         None => None,
@@ -101,7 +105,7 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
     step.update(why);
     let state = if last.is_some() { DeploymentState::Upgrading } else { DeploymentState::Installing };
     ctx.config.releases[&scope.release].services.iter().for_each(|service| ctx.ui.state(service, state));
-    if last.as_ref().is_some_and(|(_, status)| is_stuck(status)) {
+    if last.as_ref().is_some_and(|last| is_stuck(&last.status)) {
         // Until it is mended, nothing of this run has to go back.
         deployed.changed = false;
         deployed.before = repair_pending(ctx, scope)?;
@@ -130,8 +134,8 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
     if last.is_some() {
         recreate_drifted(ctx, scope, &chart, rendered)?;
     }
-    let (revision, status) =
-        live::last_revision(ctx, scope)?.context("helm installed the release and does not list it")?;
+    let last = live::last_revision(ctx, scope)?.context("helm installed the release and does not list it")?;
+    let Revision { number: revision, status, .. } = last;
     deployed.revision = revision;
     if status != "deployed" {
         let message = format!("helm succeeded, but reports revision {revision} of {} {status}", scope.release);
@@ -148,7 +152,7 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
 fn upgrade(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str, hooks: &str) -> Result<Option<Failure>> {
     let (wanted, hooks) = (live::objects_in(rendered)?, release::hooks(&live::objects_in(hooks)?));
     let deadline = ctx.config.deadlines.helm;
-    let call = helm::upgrade(&ctx.tools.helm, &scope.target, chart, deadline);
+    let call = upgrade_call(ctx, scope, chart);
     let mut watch = Watch::new(ctx, scope);
     let (output, ended) = watch::beside(&mut watch, &hooks, &wanted, |spawn| spawn.output(call));
     ctx.spawn.interrupt.check()?;
@@ -182,6 +186,23 @@ fn upgrade(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str, hooks: &
     let what = format!("{release} cannot be deployed");
     let found = refused.into_iter().chain(watch.all()).collect();
     Ok(Some(Failure { what, found, said, deadline: deadline_passed }))
+}
+
+/// Its description names this checkout, so that a run in another one can tell whose work it replaces.
+fn upgrade_call(ctx: &Context, scope: &Scope, chart: &Chart) -> Call {
+    let root = ctx.root.display().to_string();
+    // There may be no git, or no repository.
+    let commit = ctx.spawn.attempt(git::commit(&root)).ok().and_then(Result::ok);
+    let description = origin::describe(&root, commit.as_deref());
+    helm::upgrade(&ctx.tools.helm, &scope.target, chart, &description, ctx.config.deadlines.helm)
+}
+
+/// That another checkout deployed the revision that is replaced, and how long ago.
+fn deployed_elsewhere(ctx: &Context, last: &Revision) -> Option<String> {
+    let from = origin::another_checkout(&last.description, &ctx.root.display().to_string())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs() as i64;
+    let age = time::seconds(&last.updated).map_or(String::new(), |at| format!(", {} ago", time::ago(now - at)));
+    Some(format!("replaces revision {}, deployed from {from}{age}", last.number))
 }
 
 /// Waits for any other helm process that works on the release, and says so.
@@ -326,8 +347,7 @@ fn recreate_drifted(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str)
     let (target, deadline) = (&scope.target, ctx.config.deadlines.helm);
     ctx.ui.say(&format!("recreating {}: helm would keep what was added by hand", names.join(", ")));
     ctx.run(kubectl::delete(target, &names, deadline))?;
-    ctx.run(helm::upgrade(&ctx.tools.helm, target, chart, deadline))
-        .inspect_err(|_| repair_after_interrupt(ctx, scope))?;
+    ctx.run(upgrade_call(ctx, scope, chart)).inspect_err(|_| repair_after_interrupt(ctx, scope))?;
     let left = drift(&wanted, &live::objects_of(ctx, scope, rendered)?);
     match left.first() {
         None => Ok(()),

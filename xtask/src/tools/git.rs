@@ -21,6 +21,11 @@ pub fn check_untracked(folder: &str, path: &str) -> Call {
     call(argv!("git -C {folder} check-ignore --quiet {path}"))
 }
 
+/// The commit that is checked out, as in `8827473`, with `-dirty` behind it where files differ from it.
+pub fn commit(root: &str) -> Call {
+    call(argv!("git -C {root} describe --always --dirty --exclude *")).trimmed()
+}
+
 /// Prints the folder of the hooks, which a worktree or core.hooksPath may have moved; relative to `root` unless absolute.
 pub fn hooks(root: &str) -> Call {
     call(argv!("git -C {root} rev-parse --git-path hooks")).trimmed()
@@ -34,6 +39,7 @@ mod tests {
     fn names_with_blanks_and_lines_are_read() {
         assert_eq!(parse_files("a b\0c\nd\0"), ["a b", "c\nd"]);
         assert!(parse_files("").is_empty());
+        assert_eq!(commit("/r").text(), "git -C /r describe --always --dirty --exclude *");
         assert_eq!(check_ignore("/r", "x").text(), "git -C /r check-ignore --quiet --no-index x");
     }
 }

@@ -91,15 +91,15 @@ pub fn try_uninstall(target: &Target, release: &str) -> Call {
     call(argv!("helm uninstall {release} --dry-run {at...}"))
 }
 
-/// Installs or upgrades without waiting: the caller watches the workloads.
-pub fn upgrade(helm: &Helm, target: &Target, chart: &Chart, timeout: Duration) -> Call {
+/// Installs or upgrades without waiting: the caller watches the workloads. The history shows the description.
+pub fn upgrade(helm: &Helm, target: &Target, chart: &Chart, description: &str, timeout: Duration) -> Call {
     let at = at(target);
     let Helm { merge, .. } = helm;
     let Chart { release, folder, .. } = chart;
     let values = values(chart);
     let seconds = seconds(timeout);
     call(argv!(
-        "helm upgrade {release} {folder} --install --history-max 10 --timeout {seconds} {merge...} {at...} {values...}"
+        "helm upgrade {release} {folder} --install --history-max 10 --description {description} --timeout {seconds} {merge...} {at...} {values...}"
     ))
     .waits(timeout)
 }
@@ -349,7 +349,7 @@ mod tests {
         let (three, four) = (helm("--install"), helm("--install\n --server-side string   must be \"true\""));
         let argvs = |helm: &Helm| {
             [
-                upgrade(helm, &target, &chart, MINUTE).argv,
+                upgrade(helm, &target, &chart, "d", MINUTE).argv,
                 rollback(helm, &target, "r", 1, MINUTE).argv,
                 try_upgrade(helm, &target, &chart).argv,
                 try_rollback(helm, &target, "r", 1).argv,
@@ -364,8 +364,8 @@ mod tests {
         let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
         let chart = Chart { release: "r", folder: "chart", values: &["a.yaml".into(), "b.json".into()] };
         assert_eq!(
-            upgrade(&helm(""), &target, &chart, MINUTE).text(),
-            "helm upgrade r chart --install --history-max 10 --timeout 60s --kubeconfig /k --kube-context c --namespace n \
+            upgrade(&helm(""), &target, &chart, "from here", MINUTE).text(),
+            "helm upgrade r chart --install --history-max 10 --description 'from here' --timeout 60s --kubeconfig /k --kube-context c --namespace n \
              --values a.yaml --values b.json"
         );
     }
@@ -416,7 +416,7 @@ mod tests {
         let works = |text: &str| works_on(&text.split(' ').map(str::to_string).collect::<Vec<_>>(), &target, "r");
         let chart = Chart { release: "r", folder: "x", values: &[] };
         let own = Helm { path: "/opt/helm".to_string(), merge: Vec::new() };
-        assert!(works(&upgrade(&own, &target, &chart, MINUTE).argv.join(" ")));
+        assert!(works(&upgrade(&own, &target, &chart, "d", MINUTE).argv.join(" ")));
         assert!(works("/bin/sh /opt/helm rollback r 3"));
         for other in [
             "helm history r --kubeconfig /k",

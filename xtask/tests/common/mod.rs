@@ -254,6 +254,7 @@ impl Project {
         for (folder, word) in [("cache/todo", "CACHE"), ("state/todo", "STATE"), ("", "ROOT/")] {
             call = call.replace(self.path(folder).to_str().unwrap(), word);
         }
+        call = call.replace(self.path("").to_str().unwrap().trim_end_matches('/'), "ROOT");
         call = call.replace(&self.node_port.to_string(), "NODE_PORT");
         for image in self.read("standin/host-images").lines() {
             let (name, tag) = image.split_once(' ').unwrap().0.split_once(':').unwrap();

@@ -16,7 +16,7 @@ case $tool in kube-score | kubeconform | pod-security) input=$(cat) ;; esac
 
 newline='
 '
-line=$tool namespace= values=
+line=$tool namespace= values= description=
 for word; do
     case $word in
     *\'*) echo "the stand-in cannot quote: $word" >&2; exit 99 ;;
@@ -33,6 +33,7 @@ for word; do
     case $last in
     --namespace) namespace=$word ;;
     --values) values="$values $word" ;;
+    --description) description=$word ;;
     esac
     last=$word
 done
@@ -50,6 +51,7 @@ record() {
     touch revisions
     number=$(($(wc -l <revisions) + 1))
     cat >"$number"
+    echo "$description" >"description-$number"
     [ "$2" != deployed ] || { sed 's/deployed/superseded/' revisions >old; mv old revisions; }
     echo "$number $2" >>revisions
     cd "$STANDIN" || exit 99
@@ -224,11 +226,15 @@ case $call in
 "helm get manifest "*) cat "$here/releases/$3/$(tail -n 1 "$here/releases/$3/revisions" | cut -d ' ' -f 1)" ;;
 "helm history "*)
     [ -e "$here/releases/$2" ] || { echo "Error: release: not found" >&2; exit 1; }
-    history=$(tail -n "$4" "$here/releases/$2/revisions" | sed 's/\(.*\) \(.*\)/{"revision":\1,"status":"\2"}/' | paste -sd, -)
+    history=$(tail -n "$4" "$here/releases/$2/revisions" | while read -r number status; do
+        description=$(cat "$here/releases/$2/description-$number" 2>/dev/null)
+        echo "{\"revision\":$number,\"status\":\"$status\",\"description\":\"$description\"}"
+    done | paste -sd, -)
     echo "[$history]" ;;
 "helm rollback "*)
     [ -e "$here/releases/$2/$3" ] || { echo "Error: release has no $3 version" >&2; exit 1; }
     cp "$here/releases/$2/$3" "$here/releases/$2/again"
+    description="Rollback to $3"
     record "$2" pending-rollback <"$here/releases/$2/again"
     touch "$here/releases/$2/back"
     # Of signals it knows nothing.

@@ -31,7 +31,7 @@ fn upgrade(release: &str, namespace: &str) -> String {
         _ => format!("--values ROOT/k8s/profiles/many.{release}.values.yaml "),
     };
     format!(
-        "helm upgrade {release} {staging}/chart --install --history-max 10 --timeout 60s {} {own}--values {staging}/values.json",
+        "helm upgrade {release} {staging}/chart --install --history-max 10 --description 'deployed from ROOT' --timeout 60s {} {own}--values {staging}/values.json",
         helm(namespace)
     )
 }

@@ -204,7 +204,7 @@ fn own_releases(world: &World) -> impl Iterator<Item = &String> {
 fn revisions(world: &World) -> Result<Vec<u64>> {
     let last = |name: &String| {
         let last = live::last_revision(&world.ctx, &world.ctx.scope(name))?;
-        Ok(last.with_context(|| format!("{name} is not installed"))?.0)
+        Ok(last.with_context(|| format!("{name} is not installed"))?.number)
     };
     own_releases(world).map(last).collect()
 }

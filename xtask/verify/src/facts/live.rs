@@ -153,7 +153,7 @@ fn try_helm(cluster: &Cluster, releases: &BTreeMap<String, Gathered>) -> Result<
     let mut attempts = BTreeMap::new();
     for (name, release) in releases {
         let scope = ctx.scope(name);
-        let Some((revision, _)) = live::last_revision(ctx, &scope)? else { continue };
+        let Some(revision) = live::last_revision(ctx, &scope)?.map(|last| last.number) else { continue };
         let chart = Chart { release: name, folder: &release.staged.folder, values: &release.staged.values };
         let target = &scope.target;
         let known = live::revisions(ctx, &scope, 10)?;

@@ -28,7 +28,7 @@ pub fn left_pending(world: &World) -> Result<()> {
     render::stage_chart(&root.join("helm/todo-chatbot"), &folder)?;
     let folder = folder.display().to_string();
     let chart = Chart { release: RELEASE, folder: &folder, values: &[] };
-    let mut upgrade = helm::upgrade(&world.ctx.tools.helm, &world.target, &chart, DEADLINE);
+    let mut upgrade = helm::upgrade(&world.ctx.tools.helm, &world.target, &chart, "by hand", DEADLINE);
     upgrade.argv.push("--reuse-values".to_string());
     let running = world.ctx.spawn.background(upgrade, |_| {})?;
     await_pending(world, before)?;
