@@ -20,6 +20,13 @@ use crate::tools::{apt, docker};
 
 const PACKAGES: Duration = Duration::from_secs(600);
 
+/// Where docker's daemons note their process IDs, and how long one that was killed may take to end. A containerd that
+/// outlived its dockerd goes on serving the next one.
+const PID_FILES: [(&str, &str, Duration); 2] = [
+    ("/var/run/docker.pid", "dockerd", Duration::from_secs(10)),
+    ("/var/run/docker/containerd/containerd.pid", "containerd", Duration::ZERO),
+];
+
 /// Installs missing Debian packages and starts a docker daemon, with the user's consent.
 pub fn ensure_docker(project: &Project, found: &All, plan: &Plan, public: bool) -> Result<()> {
     let start = found.daemon.is_none();
@@ -72,27 +79,36 @@ pub fn ensure_docker(project: &Project, found: &All, plan: &Plan, public: bool) 
         All { docker, .. } => return Err(Stop::needs_setup(docker.explain("docker")).into()),
     };
     let step = project.ui.step("start the docker daemon");
-    clear_stale_pids(project, sudo)?;
-    let log = start_detached(project, daemon)?;
-    let answers =
-        poll::until(&project.spawn.interrupt, DEADLINE, || Ok(client.spawn.attempt(docker::info())?.ok().flatten()))?;
-    match answers {
-        Some(daemon) => {
-            // A daemon under systemd is not ours to stop later.
-            if !by_systemd {
-                made::note_daemon(project)?;
-            }
-            step.done(&format!("docker {}, log in {}", daemon.version, log.display()));
-        }
-        None => {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            let tail: Vec<&str> = text.lines().rev().take(12).collect();
-            let tail: Vec<&str> = tail.into_iter().rev().collect();
-            let stop = Stop::failed(format!("the docker daemon did not answer within {} s", DEADLINE.as_secs()));
-            return Err(stop.with_detail(&tail.join("\n")).into());
-        }
+    for (file, program, ending) in PID_FILES {
+        clear_stale_pid(project, sudo, file, program, ending)?;
     }
+    let log = start_detached(project, daemon)?;
+    let version = await_daemon(&client, &log)?;
+    // A daemon under systemd is not ours to stop later.
+    if !by_systemd {
+        made::note_daemon(project)?;
+    }
+    step.done(&format!("docker {version}, log in {}", log.display()));
     Ok(())
+}
+
+/// Waits until the daemon that was just started answers, and returns its version. One that gave up is not waited for.
+fn await_daemon(client: &Project, log: &Path) -> Result<String> {
+    let text = || fs::read_to_string(log).unwrap_or_default();
+    let has_given_up = || text().contains("failed to start daemon");
+    let observe = || {
+        let daemon = client.spawn.attempt(docker::info())?.ok().flatten();
+        Ok(daemon.map(|daemon| Some(daemon.version)).or_else(|| has_given_up().then_some(None)))
+    };
+    let message = match poll::until(&client.spawn.interrupt, DEADLINE, observe)? {
+        Some(Some(version)) => return Ok(version),
+        Some(None) => "the docker daemon cannot start".to_string(),
+        None => format!("the docker daemon did not answer within {} s", DEADLINE.as_secs()),
+    };
+    let text = text();
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = lines[lines.len().saturating_sub(12)..].join("\n");
+    Err(Stop::failed(message).with_detail(&tail).into())
 }
 
 /// What is needed and absent: with a daemon there, only what makes images, and that only where registries don't answer.
@@ -141,17 +157,15 @@ fn refuse_foreign_daemon(project: &Project, found: &All) -> Result<()> {
     Ok(())
 }
 
-/// A daemon that was killed leaves its pid behind, and refuses to start if another process has that number now.
-fn clear_stale_pids(project: &Project, sudo: &[&str]) -> Result<()> {
-    for (file, program) in
-        [("/var/run/docker.pid", "dockerd"), ("/var/run/docker/containerd/containerd.pid", "containerd")]
-    {
-        let Ok(text) = fs::read_to_string(file) else { continue };
-        let name = fs::read_to_string(format!("/proc/{}/comm", text.trim())).unwrap_or_default();
-        if name.trim() != program {
-            let remove = call(argv!("rm -f {file}")).behind(sudo);
-            project.run(remove).with_context(|| format!("cannot remove the stale {file}"))?;
-        }
+/// A daemon that was killed leaves its pid behind, and refuses to start if a process has that number: another one, or itself
+/// for as long as it takes to end.
+fn clear_stale_pid(project: &Project, sudo: &[&str], file: &str, program: &str, ending: Duration) -> Result<()> {
+    let Ok(text) = fs::read_to_string(file) else { return Ok(()) };
+    let comm = format!("/proc/{}/comm", text.trim());
+    let is_gone = || fs::read_to_string(&comm).unwrap_or_default().trim() != program;
+    if poll::until(&project.spawn.interrupt, ending, || Ok(is_gone().then_some(())))?.is_some() {
+        let remove = call(argv!("rm -f {file}")).behind(sudo);
+        project.run(remove).with_context(|| format!("cannot remove the stale {file}"))?;
     }
     Ok(())
 }

@@ -147,7 +147,7 @@ fn forget_image(world: &World, node: &str, image: &str) -> Result<()> {
 /// The status of the release's last revision, such as deployed.
 fn status(world: &World) -> Result<(u64, String)> {
     let last = xtask::live::last_revision(&world.ctx, &world.ctx.scope(RELEASE))?;
-    Ok(last.map(|last| (last.number, last.status)).context("the release is not installed")?)
+    last.map(|last| (last.number, last.status)).context("the release is not installed")
 }
 
 fn is_of(object: &Value, service: &str) -> bool {
