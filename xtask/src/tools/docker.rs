@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use crate::model::image::Image;
 use crate::run::call::{Call, argv, call};
 
@@ -315,6 +317,15 @@ pub fn save_to(image: &str, archive: &str) -> Call {
 pub fn container_state(name: &str) -> Call {
     let format = "{{.State.Status}}";
     call(argv!("docker container inspect --format {format} {name}")).trimmed()
+}
+
+/// What a container is limited to, in billionths of a CPU and in bytes; 0 is no limit.
+pub fn container_limits(name: &str) -> Call<(u64, u64)> {
+    let format = "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}}";
+    call(argv!("docker container inspect --format {format} {name}")).try_parse(|text| {
+        let (cpus, memory) = text.trim().split_once(' ').context("docker printed no limits")?;
+        Ok((cpus.parse()?, memory.parse()?))
+    })
 }
 
 /// The addresses of a container and what it publishes, as JSON; fails where there is none of that name.

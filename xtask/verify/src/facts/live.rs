@@ -102,10 +102,6 @@ pub fn gather(
     attempts.extend(try_config_maps(&cluster, releases)?);
 
     let nodes = cluster::nodes(ctx)?;
-    let mut node_images = BTreeMap::new();
-    for node in &nodes {
-        node_images.insert(node.clone(), load::list(ctx, node)?);
-    }
     let id = |inspect: &Value| inspect["Id"].as_str().unwrap_or_default().to_string();
     let now = ctx.run(docker::node_time(&nodes[0]))?;
     let mut history = BTreeMap::new();
@@ -118,7 +114,9 @@ pub fn gather(
     };
     Ok(LiveFacts {
         nodes: live::objects(ctx, &ctx.target(), "nodes")?,
-        node_images,
+        all_pods: ctx.run(kubectl::get_everywhere(&ctx.target(), "pods"))?.into_iter().filter(takes_room).collect(),
+        node_limits: by_node(&nodes, |node| ctx.run(docker::container_limits(node)))?,
+        node_images: by_node(&nodes, |node| load::list(ctx, node))?,
         host_images: inspects.iter().map(|(name, inspect)| (name.clone(), id(inspect))).collect(),
         secrets: look_at_secrets(&cluster, &namespaces)?,
         objects: cluster.objects,
@@ -131,6 +129,15 @@ pub fn gather(
         no_database,
         now,
     })
+}
+
+fn by_node<T>(nodes: &[String], ask: impl Fn(&str) -> Result<T>) -> Result<BTreeMap<String, T>> {
+    nodes.iter().map(|node| Ok((node.clone(), ask(node)?))).collect()
+}
+
+/// Whether a pod's requests count: those of one that has ended do not.
+fn takes_room(pod: &Value) -> bool {
+    !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }
 
 /// A question whose answer holds values of Secrets: of a failure nothing is repeated but that there was one.

@@ -12,11 +12,11 @@ use crate::entities::reference::Reference;
 use crate::entities::resources::{Amounts, Resources};
 use crate::entities::strategy::{Share, Strategy};
 use crate::rules::found::{Found, called, container, objects, of_release, places, texts, typed, workloads};
+use crate::rules::startup;
+use crate::rules::startup::pods;
 use crate::rules::{Attempt, Checks, Facts, Place, Rule};
 use xtask::model::labels::{Selector, is_subset};
 use xtask::model::quantity::{Cpu, Memory};
-use xtask::model::states::PodState;
-use xtask::model::time::seconds;
 
 use Place::{Config as C, Live as L, Render as R};
 
@@ -153,21 +153,16 @@ pub const RULES: &[Rule] = &[
         what: "pods run within 2 minutes",
         specs: "rolling.md#startup-deadlines, microservices.md#deployment-checks",
         places: &[L],
-        check: running,
+        check: startup::running,
     },
     Rule {
         code: "dep.health",
         what: "health checks pass within 30 seconds",
         specs: "rolling.md#startup-deadlines",
         places: &[L],
-        check: health,
+        check: startup::health,
     },
 ];
-
-const RUNNING_S: i64 = 120;
-const HEALTHY_S: i64 = 30;
-/// How long a Deployment may take to get a pod ready, where it doesn't say.
-const PROGRESS_S: i64 = 600;
 
 fn names(facts: &Facts, checks: &mut Checks) {
     let objects = objects(facts, &["Deployment", "StatefulSet", "Service"]);
@@ -343,14 +338,18 @@ fn replicas_range(facts: &Facts, checks: &mut Checks) {
         });
         for found in workloads(facts).iter().filter(|found| found.service == service) {
             let within =
-                |count: &Value| count.as_u64().is_none_or(|count| (least.into()..=most.into()).contains(&count));
+                |count: &Value| count.as_u64().is_some_and(|count| (least.into()..=most.into()).contains(&count));
+            // The API server makes one where nothing is said.
+            let or_one = |count: &Value| if count.is_null() { json!(1) } else { count.clone() };
             let count = &found.object["spec"]["replicas"];
-            checks.that(found.place, &found.called(), within(count), || {
+            // Where an autoscaler decides, nothing is said.
+            let left_open = count.is_null() && !autoscalers(facts, found).is_empty();
+            checks.that(found.place, &found.called(), left_open || within(&or_one(count)), || {
                 format!("has {count} replicas: {least} to {most} are allowed; set replicaCount")
             });
             for autoscaler in autoscalers(facts, found) {
                 let spec = &autoscaler["spec"];
-                let holds = within(&spec["minReplicas"]) && within(&spec["maxReplicas"]);
+                let holds = within(&or_one(&spec["minReplicas"])) && within(&spec["maxReplicas"]);
                 checks.that(found.place, &called(autoscaler), holds, || {
                     format!(
                         "may make {} to {} replicas: {least} to {most} are allowed; set hpa.minReplicas and hpa.maxReplicas",
@@ -418,10 +417,10 @@ fn resources_node(facts: &Facts, checks: &mut Checks) {
         });
     }
     let Some(live) = &facts.live else { return };
-    let pods = pods(facts);
     for node in &live.nodes {
-        let here = pods.iter().filter(|pod| pod.object["spec"]["nodeName"] == node["metadata"]["name"]);
-        let here: Vec<Amounts> = here.flat_map(|pod| pod.containers()).filter_map(requests).collect();
+        let here = live.all_pods.iter().filter(|pod| pod["spec"]["nodeName"] == node["metadata"]["name"]);
+        let containers = here.flat_map(|pod| pod["spec"]["containers"].as_array().into_iter().flatten());
+        let here: Vec<Amounts> = containers.filter_map(requests).collect();
         let (cpu, memory) = sums(&here);
         let wrong = match typed(&node["status"]["allocatable"], Amounts::from_fields) {
             Err(wrong) => Some(wrong),
@@ -429,7 +428,7 @@ fn resources_node(facts: &Facts, checks: &mut Checks) {
                 (has.cpu.is_some_and(|has| cpu > has) || has.memory.is_some_and(|has| memory > has)).then(|| {
                     let message = [has.cpu.map(|cpu| cpu.to_string()), has.memory.map(|memory| memory.to_string())];
                     format!(
-                        "its pods request {cpu} CPUs and {memory}: it has {}",
+                        "all its pods together request {cpu} CPUs and {memory}: it has {}",
                         message.map(|has| has.unwrap_or_default()).join(" and ")
                     )
                 })
@@ -773,83 +772,6 @@ fn secrets_of(container: &Value) -> Vec<&str> {
     keys.chain(list("envFrom").filter_map(|from| from["secretRef"]["name"].as_str())).collect()
 }
 
-fn running(facts: &Facts, checks: &mut Checks) {
-    let now = facts.live.as_ref().and_then(|live| seconds(&live.now));
-    for pod in pods(facts) {
-        let made = pod.object["metadata"]["creationTimestamp"].as_str().and_then(seconds);
-        let state = PodState::of(pod.object);
-        let wrong = match state {
-            // Of a container that was started again, the first start isn't known.
-            PodState::Running | PodState::Ready if restarts(pod.object) == 0 => {
-                let took = started(pod.object).zip(made).map(|(started, made)| started - made);
-                took.filter(|took| *took > RUNNING_S).map(|took| format!("ran {took} s after it was made"))
-            }
-            PodState::Running | PodState::Ready | PodState::Restarting => None,
-            PodState::Pending | PodState::ContainerCreating => {
-                let since = now.zip(made).map(|(now, made)| now - made);
-                since.filter(|since| *since > RUNNING_S).map(|since| format!("is {state:?} since {since} s"))
-            }
-            _ => Some(format!("is {state:?}")),
-        };
-        checks.none(
-            L,
-            &pod.called(),
-            wrong.map(|wrong| format!("{wrong}: it must run within {RUNNING_S} s; see cargo xtask logs")),
-        );
-    }
-}
-
-fn health(facts: &Facts, checks: &mut Checks) {
-    let now = facts.live.as_ref().and_then(|live| seconds(&live.now));
-    let workloads = workloads(facts);
-    for pod in pods(facts) {
-        let Some(started) = started(pod.object) else { continue };
-        let deadline = workloads.iter().find(|found| found.place == L && found.service == pod.service);
-        let deadline =
-            deadline.and_then(|found| found.object["spec"]["progressDeadlineSeconds"].as_i64()).unwrap_or(PROGRESS_S);
-        let conditions = pod.object["status"]["conditions"].as_array().into_iter().flatten();
-        let Some(ready) = conditions.into_iter().find(|condition| condition["type"] == "Ready") else { continue };
-        let since = ready["lastTransitionTime"].as_str().and_then(seconds);
-        let wrong = match ready["status"] == "True" {
-            // Past the deadline its rollout would have failed: it was ready before, and again since then.
-            true => since.map(|since| since - started).filter(|took| *took > HEALTHY_S && *took <= deadline),
-            false => now.map(|now| now - started).filter(|took| *took > HEALTHY_S),
-        };
-        checks.none(
-            L,
-            &pod.called(),
-            wrong.map(|took| {
-                let message = if ready["status"] == "True" {
-                    format!("was ready {took} s after its start")
-                } else {
-                    format!("runs since {took} s and isn't ready")
-                };
-                format!("{message}: its health checks must pass within {HEALTHY_S} s; see cargo xtask logs")
-            }),
-        );
-    }
-}
-
-/// The pods of the profile's services, apart from those of tests.
-fn pods<'a>(facts: &'a Facts) -> Vec<Found<'a>> {
-    let mut pods = objects(facts, &["Pod"]);
-    pods.retain(|pod| pod.place == L && pod.object["metadata"]["labels"]["app.kubernetes.io/component"] != "test");
-    pods
-}
-
-/// When the last of a pod's containers was started, in seconds since 1970; None while one isn't.
-fn started(pod: &Value) -> Option<i64> {
-    let statuses = pod["status"]["containerStatuses"].as_array()?;
-    let starts: Option<Vec<i64>> =
-        statuses.iter().map(|status| status["state"]["running"]["startedAt"].as_str().and_then(seconds)).collect();
-    starts?.into_iter().max()
-}
-
-fn restarts(pod: &Value) -> u64 {
-    let statuses = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
-    statuses.filter_map(|status| status["restartCount"].as_u64()).sum()
-}
-
 fn rendered<'a>(facts: &'a Facts, service: &str) -> Vec<Found<'a>> {
     workloads(facts).into_iter().filter(|found| found.place == R && found.service == service).collect()
 }
@@ -973,6 +895,21 @@ mod tests {
         breaks("dep.replicas.range", C, "backend", |good| {
             good.with_spec(|spec| spec.services.get_mut("backend").unwrap().replicas_min = Some(2));
         });
+        for wrong in [json!(-1), json!("2"), json!(1.5), json!([])] {
+            let codes = found(RULES, |good| good.rendered(BACKEND)["spec"]["replicas"] = wrong.clone());
+            assert!(codes.contains(&("dep.replicas.range", R, BACKEND.to_string())), "{wrong}: {codes:?}");
+        }
+        for wrong in [json!(null), json!(-1), json!("2")] {
+            let codes = found(RULES, |good| {
+                let mut autoscaler = autoscaler(1, 2);
+                autoscaler["spec"]["maxReplicas"] = wrong.clone();
+                good.rendered.get_mut("todo").unwrap().objects.push(autoscaler);
+            });
+            let expected = ("dep.replicas.range", R, "horizontalpodautoscaler/todo-backend".to_string());
+            assert!(codes.contains(&expected), "{wrong}: {codes:?}");
+        }
+        let open = found(RULES, |good| good.rendered(BACKEND)["spec"]["replicas"] = json!(null));
+        assert_eq!(open, [], "the API server makes one");
     }
 
     #[test]
@@ -1017,6 +954,11 @@ mod tests {
         breaks("dep.res.node", C, "test", |good| good.config.cluster.memory_mb = 500);
         breaks("dep.res.node", L, "node/n", |good| good.live.nodes[0]["status"]["allocatable"]["cpu"] = json!("400m"));
         breaks("dep.res.node", L, "node/n", |good| good.live.nodes[0]["status"]["allocatable"]["memory"] = json!("x"));
+        breaks("dep.res.node", L, "node/n", |good| {
+            let of_others =
+                json!({"spec": {"nodeName": "n", "containers": [{"resources": {"requests": {"cpu": "1900m"}}}]}});
+            good.live.all_pods.push(of_others);
+        });
     }
 
     #[test]
@@ -1183,5 +1125,17 @@ mod tests {
             good.live(POD)["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-11-21T10:58:00Z");
         });
         assert_eq!(again, [], "what lost its database for a while was ready before");
+        // Neither is the deadline a licence: 150 s are too long, whatever the rollout may take, and 60 s are well where the
+        // rollout had ended before.
+        let ready_at = |good: &mut Good, ready: &str, rolled_out: &str| {
+            good.live(POD)["status"]["conditions"][0]["lastTransitionTime"] = json!(ready);
+            let workload = good.live(BACKEND);
+            workload["spec"]["progressDeadlineSeconds"] = json!(60);
+            workload["status"]["conditions"] = json!([
+                {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "lastUpdateTime": rolled_out}]);
+        };
+        breaks("dep.health", L, POD, |good| ready_at(good, "2026-11-21T10:53:00Z", "2026-11-21T10:53:01Z"));
+        let lost = found(RULES, |good| ready_at(good, "2026-11-21T10:51:00Z", "2026-11-21T10:50:20Z"));
+        assert_eq!(lost, [], "it was ready before, and lost its database for a while");
     }
 }

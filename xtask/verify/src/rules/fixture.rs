@@ -215,14 +215,15 @@ pub fn good() -> Good {
         workload["metadata"]["creationTimestamp"] = json!("2026-11-21T10:50:00Z");
         workload["status"] = json!({"updatedReplicas": 1, "replicas": 1, "availableReplicas": 1});
     }
-    live.nodes = vec![
-        json!({"kind": "Node", "metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "memory": "4Gi"}}}),
-    ];
+    live.nodes = vec![json!({"kind": "Node", "metadata": {"name": "n"}, "status": {
+            "allocatable": {"cpu": "2", "memory": "4Gi"},             "nodeInfo": {"kubeletVersion": "v1.33.1"}}})];
     for (name, port) in [("backend", 8000), ("frontend", 3000)] {
         live.objects.push(pod(name, &objects));
         live.objects.push(endpoints(name, port));
         live.host_images.insert(name.to_string(), format!("sha256:{name}"));
     }
+    live.node_limits = BTreeMap::from([("n".to_string(), (2_000_000_000, 4096 << 20))]);
+    live.all_pods = live.objects.iter().filter(|object| object["kind"] == "Pod").cloned().collect();
     live.objects.iter_mut().find(|object| called(object) == "service/todo-frontend").unwrap()["spec"]["ports"][0]["nodePort"] =
         json!(30085);
     let keys = ["DATABASE_URL", "JWT_SECRET"];

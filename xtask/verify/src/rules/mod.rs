@@ -158,6 +158,10 @@ pub enum FileKind {
 #[derive(Default)]
 pub struct LiveFacts {
     pub nodes: Vec<Value>,
+    /// Node to what its container is limited to, in billionths of a CPU and in bytes; 0 is no limit.
+    pub node_limits: BTreeMap<String, (u64, u64)>,
+    /// The pods of all namespaces, this profile's or not, that have not ended.
+    pub all_pods: Vec<Value>,
     /// Node to reference to ID, as the node's runtime lists them.
     pub node_images: BTreeMap<String, BTreeMap<String, String>>,
     /// Service to the host's image ID.
@@ -455,6 +459,7 @@ pub mod image;
 pub mod leaks;
 pub mod service;
 pub mod settings;
+mod startup;
 pub mod states;
 
 #[cfg(test)]

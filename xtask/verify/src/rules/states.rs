@@ -17,7 +17,7 @@ pub const RULES: &[Rule] = &[
         code: "sta.image",
         what: "Built → Tagged → Loaded → Running",
         specs: "microservices.md#image-states",
-        places: &[Config, Live],
+        places: &[Live],
         check: image,
     },
     Rule {
@@ -101,9 +101,6 @@ const COLUMNS: [(&str, &str, &[&str]); 16] = [
 ];
 
 fn image(facts: &Facts, checks: &mut Checks) {
-    use ImageState::{Built, Loaded, Running, Tagged};
-    let legal = check_trace(&[Built, Tagged, Loaded, Running]);
-    checks.none(Config, "states of an image", legal.err());
     let Some(live) = &facts.live else { return };
     for service in facts.services() {
         let reference =
@@ -121,7 +118,7 @@ fn image(facts: &Facts, checks: &mut Checks) {
                 && list(&pod["status"]["containerStatuses"]).iter().all(|status| status["state"]["running"].is_object())
         });
         let found = ImageState::of(on_host, on_host, on_nodes, in_pod);
-        checks.that(Live, service, found == Some(Running), || {
+        checks.that(Live, service, found == Some(ImageState::Running), || {
             let found = found.map_or("nowhere".to_string(), |state| format!("{state:?}"));
             format!("{reference} is {found} and not Running: cargo xtask up builds, loads and runs what is missing")
         });
@@ -218,15 +215,6 @@ fn deploy(facts: &Facts, checks: &mut Checks) {
         let describe = || format!("{path}: {}", unknown.iter().flatten().cloned().collect::<Vec<_>>().join("; "));
         checks.that_at(facts.config, &path, "states", unknown.is_none(), describe);
     }
-    use DeploymentState::{Building, Failed, Installing, Loading, Pending, Ready, Running, Upgrading};
-    for trace in [
-        &[Building, Loading, Installing, Pending, Running, Ready][..],
-        &[Pending, Failed],
-        &[Ready, Upgrading, Ready],
-        &[Ready, Upgrading, Failed],
-    ] {
-        checks.none(Config, "states of a deployment", check_trace(trace).err());
-    }
     let Some(live) = &facts.live else { return };
     for release in facts.rendered.iter().flat_map(|rendered| rendered.keys()) {
         let services = &facts.config.releases[release].services;
@@ -238,7 +226,7 @@ fn deploy(facts: &Facts, checks: &mut Checks) {
         let mut observed = Observed::of(status, &workloads, &pods);
         observed.endpoints = Some(endpoints(facts, services));
         let state = observed.state();
-        checks.that(Live, release, state == Ready, || {
+        checks.that(Live, release, state == DeploymentState::Ready, || {
             format!("it is {state:?} and not Ready: cargo xtask status tells more")
         });
     }
@@ -298,6 +286,29 @@ fn spec(facts: &Facts, checks: &mut Checks) {
     is("memory in MB", found.memory_mb.to_string(), own.memory_mb.to_string());
     is("driver", found.driver.to_string(), own.driver.clone());
     is("version", found.kubernetes.to_string(), own.kubernetes.clone());
+    for node in &live.nodes {
+        node_as_configured(facts, live, node, checks);
+    }
+}
+
+/// What a node itself reports and is limited to, whatever minikube has noted of it. Its capacity is no measure: a node that is
+/// a container sees all of the machine.
+fn node_as_configured(facts: &Facts, live: &LiveFacts, node: &Value, checks: &mut Checks) {
+    let own = &facts.config.cluster;
+    let label = object_label(node);
+    let anew = "cargo xtask down --cluster, then up, makes it anew";
+    let runs = node["status"]["nodeInfo"]["kubeletVersion"].as_str().unwrap_or_default().trim_start_matches('v');
+    checks.that(Live, &label, runs == own.kubernetes, || {
+        format!("its kubelet has version {runs} instead of {}: {anew}", own.kubernetes)
+    });
+    let limits = live.node_limits.get(node["metadata"]["name"].as_str().unwrap_or_default());
+    let wanted = (u64::from(own.cpus) * 1_000_000_000, own.memory_mb << 20);
+    checks.that(Live, &label, limits == Some(&wanted), || {
+        let has = limits.map_or("limits that docker does not tell".to_string(), |(cpus, memory)| {
+            format!("limits of {} CPUs and {} MiB", *cpus as f64 / 1e9, memory >> 20)
+        });
+        format!("it has {has}, instead of {} CPUs and {} MiB: {anew}", own.cpus, own.memory_mb)
+    });
 }
 
 /// The project's cluster as minikube tells it.
@@ -486,6 +497,16 @@ mod tests {
         ] {
             breaks("clu.spec", Live, "cluster", |good| profile(good, pointer, value));
         }
+        breaks("clu.spec", Live, "node/n", |good| {
+            good.live.nodes[0]["status"]["nodeInfo"]["kubeletVersion"] = json!("v1.30.0");
+        });
+        breaks("clu.spec", Live, "node/n", |good| drop(good.live.nodes[0]["status"]["nodeInfo"].take()));
+        for limits in [(0, 0), (1_000_000_000, 4096 << 20), (2_000_000_000, 2048 << 20)] {
+            breaks("clu.spec", Live, "node/n", |good| {
+                good.live.node_limits.insert("n".to_string(), limits);
+            });
+        }
+        breaks("clu.spec", Live, "node/n", |good| good.live.node_limits.clear());
         breaks("clu.state", Live, "cluster", |good| good.live.minikube["status"]["APIServer"] = json!("Stopped"));
         breaks("clu.state", Live, "cluster", |good| good.live.minikube["ip"] = json!(""));
         breaks("clu.state", Live, "cluster", |good| profile(good, "/Config/Addons", json!({})));
