@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tar::{Archive, EntryType};
 
-use crate::rules::{FileKind, ImageFacts, ImageFile, leaks};
+use crate::rules::{FileKind, ImageFacts, ImageFile, Start, leaks};
 use xtask::model::image::Built;
 use xtask::run::context::Context;
 use xtask::run::poll;
@@ -50,7 +50,7 @@ pub fn gather(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> R
 }
 
 /// Starts a container with nothing but the image: it must answer its own health check, or end and name what it lacks.
-fn start(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> Result<Result<String, String>> {
+fn start(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> Result<Result<Start, String>> {
     let name = format!("{}-validate-{}-{service}", ctx.config.project, std::process::id());
     let remove = || ctx.spawn.uninterrupted().output(docker::remove_container(&name));
     let health = health_command(inspect);
@@ -67,10 +67,10 @@ fn start(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> Result
                 let answer = ctx.output(docker::container_logs(&name))?;
                 return Ok(Some(judge_ending(code, &answer.tail)));
             }
-            let Some(health) = &health else { return Ok(Some(Ok("it runs, and has no health check".to_string()))) };
+            let Some(health) = &health else { return Ok(Some(Ok(Start::Runs))) };
             let asked = ctx.output(docker::exec(&name, health))?;
             last = last_line(&asked.tail);
-            Ok(asked.success.then(|| Ok("it answers its own health check".to_string())))
+            Ok(asked.success.then_some(Ok(Start::Runs)))
         })?;
         Ok(ended
             .unwrap_or_else(|| Err(format!("within {} s it did not answer its health check: {last}", START.as_secs()))))
@@ -96,7 +96,7 @@ pub fn health_command(inspect: &Value) -> Option<Vec<String>> {
 }
 
 /// An end is good if the last words name the variable that must be set.
-fn judge_ending(code: &str, log: &str) -> Result<String, String> {
+fn judge_ending(code: &str, log: &str) -> Result<Start, String> {
     let is_variable = |word: &&str| {
         let plain = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
         plain.len() > 3
@@ -106,9 +106,7 @@ fn judge_ending(code: &str, log: &str) -> Result<String, String> {
     let named = log.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\\' | ',' | ':')).find(is_variable);
     match (code, named) {
         ("0", _) => Err("it ends at once, as if there were nothing to do".to_string()),
-        (_, Some(name)) => {
-            Ok(format!("it says that it needs {}", name.trim_matches(|c: char| !c.is_ascii_alphanumeric())))
-        }
+        (_, Some(name)) => Ok(Start::Needs(name.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_string())),
         (_, None) => Err(format!("it ends with exit code {code} and does not say what it lacks: {}", last_line(log))),
     }
 }
@@ -334,7 +332,7 @@ mod tests {
     fn an_end_that_names_what_is_lacking_is_good() {
         assert_eq!(
             judge_ending("1", "{\"error\":\"DATABASE_URL is not set\"}").unwrap(),
-            "it says that it needs DATABASE_URL"
+            Start::Needs("DATABASE_URL".to_string())
         );
         assert!(judge_ending("139", "Segmentation fault").unwrap_err().contains("139"));
         assert!(judge_ending("0", "DATABASE_URL").is_err());

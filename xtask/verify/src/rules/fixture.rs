@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::rules::found::called;
 use crate::rules::{
-    Attempt, ChartFiles, Checks, Facts, FileKind, Files, ImageFacts, ImageFile, LiveFacts, Place, RenderedRelease, Rule,
+    Attempt, ChartFiles, Checks, Facts, FileKind, Files, ImageFacts, ImageFile, LiveFacts, Place, RenderedRelease,
+    Rule, Start,
 };
 use xtask::config;
 use xtask::config::{Config, ConfigFile};
@@ -334,7 +335,7 @@ fn image(name: &str) -> ImageFacts {
         history: vec!["ARG REVISION=unknown".to_string()],
         files: vec![file("app", 0o755, FileKind::Folder), file(&format!("app/{name}"), 0o755, FileKind::Plain)],
         users: BTreeMap::from([(1000, "appuser".to_string())]),
-        starts: Some(Ok("it says that it needs DATABASE_URL".to_string())),
+        starts: Some(Ok(Start::Runs)),
         ..ImageFacts::default()
     }
 }

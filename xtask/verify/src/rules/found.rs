@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::entities::container::Container;
-use crate::rules::{Facts, Place};
+use crate::rules::{Facts, ImageFacts, Place};
 use xtask::model::object::{Fields, StringMap, read};
 
 /// An object of one service.
@@ -92,6 +92,15 @@ pub fn of_release<'a>(facts: &'a Facts, release: &str) -> Vec<(Place, &'a Value)
     let live = facts.live.iter().flat_map(|live| &live.objects);
     let live = live.filter(|object| object["metadata"]["namespace"] == **namespace).map(|object| (Place::Live, object));
     rendered.chain(live).collect()
+}
+
+/// Each image with its service; none where images were not looked at.
+pub fn images<'a>(facts: &'a Facts) -> Vec<(&'a str, &'a ImageFacts)> {
+    let images = facts.images.iter().flatten();
+    images
+        .filter(|(name, _)| facts.services().contains(&name.as_str()))
+        .map(|(name, image)| (name.as_str(), image))
+        .collect()
 }
 
 /// The places of manifests and cluster that were looked at.

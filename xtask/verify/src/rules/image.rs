@@ -6,9 +6,10 @@ use crate::entities::docker_image::DockerImage;
 use crate::entities::dockerfile::Dockerfile;
 use crate::entities::reference::{Reference, Tag};
 use crate::rules::Place::{Config, Image, Live, Render};
+use crate::rules::found::images;
+use crate::rules::startup;
 use crate::rules::{Checks, Facts, FileKind, ImageFacts, Rule};
 use xtask::config::Service;
-use xtask::diagnosis::pod::problems;
 use xtask::model::plan::object_label;
 
 pub const RULES: &[Rule] = &[
@@ -31,7 +32,7 @@ pub const RULES: &[Rule] = &[
         what: "starts without error",
         specs: "rolling.md#build-and-start",
         places: &[Image, Live],
-        check: starts,
+        check: startup::starts,
     },
     Rule {
         code: "img.scan",
@@ -139,15 +140,6 @@ pub const RULES: &[Rule] = &[
 /// The share of a scan's checks that must hold, in percent.
 const SCAN_MIN_PERCENT: usize = 95;
 
-/// Each image with its service; none where images were not looked at.
-fn images<'a>(facts: &'a Facts) -> Vec<(&'a str, &'a ImageFacts)> {
-    let images = facts.images.iter().flatten();
-    images
-        .filter(|(name, _)| facts.services().contains(&name.as_str()))
-        .map(|(name, image)| (name.as_str(), image))
-        .collect()
-}
-
 fn dockerfile<'a>(facts: &'a Facts, service: &Service) -> Option<&'a str> {
     let files = facts.files.as_ref()?;
     files.dockerfiles.get(&service.dockerfile.display().to_string()).map(String::as_str)
@@ -183,30 +175,6 @@ fn on_node(facts: &Facts, checks: &mut Checks) {
                 let what = if there.is_some() { "has another image under the name" } else { "does not list" };
                 format!("node {node} {what} {}: load it with cargo xtask up", image.reference)
             });
-        }
-    }
-}
-
-fn starts(facts: &Facts, checks: &mut Checks) {
-    for (service, image) in images(facts) {
-        match &image.starts {
-            Some(ended) => checks.none(
-                Image,
-                service,
-                ended
-                    .as_ref()
-                    .err()
-                    .map(|why| format!("{} was started alone, and {why}: look at docker run {0}", image.reference)),
-            ),
-            None => checks.cannot(Image, format!("{service} was not started")),
-        }
-    }
-    for service in facts.services() {
-        for pod in facts.pods(service) {
-            let why = problems(pod, &[])
-                .first()
-                .map(|problem| format!("{}: see kubectl logs, with --previous after a crash", problem.why()));
-            checks.none(Live, &object_label(pod), why);
         }
     }
 }
@@ -755,6 +723,7 @@ fn fetches(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Start;
     use crate::rules::fixture::{Good, assert_found, found, good, unseen};
     use crate::rules::{ImageFile, Place};
     use serde_json::json;
@@ -793,6 +762,12 @@ mod tests {
     fn an_image_that_does_not_start_is_found() {
         breaks("img.starts", Image, "backend", |good| {
             image(good, "backend").starts = Some(Err("it ended".to_string()))
+        });
+        let given = found(RULES, |good| image(good, "backend").starts = Some(Ok(Start::Needs("PORT".to_string()))));
+        assert_eq!(given, [], "its container is given PORT");
+        // A word in capitals is not enough: the service must know it.
+        breaks("img.starts", Image, "backend", |good| {
+            image(good, "backend").starts = Some(Ok(Start::Needs("EXIT_FAILURE".to_string())))
         });
         breaks("img.starts", Live, "pod/todo-backend-1", |good| {
             good.live("pod/todo-backend-1")["status"]["containerStatuses"][0]["state"] =

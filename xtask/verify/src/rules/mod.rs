@@ -129,8 +129,17 @@ pub struct ImageFacts {
     pub users: BTreeMap<u32, String>,
     /// Layers that could not be looked into.
     pub unread_layers: usize,
-    /// Whether a container of it, started alone, ran its own health check or said what it lacks; else why not.
-    pub starts: Option<Result<String, String>>,
+    /// How a container of it ended that was started alone; else why it does not start.
+    pub starts: Option<Result<Start, String>>,
+}
+
+/// How an image starts alone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// It answers its own health check, or has none and goes on.
+    Runs,
+    /// It ends and names the variable that it needs.
+    Needs(String),
 }
 
 /// A file, folder or link of an image.

@@ -1,10 +1,13 @@
-//! Pods that start in time: `dep.running` and `dep.health`.
+//! Images and pods that start, and in time: `img.starts`, `dep.running` and `dep.health`.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::rules::Place::Live;
-use crate::rules::found::{Found, objects, workloads};
-use crate::rules::{Checks, Facts};
+use crate::rules::Place::{Image, Live, Render};
+use crate::rules::found::{Found, called, images, objects, workloads};
+use crate::rules::{Checks, Facts, Start};
+use xtask::diagnosis::pod::problems;
 use xtask::model::states::PodState;
 use xtask::model::time::seconds;
 
@@ -12,6 +15,53 @@ const RUNNING_S: i64 = 120;
 const HEALTHY_S: i64 = 30;
 /// How long a Deployment may take to get a pod ready, where it doesn't say.
 const PROGRESS_S: i64 = 600;
+
+/// Fails an image that does not start, or that says it needs a variable which nothing gives it; and a pod that does not start.
+pub fn starts(facts: &Facts, checks: &mut Checks) {
+    for (service, image) in images(facts) {
+        let why = match &image.starts {
+            None => {
+                checks.cannot(Image, format!("{service} was not started"));
+                continue;
+            }
+            Some(Ok(Start::Runs)) => None,
+            Some(Ok(Start::Needs(name))) => {
+                let given = environment(facts, service);
+                let unknown = given.is_some_and(|given| !given.contains(name));
+                unknown.then(|| format!("it ended with {name}, which is no variable that its container is given"))
+            }
+            Some(Err(why)) => Some(why.clone()),
+        };
+        let reference = &image.reference;
+        let why = why.map(|why| format!("{reference} was started alone, and {why}: look at docker run {reference}"));
+        checks.none(Image, service, why);
+    }
+    for service in facts.services() {
+        for pod in facts.pods(service) {
+            let why = problems(pod, &[])
+                .first()
+                .map(|problem| format!("{}: see kubectl logs, with --previous after a crash", problem.why()));
+            checks.none(Live, &called(pod), why);
+        }
+    }
+}
+
+/// The names of the variables that the rendered container of a service is given; None where nothing was rendered.
+fn environment(facts: &Facts, service: &str) -> Option<BTreeSet<String>> {
+    let container = facts.container(Render, service)?;
+    let entries = |list: &str| container[list].as_array().cloned().unwrap_or_default();
+    let mut names: BTreeSet<String> =
+        entries("env").iter().filter_map(|variable| Some(variable["name"].as_str()?.to_string())).collect();
+    for from in entries("envFrom") {
+        if let Some(secret) = from["secretRef"]["name"].as_str().and_then(|name| facts.config.secrets.get(name)) {
+            names.extend(secret.keys().map(str::to_string));
+        }
+        let maps = facts.objects(Render, "ConfigMap").into_iter();
+        let maps = maps.filter(|map| map["metadata"]["name"] == from["configMapRef"]["name"]);
+        names.extend(maps.filter_map(|map| map["data"].as_object()).flat_map(|data| data.keys().cloned()));
+    }
+    Some(names)
+}
 
 /// Fails a pod that did not run in time, or does not.
 pub fn running(facts: &Facts, checks: &mut Checks) {
