@@ -56,7 +56,7 @@ pub fn enable(ctx: &Context, addons: &[String], images: &BTreeMap<String, Built>
 
 /// What keeps an addon from serving; None where all of its workloads are there, of the image that is wanted, and the
 /// APIs that it adds are answered.
-fn problem(addon: &str, image: Option<&Built>, live: &[Value]) -> Option<String> {
+pub fn problem(addon: &str, image: Option<&Built>, live: &[Value]) -> Option<String> {
     let ours = live.iter().filter(|object| object["metadata"]["labels"][ADDON_LABEL] == addon);
     let (apis, workloads): (Vec<&Value>, Vec<&Value>) = ours.partition(|object| object["kind"] == "APIService");
     if workloads.is_empty() {

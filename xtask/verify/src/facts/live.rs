@@ -20,7 +20,7 @@ use xtask::run::context::{Context, Scope};
 use xtask::run::exit::Stop;
 use xtask::run::http;
 use xtask::secrets::judge;
-use xtask::stages::{cluster, load};
+use xtask::stages::{addons, cluster, load};
 use xtask::tools::helm::Chart;
 use xtask::tools::{docker, helm, kubectl, minikube, psql};
 
@@ -115,6 +115,7 @@ pub fn gather(
     Ok(LiveFacts {
         nodes: live::objects(ctx, &ctx.target(), "nodes")?,
         all_pods: ctx.run(kubectl::get_everywhere(&ctx.target(), "pods"))?.into_iter().filter(takes_room).collect(),
+        addons: ask_addons(ctx)?,
         node_limits: by_node(&nodes, |node| ctx.run(docker::container_limits(node)))?,
         node_images: by_node(&nodes, |node| load::list(ctx, node))?,
         host_images: inspects.iter().map(|(name, inspect)| (name.clone(), id(inspect))).collect(),
@@ -129,6 +130,18 @@ pub fn gather(
         no_database,
         now,
     })
+}
+
+/// What keeps each addon that the data model or the configuration names from serving, if anything does.
+fn ask_addons(ctx: &Context) -> Result<BTreeMap<String, Option<String>>> {
+    let spec = ctx.config.spec.iter().flat_map(|spec| &spec.cluster).flat_map(|cluster| &cluster.addons);
+    let names: BTreeSet<String> = spec.chain(&ctx.config.cluster.addons).cloned().collect();
+    let names = Vec::from_iter(names);
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let live = ctx.run(kubectl::get_addons(&ctx.target(), &names))?;
+    Ok(names.into_iter().map(|name| (name.clone(), addons::problem(&name, None, &live))).collect())
 }
 
 fn by_node<T>(nodes: &[String], ask: impl Fn(&str) -> Result<T>) -> Result<BTreeMap<String, T>> {

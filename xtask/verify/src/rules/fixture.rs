@@ -223,6 +223,7 @@ pub fn good() -> Good {
         live.objects.push(endpoints(name, port));
         live.host_images.insert(name.to_string(), format!("sha256:{name}"));
     }
+    live.addons = BTreeMap::from([("metrics-server".to_string(), None)]);
     live.node_limits = BTreeMap::from([("n".to_string(), (2_000_000_000, 4096 << 20))]);
     live.all_pods = live.objects.iter().filter(|object| object["kind"] == "Pod").cloned().collect();
     live.objects.iter_mut().find(|object| called(object) == "service/todo-frontend").unwrap()["spec"]["ports"][0]["nodePort"] =

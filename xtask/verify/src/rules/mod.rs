@@ -173,6 +173,8 @@ pub struct LiveFacts {
     pub all_pods: Vec<Value>,
     /// Node to reference to ID, as the node's runtime lists them.
     pub node_images: BTreeMap<String, BTreeMap<String, String>>,
+    /// Addon to what keeps its workloads and APIs from serving, if anything does.
+    pub addons: BTreeMap<String, Option<String>>,
     /// Service to the host's image ID.
     pub host_images: BTreeMap<String, String>,
     /// Deployments, StatefulSets, ReplicaSets, Pods, Services, EndpointSlices, ConfigMaps, Namespaces and PVCs of the

@@ -343,6 +343,13 @@ fn state(facts: &Facts, checks: &mut Checks) {
         checks.that(Live, "cluster", found.addons.contains(&addon), || {
             format!("the addon {addon} is not enabled: add it to cluster.addons, then cargo xtask up")
         });
+        // Minikube's flag says what was once enabled; what serves is another matter.
+        let problem = match live.addons.get(&addon) {
+            Some(problem) => problem.clone(),
+            None => Some("the cluster was not asked for it".to_string()),
+        };
+        let problem = problem.map(|why| format!("the addon {addon} does not serve: {why}; cargo xtask up mends it"));
+        checks.none(Live, "cluster", problem);
     }
 }
 
@@ -510,6 +517,10 @@ mod tests {
         breaks("clu.state", Live, "cluster", |good| good.live.minikube["status"]["APIServer"] = json!("Stopped"));
         breaks("clu.state", Live, "cluster", |good| good.live.minikube["ip"] = json!(""));
         breaks("clu.state", Live, "cluster", |good| profile(good, "/Config/Addons", json!({})));
+        breaks("clu.state", Live, "cluster", |good| {
+            good.live.addons.insert("metrics-server".to_string(), Some("its API is not available".to_string()));
+        });
+        breaks("clu.state", Live, "cluster", |good| good.live.addons.clear());
     }
 
     #[test]
