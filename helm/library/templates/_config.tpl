@@ -1,6 +1,16 @@
 {{/*
-ConfigMaps and Secrets of the pods.
+ConfigMaps and Secrets of the pods, and objects that values bring along.
 */}}
+
+{{/*
+Each of `extraObjects`, in the release's namespace unless it names one.
+*/}}
+{{- define "library.extraObjects" -}}
+{{- range .Values.extraObjects }}
+---
+{{ include "library.overlay" (list (dict "metadata" (dict "namespace" $.Release.Namespace)) .) | fromJson | toYaml }}
+{{- end }}
+{{- end -}}
 
 {{/*
 Each of `configMaps` and `binaryConfigMaps`; the same name in both is one ConfigMap.

@@ -130,7 +130,8 @@ The reference of an image: registry/repository:tag. A tag that isn't given is th
 {{- define "library.image" -}}
 {{- $image := .service.image -}}
 {{- with $image.registry }}{{ . }}/{{ end -}}
-{{ $image.repository }}:{{ $image.tag | default .root.Chart.AppVersion }}
+{{ $image.repository }}
+{{- with $image.digest }}@{{ . }}{{ else }}:{{ $image.tag | default .root.Chart.AppVersion }}{{ end }}
 {{- end -}}
 
 {{/*

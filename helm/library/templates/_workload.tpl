@@ -79,12 +79,31 @@ spec:
     metadata:
       labels:
         {{- include "library.podLabels" . | nindent 8 }}
+        {{- with $service.podLabels }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       {{- with include "library.podAnnotations" . | fromJson }}
       annotations:
         {{- toYaml . | nindent 8 }}
       {{- end }}
     spec:
       {{- include "library.podSecurity" $service | nindent 6 }}
+      {{- with $service.serviceAccount.name }}
+      serviceAccountName: {{ . }}
+      {{- end }}
+      {{- with $service.imagePullSecrets }}
+      imagePullSecrets:
+        {{- range . }}
+        - name: {{ . }}
+        {{- end }}
+      {{- end }}
+      {{- with $service.priorityClassName }}
+      priorityClassName: {{ . }}
+      {{- end }}
+      {{- with $service.hostAliases }}
+      hostAliases:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       affinity:
         {{- include "library.affinity" . | nindent 8 }}
       {{- if $service.topologySpread.enabled }}
@@ -106,10 +125,22 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       terminationGracePeriodSeconds: {{ $service.terminationGracePeriodSeconds | int }}
+      {{- with $service.initContainers }}
+      initContainers:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       containers:
         - name: {{ .name }}
           image: {{ include "library.image" . }}
           imagePullPolicy: {{ $service.image.pullPolicy | default "IfNotPresent" }}
+          {{- with $service.command }}
+          command:
+            {{- toYaml . | nindent 12 }}
+          {{- end }}
+          {{- with $service.args }}
+          args:
+            {{- toYaml . | nindent 12 }}
+          {{- end }}
           ports:
             - name: {{ $service.portName }}
               containerPort: {{ $service.port | int }}
@@ -144,11 +175,14 @@ spec:
             {{- with $service.extraEnv }}
             {{- toYaml . | nindent 12 }}
             {{- end }}
-          {{- with $service.preStopSeconds | int }}
+          {{- if $service.lifecycle }}
+          lifecycle:
+            {{- toYaml $service.lifecycle | nindent 12 }}
+          {{- else if $service.preStopSeconds | int }}
           lifecycle:
             preStop:
               sleep:
-                seconds: {{ . }}
+                seconds: {{ $service.preStopSeconds | int }}
           {{- end }}
           startupProbe:
             {{- include "library.probe" (list $service "startup") | nindent 12 }}
@@ -158,7 +192,7 @@ spec:
             {{- include "library.probe" (list $service "readiness") | nindent 12 }}
           resources:
             {{- toYaml $service.resources | nindent 12 }}
-          {{- include "library.containerSecurity" . | nindent 10 }}
+          {{- include "library.containerSecurity" $service | nindent 10 }}
           {{- with $service.volumes }}
           volumeMounts:
             {{- range $volume, $about := . }}
@@ -169,6 +203,9 @@ spec:
               {{- end }}
             {{- end }}
           {{- end }}
+        {{- with $service.sidecars }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       {{- with $others }}
       volumes:
         {{- range $volume, $about := . }}
@@ -176,6 +213,9 @@ spec:
           {{- if $about.configMap }}
           configMap:
             name: {{ $about.configMap }}
+          {{- else if $about.existingClaim }}
+          persistentVolumeClaim:
+            claimName: {{ $about.existingClaim }}
           {{- else }}
           emptyDir:
             {{- with $about.emptyDir.medium }}
@@ -278,22 +318,30 @@ tcpSocket:
 Pod Security "restricted", for the pod and its container.
 */}}
 {{- define "library.podSecurity" -}}
-automountServiceAccountToken: false
+automountServiceAccountToken: {{ .serviceAccount.automountToken }}
 enableServiceLinks: false
+{{- $context := include "library.podSecurityContext" . }}
+{{- with .podSecurityContext }}
+{{- $context = include "library.overlay" (list (fromYaml $context) .) | fromJson | toYaml }}
+{{- end }}
 securityContext:
-  runAsNonRoot: true
-  runAsUser: {{ .runAsUser | int }}
-  runAsGroup: {{ .runAsUser | int }}
-  fsGroup: {{ .runAsUser | int }}
-  fsGroupChangePolicy: OnRootMismatch
-  seccompProfile:
-    type: RuntimeDefault
-  {{- if lt (include "library.lowestPort" . | int) 1024 }}
-  {{- /* Without, only root may listen there; a safe sysctl, which the restricted level allows. */}}
-  sysctls:
-    - name: net.ipv4.ip_unprivileged_port_start
-      value: "0"
-  {{- end }}
+  {{- $context | nindent 2 }}
+{{- end -}}
+
+{{- define "library.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: {{ .runAsUser | int }}
+runAsGroup: {{ .runAsUser | int }}
+fsGroup: {{ .runAsUser | int }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- if lt (include "library.lowestPort" . | int) 1024 }}
+{{- /* Without, only root may listen there; a safe sysctl, which the restricted level allows. */}}
+sysctls:
+  - name: net.ipv4.ip_unprivileged_port_start
+    value: "0"
+{{- end }}
 {{- end -}}
 
 {{- define "library.lowestPort" -}}
@@ -305,10 +353,18 @@ securityContext:
 {{- end -}}
 
 {{- define "library.containerSecurity" -}}
+{{- $context := include "library.containerSecurityContext" . }}
+{{- with .securityContext }}
+{{- $context = include "library.overlay" (list (fromYaml $context) .) | fromJson | toYaml }}
+{{- end -}}
 securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities:
-    drop:
-      - ALL
+  {{- $context | nindent 2 }}
+{{- end -}}
+
+{{- define "library.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop:
+    - ALL
 {{- end -}}

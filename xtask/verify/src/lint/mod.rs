@@ -2,6 +2,7 @@
 //! once; a waiver is one line of the configuration, and one that waives nothing is a finding itself.
 
 mod chart_docs;
+mod definitions;
 mod rules;
 mod schemas;
 
@@ -24,6 +25,9 @@ use xtask::tools::hadolint;
 use xtask::tools::helm::Chart;
 use xtask::tools::{helm, kubectl};
 
+/// Values of all that a chart can, and the chart that takes them.
+const EVERY_FIELD: &str = "helm/every-field.values.yaml";
+const EVERY_FIELD_CHART: &str = "helm/todo-chatbot";
 const MAKES_CLUSTER: &str = "cargo xtask up makes a cluster that serves its API description";
 const DOCKERFILES: &str = "Dockerfiles";
 /// The label by which the charts name the service that an object belongs to.
@@ -88,7 +92,12 @@ pub fn run(project: &Project, profile: Option<&str>, update: bool) -> Result<()>
         groups.push(group);
     }
     if profile.is_none() {
-        groups.push(Group::new("charts".to_string(), readmes(project, update)?, &waivers));
+        let mut findings = readmes(project, update)?;
+        findings.extend(definitions(project, update)?);
+        if let Some(project) = projects.iter().find(|project| !of_every_field(project).is_empty()) {
+            findings.extend(every_field(&project.with_programs(programs.paths.clone()), &programs)?);
+        }
+        groups.push(Group::new("charts".to_string(), findings, &waivers));
         groups.push(unused(&waivers, &groups, &skipped));
     }
     report(project, &groups, &skipped)
@@ -191,13 +200,7 @@ fn lint_profile(project: &Project, programs: &Programs) -> Result<(Vec<LintFindi
     let broken = broken.ok_or_else(|| unreadable("pod-security", &output))?;
     findings.extend(broken.iter().map(|(object, message)| finding("pod-security", object, message)));
 
-    if let Ok(openapi) = &programs.openapi {
-        let folder = write_schemas(project, openapi, &objects)?;
-        let asked = kubeconform::validate(&programs.kubeconform, &folder.display().to_string());
-        let output = project.output(asked.stdin(manifests.as_str()))?;
-        let wrong = kubeconform::parse(&output.stdout).map_err(|_| unreadable("kubeconform", &output))?;
-        findings.extend(wrong.iter().map(|(object, message)| finding("kubeconform", object, message)));
-    }
+    findings.extend(conform(project, programs, &manifests, &objects)?);
     let services = services(&objects);
     for finding in &mut findings {
         finding.service = services.get(&finding.object).cloned();
@@ -239,6 +242,66 @@ fn readmes(project: &Project, update: bool) -> Result<Vec<LintFinding>> {
     let message = format!("its table is not what values.yaml says: {}", chart_docs::COMMAND);
     let name = |path: &Path| path.strip_prefix(&project.root).unwrap_or(path).display().to_string();
     Ok(chart_docs::stale(&charts)?.iter().map(|stale| finding("readme", &name(&stale.readme), &message)).collect())
+}
+
+/// What the cluster's own schemas have against manifests; nothing where the schemas are not to be had.
+fn conform(project: &Project, programs: &Programs, manifests: &str, objects: &[Value]) -> Result<Vec<LintFinding>> {
+    let Ok(openapi) = &programs.openapi else { return Ok(Vec::new()) };
+    let folder = write_schemas(project, openapi, objects)?;
+    let asked = kubeconform::validate(&programs.kubeconform, &folder.display().to_string());
+    let output = project.output(asked.stdin(manifests))?;
+    let wrong = kubeconform::parse(&output.stdout).map_err(|_| unreadable("kubeconform", &output))?;
+    Ok(wrong.iter().map(|(object, message)| finding("kubeconform", object, message)).collect())
+}
+
+/// The charts' schemas against the library's definitions.
+fn definitions(project: &Project, update: bool) -> Result<Vec<LintFinding>> {
+    let charts = project.root.join("helm");
+    if !charts.is_dir() {
+        return Ok(Vec::new());
+    }
+    if update {
+        for (path, text) in definitions::stale(&charts)? {
+            fs::write(path, text)?;
+        }
+    }
+    let name = |path: &Path| path.strip_prefix(&project.root).unwrap_or(path).display().to_string();
+    let message = format!("its definitions are not those of helm/library: {}", chart_docs::COMMAND);
+    let stale = definitions::stale(&charts)?;
+    let stale = stale.iter().map(|(path, _)| finding("schema", &name(path), &message));
+    let missing = definitions::missing(&charts)?;
+    let missing = missing.iter().map(|(path, field)| {
+        let message = format!("it does not take {field}, which a service has: add it to its properties");
+        finding("schema", &name(path), &message)
+    });
+    Ok(stale.chain(missing).collect())
+}
+
+/// The releases of the profile whose chart takes all fields.
+fn of_every_field(project: &Project) -> Vec<&str> {
+    let releases = project.config.releases.iter().filter(|(_, release)| release.chart == Path::new(EVERY_FIELD_CHART));
+    releases.map(|(name, _)| name.as_str()).collect()
+}
+
+/// The fields that no profile needs, rendered over the profile's values.
+fn every_field(project: &Project, programs: &Programs) -> Result<Vec<LintFinding>> {
+    let file = project.path(EVERY_FIELD);
+    let mut findings = Vec::new();
+    for (release, staged) in render::stage_all(project, &Overrides::default())? {
+        if !of_every_field(project).contains(&release.as_str()) {
+            continue;
+        }
+        let values: Vec<String> = staged.values.iter().cloned().chain([file.clone()]).collect();
+        let chart = Chart { release: &release, folder: &staged.folder, values: &values };
+        let rendered = project.output(helm::template(&project.scope(&release).target, &chart))?;
+        if !rendered.success {
+            findings.push(finding("helm-template", EVERY_FIELD, rendered.tail.trim()));
+            continue;
+        }
+        let objects = yaml::objects(&rendered.stdout).map_err(|problem| Stop::failed(problem.to_string()))?;
+        findings.extend(conform(project, programs, &rendered.stdout, &objects)?);
+    }
+    Ok(findings)
 }
 
 /// A schema for each kind among the objects that the cluster knows.
