@@ -39,6 +39,11 @@ pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Problem> {
             let since = since.or_else(|| text(&status["state"]["running"]["startedAt"]));
             return of_container(pod, status, Cause::ProbeFails { probe, message }, since, Some(false), None);
         }
+        if let Some(init) = running_init(pod) {
+            let message = format!("init container {} has not ended", init["name"].as_str().unwrap_or_default());
+            let since = text(&init["state"]["running"]["startedAt"]);
+            return of_container(pod, status, Cause::NotRunning { message }, since, None, None);
+        }
         let last = events::about(seen, pod, &["Pulling", "Pulled", "Created", "Scheduled"]).pop();
         let message = match (text(&status["state"]["waiting"]["reason"]), last.map(events::message)) {
             (Some(reason), Some(event)) => format!("{reason}, after \"{event}\""),
@@ -54,6 +59,14 @@ pub fn unready(pod: &Value, seen: &[Value]) -> Vec<Problem> {
         )
     });
     line.collect()
+}
+
+/// The init container that the others wait for; one that always goes on is a sidecar.
+fn running_init(pod: &Value) -> Option<&Value> {
+    let described = pod["spec"]["initContainers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let goes_on = |name: &Value| described.iter().any(|one| one["name"] == *name && one["restartPolicy"] == "Always");
+    let mut statuses = pod["status"]["initContainerStatuses"].as_array()?.iter();
+    statuses.find(|init| init["state"]["running"].is_object() && !goes_on(&init["name"]))
 }
 
 /// The pods that a rollout is about: those that stay and are of their workload's template. Where none is, those of each
@@ -683,6 +696,11 @@ mod tests {
         let creating = pod(waiting("ContainerCreating", ""));
         let why = "does not run yet: ContainerCreating, after \"Pulling image \"a\"\"";
         assert_eq!(reported_at_last(&creating, &[event("Pulling", None, 1, "Pulling image \"a\"")]), why);
+        let mut behind = pod(waiting("PodInitializing", ""));
+        behind["status"]["initContainerStatuses"] =
+            json!([{"name": "migrate", "state": {"running": {"startedAt": "2026-01-01T09:00:00Z"}}}]);
+        let why = "does not run yet: init container migrate has not ended";
+        assert_eq!(reported_at_last(&behind, &[event("Created", None, 1, "Created container: migrate")]), why);
     }
 
     #[test]

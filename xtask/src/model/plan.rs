@@ -9,6 +9,9 @@ use crate::model::image::Built;
 use crate::model::subset::{Difference, differences};
 
 /// The ending of the key under which a rotation keeps a value that is to come.
+/// How many letters of a value a reason shows.
+const LONGEST_VALUE: usize = 80;
+
 pub const NEXT: &str = ".next";
 
 /// One thing to do.
@@ -252,7 +255,16 @@ impl Change {
         let Some(Difference { path, live, wanted }) = &self.difference else {
             return format!("{} is absent", self.object);
         };
+        let (live, wanted) = (shorten(live), shorten(wanted));
         format!("{}: {} {live} → {wanted}", self.object, path.rsplit('.').next().unwrap_or(path))
+    }
+}
+
+/// A value in a line among others: a whole list of containers tells nobody more than its beginning.
+fn shorten(value: &str) -> String {
+    match value.chars().count() > LONGEST_VALUE {
+        true => format!("{} …", value.chars().take(LONGEST_VALUE).collect::<String>()),
+        false => value.to_string(),
     }
 }
 
@@ -281,6 +293,13 @@ mod tests {
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    }
+
+    #[test]
+    fn a_reason_shows_the_beginning_of_a_long_value() {
+        assert_eq!(shorten("250m"), "250m");
+        let long = shorten(&"é".repeat(500));
+        assert_eq!(long, format!("{} …", "é".repeat(80)));
     }
 
     #[test]
