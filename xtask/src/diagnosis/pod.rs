@@ -93,7 +93,9 @@ pub fn current<'a>(pods: &[&'a Value], workloads: &[&Value]) -> Vec<&'a Value> {
 /// Whether a pod was made from a template as it is now: what differs between one and the next is in its labels, its
 /// annotations or its containers.
 fn is_of_template(pod: &Value, template: &Value) -> bool {
-    let Some(containers) = template["spec"]["containers"].as_array() else { return false };
+    if !template["spec"]["containers"].is_array() {
+        return false;
+    }
     let holds = |key: &str| {
         let mut entries = template["metadata"][key].as_object().into_iter().flatten();
         entries.all(|(name, value)| pod["metadata"][key][name.as_str()] == *value)
@@ -104,7 +106,13 @@ fn is_of_template(pod: &Value, template: &Value) -> bool {
         let own = spec_of(pod, container);
         own.is_object() && fields.iter().all(|field| own[*field] == container[*field])
     };
-    holds("labels") && holds("annotations") && containers.iter().all(same)
+    let list = |spec: &Value, name: &str| spec["spec"][name].as_array().cloned().unwrap_or_default();
+    // As many, too: a pod with one more is of another template, or of an admission webhook's making.
+    let all_same = |name: &str| {
+        let containers = list(template, name);
+        containers.len() == list(pod, name).len() && containers.iter().all(same)
+    };
+    holds("labels") && holds("annotations") && all_same("containers") && all_same("initContainers")
 }
 
 /// Whether a container of the pod is still on its way by its own rules: its startup probe has not failed as often as it
@@ -516,6 +524,20 @@ mod tests {
             let names: Vec<_> =
                 current(&pods, &[&workload]).iter().map(|pod| pod["metadata"]["name"].clone()).collect();
             assert_eq!(names, [expected], "{image}");
+        }
+        // One with a sidecar or an init container more is of another template, though it has all that this one has.
+        for list in ["containers", "initContainers"] {
+            let mut older = pod("older", "a:1", "2026-01-01T00:00:00Z");
+            let more = json!({"name": "beside", "image": "b:1"});
+            match older["spec"][list].as_array_mut() {
+                Some(containers) => containers.push(more),
+                None => older["spec"][list] = json!([more]),
+            }
+            let newer = pod("newer", "a:1", "2026-01-02T00:00:00Z");
+            let workload = json!({"spec": {"template": template("a:1")}});
+            let names: Vec<_> =
+                current(&[&older, &newer], &[&workload]).iter().map(|pod| pod["metadata"]["name"].clone()).collect();
+            assert_eq!(names, ["newer"], "{list}");
         }
     }
 
