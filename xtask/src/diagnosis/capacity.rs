@@ -57,13 +57,22 @@ fn is_replaced(pod: &Value, pods: &[Value]) -> bool {
         })
 }
 
+/// What the pods of a node request of it together.
+pub fn requested(node: &Value, pods: &[Value]) -> Amounts {
+    let mut sum = Amounts::new();
+    on_node(node, pods).for_each(|pod| add(&mut sum, requests(pod)));
+    sum
+}
+
+/// The pods of a node whose requests count: not those that have ended.
+fn on_node<'a>(node: &Value, pods: &'a [Value]) -> impl Iterator<Item = &'a Value> {
+    pods.iter().filter(move |pod| pod["spec"]["nodeName"] == node["metadata"]["name"] && !is_over(pod))
+}
+
 fn lacking(pod: &Value, node: &Value, pods: &[Value]) -> Vec<Shortage> {
     let name = &node["metadata"]["name"];
-    let there: Vec<(String, Amounts)> = pods
-        .iter()
-        .filter(|other| other["spec"]["nodeName"] == *name && !is_over(other))
-        .map(|other| (display_name(other, pod), requests(other)))
-        .collect();
+    let there: Vec<(String, Amounts)> =
+        on_node(node, pods).map(|other| (display_name(other, pod), requests(other))).collect();
     let allocatable = amounts(&node["status"]["allocatable"]);
     let mut found = Vec::new();
     for (resource, asked) in requests(pod) {
@@ -93,14 +102,12 @@ fn display_name(pod: &Value, beside: &Value) -> String {
 }
 
 /// Thousandths of a CPU, bytes, or pieces.
-type Amounts = BTreeMap<String, u64>;
+pub type Amounts = BTreeMap<String, u64>;
 
 /// What a pod asks of its node: its containers together, or one that prepares for them if that asks for more.
 fn requests(pod: &Value) -> Amounts {
     let list = |name: &str| pod["spec"][name].as_array().cloned().unwrap_or_default();
     let mut sum = Amounts::from([("pods".to_string(), 1)]);
-    let add =
-        |sum: &mut Amounts, more: Amounts| more.into_iter().for_each(|(name, n)| *sum.entry(name).or_default() += n);
     for container in list("containers") {
         add(&mut sum, amounts(&container["resources"]["requests"]));
     }
@@ -125,6 +132,10 @@ fn requests(pod: &Value) -> Amounts {
     }
     add(&mut sum, amounts(&pod["spec"]["overhead"]));
     sum
+}
+
+fn add(sum: &mut Amounts, more: Amounts) {
+    more.into_iter().for_each(|(name, amount)| *sum.entry(name).or_default() += amount);
 }
 
 fn amounts(quantities: &Value) -> Amounts {

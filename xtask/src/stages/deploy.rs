@@ -77,7 +77,10 @@ pub fn observe(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Plan> 
             None => reason(ctx, &scope, &rendered)?,
         };
     let from = last.as_ref().and_then(|last| deployed_elsewhere(ctx, last));
-    let why = why.map(|why| from.map_or(why.clone(), |from| format!("{why}; {from}")));
+    let why = why.map(|why| match from {
+        Some(from) => format!("{why}; {from}"),
+        None => why,
+    });
     let claims = match why {
         Some(_) => claims_to_grow(ctx, &scope, &live::objects_in(&rendered.yaml)?, &applied)?,
         None => Vec::new(),

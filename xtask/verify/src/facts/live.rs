@@ -114,7 +114,7 @@ pub fn gather(
     };
     Ok(LiveFacts {
         nodes: live::objects(ctx, &ctx.target(), "nodes")?,
-        all_pods: ctx.run(kubectl::get_everywhere(&ctx.target(), "pods"))?.into_iter().filter(takes_room).collect(),
+        all_pods: ctx.run(kubectl::get_everywhere(&ctx.target(), "pods"))?,
         addons: ask_addons(ctx)?,
         node_limits: by_node(&nodes, |node| ctx.run(docker::container_limits(node)))?,
         node_images: by_node(&nodes, |node| load::list(ctx, node))?,
@@ -146,11 +146,6 @@ fn ask_addons(ctx: &Context) -> Result<BTreeMap<String, Option<String>>> {
 
 fn by_node<T>(nodes: &[String], ask: impl Fn(&str) -> Result<T>) -> Result<BTreeMap<String, T>> {
     nodes.iter().map(|node| Ok((node.clone(), ask(node)?))).collect()
-}
-
-/// Whether a pod's requests count: those of one that has ended do not.
-fn takes_room(pod: &Value) -> bool {
-    !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }
 
 /// A question whose answer holds values of Secrets: of a failure nothing is repeated but that there was one.

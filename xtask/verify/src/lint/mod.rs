@@ -287,10 +287,9 @@ fn of_every_field(project: &Project) -> Vec<&str> {
 fn every_field(project: &Project, programs: &Programs) -> Result<Vec<LintFinding>> {
     let file = project.path(EVERY_FIELD);
     let mut findings = Vec::new();
-    for (release, staged) in render::stage_all(project, &Overrides::default())? {
-        if !of_every_field(project).contains(&release.as_str()) {
-            continue;
-        }
+    let taking = of_every_field(project);
+    let staged = render::stage_all(project, &Overrides::default())?;
+    for (release, staged) in staged.into_iter().filter(|(release, _)| taking.contains(&release.as_str())) {
         let values: Vec<String> = staged.values.iter().cloned().chain([file.clone()]).collect();
         let chart = Chart { release: &release, folder: &staged.folder, values: &values };
         let rendered = project.output(helm::template(&project.scope(&release).target, &chart))?;

@@ -15,6 +15,7 @@ use crate::rules::found::{Found, called, container, objects, of_release, places,
 use crate::rules::startup;
 use crate::rules::startup::pods;
 use crate::rules::{Attempt, Checks, Facts, Place, Rule};
+use xtask::diagnosis::capacity;
 use xtask::model::labels::{Selector, is_subset};
 use xtask::model::quantity::{Cpu, Memory};
 
@@ -418,19 +419,18 @@ fn resources_node(facts: &Facts, checks: &mut Checks) {
     }
     let Some(live) = &facts.live else { return };
     for node in &live.nodes {
-        let here = live.all_pods.iter().filter(|pod| pod["spec"]["nodeName"] == node["metadata"]["name"]);
-        let containers = here.flat_map(|pod| pod["spec"]["containers"].as_array().into_iter().flatten());
-        let here: Vec<Amounts> = containers.filter_map(requests).collect();
-        let (cpu, memory) = sums(&here);
+        let requested = capacity::requested(node, &live.all_pods);
+        let of = |resource: &str| requested.get(resource).copied().unwrap_or(0);
+        let (millis, bytes) = (of("cpu"), of("memory"));
         let wrong = match typed(&node["status"]["allocatable"], Amounts::from_fields) {
             Err(wrong) => Some(wrong),
-            Ok(has) => {
-                (has.cpu.is_some_and(|has| cpu > has) || has.memory.is_some_and(|has| memory > has)).then(|| {
-                    let message = [has.cpu.map(|cpu| cpu.to_string()), has.memory.map(|memory| memory.to_string())];
-                    format!(
-                        "all its pods together request {cpu} CPUs and {memory}: it has {}",
-                        message.map(|has| has.unwrap_or_default()).join(" and ")
-                    )
+            Ok(Amounts { cpu, memory, .. }) => {
+                let lacks =
+                    cpu.is_some_and(|has| millis > has.millis()) || memory.is_some_and(|has| bytes > has.bytes());
+                let has = [cpu.map(|has| has.to_string()), memory.map(|has| has.to_string())];
+                let has = has.map(Option::unwrap_or_default).join(" and ");
+                lacks.then(|| {
+                    format!("all its pods together request {millis}m CPU and {} MiB: it has {has}", bytes >> 20)
                 })
             }
         };
@@ -959,6 +959,14 @@ mod tests {
                 json!({"spec": {"nodeName": "n", "containers": [{"resources": {"requests": {"cpu": "1900m"}}}]}});
             good.live.all_pods.push(of_others);
         });
+        let preparing = json!({"resources": {"requests": {"cpu": "1900m"}}});
+        let spec = json!({"nodeName": "n", "containers": [], "initContainers": [preparing]});
+        let others = |phase: &str| {
+            let pod = json!({"spec": spec, "status": {"phase": phase}});
+            found(RULES, |good| good.live.all_pods.push(pod.clone()))
+        };
+        assert_eq!(others("Pending"), [("dep.res.node", L, "node/n".to_string())]);
+        assert_eq!(others("Succeeded"), [], "it has ended");
     }
 
     #[test]

@@ -217,7 +217,7 @@ pub fn good() -> Good {
         workload["status"] = json!({"updatedReplicas": 1, "replicas": 1, "availableReplicas": 1});
     }
     live.nodes = vec![json!({"kind": "Node", "metadata": {"name": "n"}, "status": {
-            "allocatable": {"cpu": "2", "memory": "4Gi"},             "nodeInfo": {"kubeletVersion": "v1.33.1"}}})];
+            "allocatable": {"cpu": "2", "memory": "4Gi"}, "nodeInfo": {"kubeletVersion": "v1.33.1"}}})];
     for (name, port) in [("backend", 8000), ("frontend", 3000)] {
         live.objects.push(pod(name, &objects));
         live.objects.push(endpoints(name, port));

@@ -169,7 +169,7 @@ pub struct LiveFacts {
     pub nodes: Vec<Value>,
     /// Node to what its container is limited to, in billionths of a CPU and in bytes; 0 is no limit.
     pub node_limits: BTreeMap<String, (u64, u64)>,
-    /// The pods of all namespaces, this profile's or not, that have not ended.
+    /// The pods of all namespaces, this profile's or not.
     pub all_pods: Vec<Value>,
     /// Node to reference to ID, as the node's runtime lists them.
     pub node_images: BTreeMap<String, BTreeMap<String, String>>,
