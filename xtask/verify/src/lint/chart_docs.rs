@@ -10,9 +10,9 @@ pub const COMMAND: &str = "cargo xtask lint --update";
 const BEGIN: &str = "<!-- values: begin -->";
 const END: &str = "<!-- values: end -->";
 
-/// A README whose table is not what values.yaml says, with the text that it should have.
+/// A file of which a part is made from another, and is not as that one says, with the text that it should have.
 pub struct Stale {
-    pub readme: PathBuf,
+    pub path: PathBuf,
     pub text: String,
 }
 
@@ -28,7 +28,7 @@ pub fn stale(charts: &Path) -> Result<Vec<Stale>> {
         let text = fs::read_to_string(&readme).map_err(|error| describe(&readme, &error.to_string()))?;
         let wanted = replace(&text, &section).ok_or_else(|| describe(&readme, &format!("lacks {BEGIN} and {END}")))?;
         if wanted != text {
-            found.push(Stale { readme, text: wanted });
+            found.push(Stale { path: readme, text: wanted });
         }
     }
     Ok(found)
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn the_readmes_of_the_charts_say_what_their_values_say() {
         let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../helm");
-        let stale: Vec<_> = stale(&charts).unwrap().into_iter().map(|stale| stale.readme).collect();
+        let stale: Vec<_> = stale(&charts).unwrap().into_iter().map(|stale| stale.path).collect();
         assert!(stale.is_empty(), "out of date: {stale:?}\nNext: {COMMAND}");
     }
 }

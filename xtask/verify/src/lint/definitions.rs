@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use crate::lint::chart_docs::Stale;
+
 const SCHEMA: &str = "values.schema.json";
 const FIRST: &str = "\n  \"definitions\": {\n";
 const LAST: &str = "\n  }";
 
 /// The schemas under `charts` whose definitions are not the library's, each with its text as it should be. None are expected
 /// where there is no library.
-pub fn stale(charts: &Path) -> Result<Vec<(PathBuf, String)>> {
+pub fn stale(charts: &Path) -> Result<Vec<Stale>> {
     let Ok(source) = fs::read_to_string(charts.join("library").join(SCHEMA)) else { return Ok(Vec::new()) };
     let mut stale = Vec::new();
     for path in schemas(charts)? {
@@ -21,7 +23,7 @@ pub fn stale(charts: &Path) -> Result<Vec<(PathBuf, String)>> {
         let whole =
             with_definitions(&text, &source).with_context(|| format!("{} has no definitions", path.display()))?;
         if whole != text {
-            stale.push((path, whole));
+            stale.push(Stale { path, text: whole });
         }
     }
     Ok(stale)

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use crate::lint::chart_docs::Stale;
 use crate::tools::{kube_score, kubeconform, pod_security};
 use xtask::config::{Config, Waiver, yaml};
 use xtask::model::plan::object_label;
@@ -92,8 +93,7 @@ pub fn run(project: &Project, profile: Option<&str>, update: bool) -> Result<()>
         groups.push(group);
     }
     if profile.is_none() {
-        let mut findings = readmes(project, update)?;
-        findings.extend(definitions(project, update)?);
+        let mut findings = charts(project, update)?;
         if let Some(project) = projects.iter().find(|project| !of_every_field(project).is_empty()) {
             findings.extend(every_field(&project.with_programs(programs.paths.clone()), &programs)?);
         }
@@ -228,20 +228,44 @@ fn snapshot(project: &Project, wanted: &str, update: bool) -> Result<Option<Lint
     Ok((kept != wanted).then(|| finding("snapshot", &file, &message)))
 }
 
-/// The charts' READMEs against the comments of their values.
-fn readmes(project: &Project, update: bool) -> Result<Vec<LintFinding>> {
+/// What of the charts is made from something else: the tables of the READMEs from the comments of the values, and the
+/// definitions of the schemas from the library's.
+fn charts(project: &Project, update: bool) -> Result<Vec<LintFinding>> {
     let charts = project.root.join("helm");
     if !charts.is_dir() {
         return Ok(Vec::new());
     }
+    let readmes = || Ok(chart_docs::stale(&charts)?);
+    let mut findings = made(project, update, "readme", "its table is not what values.yaml says", readmes)?;
+    let schemas = || definitions::stale(&charts);
+    findings.extend(made(project, update, "schema", "its definitions are not those of helm/library", schemas)?);
+    findings.extend(definitions::missing(&charts)?.iter().map(|(path, field)| {
+        let message = format!("it does not take {field}, which a service has: add it to its properties");
+        finding("schema", &file_name(project, path), &message)
+    }));
+    Ok(findings)
+}
+
+/// The files that `stale` names, after it has written them anew with `update`.
+fn made(
+    project: &Project,
+    update: bool,
+    code: &str,
+    what: &str,
+    stale: impl Fn() -> Result<Vec<Stale>>,
+) -> Result<Vec<LintFinding>> {
     if update {
-        for stale in chart_docs::stale(&charts)? {
-            fs::write(stale.readme, stale.text)?;
+        for Stale { path, text } in stale()? {
+            fs::write(path, text)?;
         }
     }
-    let message = format!("its table is not what values.yaml says: {}", chart_docs::COMMAND);
-    let name = |path: &Path| path.strip_prefix(&project.root).unwrap_or(path).display().to_string();
-    Ok(chart_docs::stale(&charts)?.iter().map(|stale| finding("readme", &name(&stale.readme), &message)).collect())
+    let message = format!("{what}: {}", chart_docs::COMMAND);
+    Ok(stale()?.iter().map(|stale| finding(code, &file_name(project, &stale.path), &message)).collect())
+}
+
+/// A file by its path from the project's root.
+fn file_name(project: &Project, path: &Path) -> String {
+    path.strip_prefix(&project.root).unwrap_or(path).display().to_string()
 }
 
 /// What the cluster's own schemas have against manifests; nothing where the schemas are not to be had.
@@ -252,29 +276,6 @@ fn conform(project: &Project, programs: &Programs, manifests: &str, objects: &[V
     let output = project.output(asked.stdin(manifests))?;
     let wrong = kubeconform::parse(&output.stdout).map_err(|_| unreadable("kubeconform", &output))?;
     Ok(wrong.iter().map(|(object, message)| finding("kubeconform", object, message)).collect())
-}
-
-/// The charts' schemas against the library's definitions.
-fn definitions(project: &Project, update: bool) -> Result<Vec<LintFinding>> {
-    let charts = project.root.join("helm");
-    if !charts.is_dir() {
-        return Ok(Vec::new());
-    }
-    if update {
-        for (path, text) in definitions::stale(&charts)? {
-            fs::write(path, text)?;
-        }
-    }
-    let name = |path: &Path| path.strip_prefix(&project.root).unwrap_or(path).display().to_string();
-    let message = format!("its definitions are not those of helm/library: {}", chart_docs::COMMAND);
-    let stale = definitions::stale(&charts)?;
-    let stale = stale.iter().map(|(path, _)| finding("schema", &name(path), &message));
-    let missing = definitions::missing(&charts)?;
-    let missing = missing.iter().map(|(path, field)| {
-        let message = format!("it does not take {field}, which a service has: add it to its properties");
-        finding("schema", &name(path), &message)
-    });
-    Ok(stale.chain(missing).collect())
 }
 
 /// The releases of the profile whose chart takes all fields.
