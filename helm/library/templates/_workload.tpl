@@ -20,6 +20,11 @@ What the API server would drop or rewrite isn't written: an unchanged release is
 {{- range $volume, $about := $service.volumes -}}
 {{- $_ := set ($about.size | empty | ternary $others $claims) $volume $about -}}
 {{- end -}}
+{{- range $label, $_ := include "library.podLabels" . | fromYaml -}}
+{{- if hasKey $service.podLabels $label -}}
+{{- fail (printf "service %s: podLabels sets %s, which the chart sets itself; choose another label" $.name $label) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $claims (not $stateful) -}}
 {{- fail (printf "service %s: the volume %s has a size, which only a StatefulSet can keep; set workload: StatefulSet, or emptyDir in place of size" .name (keys $claims | sortAlpha | first)) -}}
 {{- end -}}
