@@ -51,7 +51,7 @@ The Secret, for people without another way to make it. What is given in `values`
 Secret already holds stays: a new password would not open the database of before.
 */}}
 {{- define "library.secret" -}}
-{{- $secret := .Values.secret -}}
+{{- $secret := include "library.secretValues" . | fromJson -}}
 {{- if $secret.create -}}
 {{- $data := dict -}}
 {{- range $key, $encoded := (lookup "v1" "Secret" .Release.Namespace $secret.name).data | default dict -}}

@@ -4,12 +4,16 @@ What the charts' values say, completed. Everything else in this library reads th
 
 {{/*
 All enabled services of the chart, by name, with the library's defaults filled in, as JSON. An umbrella has them under
-`services`; a chart of its own is one service, by `name` or else by the chart's name.
+`services`, and takes what is said of one at the top as well (`--set backend.image.tag=1.0.0`); a chart of its own is one
+service, by `name` or else by the chart's name.
 */}}
 {{- define "library.described" -}}
 {{- $described := dict -}}
 {{- $single := dict (.Values.name | default .Chart.Name) .Values -}}
 {{- range $name, $given := .Values.services | default $single -}}
+{{- if $.Values.services -}}
+{{- $given = include "library.overlay" (list $given (include "library.atTop" (list $.Values $name) | fromJson)) | fromJson -}}
+{{- end -}}
 {{- $service := include "library.overlay" (list $.Values.library $given) | fromJson -}}
 {{- /* A chart of its own has its ConfigMaps in the place where an umbrella's service names those it takes: it takes all. */ -}}
 {{- if kindIs "map" $service.configMaps -}}
@@ -21,6 +25,28 @@ All enabled services of the chart, by name, with the library's defaults filled i
 {{- end -}}
 {{- end -}}
 {{- toJson $described -}}
+{{- end -}}
+
+{{/*
+(list VALUES NAME): what an umbrella's values say of the service NAME at the top, as JSON. A service that is called like
+another value of the chart has its place under `services` alone.
+*/}}
+{{- define "library.atTop" -}}
+{{- $values := omit (index . 0) "image" "secret" "secrets" "tls" "configMaps" "binaryConfigMaps" "externals" "names" "test" "faults" "services" "library" "global" "extraObjects" -}}
+{{- get $values (index . 1) | default dict | toJson -}}
+{{- end -}}
+
+{{/*
+`secret` with what `secrets` gives: DATABASE_URL by `--set secrets.databaseUrl=...`. As JSON. Whoever gives one wants the
+Secret made.
+*/}}
+{{- define "library.secretValues" -}}
+{{- $given := dict -}}
+{{- range $key, $text := .Values.secrets -}}
+{{- $_ := set $given ($key | snakecase | upper) $text -}}
+{{- end -}}
+{{- $over := $given | empty | ternary dict (dict "create" true "values" $given) -}}
+{{- include "library.overlay" (list (.Values.secret | default dict) $over) -}}
 {{- end -}}
 
 {{/*

@@ -281,7 +281,8 @@ the ConfigMaps that it takes, and the Secret if it takes a key of it. All as JSO
 {{- $_ := set $annotations "checksum/config" (toJson $taken | sha256sum) -}}
 {{- end -}}
 {{- if .service.secretKeys -}}
-{{- $given := $values.secret.create | ternary ($values.secret.values | default dict) dict -}}
+{{- $secret := include "library.secretValues" .root | fromJson -}}
+{{- $given := $secret.create | ternary ($secret.values | default dict) dict -}}
 {{- if or $values.secret.version $given -}}
 {{- $_ := set $annotations "checksum/secret" (print $values.secret.version ($given | empty | ternary "" (toJson $given)) | sha256sum) -}}
 {{- end -}}

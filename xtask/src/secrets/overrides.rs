@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::config::{ConfigError, ConfigErrors, Node, Value as Tree, to_json, yaml};
+use crate::config::{ConfigError, ConfigErrors, Node, Value as Tree, merge, to_json, yaml};
 use crate::run::context::Project;
 use crate::secrets::placeholder::is_placeholder;
 
@@ -28,6 +28,10 @@ pub fn read_overrides(project: &Project) -> Result<Overrides> {
     let file = project.config.overrides.display().to_string();
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
     let node = yaml::parse_one(&file, &text).map_err(|problem| ConfigErrors(vec![problem]))?;
+    let several = project.config.releases.values().filter(|release| release.services.len() > 1);
+    let services = several.flat_map(|release| &release.services).map(String::as_str);
+    let services: Vec<&str> = services.filter(|name| !project.config.releases.contains_key(*name)).collect();
+    let node = written_out(node, &services);
     let keys: Vec<&str> = project.config.secrets.values().flat_map(|secret| secret.keys()).collect();
     let own = project.config.releases.iter().filter(|(_, release)| release.namespace == project.config.namespace);
     let own: Vec<&str> = own.map(|(name, _)| name.as_str()).collect();
@@ -41,6 +45,37 @@ pub fn read_overrides(project: &Project) -> Result<Overrides> {
     };
     let trees = values.keys().filter_map(|release| Some((release.clone(), tree(release)?))).collect();
     if problems.is_empty() { Ok(Overrides { secret, values, trees }) } else { Err(ConfigErrors(problems).into()) }
+}
+
+/// The file with what stands at its top in the short way where a chart has it: `backend.image` of a release of several
+/// services under `services.backend`, `secrets.databaseUrl` as `secret.values.DATABASE_URL`.
+fn written_out(root: Node, services: &[&str]) -> Node {
+    let Tree::Table(mut entries) = root.value else { return root };
+    let mut short: Vec<(Vec<String>, Node)> = Vec::new();
+    for service in services {
+        let path = vec!["services".to_string(), service.to_string()];
+        short.extend(entries.remove(*service).map(|node| (path, node)));
+    }
+    if let Some(Node { value: Tree::Table(values), .. }) = entries.get("secrets").cloned() {
+        entries.remove("secrets");
+        for (key, node) in values {
+            short.push((vec!["secret".to_string(), "values".to_string(), upper_snake_case(&key)], node));
+        }
+    }
+    let root = Node { place: root.place, value: Tree::Table(entries) };
+    short.into_iter().fold(root, |root, (path, node)| {
+        let wrap =
+            |inner: Node, key: String| Node { place: inner.place.clone(), value: Tree::Table([(key, inner)].into()) };
+        merge(root, path.into_iter().rev().fold(node, wrap))
+    })
+}
+
+/// `databaseUrl` as `DATABASE_URL`, as the charts do it.
+fn upper_snake_case(key: &str) -> String {
+    key.chars()
+        .flat_map(|letter| [letter.is_ascii_uppercase().then_some('_'), Some(letter.to_ascii_uppercase())])
+        .flatten()
+        .collect()
 }
 
 /// The file but for what goes into a Secret, which is shown nowhere.
@@ -124,6 +159,19 @@ fn secret_values(root: &Node, known: &[&str], problems: &mut Vec<ConfigError>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_short_way_is_written_out() {
+        let text = "a:\n  image: {tag: x}\nservices:\n  a: {port: 1, image: {tag: y}}\nc: {port: 2}\n\
+            secrets:\n  databaseUrl: z\nsecret:\n  values: {KEY: k}\n";
+        let node = written_out(yaml::parse_one("o.yaml", text).unwrap(), &["a", "b"]);
+        let expected = serde_json::json!({
+            "services": {"a": {"port": 1, "image": {"tag": "x"}}},
+            "c": {"port": 2},
+            "secret": {"values": {"KEY": "k", "DATABASE_URL": "z"}},
+        });
+        assert_eq!(to_json(&node), expected);
+    }
 
     #[test]
     fn values_belong_to_the_one_release_or_to_those_that_are_named() {

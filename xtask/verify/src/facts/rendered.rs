@@ -55,8 +55,13 @@ pub fn gather(ctx: &Context, release: &str, known: &RenderInputs) -> Result<Gath
     let values_of =
         |text: &str| keys.iter().map(|key| (key.to_string(), json!(text))).collect::<serde_json::Map<_, _>>();
     let mut made_secrets = BTreeMap::new();
-    for field in ["data", "stringData"] {
-        let message = over(field, &json!({"secret": {"create": true, "field": field, "values": values_of(SAMPLE)}}))?;
+    // The one as data model "static" has it, `secrets.databaseUrl`, the other by the chart's own name for it.
+    let short: serde_json::Map<_, _> = keys.iter().map(|key| (camel_case(key), json!(SAMPLE))).collect();
+    for (field, values) in [
+        ("data", json!({"secret": {"field": "data"}, "secrets": short})),
+        ("stringData", json!({"secret": {"create": true, "field": "stringData", "values": values_of(SAMPLE)}})),
+    ] {
+        let message = over(field, &values)?;
         // A certificate may be among them, which isn't made of values.
         let own = |object: &Value| object["kind"] == "Secret" && object["metadata"]["name"] == about.secret.as_str();
         let secrets = message.map(|objects| objects.into_iter().filter(own).collect());
@@ -137,11 +142,30 @@ fn lay_over(below: &mut Value, above: Value) {
 
 /// Helm's own words for why it refuses.
 pub fn refusal(tail: &str) -> String {
-    let line = tail.lines().find_map(|line| line.strip_prefix("Error: "));
-    line.or(tail.lines().last()).unwrap_or("it says nothing").to_string()
+    match tail.split_once("Error: ").map(|(_, error)| error.lines()) {
+        // What a schema refuses stands in the lines that follow.
+        Some(mut lines) => {
+            let first = lines.next().unwrap_or_default();
+            let rest: Vec<&str> = if first.ends_with(':') { lines.map(str::trim).collect() } else { Vec::new() };
+            [&[first], rest.as_slice()].concat().join(" ").trim().to_string()
+        }
+        None => tail.lines().last().unwrap_or("it says nothing").to_string(),
+    }
 }
 
-/// All knobs of all services turned at once, each to a value that nobody would choose.
+/// `DATABASE_URL` as `databaseUrl`.
+fn camel_case(key: &str) -> String {
+    let mut words = key.split('_').map(str::to_lowercase);
+    let first = words.next().unwrap_or_default();
+    words.fold(first, |name, word| {
+        let mut letters = word.chars();
+        let capital = letters.next().map(|letter| letter.to_ascii_uppercase());
+        name.chars().chain(capital).chain(letters).collect()
+    })
+}
+
+/// All knobs of all services turned at once, each to a value that nobody would choose, where data model "static" has
+/// them: `backend.image.tag`, without `services`.
 fn turned_knobs(services: &[&str], single: bool) -> Value {
     let one = json!({
         "replicaCount": 2,
@@ -157,7 +181,7 @@ fn turned_knobs(services: &[&str], single: bool) -> Value {
     match single {
         true => one,
         false => {
-            json!({ "services": services.iter().map(|name| (name.to_string(), one.clone())).collect::<serde_json::Map<_, _>>() })
+            json!(services.iter().map(|name| (name.to_string(), one.clone())).collect::<serde_json::Map<_, _>>())
         }
     }
 }
@@ -220,7 +244,9 @@ mod tests {
     #[test]
     fn knobs_stand_where_the_chart_has_its_services() {
         assert_eq!(turned_knobs(&["a"], true)["replicaCount"], 2);
-        assert_eq!(turned_knobs(&["a"], false)["services"]["a"]["replicaCount"], 2);
+        assert_eq!(turned_knobs(&["a"], false)["a"]["replicaCount"], 2);
+        assert_eq!(camel_case("BETTER_AUTH_SECRET"), "betterAuthSecret");
+        assert_eq!(camel_case("KEY"), "key");
     }
 
     #[test]
@@ -267,5 +293,7 @@ mod tests {
     fn a_refusal_is_helms_own_line() {
         assert_eq!(refusal("walk.go:1\nError: execution error: no\n\nUse --debug"), "execution error: no");
         assert_eq!(refusal(""), "it says nothing");
+        let schema = "Error: values are wrong in:\ntodo:\n- at '/a': missing property 'port'\n\n";
+        assert_eq!(refusal(schema), "values are wrong in: todo: - at '/a': missing property 'port'");
     }
 }

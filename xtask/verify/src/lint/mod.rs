@@ -75,13 +75,15 @@ pub fn run(project: &Project, profile: Option<&str>, update: bool) -> Result<()>
             .into_iter()
             .filter_map(|(code, why)| Some((code, why?)))
             .collect();
+    // What is generated comes first: with a definition that a schema lacks, nothing renders.
+    let mut of_charts = if profile.is_none() { charts(project, update)? } else { Vec::new() };
     let mut groups = Vec::new();
     for project in &projects {
         let project = &project.with_programs(programs.paths.clone());
         let name = format!("profile {}", project.config.profile);
         let step = project.ui.step(format!("lint {name}"));
         let (mut findings, manifests) = lint_profile(project, &programs)?;
-        findings.extend(snapshot(project, &manifests, update)?);
+        findings.extend(manifests.map(|manifests| snapshot(project, &manifests, update)).transpose()?.flatten());
         let group = Group::new(name, findings, &project.config.waivers);
         step.done(&group.counts());
         groups.push(group);
@@ -93,11 +95,10 @@ pub fn run(project: &Project, profile: Option<&str>, update: bool) -> Result<()>
         groups.push(group);
     }
     if profile.is_none() {
-        let mut findings = charts(project, update)?;
         if let Some(project) = projects.iter().find(|project| !of_every_field(project).is_empty()) {
-            findings.extend(every_field(&project.with_programs(programs.paths.clone()), &programs)?);
+            of_charts.extend(every_field(&project.with_programs(programs.paths.clone()), &programs)?);
         }
-        groups.push(Group::new("charts".to_string(), findings, &waivers));
+        groups.push(Group::new("charts".to_string(), of_charts, &waivers));
         groups.push(unused(&waivers, &groups, &skipped));
     }
     report(project, &groups, &skipped)
@@ -158,8 +159,8 @@ fn openapi(project: &Project) -> Result<Result<Value, String>> {
     Ok(Ok(openapi))
 }
 
-/// What is found, and the manifests without hooks.
-fn lint_profile(project: &Project, programs: &Programs) -> Result<(Vec<LintFinding>, String)> {
+/// What is found, and the manifests without hooks; None where helm can't render them, which is all that is found then.
+fn lint_profile(project: &Project, programs: &Programs) -> Result<(Vec<LintFinding>, Option<String>)> {
     let mut findings = Vec::new();
     let (mut manifests, mut kept) = (String::new(), String::new());
     for (release, staged) in render::stage_all(project, &Overrides::default())? {
@@ -179,11 +180,14 @@ fn lint_profile(project: &Project, programs: &Programs) -> Result<(Vec<LintFindi
             false => findings.push(finding("helm-template", &rendered)),
         }
     }
+    if findings.iter().any(|finding| finding.code == "helm-template") {
+        return Ok((findings, None));
+    }
     let objects = match yaml::objects(&manifests) {
         Ok(objects) => objects,
         Err(problem) => {
             findings.push(finding("helm-template", "manifest", &problem.to_string()));
-            return Ok((findings, kept));
+            return Ok((findings, None));
         }
     };
     for rule in &rules::RULES {
@@ -205,7 +209,7 @@ fn lint_profile(project: &Project, programs: &Programs) -> Result<(Vec<LintFindi
     for finding in &mut findings {
         finding.service = services.get(&finding.object).cloned();
     }
-    Ok((findings, kept))
+    Ok((findings, Some(kept)))
 }
 
 /// The manifests of a profile against those that are kept in the repository, so that a change of a chart shows what it
