@@ -19,7 +19,7 @@ use checks::agree;
 pub use names::{NAME_RULE, is_name, module_folder, parse_version};
 use reader::Reader;
 use sections::{check, cluster, deadlines, mirrors, name, optional_name, release, secret, service, tool, waiver};
-pub use spec::{Spec, SpecChart, SpecCluster, SpecService};
+pub use spec::{Deviation, Spec, SpecChart, SpecCluster, SpecService};
 pub use template::{fill, follows, placeholders};
 use tree::parse;
 pub use tree::{ConfigError, Node, Place, Value, merge, to_json};

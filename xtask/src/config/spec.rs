@@ -24,6 +24,17 @@ pub struct Spec {
     /// Its words for states: `deployment`, `pod` or `release`, to a state of ours, to the word.
     pub states: BTreeMap<String, BTreeMap<String, String>>,
     pub cluster: Option<SpecCluster>,
+    /// What of the model the profile does not have.
+    pub deviations: Vec<Deviation>,
+}
+
+/// A statement of the model that does not hold, and why.
+#[derive(Clone, Debug)]
+pub struct Deviation {
+    /// The heading of the model's page that states it, as in `image-names`.
+    pub heading: String,
+    pub says: String,
+    pub reason: String,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -112,6 +123,11 @@ pub fn spec(r: &Reader) -> Spec {
             memory_mb: c.integer("memory_mb", 1..=1_048_576) as u64,
             drivers: c.required("drivers"),
             addons: c.required("addons"),
+        }),
+        deviations: r.list("deviations", |d| Deviation {
+            heading: d.required("heading"),
+            says: d.required("says"),
+            reason: d.required("reason"),
         }),
     }
 }

@@ -5,6 +5,7 @@ mod entities;
 mod facts;
 mod lint;
 mod rules;
+mod specs;
 mod test;
 mod tools;
 mod validate;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::facts;
 use crate::rules;
 use crate::rules::{Facts, Finding, Place, Rule, Verdict, image};
+use crate::specs;
 use xtask::config::Waiver;
 use xtask::run::context::Project;
 use xtask::run::exit::Stop;
@@ -19,7 +20,11 @@ const UNSEEN: &str = "–";
 /// Checks the profile; with `list`, prints the rules in place of that. Exit 1 with a finding that no waiver covers.
 pub fn run(project: &Project, live: bool, list: bool) -> Result<()> {
     if list {
-        project.ui.answer(&rule_table(), json!({ "rules": rules::all().map(rule_json).collect::<Vec<_>>() }));
+        let deviations = specs::deviations(project)?;
+        project.ui.answer(
+            &format!("{}\n\n{}", rule_table(), specs::text(&deviations)),
+            json!({ "rules": rules::all().map(rule_json).collect::<Vec<_>>(), "deviations": specs::to_json(&deviations) }),
+        );
         return Ok(());
     }
     let facts = facts::gather(project, live)?;

@@ -52,15 +52,8 @@ pub fn gather(ctx: &Context, release: &str, known: &RenderInputs) -> Result<Gath
         all.into_iter().partition(|object| object["metadata"]["annotations"][HOOK].is_string());
 
     let keys: Vec<&str> = ctx.config.secrets.get(&about.secret).into_iter().flat_map(|secret| secret.keys()).collect();
-    let values_of =
-        |text: &str| keys.iter().map(|key| (key.to_string(), json!(text))).collect::<serde_json::Map<_, _>>();
     let mut made_secrets = BTreeMap::new();
-    // The one as data model "static" has it, `secrets.databaseUrl`, the other by the chart's own name for it.
-    let short: serde_json::Map<_, _> = keys.iter().map(|key| (camel_case(key), json!(SAMPLE))).collect();
-    for (field, values) in [
-        ("data", json!({"secret": {"field": "data"}, "secrets": short})),
-        ("stringData", json!({"secret": {"create": true, "field": "stringData", "values": values_of(SAMPLE)}})),
-    ] {
+    for (field, values) in secret_values(&keys) {
         let message = over(field, &values)?;
         // A certificate may be among them, which isn't made of values.
         let own = |object: &Value| object["kind"] == "Secret" && object["metadata"]["name"] == about.secret.as_str();
@@ -151,6 +144,17 @@ pub fn refusal(tail: &str) -> String {
         }
         None => tail.lines().last().unwrap_or("it says nothing").to_string(),
     }
+}
+
+/// Values by which a chart makes its Secret, with the field that it writes: the one way as data model "static" has it,
+/// `secrets.databaseUrl`, the other by the chart's own name for it.
+fn secret_values(keys: &[&str]) -> [(&'static str, Value); 2] {
+    let short: serde_json::Map<_, _> = keys.iter().map(|key| (camel_case(key), json!(SAMPLE))).collect();
+    let long: serde_json::Map<_, _> = keys.iter().map(|key| (key.to_string(), json!(SAMPLE))).collect();
+    [
+        ("data", json!({"secret": {"field": "data"}, "secrets": short})),
+        ("stringData", json!({"secret": {"create": true, "field": "stringData", "values": long}})),
+    ]
 }
 
 /// `DATABASE_URL` as `databaseUrl`.
