@@ -37,7 +37,14 @@ const XTASK: Package = Package {
 const VERIFY: Package = Package {
     name: "xtask_verify",
     folder: "xtask/verify/src/",
-    layers: &[&["main"], &["test"], &["validate", "lint", "e2e"], &["facts"], &["rules"], &["entities", "tools"]],
+    layers: &[
+        &["main"],
+        &["test"],
+        &["validate", "lint", "e2e"],
+        &["facts", "specs"],
+        &["rules"],
+        &["entities", "tools"],
+    ],
 };
 
 /// Imports against the layers of a package, from file to file.
