@@ -126,7 +126,7 @@ fn the_release_follows_the_secret_which_follows_the_namespace() {
         format!("kubectl get persistentvolumeclaims --output json --ignore-not-found {KUBECTL}"),
         format!("kubectl create --filename - {KUBECTL}"),
         secret,
-        format!("helm template todo {CHART} --namespace todo {VALUES}"),
+        format!("helm template todo {CHART} --kube-version 1.33.1 --namespace todo {VALUES}"),
         history.clone(),
         // The revision to go back to.
         history.replace("--max 1 ", "--max 10 "),

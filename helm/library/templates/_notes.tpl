@@ -24,7 +24,13 @@ From outside the cluster:
 {{- $outside = true }}
 {{- end }}
 {{- if $service.ingress.enabled }}
-  {{ $name }}: http{{ if $service.ingress.tlsSecret }}s{{ end }}://{{ $service.ingress.host | default "ADDRESS_OF_THE_CONTROLLER" }}{{ $service.ingress.path }}
+{{- $ingress := $service.ingress }}
+{{- range $ingress.hosts | default (list (dict "host" $ingress.host "paths" (list $ingress.path) "tlsSecret" $ingress.tlsSecret)) }}
+{{- $at := printf "http%s://%s" (empty .tlsSecret | ternary "" "s") (.host | default "ADDRESS_OF_THE_CONTROLLER") }}
+{{- range .paths | default (list "/") }}
+  {{ $name }}: {{ $at }}{{ . }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if $service.route.enabled }}
   {{ $name }}: http://{{ first $service.route.hostnames | default "ADDRESS_OF_THE_GATEWAY" }}{{ $service.route.path }}
@@ -42,6 +48,13 @@ From within the namespace:
 A service on this machine, at http://127.0.0.1:PORT:
 {{- range $name, $service := $described }}
   kubectl --namespace {{ $.Release.Namespace }} port-forward service/{{ include "library.name" (list $ "service" $name) }} {{ include "library.localPort" $service }}:{{ include "library.servicePort" $service }}
+{{- end }}
+{{- $secret := include "library.secretValues" . | fromJson }}
+{{- if and $secret.create $secret.random }}
+
+The Secret {{ $secret.name }} was made by this release, with values at random that an upgrade finds in the cluster. What renders without
+looking at the cluster, such as `helm template` or a GitOps controller, makes other ones each time: give it a Secret that is there
+beforehand, with secret.create=false and secret.name.
 {{- end }}
 {{- if (.Values.test | default dict).command }}
 

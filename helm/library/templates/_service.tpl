@@ -145,27 +145,48 @@ spec:
   {{- with .className }}
   ingressClassName: {{ . }}
   {{- end }}
-  {{- if .tlsSecret }}
+  {{- $hosts := .hosts | default (list (dict "host" .host "paths" (list .path) "tlsSecret" .tlsSecret)) }}
+  {{- $tls := list }}
+  {{- range $hosts }}
+  {{- with .tlsSecret }}
+  {{- $tls = append $tls . }}
+  {{- end }}
+  {{- end }}
+  {{- with $tls | uniq }}
   tls:
-    - secretName: {{ .tlsSecret }}
-      {{- with .host }}
-      hosts:
-        - {{ . | quote }}
+    {{- range $secret := . }}
+    - secretName: {{ $secret }}
+      {{- $named := list }}
+      {{- range $hosts }}
+      {{- if and .host (eq (.tlsSecret | default "") $secret) }}
+      {{- $named = append $named .host }}
       {{- end }}
+      {{- end }}
+      {{- with $named | uniq }}
+      hosts:
+        {{- range . }}
+        - {{ . | quote }}
+        {{- end }}
+      {{- end }}
+    {{- end }}
   {{- end }}
   rules:
+    {{- range $hosts }}
     - http:
         paths:
-          - path: {{ .path | quote }}
+          {{- range .paths | default (list "/") }}
+          - path: {{ . | quote }}
             pathType: Prefix
             backend:
               service:
                 name: {{ include "library.name" (list $ "service" $name) }}
                 port:
                   name: {{ $service.portName }}
+          {{- end }}
       {{- with .host }}
       host: {{ . | quote }}
       {{- end }}
+    {{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -115,7 +115,7 @@ pub fn stage_all(project: &Project, overrides: &Overrides) -> Result<BTreeMap<St
 pub fn render_one(project: &Project, release: &str, staged: &Staged) -> Result<Rendered> {
     let scope = project.scope(release);
     let chart = Chart { release, folder: &staged.folder, values: &staged.values };
-    let template = helm::template(&scope.target, &chart);
+    let template = helm::template(&scope.target, &chart, &project.config.cluster.kubernetes);
     let command_line = template.text();
     let yaml = match project.spawn.attempt(template)? {
         Ok(yaml) => yaml,

@@ -61,11 +61,11 @@ pub fn version() -> Call {
     call(argv!("helm version --short")).trimmed()
 }
 
-pub fn template(target: &Target, chart: &Chart) -> Call {
+pub fn template(target: &Target, chart: &Chart, kubernetes: &str) -> Call {
     let Target { namespace, .. } = target;
     let Chart { release, folder, .. } = chart;
     let values = values(chart);
-    call(argv!("helm template {release} {folder} --namespace {namespace} {values...}"))
+    call(argv!("helm template {release} {folder} --kube-version {kubernetes} --namespace {namespace} {values...}"))
 }
 
 /// Has the API server try an upgrade and keep nothing of it. Secrets are left out of what it prints.

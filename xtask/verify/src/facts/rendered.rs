@@ -32,7 +32,7 @@ pub fn gather(ctx: &Context, release: &str, known: &RenderInputs) -> Result<Gath
     let scope = ctx.scope(release);
     let helm_of = |values: &[String]| {
         let chart = Chart { release, folder: &staged.folder, values };
-        ctx.run(helm::template(&scope.target, &chart))
+        ctx.run(helm::template(&scope.target, &chart, &ctx.config.cluster.kubernetes))
     };
     // Rendered over the release's own values: what it takes, and what helm says where it refuses.
     let over = |name: &str, more: &Value| -> Result<Result<Vec<Value>, String>> {
@@ -40,7 +40,7 @@ pub fn gather(ctx: &Context, release: &str, known: &RenderInputs) -> Result<Gath
         fs::write(&file, more.to_string())?;
         let values: Vec<String> = staged.values.iter().cloned().chain([file.display().to_string()]).collect();
         let chart = Chart { release, folder: &staged.folder, values: &values };
-        let answer = ctx.output(helm::template(&scope.target, &chart))?;
+        let answer = ctx.output(helm::template(&scope.target, &chart, &ctx.config.cluster.kubernetes))?;
         fs::remove_file(&file)?;
         Ok(match answer.success {
             true => Ok(live::objects_in(&answer.stdout)?),

@@ -171,7 +171,7 @@ fn lint_profile(project: &Project, programs: &Programs) -> Result<(Vec<LintFindi
         if !helm::lint_is_silent(linted.success, &linted.tail) {
             findings.push(finding("helm-lint", &linted));
         }
-        let rendered = project.output(helm::template(&target, &chart))?;
+        let rendered = project.output(helm::template(&target, &chart, &project.config.cluster.kubernetes))?;
         match rendered.success {
             true => {
                 manifests.push_str(&format!("---\n{}\n", rendered.stdout));
@@ -297,7 +297,11 @@ fn every_field(project: &Project, programs: &Programs) -> Result<Vec<LintFinding
     for (release, staged) in staged.into_iter().filter(|(release, _)| taking.contains(&release.as_str())) {
         let values: Vec<String> = staged.values.iter().cloned().chain([file.clone()]).collect();
         let chart = Chart { release: &release, folder: &staged.folder, values: &values };
-        let rendered = project.output(helm::template(&project.scope(&release).target, &chart))?;
+        let rendered = project.output(helm::template(
+            &project.scope(&release).target,
+            &chart,
+            &project.config.cluster.kubernetes,
+        ))?;
         if !rendered.success {
             findings.push(finding("helm-template", EVERY_FIELD, rendered.tail.trim()));
             continue;

@@ -48,7 +48,7 @@ fn lint_builds_its_programs_once_and_asks_the_cluster_for_its_api_once() {
     let schemas = "CACHE/lint/staging/dev-todo/schemas/{{.Group}}-{{.ResourceAPIVersion}}-{{.ResourceKind}}.json";
     let expected = [
         format!("helm lint --strict --quiet {chart} --namespace todo {values}"),
-        format!("helm template todo {chart} --namespace todo {values}"),
+        format!("helm template todo {chart} --kube-version 1.33.1 --namespace todo {values}"),
         "kube-score score --output-format json --kubernetes-version v1.33 --ignore-container-cpu-limit -".to_string(),
         "pod-security".to_string(),
         format!("kubeconform -strict -output json -schema-location '{schemas}'"),
