@@ -73,9 +73,8 @@ fn root() -> Result<PathBuf> {
 
 /// Variables by which helm and minikube would turn to another cluster than the one that each call names, docker would
 /// build for another platform or elsewhere, git would look at another repository, and a command of ours at another project.
-const AMBIENT: [&str; 17] = [
+const AMBIENT: [&str; 16] = [
     verify::ROOT,
-    "BUILDX_BUILDER",
     "DOCKER_DEFAULT_PLATFORM",
     "GIT_DIR",
     "GIT_INDEX_FILE",
@@ -99,6 +98,9 @@ fn environment(folders: &Folders) -> Vec<(String, String)> {
     let path = std::env::var("PATH").unwrap_or_default();
     let pair = |name: &str, value: String| (name.to_string(), value);
     let mut environment = vec![
+        // The builder of the daemon itself: one that `docker buildx use` or the caller's environment chose has neither the
+        // base images nor a way to put what it builds where minikube finds it.
+        pair("BUILDX_BUILDER", "default".to_string()),
         pair("DOCKER_BUILDKIT", "1".to_string()),
         pair("MINIKUBE_HOME", folders.minikube_home().display().to_string()),
         pair("MINIKUBE_IN_STYLE", "false".to_string()),

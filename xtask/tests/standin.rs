@@ -380,13 +380,14 @@ fn without_consent_the_machine_stays_as_it_is() {
 
 #[test]
 fn a_build_is_for_this_machine_whatever_the_environment_says() {
-    let ambient = [("DOCKER_DEFAULT_PLATFORM", "linux/arm64"), ("BUILDX_BUILDER", "remote"), ("GIT_DIR", "/elsewhere")];
+    let ambient = [("DOCKER_DEFAULT_PLATFORM", "linux/arm64"), ("BUILDX_BUILDER", "far"), ("GIT_DIR", "/elsewhere")];
     let project = ambient.iter().fold(Project::new(), |project, (name, value)| project.env(name, value));
     project.before("docker build --progress", "env >>environment");
     project.run(&["up"]).assert_ended(0);
     let seen = project.read("standin/environment");
     assert!(seen.contains("DOCKER_BUILDKIT=1"), "{seen}");
-    assert!(ambient.iter().all(|(name, _)| !seen.contains(name)), "{seen}");
+    assert!(seen.contains("BUILDX_BUILDER=default"), "{seen}");
+    assert!(ambient.iter().all(|(_, value)| !seen.contains(value)), "{seen}");
 }
 
 #[test]
