@@ -30,6 +30,15 @@ pub fn shortages(pod: &Value, nodes: &[Value], pods: &[Value]) -> Vec<Shortage> 
     lacking.min_by_key(|found| (found.len(), found.iter().map(|one| one.asked - one.free).max())).unwrap_or_default()
 }
 
+/// The names of the nodes where a person has closed all of them to new pods; else none.
+pub fn cordoned(nodes: &[Value]) -> Vec<String> {
+    let is_closed = |node: &&Value| node["spec"]["unschedulable"] == true;
+    match nodes.iter().all(|node| is_closed(&node)) {
+        true => nodes.iter().filter_map(|node| Some(node["metadata"]["name"].as_str()?.to_string())).collect(),
+        false => Vec::new(),
+    }
+}
+
 /// Whether a node has room for a pod once those that are leaving have gone, and those in whose place others are already
 /// on a node.
 pub fn has_room_soon(pod: &Value, nodes: &[Value], pods: &[Value]) -> bool {
@@ -263,6 +272,14 @@ mod tests {
         let nodes = [node("small", "1", "1Gi"), node("larger", "3", "1Gi"), closed];
         let found = shortages(&pod("new", None, "4", "64Mi"), &nodes, &[]);
         assert_eq!(found.iter().map(|one| (one.node.as_str(), one.free)).collect::<Vec<_>>(), [("larger", 3000)]);
+    }
+
+    #[test]
+    fn nodes_are_reported_as_cordoned_where_none_is_open() {
+        let mut closed = node("a", "1", "1Gi");
+        closed["spec"] = json!({"unschedulable": true});
+        assert_eq!(cordoned(std::slice::from_ref(&closed)), ["a"]);
+        assert_eq!(cordoned(&[closed, node("b", "1", "1Gi")]), [""; 0]);
     }
 
     #[test]

@@ -79,6 +79,10 @@ pub enum Cause {
         message: String,
         shortages: Vec<Shortage>,
     },
+    /// All nodes are closed to new pods.
+    Cordoned {
+        nodes: Vec<String>,
+    },
     NodePressure {
         message: String,
     },
@@ -187,6 +191,13 @@ impl fmt::Display for Cause {
                 let text: Vec<String> = shortages.iter().map(Shortage::to_string).collect();
                 write!(f, "cannot be scheduled: {}", text.join("; "))
             }
+            Cause::Cordoned { nodes } => write!(
+                f,
+                "cannot be scheduled: node{} {} {} cordoned",
+                if nodes.len() == 1 { "" } else { "s" },
+                nodes.join(", "),
+                if nodes.len() == 1 { "is" } else { "are" }
+            ),
             Cause::NodePressure { message } => write!(f, "cannot be scheduled: {message}"),
             Cause::Evicted { message } => write!(f, "was evicted from its node: {message}"),
             Cause::Migration { message } => write!(f, "a migration fails: {message}"),

@@ -45,6 +45,7 @@ fn next(ctx: &Context, scope: &Scope, problem: &Problem) -> String {
     let describe = |kind: &str, name: &str| kubectl::describe(target, kind, name).text();
     match &problem.cause {
         Cause::ImageAbsent { .. } => docker::node_images(&ctx.config.cluster.name).text().replace(" --output json", ""),
+        Cause::Cordoned { nodes } => kubectl::uncordon(target, nodes).text(),
         Cause::Unschedulable { .. } | Cause::NodePressure { .. } | Cause::Evicted { .. } => describe("nodes", ""),
         Cause::Quota { quota, .. } => describe("resourcequota", quota),
         Cause::Claim { .. } => describe("persistentvolumeclaim", &problem.object.name),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::diagnosis::capacity::{has_room_soon, shortages};
+use crate::diagnosis::capacity::{cordoned, has_room_soon, shortages};
 use crate::diagnosis::cause::{Cause, Log, Problem};
 use crate::diagnosis::pod::refine;
 use crate::diagnosis::release;
@@ -166,6 +166,10 @@ impl<'a> Watch<'a> {
         // What can't be had now is reported in the scheduler's own words.
         let (Some(pod), Ok(all)) = (pod, asked) else { return };
         let (nodes, pods): (Vec<Value>, Vec<Value>) = all.into_iter().partition(|one| one["kind"] == "Node");
+        let closed = cordoned(&nodes);
+        if !closed.is_empty() {
+            return known.understand(Problem { cause: Cause::Cordoned { nodes: closed }, ..known.seen.clone() });
+        }
         if has_room_soon(pod, &nodes, &pods) {
             known.since = Instant::now();
         }

@@ -132,6 +132,12 @@ pub fn describe(target: &Target, kind: &str, name: &str) -> Call {
     call(argv!("kubectl describe {kind} {name...} {at...}"))
 }
 
+/// Opens nodes to new pods again.
+pub fn uncordon(target: &Target, nodes: &[String]) -> Call {
+    let at = at(target);
+    call(argv!("kubectl uncordon {nodes...} {at...}"))
+}
+
 /// Which part of a log is wanted; all of it by default.
 #[derive(Clone, Debug, Default)]
 pub struct LogPart<'a> {
