@@ -201,6 +201,23 @@ pub fn drift(wanted: &[Value], live: &[Value]) -> Vec<Change> {
     found
 }
 
+/// Autoscalers of nobody's release, `horizontalpodautoscaler/NAME`, that decide the replicas of workloads whose replicas were
+/// rendered: whatever is deployed, they set it back.
+pub fn foreign_scalers(wanted: &[Value], live: &[Value], autoscalers: &[Value]) -> Vec<String> {
+    let is_rendered = |scaler: &Value| wanted.iter().any(|object| object_label(object) == object_label(scaler));
+    let changes = drift(wanted, live);
+    let scaled = changes.iter().filter(|change| change.path == "spec.replicas");
+    scaled
+        .filter_map(|change| {
+            let decides = |scaler: &&Value| {
+                let target = &scaler["spec"]["scaleTargetRef"];
+                object_label(&json!({"kind": target["kind"], "metadata": {"name": target["name"]}})) == change.object
+            };
+            autoscalers.iter().filter(decides).find(|scaler| !is_rendered(scaler)).map(object_label)
+        })
+        .collect()
+}
+
 /// What keeps the controller of an object from acting on it, and was not rendered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hold {
@@ -300,6 +317,20 @@ mod tests {
         assert_eq!(shorten("250m"), "250m");
         let long = shorten(&"é".repeat(500));
         assert_eq!(long, format!("{} …", "é".repeat(80)));
+    }
+
+    #[test]
+    fn an_autoscaler_that_nobody_rendered_is_named() {
+        let web =
+            |replicas: u64| json!({"kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": replicas}});
+        let scaler = |name: &str, of: &str| {
+            json!({"kind": "HorizontalPodAutoscaler", "metadata": {"name": name},
+                "spec": {"scaleTargetRef": {"kind": "Deployment", "name": of}}})
+        };
+        let all = [scaler("other", "api"), scaler("mine", "web")];
+        assert_eq!(foreign_scalers(&[web(1)], &[web(2)], &all), ["horizontalpodautoscaler/mine"]);
+        assert_eq!(foreign_scalers(&[web(1)], &[web(1)], &all), [""; 0]);
+        assert_eq!(foreign_scalers(&[web(1), scaler("mine", "web")], &[web(2)], &all), [""; 0]);
     }
 
     #[test]
