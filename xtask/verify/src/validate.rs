@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::facts;
 use crate::rules;
-use crate::rules::{Facts, Finding, Place, Rule, Verdict, image};
+use crate::rules::scan::{Check, Outcome, checklist, failures, passed};
+use crate::rules::{Facts, Finding, Place, Rule, Verdict};
 use xtask::config::Waiver;
 use xtask::run::context::Project;
 use xtask::run::exit::Stop;
@@ -44,11 +45,11 @@ pub fn run(project: &Project, live: bool, list: bool) -> Result<()> {
 }
 
 /// An image and how its checks have ended.
-type Scan = (String, Vec<(&'static str, std::result::Result<(), String>)>);
+type Scan = (String, Vec<Check>);
 
 fn scans(facts: &Facts) -> Vec<Scan> {
     let images = facts.images.iter().flatten();
-    images.map(|(service, found)| (found.reference.clone(), image::checklist(facts, service, found))).collect()
+    images.map(|(service, found)| (found.reference.clone(), checklist(facts, service, found))).collect()
 }
 
 fn rule_table() -> String {
@@ -114,22 +115,7 @@ fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver
             .into_iter()
             .map(|((place, why), codes)| format!("{UNSEEN} {}: {why}: {}", place.name(), codes.join(", "))),
     );
-    for (reference, list) in scans {
-        let failed: Vec<String> = list
-            .iter()
-            .filter_map(|(what, ended)| Some(format!("  not: {what} ({})", ended.as_ref().err()?)))
-            .collect();
-        let passed = list.len() - failed.len();
-        lines.push(format!(
-            "scan of {reference}: {passed} of {} checks, {} %",
-            list.len(),
-            passed * 100 / list.len().max(1)
-        ));
-        lines.extend(failed);
-    }
-    if !scans.is_empty() {
-        lines.push("  A list of known vulnerabilities was not asked: this tool has none of its own.".to_string());
-    }
+    lines.extend(scans.iter().flat_map(|(reference, list)| scan_lines(reference, list)));
     let found = || verdicts.iter().flat_map(|verdict| &verdict.findings);
     lines.extend(found().filter(|finding| finding.waived.is_none()).map(|finding| format!("✗ {}", describe(finding))));
     for finding in found() {
@@ -149,6 +135,17 @@ fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver
         verdicts.len()
     ));
     lines.join("\n")
+}
+
+fn scan_lines(reference: &str, list: &[Check]) -> Vec<String> {
+    let (passed, made) = passed(list);
+    let mut lines = vec![format!("scan of {reference}: {passed} of {made} checks, {} %", passed * 100 / made.max(1))];
+    lines.extend(failures(list).iter().map(|failure| format!("  failed, {failure}")));
+    lines.extend(list.iter().filter_map(|check| match &check.outcome {
+        Outcome::Skipped(why) => Some(format!("  skipped: {} ({why})", check.what)),
+        Outcome::Passed | Outcome::Failed(_) => None,
+    }));
+    lines
 }
 
 /// Place and reason to the rules that were not, or not wholly, looked at there.
@@ -191,22 +188,27 @@ fn to_json(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waive
             text
         })
         .collect();
-    let scans: serde_json::Map<String, Value> = scans
-        .iter()
-        .map(|(reference, list)| {
-            let checks = list.iter().map(|(what, ended)| json!({"check": what, "failed": ended.as_ref().err()}));
-            (reference.clone(), checks.collect())
-        })
-        .collect();
+    let scans: serde_json::Map<String, Value> =
+        scans.iter().map(|(reference, list)| (reference.clone(), list.iter().map(check_json).collect())).collect();
     let unused: Vec<Value> =
         unused.iter().map(|waiver| json!({"code": waiver.code, "object": waiver.object})).collect();
     let open = verdicts.iter().flat_map(Verdict::open).count();
     json!({ "profile": profile, "open": open, "rules": rules, "scans": scans, "unused_waivers": unused })
 }
 
+fn check_json(check: &Check) -> Value {
+    let (failed, skipped) = match &check.outcome {
+        Outcome::Passed => (None, None),
+        Outcome::Failed(why) => (Some(why), None),
+        Outcome::Skipped(why) => (None, Some(why)),
+    };
+    json!({ "check": check.what, "severity": check.severity.name(), "failed": failed, "skipped": skipped })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::scan::Severity;
 
     fn verdict_of(code: &str, looked: &[(Place, usize)], unseen: &[(Place, &str)], findings: Vec<Finding>) -> Verdict {
         Verdict {
@@ -268,8 +270,22 @@ mod tests {
 
     #[test]
     fn a_scan_is_printed_check_by_check() {
-        let list = vec![("a health check", Ok(())), ("no sudo", Err("usr/bin/sudo".to_string()))];
-        let text = report("p", &[], &[("todo:1".to_string(), list)], &[]);
-        assert!(text.contains("scan of todo:1: 1 of 2 checks, 50 %\n  not: no sudo (usr/bin/sudo)"), "{text}");
+        let check = |what, outcome| Check { what, severity: Severity::Other, outcome };
+        let list = vec![
+            check("a health check", Outcome::Passed),
+            check("no sudo", Outcome::Failed("usr/bin/sudo".to_string())),
+            check("no known vulnerability", Outcome::Skipped("no database".to_string())),
+        ];
+        let scans = [("todo:1".to_string(), list)];
+        let text = report("p", &[], &scans, &[]);
+        let expected = "scan of todo:1: 1 of 2 checks, 50 %\n  failed, other: no sudo (usr/bin/sudo)\n  \
+                        skipped: no known vulnerability (no database)";
+        assert!(text.contains(expected), "{text}");
+        let json = &to_json("p", &[], &scans, &[])["scans"]["todo:1"];
+        assert_eq!(
+            json[1],
+            json!({"check": "no sudo", "severity": "other", "failed": "usr/bin/sudo", "skipped": null})
+        );
+        assert_eq!(json[2]["skipped"], "no database");
     }
 }

@@ -46,6 +46,9 @@ impl Rule {
     }
 }
 
+/// The page of what every profile must meet, whatever its data model says.
+pub const COMMON: &str = "common.md";
+
 /// Pages of docs/specs, in the order of `[spec] number` of the profiles.
 pub const PAGES: [&str; 5] = ["rolling.md", "nodeport.md", "microservices.md", "static.md", "compact.md"];
 
@@ -413,16 +416,16 @@ pub fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 
 /// All rules, in the order of their codes' families.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    [image::RULES, deployment::RULES, service::RULES, settings::RULES, chart::RULES, states::RULES]
+    [image::RULES, scan::RULES, deployment::RULES, service::RULES, settings::RULES, chart::RULES, states::RULES]
         .into_iter()
         .flatten()
 }
 
-/// Whether a profile is checked against a rule: its data model's page is cited, or it has no model.
+/// Whether a profile is checked against a rule: its data model's page is cited, or the page for all; or it has no model.
 pub fn applies(rule: &Rule, config: &Config) -> bool {
     config.spec.as_ref().is_none_or(|spec| {
         let model = PAGES.get(usize::from(spec.number));
-        rule.citations().any(|(page, _)| model == Some(&page))
+        rule.citations().any(|(page, _)| page == COMMON || model == Some(&page))
     })
 }
 
@@ -468,6 +471,7 @@ mod fixture;
 mod found;
 pub mod image;
 pub mod leaks;
+pub mod scan;
 pub mod service;
 pub mod settings;
 mod startup;
@@ -536,6 +540,7 @@ mod tests {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/specs");
         let pages: BTreeMap<&str, Vec<String>> = PAGES
             .iter()
+            .chain([&COMMON])
             .map(|page| (*page, anchors(&std::fs::read_to_string(folder.join(page)).expect(page))))
             .collect();
         for (page, anchors) in &pages {
@@ -581,6 +586,10 @@ mod tests {
         };
         assert!(!codes(&good).contains(&"img.build_arg"), "only static.md states it");
         assert!(codes(&good).contains(&"cht.appversion"));
+        for number in 0..PAGES.len() as u8 {
+            good.config.spec.as_mut().unwrap().number = number;
+            assert!(codes(&good).contains(&"img.scan"), "{} is held to the page for all", PAGES[usize::from(number)]);
+        }
         good.config.spec = None;
         assert_eq!(codes(&good).len(), all().count());
     }
