@@ -17,8 +17,10 @@ use xtask::tools::docker;
 
 /// How long a container that was started alone may take to answer or to say what it lacks.
 const START: Duration = Duration::from_secs(15);
-/// StringMap of an image are small; what is larger is a program or data.
-const TEXT_MAX_BYTES: u64 = 1 << 20;
+/// How much of a file of an image is in memory at once.
+const PIECE: usize = 64 << 10;
+/// The largest file that is kept whole, to be read as a text.
+const TEXT_MAX_BYTES: u64 = 16 << 20;
 
 pub fn inspect(ctx: &Context, image: &Built) -> Result<Value> {
     let inspected = ctx.run(docker::inspect(&image.reference()))?;
@@ -137,6 +139,7 @@ struct Layer {
 
 /// Reads what `docker save` wrote: layers as tars, and a list of them at the end.
 fn scan(archive: impl Read, keys: &[&str]) -> Result<Scan> {
+    let search = leaks::Search::new(keys);
     let mut layers: BTreeMap<String, Layer> = BTreeMap::new();
     let mut links = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
@@ -162,7 +165,7 @@ fn scan(archive: impl Read, keys: &[&str]) -> Result<Scan> {
             match start {
                 [b'{', ..] => {}
                 [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd] => scan.unread += 1,
-                _ => drop(layers.insert(path, layer(rest, keys)?)),
+                _ => drop(layers.insert(path, layer(rest, &search)?)),
             }
         }
     }
@@ -196,7 +199,24 @@ fn put(files: &mut BTreeMap<String, ImageFile>, file: &ImageFile) {
     }
 }
 
-fn layer(archive: impl Read, keys: &[&str]) -> Result<Layer> {
+/// Looks through a file for secrets, and keeps all of it where `text` is there for it.
+fn search_file(file: &mut impl Read, search: &leaks::Search, text: &mut Option<Vec<u8>>) -> Result<Vec<leaks::Leak>> {
+    let mut stream = search.stream();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(stream.end()),
+            count => {
+                stream.feed(&piece[..count]);
+                if let Some(text) = text {
+                    text.extend_from_slice(&piece[..count]);
+                }
+            }
+        }
+    }
+}
+
+fn layer(archive: impl Read, search: &leaks::Search) -> Result<Layer> {
     let mut layer = Layer::default();
     for entry in Archive::new(archive).entries()? {
         let mut entry = entry?;
@@ -212,18 +232,12 @@ fn layer(archive: impl Read, keys: &[&str]) -> Result<Layer> {
             continue;
         }
         let (mode, bytes) = (entry.header().mode()? & 0o7777, entry.header().size()?);
-        if kind == FileKind::Plain && bytes > 0 && bytes <= TEXT_MAX_BYTES {
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content)?;
-            // A zero byte tells what is no text.
-            if !content.contains(&0) {
-                let text = String::from_utf8_lossy(&content);
-                let found = leaks::find(&text, keys);
-                if path == "etc/passwd" {
-                    layer.passwd = Some(text.into_owned());
-                }
-                layer.secrets.extend(found.iter().map(|leak| format!("{path}:{}: {}", leak.line, leak.what)));
-            }
+        if kind == FileKind::Plain && bytes > 0 {
+            let mut text = (path == "etc/passwd" && bytes <= TEXT_MAX_BYTES).then(Vec::new);
+            let leaks = search_file(&mut entry, search, &mut text)?;
+            let leaks = leaks.iter().filter(|leak| !leak.is_published(&path));
+            layer.secrets.extend(leaks.map(|leak| leak.of_file(&path)));
+            layer.passwd = text.map(|text| String::from_utf8_lossy(&text).into_owned()).or(layer.passwd);
         }
         if leaks::is_secret_file(&path) && kind == FileKind::Plain {
             layer.secrets.push(format!("{path}: a file that holds secrets by its name"));
@@ -292,6 +306,16 @@ mod tests {
         assert_eq!(scan.files[0].mode, 0o4755);
         assert_eq!(scan.secrets, ["app/settings:1: a value of JWT_SECRET"]);
         assert_eq!(scan.unread, 0);
+    }
+
+    #[test]
+    fn secrets_of_binaries_and_of_large_files_are_found() {
+        let token = ["ghp_a8F3kQ9zLm2", "Xw7Rt5Yb1Nc6VdE4hJ0sTu"].concat();
+        let large = ["some text\n".repeat(200_000), token.clone()].concat();
+        let binary = ["\x7fELF\0\0", &token, "\0"].concat();
+        let scan = saved(&[tar(&[("app/x", 0o755, binary.as_bytes()), ("app/y", 0o644, large.as_bytes())])]);
+        let message = "a token that begins with ghp_";
+        assert_eq!(scan.secrets, [format!("app/x at byte 6: {message}"), format!("app/y:200001: {message}")]);
     }
 
     #[test]
