@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::facts;
 use crate::rules;
 use crate::rules::scan::{Check, Outcome, checklist, failures, passed};
-use crate::rules::{Facts, Finding, Place, Rule, Verdict};
+use crate::rules::{Facts, Finding, Known, Place, Rule, Verdict};
 use xtask::config::Waiver;
 use xtask::run::context::Project;
 use xtask::run::exit::Stop;
@@ -28,7 +28,7 @@ pub fn run(project: &Project, live: bool, list: bool) -> Result<()> {
     let scans = scans(&facts);
     let unused = rules::unused(&project.config, &verdicts);
     project.ui.answer(
-        &report(&project.config.profile, &verdicts, &scans, &unused),
+        &report(&project.config.profile, &verdicts, &scans, &unused, &databases(&facts.known)),
         to_json(&project.config.profile, &verdicts, &scans, &unused),
     );
     match verdicts.iter().flat_map(Verdict::open).count() {
@@ -50,6 +50,14 @@ type Scan = (String, Vec<Check>);
 fn scans(facts: &Facts) -> Vec<Scan> {
     let images = facts.images.iter().flatten();
     images.map(|(service, found)| (found.reference.clone(), checklist(facts, service, found))).collect()
+}
+
+/// Which databases of known vulnerabilities were asked, with their dates.
+fn databases(known: &Known) -> Vec<String> {
+    vec![match &known.rust {
+        Ok(dated) => format!("RustSec advisories: the newest is of {dated}; {} locks", known.locks.len()),
+        Err(why) => format!("RustSec advisories: not asked: {why}"),
+    }]
 }
 
 fn rule_table() -> String {
@@ -92,7 +100,7 @@ fn verdict(verdict: &Verdict) -> String {
     }
 }
 
-fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver]) -> String {
+fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver], notes: &[String]) -> String {
     let mut lines = vec![format!(
         "profile {profile}\n{:<20} {:>8} {:>8} {:>8} {:>8}  ended",
         "rule", "config", "rendered", "image", "live"
@@ -129,6 +137,7 @@ fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver
     }));
     let open = verdicts.iter().flat_map(Verdict::open).count();
     let waived = found().count() - open;
+    lines.extend(notes.iter().cloned());
     let holding = verdicts.iter().filter(|verdict| verdict.findings.is_empty() && !verdict.looked.is_empty()).count();
     lines.push(format!(
         "{} rules: {holding} hold where they were looked at, {open} findings, {waived} waived",
@@ -237,7 +246,7 @@ mod tests {
             verdict_of("img.built", &[(Place::Image, 3)], &[], Vec::new()),
             verdict_of("img.no_secret", &[(Place::Image, 2)], &[(Place::Image, "2 layers are compressed")], Vec::new()),
         ];
-        let text = report("p", &verdicts, &[], &[]);
+        let text = report("p", &verdicts, &[], &[], &[]);
         let line = |code: &str| {
             text.lines().find(|line| line.starts_with(code)).unwrap().split_whitespace().collect::<Vec<_>>()
         };
@@ -255,7 +264,7 @@ mod tests {
         let verdicts = [verdict_of("img.size", &[(Place::Config, 2)], &[], findings)];
         let waiver =
             Waiver { code: "img.user".to_string(), object: Some("backend".to_string()), reason: String::new() };
-        let text = report("p", &verdicts, &[], &[&waiver]);
+        let text = report("p", &verdicts, &[], &[&waiver], &[]);
         assert!(text.contains("1 FINDING, 1 waived"), "{text}");
         assert!(text.contains("✗ img.size backend (config at xtask.toml:7:1)\n  it is too large"), "{text}");
         assert!(
@@ -277,7 +286,7 @@ mod tests {
             check("no known vulnerability", Outcome::Skipped("no database".to_string())),
         ];
         let scans = [("todo:1".to_string(), list)];
-        let text = report("p", &[], &scans, &[]);
+        let text = report("p", &[], &scans, &[], &[]);
         let expected = "scan of todo:1: 1 of 2 checks, 50 %\n  failed, other: no sudo (usr/bin/sudo)\n  \
                         skipped: no known vulnerability (no database)";
         assert!(text.contains(expected), "{text}");
@@ -287,5 +296,14 @@ mod tests {
             json!({"check": "no sudo", "severity": "other", "failed": "usr/bin/sudo", "skipped": null})
         );
         assert_eq!(json[2]["skipped"], "no database");
+    }
+
+    #[test]
+    fn a_database_is_named_with_its_date_or_with_why_it_was_not_asked() {
+        let mut known = Known { rust: Ok("2026-11-20".to_string()), ..Known::default() };
+        let text = report("p", &[], &[], &[], &databases(&known));
+        assert!(text.contains("RustSec advisories: the newest is of 2026-11-20; 0 locks\n"), "{text}");
+        known.rust = Err("there is no database".to_string());
+        assert_eq!(databases(&known), ["RustSec advisories: not asked: there is no database"]);
     }
 }

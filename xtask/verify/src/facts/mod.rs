@@ -1,6 +1,7 @@
 //! Gathers what the rules judge: one file for each place. All calls have deadlines, and what doesn't depend on each
 //! other is asked at the same time.
 
+mod advisories;
 mod files;
 mod images;
 mod live;
@@ -61,6 +62,7 @@ pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
         gathered.insert(release.to_string(), rendered::gather(ctx, release, &known)?);
     }
     let mut files = files::gather(ctx)?;
+    let known = advisories::gather(ctx, &advisories::open(ctx), files.tracked.as_deref().unwrap_or_default())?;
     step.done(&format!("{} releases", gathered.len()));
 
     let (images, live) = thread::scope(|scope| -> Result<(BTreeMap<String, ImageFacts>, Option<LiveFacts>)> {
@@ -85,16 +87,14 @@ pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
         Ok((images?, live?))
     })?;
 
-    let mut unseen = BTreeMap::new();
-    if !with_live {
-        unseen.insert(Place::Live, "not asked for: --live".to_string());
-    }
+    let unseen = (!with_live).then(|| (Place::Live, "not asked for: --live".to_string())).into_iter().collect();
     let mut all = BTreeMap::new();
     for (name, one) in gathered {
         files.charts.insert(name.clone(), one.chart);
         all.insert(name, one.rendered);
     }
-    Ok(Facts { config: &project.config, unseen, files: Some(files), rendered: Some(all), images: Some(images), live })
+    let (files, rendered, images) = (Some(files), Some(all), Some(images));
+    Ok(Facts { config: &project.config, unseen, files, rendered, images, live, known })
 }
 
 /// Images one beside another: most of the time goes by waiting for docker.

@@ -663,6 +663,7 @@ mod tests {
             rendered: None,
             images: Some(images),
             live: None,
+            known: crate::rules::Known::default(),
         };
         let verdict = crate::rules::judge(&facts);
         let found = verdict.iter().find(|verdict| verdict.rule.code == "img.no_secret");

@@ -63,6 +63,51 @@ pub struct Facts<'a> {
     /// By service.
     pub images: Option<BTreeMap<String, ImageFacts>>,
     pub live: Option<LiveFacts>,
+    pub known: Known,
+}
+
+/// What databases of known vulnerabilities say.
+pub struct Known {
+    /// RustSec's database with the date of its newest advisory; else why it was not asked.
+    pub rust: Result<String, String>,
+    /// Path of each tracked Cargo.lock to the vulnerabilities of the packages in it; empty where nothing was asked.
+    pub locks: BTreeMap<String, Vec<Vulnerability>>,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known { rust: Err("nothing was asked".to_string()), locks: BTreeMap::new() }
+    }
+}
+
+/// A published vulnerability of a package that is there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vulnerability {
+    /// As in `RUSTSEC-2024-0001`.
+    pub id: String,
+    pub package: String,
+    pub version: String,
+    pub title: String,
+    /// As in `high`; None where nobody has scored it.
+    pub severity: Option<String>,
+    /// The versions without it; empty where there is none.
+    pub fixed: Vec<String>,
+}
+
+impl Vulnerability {
+    /// Whether a newer version would do away with it, and nobody says that it is less than critical.
+    pub fn is_fixable_and_critical(&self) -> bool {
+        !self.fixed.is_empty() && self.severity.as_ref().is_none_or(|severity| severity == "critical")
+    }
+}
+
+impl std::fmt::Display for Vulnerability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Vulnerability { id, package, version, title, severity, fixed } = self;
+        let severity = severity.as_deref().unwrap_or("not scored");
+        let fixed = if fixed.is_empty() { "no version".to_string() } else { fixed.join(" or ") };
+        write!(f, "{package} {version} has {id}, {severity}: {title}; fixed in {fixed}")
+    }
 }
 
 /// What lies in the repository.
@@ -416,9 +461,18 @@ pub fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 
 /// All rules, in the order of their codes' families.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    [image::RULES, scan::RULES, deployment::RULES, service::RULES, settings::RULES, chart::RULES, states::RULES]
-        .into_iter()
-        .flatten()
+    [
+        image::RULES,
+        scan::RULES,
+        vulnerabilities::RULES,
+        deployment::RULES,
+        service::RULES,
+        settings::RULES,
+        chart::RULES,
+        states::RULES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Whether a profile is checked against a rule: its data model's page is cited, or the page for all; or it has no model.
@@ -476,6 +530,7 @@ pub mod service;
 pub mod settings;
 mod startup;
 pub mod states;
+mod vulnerabilities;
 
 #[cfg(test)]
 mod tests {
@@ -566,7 +621,15 @@ mod tests {
 
     fn facts(good: &crate::rules::fixture::Good) -> Facts<'_> {
         let unseen = BTreeMap::from([(Place::Live, "not asked for: --live".to_string())]);
-        Facts { config: &good.config, unseen, files: None, rendered: None, images: None, live: None }
+        Facts {
+            config: &good.config,
+            unseen,
+            files: None,
+            rendered: None,
+            images: None,
+            live: None,
+            known: Known::default(),
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The scan of an image: `img.scan`. Each check has a severity.
 
+use std::collections::BTreeSet;
+
 use crate::entities::docker_image::DockerImage;
 use crate::entities::dockerfile::{Dockerfile, Instruction};
 use crate::entities::reference::Reference;
@@ -70,6 +72,7 @@ pub fn passed(list: &[Check]) -> (usize, usize) {
 }
 
 fn scan(facts: &Facts, checks: &mut Checks) {
+    let mut skipped = BTreeSet::new();
     for (service, image) in images(facts) {
         let list = checklist(facts, service, image);
         let (passed, made) = passed(&list);
@@ -84,11 +87,14 @@ fn scan(facts: &Facts, checks: &mut Checks) {
                 "{reference} passes {percent} % of {made} checks: each critical one must pass, and {MIN_PERCENT} % of all\n{failed}"
             )
         });
-        for check in &list {
-            if let Outcome::Skipped(why) = &check.outcome {
-                checks.cannot(Image, format!("{service}: {}: {why}", check.what));
+        for check in list {
+            if let Outcome::Skipped(why) = check.outcome {
+                skipped.insert(format!("{}: {why}", check.what));
             }
         }
+    }
+    for check in skipped {
+        checks.cannot(Image, check);
     }
 }
 
@@ -191,9 +197,16 @@ fn secrets(subject: &Subject) -> Vec<Check> {
     ]
 }
 
-fn vulnerabilities(_: &Subject) -> Vec<Check> {
-    let skipped = Outcome::Skipped("no database of known vulnerabilities was asked".to_string());
-    vec![critical("no critical vulnerability that has a fix", skipped)]
+/// Those of what the image's program was built from, as far as its lock says it.
+fn vulnerabilities(subject: &Subject) -> Vec<Check> {
+    let known = &subject.facts.known;
+    let lock = subject.facts.config.services[subject.service].context.join("Cargo.lock").display().to_string();
+    let outcome = match (&known.rust, known.locks.get(&lock)) {
+        (Err(why), _) => Outcome::Skipped(format!("RustSec advisories: {why}")),
+        (Ok(_), None) => Outcome::Skipped("it has no Cargo.lock".to_string()),
+        (Ok(_), Some(found)) => none(found.iter().find(|one| one.is_fixable_and_critical()).map(ToString::to_string)),
+    };
+    vec![critical("no critical vulnerability that has a fix, in Rust crates", outcome)]
 }
 
 fn description(subject: &Subject) -> Vec<Check> {
@@ -299,6 +312,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::rules::Vulnerability;
     use crate::rules::fixture::{Good, assert_found, found, good, unseen};
     use serde_json::json;
 
@@ -318,7 +332,7 @@ mod tests {
     fn list(change: impl FnOnce(&mut Good)) -> Vec<Check> {
         let mut good = good();
         change(&mut good);
-        let Good { config, files, images, .. } = good;
+        let Good { config, files, images, known, .. } = good;
         let facts = Facts {
             config: &config,
             unseen: BTreeMap::new(),
@@ -326,6 +340,7 @@ mod tests {
             rendered: None,
             images: Some(images),
             live: None,
+            known,
         };
         checklist(&facts, "backend", &facts.images.as_ref().unwrap()["backend"])
     }
@@ -347,6 +362,9 @@ mod tests {
         breaks("backend", |good| image(good, "backend").history.push("ARG JWT_SECRET=x".to_string()));
         breaks("backend", |good| image(good, "backend").inspect["Config"]["User"] = json!("0"));
         breaks("backend", |good| image(good, "backend").unread_layers = 1);
+        // The frontend is built from the same lock.
+        let both = found(RULES, |good| good.known.locks.get_mut("services/Cargo.lock").unwrap().push(vulnerability()));
+        assert_eq!(both.iter().map(|(_, _, object)| object.as_str()).collect::<Vec<_>>(), ["backend", "frontend"]);
         breaks("backend", |good| image(good, "backend").inspect = json!(7));
     }
 
@@ -395,6 +413,19 @@ mod tests {
             failures(&list),
             ["critical: no setuid or setgid file (bin/su)", "other: no tool that fetches (usr/bin/curl)"]
         );
+    }
+
+    fn vulnerability() -> Vulnerability {
+        let [id, package, version, title] = ["RUSTSEC-2026-0001", "a", "1.0.0", "b"].map(str::to_string);
+        Vulnerability { id, package, version, title, severity: None, fixed: vec![">=2".to_string()] }
+    }
+
+    #[test]
+    fn without_a_database_vulnerabilities_are_skipped_and_not_passed() {
+        let list = list(|good| good.known.rust = Err("no folder".to_string()));
+        let skipped: Vec<&Outcome> =
+            list.iter().map(|check| &check.outcome).filter(|outcome| matches!(outcome, Outcome::Skipped(_))).collect();
+        assert_eq!(skipped, [&Outcome::Skipped("RustSec advisories: no folder".to_string())]);
     }
 
     #[test]
