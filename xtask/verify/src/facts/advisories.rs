@@ -1,6 +1,6 @@
 //! RustSec's advisory database, from a folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -8,7 +8,7 @@ use rustsec::database::Query;
 use rustsec::package::{Name, Version};
 use rustsec::{Database, Lockfile};
 
-use crate::rules::{Known, Vulnerability};
+use crate::rules::{ImageFacts, Known, Package, Vulnerability};
 use xtask::run::context::Project;
 
 /// The database, and the date of its newest advisory.
@@ -17,19 +17,23 @@ pub struct Advisories {
     dated: String,
 }
 
-/// Asks the database about each lock among these files.
-pub fn gather(project: &Project, advisories: &Result<Advisories, String>, tracked: &[String]) -> Result<Known> {
+/// Asks the database about each lock among these files, and about the crates of each image.
+pub fn gather(project: &Project, tracked: &[String], images: &BTreeMap<String, ImageFacts>) -> Result<Known> {
+    let advisories = open(project);
     let rust = advisories.as_ref().map(|found| found.dated.clone()).map_err(Clone::clone);
-    let mut known = Known { rust, locks: BTreeMap::new() };
-    let Ok(advisories) = advisories else { return Ok(known) };
+    let mut known = Known { rust, ..Known::default() };
+    let Ok(advisories) = &advisories else { return Ok(known) };
     for path in tracked.iter().filter(|path| Path::new(path).file_name().is_some_and(|name| name == "Cargo.lock")) {
         known.locks.insert(path.clone(), advisories.of_lock(&project.root.join(path))?);
+    }
+    for (service, image) in images.iter().filter(|(_, image)| !image.crates.is_empty()) {
+        known.crates.insert(service.clone(), advisories.of_image(image)?);
     }
     Ok(known)
 }
 
 /// The configured folder, else the one that `cargo audit` fetches into; the error says why there is none.
-pub fn open(project: &Project) -> Result<Advisories, String> {
+fn open(project: &Project) -> Result<Advisories, String> {
     let advice = "clone the RustSec advisory database and set scan.advisories to its folder";
     let Some(folder) = folder(project) else { return Err(format!("there is no database: {advice}")) };
     if !folder.is_dir() {
@@ -64,6 +68,17 @@ impl Advisories {
         let lock = Lockfile::load(lock)?;
         let packages = lock.packages.iter().filter(|package| package.source.is_some());
         Ok(packages.flat_map(|package| self.of_crate(&package.name, &package.version)).collect())
+    }
+
+    /// The vulnerabilities of the crates in an image's programs.
+    pub fn of_image(&self, image: &ImageFacts) -> Result<Vec<Vulnerability>> {
+        let foreign = image.crates.values().flatten().filter(|package| package.is_foreign);
+        let packages: BTreeSet<&Package> = foreign.collect();
+        let mut found = Vec::new();
+        for package in packages {
+            found.extend(self.of_crate(&package.name.parse()?, &package.version.parse()?));
+        }
+        Ok(found)
     }
 
     fn of_crate(&self, name: &Name, version: &Version) -> Vec<Vulnerability> {
@@ -124,6 +139,26 @@ mod tests {
             assert_eq!((one.severity.as_deref(), &one.fixed), (Some("critical"), &vec![">=900.0.0".to_string()]));
             assert_eq!(one.title, "A flaw of serde_json");
         }
+    }
+
+    #[test]
+    fn the_crates_of_a_program_are_asked_about_and_not_the_projects_own() {
+        let folder = database(&[
+            ("RUSTSEC-2026-0001", "tokio", "2026-10-01", "", "\">= 1.41.0\""),
+            ("RUSTSEC-2026-0002", "kit", "2026-10-01", "", ""),
+        ]);
+        let advisories = Advisories::read(folder.path()).unwrap();
+        let package = |name: &str, version: &str, is_foreign| {
+            let (name, version) = (name.to_string(), version.to_string());
+            Package { name, version, is_foreign }
+        };
+        let found = |version: &str| {
+            let packages = vec![package("kit", "0.1.0", false), package("tokio", version, true)];
+            let crates = BTreeMap::from([("app/a".to_string(), packages)]);
+            advisories.of_image(&ImageFacts { crates, ..ImageFacts::default() }).unwrap()
+        };
+        let names = |version: &str| found(version).into_iter().map(|one| one.package).collect::<Vec<_>>();
+        assert_eq!((names("1.40.0"), names("1.41.0")), (vec!["tokio".to_string()], Vec::new()));
     }
 
     #[test]

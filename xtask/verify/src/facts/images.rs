@@ -6,10 +6,11 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use auditable_serde::{DependencyKind, Source};
 use serde_json::Value;
 use tar::{Archive, EntryType};
 
-use crate::rules::{FileKind, ImageFacts, ImageFile, Start, leaks};
+use crate::rules::{FileKind, ImageFacts, ImageFile, Package, Start, leaks};
 use xtask::model::image::Built;
 use xtask::run::context::Context;
 use xtask::run::poll;
@@ -46,6 +47,7 @@ pub fn gather(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> R
         files: scan.files,
         secrets: scan.secrets,
         users: scan.users,
+        crates: scan.crates,
         unread_layers: scan.unread,
         starts: Some(start(ctx, service, image, inspect)?),
     })
@@ -117,6 +119,10 @@ fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or_default().chars().take(200).collect()
 }
 
+/// The largest program that is read whole, for the crates that it was made of, and the most that their list may have.
+const PROGRAM_MAX_BYTES: u64 = 64 << 20;
+const CRATES_MAX_BYTES: usize = 8 << 20;
+
 /// What the layers of an image archive hold.
 #[derive(Debug, Default)]
 struct Scan {
@@ -126,6 +132,8 @@ struct Scan {
     secrets: Vec<String>,
     /// UID to name.
     users: BTreeMap<u32, String>,
+    /// Program to its crates.
+    crates: BTreeMap<String, Vec<Package>>,
     /// Layers that are compressed, and were not looked into.
     unread: usize,
 }
@@ -135,6 +143,7 @@ struct Layer {
     files: Vec<ImageFile>,
     secrets: Vec<String>,
     passwd: Option<String>,
+    crates: BTreeMap<String, Vec<Package>>,
 }
 
 /// Reads what `docker save` wrote: layers as tars, and a list of them at the end.
@@ -176,11 +185,13 @@ fn scan(archive: impl Read, keys: &[&str]) -> Result<Scan> {
         if let Some(text) = &layer.passwd {
             scan.users = users(text);
         }
+        scan.crates.extend(layer.crates.clone());
         for file in &layer.files {
             put(&mut files, file);
         }
     }
     scan.secrets = BTreeSet::from_iter(scan.secrets).into_iter().collect();
+    scan.crates.retain(|path, _| files.contains_key(path));
     scan.files = files.into_values().collect();
     Ok(scan)
 }
@@ -199,8 +210,12 @@ fn put(files: &mut BTreeMap<String, ImageFile>, file: &ImageFile) {
     }
 }
 
-/// Looks through a file for secrets, and keeps all of it where `text` is there for it.
-fn search_file(file: &mut impl Read, search: &leaks::Search, text: &mut Option<Vec<u8>>) -> Result<Vec<leaks::Leak>> {
+/// Looks through a file for secrets, and keeps all of it where `content` is there for it.
+fn search_file(
+    file: &mut impl Read,
+    search: &leaks::Search,
+    content: &mut Option<Vec<u8>>,
+) -> Result<Vec<leaks::Leak>> {
     let mut stream = search.stream();
     let mut piece = vec![0; PIECE];
     loop {
@@ -208,8 +223,8 @@ fn search_file(file: &mut impl Read, search: &leaks::Search, text: &mut Option<V
             0 => return Ok(stream.end()),
             count => {
                 stream.feed(&piece[..count]);
-                if let Some(text) = text {
-                    text.extend_from_slice(&piece[..count]);
+                if let Some(content) = content {
+                    content.extend_from_slice(&piece[..count]);
                 }
             }
         }
@@ -233,11 +248,19 @@ fn layer(archive: impl Read, search: &leaks::Search) -> Result<Layer> {
         }
         let (mode, bytes) = (entry.header().mode()? & 0o7777, entry.header().size()?);
         if kind == FileKind::Plain && bytes > 0 {
-            let mut text = (path == "etc/passwd" && bytes <= TEXT_MAX_BYTES).then(Vec::new);
-            let leaks = search_file(&mut entry, search, &mut text)?;
+            let is_kept = match path.as_str() {
+                "etc/passwd" => bytes <= TEXT_MAX_BYTES,
+                _ => mode & 0o111 != 0 && bytes <= PROGRAM_MAX_BYTES,
+            };
+            let mut content = is_kept.then(Vec::new);
+            let leaks = search_file(&mut entry, search, &mut content)?;
             let leaks = leaks.iter().filter(|leak| !leak.is_published(&path));
             layer.secrets.extend(leaks.map(|leak| leak.of_file(&path)));
-            layer.passwd = text.map(|text| String::from_utf8_lossy(&text).into_owned()).or(layer.passwd);
+            match content {
+                Some(text) if path == "etc/passwd" => layer.passwd = Some(String::from_utf8_lossy(&text).into_owned()),
+                Some(program) => layer.crates.extend(crates(&program).map(|found| (path.clone(), found))),
+                None => {}
+            }
         }
         if leaks::is_secret_file(&path) && kind == FileKind::Plain {
             layer.secrets.push(format!("{path}: a file that holds secrets by its name"));
@@ -245,6 +268,19 @@ fn layer(archive: impl Read, search: &leaks::Search) -> Result<Layer> {
         layer.files.push(ImageFile { path, mode, kind, bytes });
     }
     Ok(layer)
+}
+
+/// The crates that a program says it was made of; None for one that says nothing.
+fn crates(program: &[u8]) -> Option<Vec<Package>> {
+    let info = auditable_info::audit_info_from_slice(program, CRATES_MAX_BYTES).ok()?;
+    // What only the build ran is not in the program.
+    let packages = info.packages.into_iter().filter(|package| package.kind == DependencyKind::Runtime);
+    let packages = packages.map(|package| Package {
+        name: package.name,
+        version: package.version.to_string(),
+        is_foreign: package.source != Source::Local,
+    });
+    Some(packages.collect())
 }
 
 /// UID to name, from /etc/passwd.
@@ -360,5 +396,44 @@ mod tests {
         );
         assert!(judge_ending("139", "Segmentation fault").unwrap_err().contains("139"));
         assert!(judge_ending("0", "DATABASE_URL").is_err());
+    }
+
+    /// A program of 64 bits whose only content is the section that `cargo auditable` adds.
+    fn auditable(json: &str) -> Vec<u8> {
+        let mut compressed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut compressed, json.as_bytes()).unwrap();
+        let (data, names) = (compressed.finish().unwrap(), b"\0.dep-v0\0.shstrtab\0");
+        let table = 64 + data.len() + names.len();
+        let mut elf = [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 9], &[3, 0, 62, 0, 1, 0, 0, 0]].concat();
+        for word in [0, 0, table as u64] {
+            elf.extend(word.to_le_bytes());
+        }
+        elf.extend([0, 0, 0, 0, 64, 0, 56, 0, 0, 0, 64, 0, 3, 0, 2, 0]);
+        elf.extend([data.as_slice(), names].concat());
+        let section = |name: u32, kind: u32, offset: usize, size: usize| {
+            let rest = [0, 0, offset as u64, size as u64, 0, 1, 0];
+            [name.to_le_bytes().to_vec(), kind.to_le_bytes().to_vec(), rest.map(u64::to_le_bytes).concat()].concat()
+        };
+        elf.extend(section(0, 0, 0, 0));
+        elf.extend(section(1, 1, 64, data.len()));
+        elf.extend(section(9, 3, 64 + data.len(), names.len()));
+        elf
+    }
+
+    #[test]
+    fn a_program_says_its_crates_and_what_only_built_it_is_left_out() {
+        let program = auditable(
+            r#"{"packages":[{"name":"backend","version":"0.1.0","source":"local","dependencies":[1,2],"root":true},
+            {"name":"cc","version":"1.2.0","source":"crates.io","kind":"build"},
+            {"name":"tokio","version":"1.40.0","source":"crates.io"}]}"#,
+        );
+        let below = tar(&[("app/a", 0o755, &program), ("app/b", 0o755, &program), ("app/c", 0o755, b"#!/bin/sh")]);
+        let scan = saved(&[below, tar(&[("app/.wh.b", 0o644, b"")])]);
+        let package = |name: &str, version: &str, is_foreign| {
+            let (name, version) = (name.to_string(), version.to_string());
+            Package { name, version, is_foreign }
+        };
+        let expected = vec![package("backend", "0.1.0", false), package("tokio", "1.40.0", true)];
+        assert_eq!(scan.crates, BTreeMap::from([("app/a".to_string(), expected)]));
     }
 }

@@ -62,7 +62,6 @@ pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
         gathered.insert(release.to_string(), rendered::gather(ctx, release, &known)?);
     }
     let mut files = files::gather(ctx)?;
-    let known = advisories::gather(ctx, &advisories::open(ctx), files.tracked.as_deref().unwrap_or_default())?;
     step.done(&format!("{} releases", gathered.len()));
 
     let (images, live) = thread::scope(|scope| -> Result<(BTreeMap<String, ImageFacts>, Option<LiveFacts>)> {
@@ -93,6 +92,7 @@ pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
         files.charts.insert(name.clone(), one.chart);
         all.insert(name, one.rendered);
     }
+    let known = advisories::gather(ctx, files.tracked.as_deref().unwrap_or_default(), &images)?;
     let (files, rendered, images) = (Some(files), Some(all), Some(images));
     Ok(Facts { config: &project.config, unseen, files, rendered, images, live, known })
 }

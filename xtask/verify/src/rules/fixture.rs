@@ -284,7 +284,7 @@ pub fn good() -> Good {
     let images = ["backend", "frontend"].map(|name| (name.to_string(), image(name))).into_iter().collect();
     let rendered = BTreeMap::from([("todo".to_string(), rendered)]);
     let locks = ["Cargo.lock", "services/Cargo.lock"].map(|lock| (lock.to_string(), Vec::new()));
-    let known = Known { rust: Ok("2026-11-20".to_string()), locks: locks.into() };
+    let known = Known { rust: Ok("2026-11-20".to_string()), locks: locks.into(), crates: BTreeMap::new() };
     Good { config, files: files(), images, rendered, live, known }
 }
 
@@ -339,6 +339,7 @@ fn image(name: &str) -> ImageFacts {
         history: vec!["ARG REVISION=unknown".to_string()],
         files: vec![file("app", 0o755, FileKind::Folder), file(&format!("app/{name}"), 0o755, FileKind::Plain)],
         users: BTreeMap::from([(1000, "appuser".to_string())]),
+        crates: BTreeMap::from([(format!("app/{name}"), Vec::new())]),
         starts: Some(Ok(Start::Runs)),
         ..ImageFacts::default()
     }

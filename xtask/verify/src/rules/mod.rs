@@ -72,11 +72,13 @@ pub struct Known {
     pub rust: Result<String, String>,
     /// Path of each tracked Cargo.lock to the vulnerabilities of the packages in it; empty where nothing was asked.
     pub locks: BTreeMap<String, Vec<Vulnerability>>,
+    /// Service to the vulnerabilities of the crates in its image's programs, as far as these say their crates.
+    pub crates: BTreeMap<String, Vec<Vulnerability>>,
 }
 
 impl Default for Known {
     fn default() -> Known {
-        Known { rust: Err("nothing was asked".to_string()), locks: BTreeMap::new() }
+        Known { rust: Err("nothing was asked".to_string()), locks: BTreeMap::new(), crates: BTreeMap::new() }
     }
 }
 
@@ -173,12 +175,23 @@ pub struct ImageFacts {
     pub files: Vec<ImageFile>,
     /// Files in which a value that looks like a secret was found, with what gave it away and never the value.
     pub secrets: Vec<String>,
+    /// Program to the crates that it says it was made of, as `cargo auditable` writes them.
+    pub crates: BTreeMap<String, Vec<Package>>,
     /// UID to name, of /etc/passwd.
     pub users: BTreeMap<u32, String>,
     /// Layers that could not be looked into.
     pub unread_layers: usize,
     /// How a container of it ended that was started alone; else why it does not start.
     pub starts: Option<Result<Start, String>>,
+}
+
+/// A package of an image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Package {
+    pub name: String,
+    pub version: String,
+    /// It comes from a registry, and is not one of the project's own.
+    pub is_foreign: bool,
 }
 
 /// How an image starts alone.

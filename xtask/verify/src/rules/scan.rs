@@ -9,6 +9,7 @@ use crate::rules::Place::Image;
 use crate::rules::found::images;
 use crate::rules::image::{arguments, baked_secrets, dockerfile, inspected, limit_mb};
 use crate::rules::{Checks, Facts, FileKind, ImageFacts, ImageFile, Rule};
+use xtask::config::Base;
 
 pub const RULES: &[Rule] = &[Rule {
     code: "img.scan",
@@ -197,16 +198,25 @@ fn secrets(subject: &Subject) -> Vec<Check> {
     ]
 }
 
-/// Those of what the image's program was built from, as far as its lock says it.
+/// Those of the crates that its programs say they were made of, else of the lock that they were built from.
 fn vulnerabilities(subject: &Subject) -> Vec<Check> {
-    let known = &subject.facts.known;
-    let lock = subject.facts.config.services[subject.service].context.join("Cargo.lock").display().to_string();
-    let outcome = match (&known.rust, known.locks.get(&lock)) {
+    let (known, about) = (&subject.facts.known, &subject.facts.config.services[subject.service]);
+    if about.base != Base::Rust {
+        return Vec::new();
+    }
+    let lock = about.context.join("Cargo.lock").display().to_string();
+    let outcome = match (&known.rust, known.crates.get(subject.service).or_else(|| known.locks.get(&lock))) {
         (Err(why), _) => Outcome::Skipped(format!("RustSec advisories: {why}")),
-        (Ok(_), None) => Outcome::Skipped("it has no Cargo.lock".to_string()),
+        (Ok(_), None) => Outcome::Skipped("neither its programs nor a Cargo.lock say its crates".to_string()),
         (Ok(_), Some(found)) => none(found.iter().find(|one| one.is_fixable_and_critical()).map(ToString::to_string)),
     };
-    vec![critical("no critical vulnerability that has a fix, in Rust crates", outcome)]
+    let is_silent = |file: &ImageFile| {
+        file.kind == FileKind::Plain && file.mode & 0o111 != 0 && !subject.image.crates.contains_key(&file.path)
+    };
+    vec![
+        critical("no critical vulnerability that has a fix, in Rust crates", outcome),
+        other("its programs say which crates they were made of", subject.file(is_silent)),
+    ]
 }
 
 fn description(subject: &Subject) -> Vec<Check> {
@@ -356,8 +366,8 @@ mod tests {
 
     #[test]
     fn one_critical_check_that_fails_fails_the_scan() {
-        breaks("backend", |good| image(good, "backend").files.push(add("bin/passwd", 0o4755, FileKind::Plain)));
-        breaks("backend", |good| image(good, "backend").files.push(add("bin/wall", 0o2755, FileKind::Plain)));
+        breaks("backend", |good| image(good, "backend").files.push(add("bin/passwd", 0o4644, FileKind::Plain)));
+        breaks("backend", |good| image(good, "backend").files.push(add("bin/wall", 0o2644, FileKind::Plain)));
         breaks("backend", |good| image(good, "backend").secrets.push("a:1: a token".to_string()));
         breaks("backend", |good| image(good, "backend").history.push("ARG JWT_SECRET=x".to_string()));
         breaks("backend", |good| image(good, "backend").inspect["Config"]["User"] = json!("0"));
@@ -366,14 +376,22 @@ mod tests {
         let both = found(RULES, |good| good.known.locks.get_mut("services/Cargo.lock").unwrap().push(vulnerability()));
         assert_eq!(both.iter().map(|(_, _, object)| object.as_str()).collect::<Vec<_>>(), ["backend", "frontend"]);
         breaks("backend", |good| image(good, "backend").inspect = json!(7));
+        // What the program says of itself goes before the lock that it shares with others.
+        let only = |good: &mut Good| {
+            good.known.locks.get_mut("services/Cargo.lock").unwrap().push(vulnerability());
+            good.known.crates.insert("frontend".to_string(), Vec::new());
+        };
+        breaks("backend", only);
+        breaks("backend", |good| drop(good.known.crates.insert("backend".to_string(), vec![vulnerability()])));
     }
 
     #[test]
     fn of_the_others_one_may_fail_and_two_may_not() {
-        let one = add("usr/bin/curl", 0o755, FileKind::Plain);
+        let one = add("usr/bin/curl", 0o644, FileKind::Plain);
         assert_eq!(found(RULES, |good| image(good, "backend").files.push(one.clone())), []);
         for bad in [
             add("app/data", 0o666, FileKind::Plain),
+            add("app/silent", 0o755, FileKind::Plain),
             add("spool", 0o777, FileKind::Folder),
             add("null", 0o600, FileKind::Other),
             add("usr/sbin/sshd", 0o644, FileKind::Plain),
@@ -406,7 +424,7 @@ mod tests {
     #[test]
     fn failed_checks_are_named_with_their_severities_critical_ones_first() {
         let list = list(|good| {
-            let files = [add("usr/bin/curl", 0o755, FileKind::Plain), add("bin/su", 0o4755, FileKind::Plain)];
+            let files = [add("usr/bin/curl", 0o644, FileKind::Plain), add("bin/su", 0o4644, FileKind::Plain)];
             image(good, "backend").files.extend(files);
         });
         assert_eq!(

@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn without_a_database_nothing_passes() {
         let good = crate::rules::fixture::good();
-        let known = Known { rust: Err("no folder".to_string()), locks: good.known.locks };
+        let known = Known { rust: Err("no folder".to_string()), ..good.known };
         let unseen = Default::default();
         let facts =
             Facts { config: &good.config, unseen, files: None, rendered: None, images: None, live: None, known };
