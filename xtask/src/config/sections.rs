@@ -116,7 +116,7 @@ pub fn secret(r: &Reader, namespace: &str) -> Secret {
 }
 
 pub fn scan(r: &Reader) -> Scan {
-    Scan { advisories: r.optional("advisories") }
+    Scan { advisories: r.optional("advisories"), debian: r.optional("debian") }
 }
 
 pub fn waiver(r: &Reader) -> Waiver {

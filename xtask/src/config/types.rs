@@ -56,6 +56,8 @@ pub struct Tools {
 pub struct Scan {
     /// A checkout of RustSec's advisory database; None is the one that `cargo audit` keeps, where there is one.
     pub advisories: Option<String>,
+    /// The Debian security tracker's data as a JSON file; None: Debian packages are not looked at.
+    pub debian: Option<String>,
 }
 
 /// Versions as in `1.33` or `1.36.0`, without a leading v.

@@ -54,10 +54,15 @@ fn scans(facts: &Facts) -> Vec<Scan> {
 
 /// Which databases of known vulnerabilities were asked, with their dates.
 fn databases(known: &Known) -> Vec<String> {
-    vec![match &known.rust {
+    let rust = match &known.rust {
         Ok(dated) => format!("RustSec advisories: the newest is of {dated}; {} locks", known.locks.len()),
         Err(why) => format!("RustSec advisories: not asked: {why}"),
-    }]
+    };
+    let debian = match &known.debian {
+        Ok(dated) => format!("Debian security tracker: the file is of {dated}; {} images", known.packages.len()),
+        Err(why) => format!("Debian security tracker: not asked: {why}"),
+    };
+    vec![rust, debian]
 }
 
 fn rule_table() -> String {
@@ -304,6 +309,11 @@ mod tests {
         let text = report("p", &[], &[], &[], &databases(&known));
         assert!(text.contains("RustSec advisories: the newest is of 2026-11-20; 0 locks\n"), "{text}");
         known.rust = Err("there is no database".to_string());
-        assert_eq!(databases(&known), ["RustSec advisories: not asked: there is no database"]);
+        known.debian = Ok("2026-11-20T00:00:00Z".to_string());
+        let expected = [
+            "RustSec advisories: not asked: there is no database",
+            "Debian security tracker: the file is of 2026-11-20T00:00:00Z; 0 images",
+        ];
+        assert_eq!(databases(&known), expected);
     }
 }

@@ -43,15 +43,23 @@ fn open(project: &Project) -> Result<Advisories, String> {
 }
 
 fn folder(project: &Project) -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
     if let Some(configured) = &project.config.scan.advisories {
-        return match (configured.strip_prefix("~/"), home) {
-            (Some(rest), Some(home)) => Some(home.join(rest)),
-            _ => Some(project.root.join(configured)),
-        };
+        return Some(at_home(project, configured));
     }
-    let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home?.join(".cargo")))?;
+    let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home()?.join(".cargo")))?;
     Some(cargo.join("advisory-db")).filter(|folder| folder.is_dir())
+}
+
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from)
+}
+
+/// A configured path, `~/` being the home folder, else relative to the root.
+pub fn at_home(project: &Project, configured: &str) -> PathBuf {
+    match (configured.strip_prefix("~/"), home()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => project.root.join(configured),
+    }
 }
 
 impl Advisories {

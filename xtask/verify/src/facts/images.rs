@@ -10,6 +10,7 @@ use auditable_serde::{DependencyKind, Source};
 use serde_json::Value;
 use tar::{Archive, EntryType};
 
+use crate::entities::dpkg;
 use crate::rules::{FileKind, ImageFacts, ImageFile, Package, Start, leaks};
 use xtask::model::image::Built;
 use xtask::run::context::Context;
@@ -39,6 +40,7 @@ pub fn gather(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> R
     let scanned = File::open(&archive).map_err(Into::into).and_then(|file| scan(file, &keys));
     fs::remove_file(&archive)?;
     let scan = scanned.with_context(|| format!("the archive of {reference} cannot be read"))?;
+    let text = |path: &str| scan.kept.get(path).map(String::as_str).unwrap_or_default();
     Ok(ImageFacts {
         reference,
         size: inspect["Size"].as_u64().unwrap_or_default(),
@@ -46,7 +48,9 @@ pub fn gather(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> R
         history,
         files: scan.files,
         secrets: scan.secrets,
-        users: scan.users,
+        users: users(text("etc/passwd")),
+        packages: dpkg::parse_status(text("var/lib/dpkg/status")),
+        codename: dpkg::parse_codename(text("etc/os-release")).or(dpkg::parse_codename(text("usr/lib/os-release"))),
         crates: scan.crates,
         unread_layers: scan.unread,
         starts: Some(start(ctx, service, image, inspect)?),
@@ -119,6 +123,8 @@ fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or_default().chars().take(200).collect()
 }
 
+/// The texts that are read: who the users are, and which packages of which release there are.
+const KEPT: [&str; 4] = ["etc/passwd", "etc/os-release", "usr/lib/os-release", "var/lib/dpkg/status"];
 /// The largest program that is read whole, for the crates that it was made of, and the most that their list may have.
 const PROGRAM_MAX_BYTES: u64 = 64 << 20;
 const CRATES_MAX_BYTES: usize = 8 << 20;
@@ -130,8 +136,8 @@ struct Scan {
     files: Vec<ImageFile>,
     /// In any layer, deleted later or not.
     secrets: Vec<String>,
-    /// UID to name.
-    users: BTreeMap<u32, String>,
+    /// Path to text, of those of `KEPT`.
+    kept: BTreeMap<String, String>,
     /// Program to its crates.
     crates: BTreeMap<String, Vec<Package>>,
     /// Layers that are compressed, and were not looked into.
@@ -142,7 +148,8 @@ struct Scan {
 struct Layer {
     files: Vec<ImageFile>,
     secrets: Vec<String>,
-    passwd: Option<String>,
+    /// Path to text, of those of `KEPT`.
+    kept: BTreeMap<String, String>,
     crates: BTreeMap<String, Vec<Package>>,
 }
 
@@ -182,15 +189,14 @@ fn scan(archive: impl Read, keys: &[&str]) -> Result<Scan> {
     for name in &order {
         let Some(layer) = layers.get(links.get(name).unwrap_or(name)) else { continue };
         scan.secrets.extend(layer.secrets.iter().cloned());
-        if let Some(text) = &layer.passwd {
-            scan.users = users(text);
-        }
+        scan.kept.extend(layer.kept.clone());
         scan.crates.extend(layer.crates.clone());
         for file in &layer.files {
             put(&mut files, file);
         }
     }
     scan.secrets = BTreeSet::from_iter(scan.secrets).into_iter().collect();
+    scan.kept.retain(|path, _| files.contains_key(path));
     scan.crates.retain(|path, _| files.contains_key(path));
     scan.files = files.into_values().collect();
     Ok(scan)
@@ -249,7 +255,7 @@ fn layer(archive: impl Read, search: &leaks::Search) -> Result<Layer> {
         let (mode, bytes) = (entry.header().mode()? & 0o7777, entry.header().size()?);
         if kind == FileKind::Plain && bytes > 0 {
             let is_kept = match path.as_str() {
-                "etc/passwd" => bytes <= TEXT_MAX_BYTES,
+                path if KEPT.contains(&path) => bytes <= TEXT_MAX_BYTES,
                 _ => mode & 0o111 != 0 && bytes <= PROGRAM_MAX_BYTES,
             };
             let mut content = is_kept.then(Vec::new);
@@ -257,7 +263,9 @@ fn layer(archive: impl Read, search: &leaks::Search) -> Result<Layer> {
             let leaks = leaks.iter().filter(|leak| !leak.is_published(&path));
             layer.secrets.extend(leaks.map(|leak| leak.of_file(&path)));
             match content {
-                Some(text) if path == "etc/passwd" => layer.passwd = Some(String::from_utf8_lossy(&text).into_owned()),
+                Some(text) if KEPT.contains(&path.as_str()) => {
+                    layer.kept.insert(path.clone(), String::from_utf8_lossy(&text).into_owned());
+                }
                 Some(program) => layer.crates.extend(crates(&program).map(|found| (path.clone(), found))),
                 None => {}
             }
@@ -364,7 +372,7 @@ mod tests {
     fn users_have_their_names_from_the_image() {
         let scan =
             saved(&[tar(&[("etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\ntodo:x:10001:10001::/app:/sbin/nologin\n")])]);
-        assert_eq!(scan.users[&10001], "todo");
+        assert_eq!(users(&scan.kept["etc/passwd"])[&10001], "todo");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! other is asked at the same time.
 
 mod advisories;
+mod debian;
 mod files;
 mod images;
 mod live;
@@ -12,7 +13,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 
-use crate::rules::{Facts, ImageFacts, LiveFacts, Place};
+use crate::rules::{Facts, Files, ImageFacts, Known, LiveFacts, Place};
 use xtask::live::endpoints;
 use xtask::model::image::Built;
 use xtask::run::context::{Context, Project};
@@ -92,9 +93,15 @@ pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
         files.charts.insert(name.clone(), one.chart);
         all.insert(name, one.rendered);
     }
-    let known = advisories::gather(ctx, files.tracked.as_deref().unwrap_or_default(), &images)?;
+    let known = ask_databases(ctx, &files, &images)?;
     let (files, rendered, images) = (Some(files), Some(all), Some(images));
     Ok(Facts { config: &project.config, unseen, files, rendered, images, live, known })
+}
+
+fn ask_databases(ctx: &Context, files: &Files, images: &BTreeMap<String, ImageFacts>) -> Result<Known> {
+    let mut known = advisories::gather(ctx, files.tracked.as_deref().unwrap_or_default(), images)?;
+    debian::gather(ctx, images, &mut known);
+    Ok(known)
 }
 
 /// Images one beside another: most of the time goes by waiting for docker.

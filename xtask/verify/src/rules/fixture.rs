@@ -284,7 +284,12 @@ pub fn good() -> Good {
     let images = ["backend", "frontend"].map(|name| (name.to_string(), image(name))).into_iter().collect();
     let rendered = BTreeMap::from([("todo".to_string(), rendered)]);
     let locks = ["Cargo.lock", "services/Cargo.lock"].map(|lock| (lock.to_string(), Vec::new()));
-    let known = Known { rust: Ok("2026-11-20".to_string()), locks: locks.into(), crates: BTreeMap::new() };
+    let known = Known {
+        rust: Ok("2026-11-20".to_string()),
+        locks: locks.into(),
+        debian: Ok("2026-11-20T00:00:00Z".to_string()),
+        ..Known::default()
+    };
     Good { config, files: files(), images, rendered, live, known }
 }
 

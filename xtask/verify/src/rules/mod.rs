@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::entities::dpkg::DebianPackage;
+
 use xtask::config::{Config, SpecService, Waiver};
 
 /// Where a rule is checked.
@@ -74,11 +76,17 @@ pub struct Known {
     pub locks: BTreeMap<String, Vec<Vulnerability>>,
     /// Service to the vulnerabilities of the crates in its image's programs, as far as these say their crates.
     pub crates: BTreeMap<String, Vec<Vulnerability>>,
+    /// The Debian security tracker's file with its time; else why it was not asked.
+    pub debian: Result<String, String>,
+    /// Service to the vulnerabilities of its image's Debian packages.
+    pub packages: BTreeMap<String, Vec<Vulnerability>>,
 }
 
 impl Default for Known {
     fn default() -> Known {
-        Known { rust: Err("nothing was asked".to_string()), locks: BTreeMap::new(), crates: BTreeMap::new() }
+        let unasked = || Err("nothing was asked".to_string());
+        let (locks, crates, packages) = Default::default();
+        Known { rust: unasked(), locks, crates, debian: unasked(), packages }
     }
 }
 
@@ -177,6 +185,10 @@ pub struct ImageFacts {
     pub secrets: Vec<String>,
     /// Program to the crates that it says it was made of, as `cargo auditable` writes them.
     pub crates: BTreeMap<String, Vec<Package>>,
+    /// Of a Debian image.
+    pub packages: Vec<DebianPackage>,
+    /// The code name of the distribution's release, as in `bookworm`.
+    pub codename: Option<String>,
     /// UID to name, of /etc/passwd.
     pub users: BTreeMap<u32, String>,
     /// Layers that could not be looked into.

@@ -8,7 +8,7 @@ use crate::entities::reference::Reference;
 use crate::rules::Place::Image;
 use crate::rules::found::images;
 use crate::rules::image::{arguments, baked_secrets, dockerfile, inspected, limit_mb};
-use crate::rules::{Checks, Facts, FileKind, ImageFacts, ImageFile, Rule};
+use crate::rules::{Checks, Facts, FileKind, ImageFacts, ImageFile, Rule, Vulnerability};
 use xtask::config::Base;
 
 pub const RULES: &[Rule] = &[Rule {
@@ -159,7 +159,7 @@ pub fn checklist(facts: &Facts, service: &str, image: &ImageFacts) -> Vec<Check>
     };
     let text = dockerfile(facts, &facts.config.services[service]).unwrap_or_default();
     let subject = Subject { facts, service, image, read, dockerfile: Dockerfile::parse(text).ok() };
-    let groups = [user, permissions, secrets, vulnerabilities, description, recipe, programs, remains];
+    let groups = [user, permissions, secrets, crates, packages, description, recipe, programs, remains];
     groups.iter().flat_map(|group| group(&subject)).collect()
 }
 
@@ -199,7 +199,7 @@ fn secrets(subject: &Subject) -> Vec<Check> {
 }
 
 /// Those of the crates that its programs say they were made of, else of the lock that they were built from.
-fn vulnerabilities(subject: &Subject) -> Vec<Check> {
+fn crates(subject: &Subject) -> Vec<Check> {
     let (known, about) = (&subject.facts.known, &subject.facts.config.services[subject.service]);
     if about.base != Base::Rust {
         return Vec::new();
@@ -208,7 +208,7 @@ fn vulnerabilities(subject: &Subject) -> Vec<Check> {
     let outcome = match (&known.rust, known.crates.get(subject.service).or_else(|| known.locks.get(&lock))) {
         (Err(why), _) => Outcome::Skipped(format!("RustSec advisories: {why}")),
         (Ok(_), None) => Outcome::Skipped("neither its programs nor a Cargo.lock say its crates".to_string()),
-        (Ok(_), Some(found)) => none(found.iter().find(|one| one.is_fixable_and_critical()).map(ToString::to_string)),
+        (Ok(_), Some(found)) => first_critical(found),
     };
     let is_silent = |file: &ImageFile| {
         file.kind == FileKind::Plain && file.mode & 0o111 != 0 && !subject.image.crates.contains_key(&file.path)
@@ -217,6 +217,25 @@ fn vulnerabilities(subject: &Subject) -> Vec<Check> {
         critical("no critical vulnerability that has a fix, in Rust crates", outcome),
         other("its programs say which crates they were made of", subject.file(is_silent)),
     ]
+}
+
+/// The first vulnerability for which a newer version is to be had.
+fn first_critical(found: &[Vulnerability]) -> Outcome {
+    none(found.iter().find(|one| one.is_fixable_and_critical()).map(ToString::to_string))
+}
+
+/// Those of the packages of a Debian image.
+fn packages(subject: &Subject) -> Vec<Check> {
+    if subject.image.packages.is_empty() {
+        return Vec::new();
+    }
+    let known = &subject.facts.known;
+    let outcome = match (&known.debian, known.packages.get(subject.service)) {
+        (Err(why), _) => Outcome::Skipped(format!("Debian security tracker: {why}")),
+        (Ok(_), None) => Outcome::Skipped("the tracker does not know its release".to_string()),
+        (Ok(_), Some(found)) => first_critical(found),
+    };
+    vec![critical("no critical vulnerability that has a fix, in Debian packages", outcome)]
 }
 
 fn description(subject: &Subject) -> Vec<Check> {
@@ -322,7 +341,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::rules::Vulnerability;
+    use crate::entities::dpkg::DebianPackage;
     use crate::rules::fixture::{Good, assert_found, found, good, unseen};
     use serde_json::json;
 
@@ -444,6 +463,30 @@ mod tests {
         let skipped: Vec<&Outcome> =
             list.iter().map(|check| &check.outcome).filter(|outcome| matches!(outcome, Outcome::Skipped(_))).collect();
         assert_eq!(skipped, [&Outcome::Skipped("RustSec advisories: no folder".to_string())]);
+    }
+
+    #[test]
+    fn debian_packages_are_checked_where_there_are_some() {
+        let package = || DebianPackage {
+            name: "bash".to_string(),
+            source: "bash".to_string(),
+            source_version: "5.2.15-2".to_string(),
+        };
+        let outcome = |found: Option<Vec<Vulnerability>>, debian: Result<String, String>| {
+            let list = list(|good| {
+                image(good, "backend").packages.push(package());
+                good.known.debian = debian;
+                good.known.packages.extend(found.map(|found| ("backend".to_string(), found)));
+            });
+            list.into_iter().find(|check| check.what.ends_with("Debian packages")).unwrap().outcome
+        };
+        let dated = || Ok("2026-11-20T00:00:00Z".to_string());
+        assert_eq!(outcome(Some(Vec::new()), dated()), Outcome::Passed);
+        assert!(matches!(outcome(Some(vec![vulnerability()]), dated()), Outcome::Failed(_)));
+        assert!(matches!(outcome(None, dated()), Outcome::Skipped(_)));
+        let missing = Outcome::Skipped("Debian security tracker: no file".to_string());
+        assert_eq!(outcome(None, Err("no file".to_string())), missing);
+        assert!(list(|_| {}).iter().all(|check| !check.what.ends_with("Debian packages")));
     }
 
     #[test]
