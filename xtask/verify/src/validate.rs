@@ -1,12 +1,15 @@
 //! `validate`: gathers the facts that the rules judge, and prints the verdicts.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::facts;
 use crate::rules;
+use crate::rules::sbom::cyclonedx;
 use crate::rules::scan::{Check, Outcome, checklist, failures, passed};
 use crate::rules::{Facts, Finding, Known, Place, Rule, Verdict};
 use xtask::config::Waiver;
@@ -17,13 +20,17 @@ const PLACES: [Place; 4] = [Place::Config, Place::Render, Place::Image, Place::L
 /// What stands where nothing was looked at, and why is said below the table.
 const UNSEEN: &str = "–";
 
-/// Checks the profile; with `list`, prints the rules in place of that. Exit 1 with a finding that no waiver covers.
-pub fn run(project: &Project, live: bool, list: bool) -> Result<()> {
-    if list {
-        project.ui.answer(&rule_table(), json!({ "rules": rules::all().map(rule_json).collect::<Vec<_>>() }));
-        return Ok(());
-    }
+pub fn list_rules(project: &Project) {
+    project.ui.answer(&rule_table(), json!({ "rules": rules::all().map(rule_json).collect::<Vec<_>>() }));
+}
+
+/// Checks the profile, and writes what each image is made of into the folder `sbom`. Exit 1 with a finding that no waiver
+/// covers.
+pub fn run(project: &Project, live: bool, sbom: Option<&Path>) -> Result<()> {
     let facts = facts::gather(project, live)?;
+    if let Some(folder) = sbom {
+        write_sboms(folder, &facts)?;
+    }
     let verdicts = rules::judge(&facts);
     let scans = scans(&facts);
     let unused = rules::unused(&project.config, &verdicts);
@@ -42,6 +49,17 @@ pub fn run(project: &Project, live: bool, list: bool) -> Result<()> {
         ))
         .into()),
     }
+}
+
+/// One file for each image.
+fn write_sboms(folder: &Path, facts: &Facts) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for (service, image) in facts.images.iter().flatten() {
+        let file = folder.join(format!("{service}.cdx.json"));
+        let text = serde_json::to_string_pretty(&cyclonedx(image))? + "\n";
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// An image and how its checks have ended.

@@ -4,6 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DebianPackage {
     pub name: String,
+    pub version: String,
     pub source: String,
     pub source_version: String,
 }
@@ -22,13 +23,13 @@ fn parse_paragraph(text: &str) -> Option<DebianPackage> {
     let (name, version) = (field("Package")?, field("Version")?);
     // `Source: NAME`, or `Source: NAME (VERSION)` where the versions differ.
     let (source, source_version) = match field("Source") {
-        None => (name.clone(), version),
+        None => (name.clone(), version.clone()),
         Some(source) => match source.split_once(" (") {
             Some((source, other)) => (source.to_string(), other.trim_end_matches(')').to_string()),
-            None => (source, version),
+            None => (source, version.clone()),
         },
     };
-    Some(DebianPackage { name, source, source_version })
+    Some(DebianPackage { name, version, source, source_version })
 }
 
 /// The code name of the release, as in `bookworm`.
@@ -47,14 +48,14 @@ mod tests {
                       Package: bash\nStatus: install ok installed\nVersion: 5.2.15-2+b8\nSource: bash (5.2.15-2)\n\n\
                       Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\
                       Package: tar\nStatus: install ok installed\nVersion: 1.34+dfsg-1\nDescription: tar\n Source: no field\n";
-        let package = |name: &str, source: &str, version: &str| {
-            let [name, source, source_version] = [name, source, version].map(str::to_string);
-            DebianPackage { name, source, source_version }
+        let package = |name: &str, version: &str, source: &str, source_version: &str| {
+            let [name, version, source, source_version] = [name, version, source, source_version].map(str::to_string);
+            DebianPackage { name, version, source, source_version }
         };
         let expected = [
-            package("libc6", "glibc", "2.36-9+deb12u10"),
-            package("bash", "bash", "5.2.15-2"),
-            package("tar", "tar", "1.34+dfsg-1"),
+            package("libc6", "2.36-9+deb12u10", "glibc", "2.36-9+deb12u10"),
+            package("bash", "5.2.15-2+b8", "bash", "5.2.15-2"),
+            package("tar", "1.34+dfsg-1", "tar", "1.34+dfsg-1"),
         ];
         assert_eq!(parse_status(status), expected);
         assert_eq!(parse_codename("ID=debian\nVERSION_CODENAME=bookworm\n").as_deref(), Some("bookworm"));

@@ -550,6 +550,7 @@ mod fixture;
 mod found;
 pub mod image;
 pub mod leaks;
+pub mod sbom;
 pub mod scan;
 pub mod service;
 pub mod settings;

@@ -469,6 +469,7 @@ mod tests {
     fn debian_packages_are_checked_where_there_are_some() {
         let package = || DebianPackage {
             name: "bash".to_string(),
+            version: "5.2.15-2".to_string(),
             source: "bash".to_string(),
             source_version: "5.2.15-2".to_string(),
         };
