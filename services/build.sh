@@ -11,6 +11,13 @@ if [ -s "$ca" ]; then
     export CARGO_HTTP_CAINFO="$ca" SSL_CERT_FILE="$ca"
 fi
 
+# Writes the crates into the program, for scanners. It is compiled once for all services and builds, in the cache.
+auditable=$CARGO_TARGET_DIR/cargo-auditable-0.7.7
+if [ ! -x "$auditable/bin/cargo-auditable" ]; then
+    cargo install --quiet --locked --root "$auditable" --version 0.7.7 cargo-auditable
+fi
+export PATH="$auditable/bin:$PATH"
+
 # The target is named, although it is the host's own, so that the flag keeps away from build scripts and macros.
 target=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTFLAGS='-C target-feature=+crt-static'
@@ -34,5 +41,5 @@ if [ -n "$(comm -13 "$before" "$after")" ]; then
     exit 1
 fi
 
-cargo build --locked --release --target "$target" --package "$name"
+cargo auditable build --locked --release --target "$target" --package "$name"
 install -D "$CARGO_TARGET_DIR/$target/release/$name" "$to"

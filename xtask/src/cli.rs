@@ -111,6 +111,9 @@ pub enum Command {
         /// List the rules with the sections of docs/specs that state them
         #[arg(long, conflicts_with = "live")]
         rules: bool,
+        /// Write what each image is made of into this folder: SERVICE.cdx.json, in CycloneDX's format
+        #[arg(long, value_name = "FOLDER", conflicts_with = "rules")]
+        sbom: Option<PathBuf>,
     },
     /// Check charts and Dockerfiles with helm, kubeconform, kube-score, pod security and hadolint
     Lint {

@@ -115,6 +115,10 @@ pub fn secret(r: &Reader, namespace: &str) -> Secret {
     }
 }
 
+pub fn scan(r: &Reader) -> Scan {
+    Scan { advisories: r.optional("advisories"), debian: r.optional("debian") }
+}
+
 pub fn waiver(r: &Reader) -> Waiver {
     Waiver { code: r.text("code"), object: r.optional("object"), reason: r.text("reason") }
 }

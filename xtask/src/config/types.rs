@@ -38,6 +38,7 @@ pub struct Config {
     /// What the published data model of this profile demands; a profile of our own has none.
     pub spec: Option<Spec>,
     pub mirrors: Mirrors,
+    pub scan: Scan,
     /// All of the above as it was read, each value with its place.
     pub tree: Node,
 }
@@ -48,6 +49,15 @@ pub struct Tools {
     pub minikube: Tool,
     pub helm: Tool,
     pub kubectl: Tool,
+}
+
+/// Databases of known vulnerabilities that `validate` asks, relative to the root; `~/` is the home folder.
+#[derive(Clone, Debug, Default)]
+pub struct Scan {
+    /// A checkout of RustSec's advisory database; None is the one that `cargo audit` keeps, where there is one.
+    pub advisories: Option<String>,
+    /// The Debian security tracker's data as a JSON file; None: Debian packages are not looked at.
+    pub debian: Option<String>,
 }
 
 /// Versions as in `1.33` or `1.36.0`, without a leading v.

@@ -23,7 +23,8 @@ fn main() -> ExitCode {
 
 fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
     match &cli.command {
-        Command::Validate { live, rules } => validate::run(project, *live, *rules),
+        Command::Validate { rules: true, .. } => validate::list_rules(project),
+        Command::Validate { live, sbom, .. } => validate::run(project, *live, sbom.as_deref()),
         Command::Lint { update } => lint::run(project, cli.options.profile.as_deref(), *update),
         Command::Test { no_e2e } => test::run(project, !no_e2e),
         Command::TestE2e { list: true, only, .. } => e2e::list(project, only.as_deref()),

@@ -1,13 +1,17 @@
 //! `validate`: gathers the facts that the rules judge, and prints the verdicts.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::facts;
 use crate::rules;
-use crate::rules::{Facts, Finding, Place, Rule, Verdict, image};
+use crate::rules::sbom::cyclonedx;
+use crate::rules::scan::{Check, Outcome, checklist, failures, passed};
+use crate::rules::{Facts, Finding, Known, Place, Rule, Verdict};
 use crate::specs;
 use xtask::config::Waiver;
 use xtask::run::context::Project;
@@ -17,22 +21,27 @@ const PLACES: [Place; 4] = [Place::Config, Place::Render, Place::Image, Place::L
 /// What stands where nothing was looked at, and why is said below the table.
 const UNSEEN: &str = "–";
 
-/// Checks the profile; with `list`, prints the rules in place of that. Exit 1 with a finding that no waiver covers.
-pub fn run(project: &Project, live: bool, list: bool) -> Result<()> {
-    if list {
-        let deviations = specs::deviations(project)?;
-        project.ui.answer(
-            &format!("{}\n\n{}", rule_table(), specs::text(&deviations)),
-            json!({ "rules": rules::all().map(rule_json).collect::<Vec<_>>(), "deviations": specs::to_json(&deviations) }),
-        );
-        return Ok(());
-    }
+pub fn list_rules(project: &Project) -> Result<()> {
+    let deviations = specs::deviations(project)?;
+    project.ui.answer(
+        &format!("{}\n\n{}", rule_table(), specs::text(&deviations)),
+        json!({ "rules": rules::all().map(rule_json).collect::<Vec<_>>(), "deviations": specs::to_json(&deviations) }),
+    );
+    Ok(())
+}
+
+/// Checks the profile, and writes what each image is made of into the folder `sbom`. Exit 1 with a finding that no waiver
+/// covers.
+pub fn run(project: &Project, live: bool, sbom: Option<&Path>) -> Result<()> {
     let facts = facts::gather(project, live)?;
+    if let Some(folder) = sbom {
+        write_sboms(folder, &facts)?;
+    }
     let verdicts = rules::judge(&facts);
     let scans = scans(&facts);
     let unused = rules::unused(&project.config, &verdicts);
     project.ui.answer(
-        &report(&project.config.profile, &verdicts, &scans, &unused),
+        &report(&project.config.profile, &verdicts, &scans, &unused, &databases(&facts.known)),
         to_json(&project.config.profile, &verdicts, &scans, &unused),
     );
     match verdicts.iter().flat_map(Verdict::open).count() {
@@ -48,12 +57,36 @@ pub fn run(project: &Project, live: bool, list: bool) -> Result<()> {
     }
 }
 
+/// One file for each image.
+fn write_sboms(folder: &Path, facts: &Facts) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for (service, image) in facts.images.iter().flatten() {
+        let file = folder.join(format!("{service}.cdx.json"));
+        let text = serde_json::to_string_pretty(&cyclonedx(image))? + "\n";
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
 /// An image and how its checks have ended.
-type Scan = (String, Vec<(&'static str, std::result::Result<(), String>)>);
+type Scan = (String, Vec<Check>);
 
 fn scans(facts: &Facts) -> Vec<Scan> {
     let images = facts.images.iter().flatten();
-    images.map(|(service, found)| (found.reference.clone(), image::checklist(facts, service, found))).collect()
+    images.map(|(service, found)| (found.reference.clone(), checklist(facts, service, found))).collect()
+}
+
+/// Which databases of known vulnerabilities were asked, with their dates.
+fn databases(known: &Known) -> Vec<String> {
+    let rust = match &known.rust {
+        Ok(dated) => format!("RustSec advisories: the newest is of {dated}; {} locks", known.locks.len()),
+        Err(why) => format!("RustSec advisories: not asked: {why}"),
+    };
+    let debian = match &known.debian {
+        Ok(dated) => format!("Debian security tracker: the file is of {dated}; {} images", known.packages.len()),
+        Err(why) => format!("Debian security tracker: not asked: {why}"),
+    };
+    vec![rust, debian]
 }
 
 fn rule_table() -> String {
@@ -96,7 +129,7 @@ fn verdict(verdict: &Verdict) -> String {
     }
 }
 
-fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver]) -> String {
+fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver], notes: &[String]) -> String {
     let mut lines = vec![format!(
         "profile {profile}\n{:<20} {:>8} {:>8} {:>8} {:>8}  ended",
         "rule", "config", "rendered", "image", "live"
@@ -119,22 +152,7 @@ fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver
             .into_iter()
             .map(|((place, why), codes)| format!("{UNSEEN} {}: {why}: {}", place.name(), codes.join(", "))),
     );
-    for (reference, list) in scans {
-        let failed: Vec<String> = list
-            .iter()
-            .filter_map(|(what, ended)| Some(format!("  not: {what} ({})", ended.as_ref().err()?)))
-            .collect();
-        let passed = list.len() - failed.len();
-        lines.push(format!(
-            "scan of {reference}: {passed} of {} checks, {} %",
-            list.len(),
-            passed * 100 / list.len().max(1)
-        ));
-        lines.extend(failed);
-    }
-    if !scans.is_empty() {
-        lines.push("  A list of known vulnerabilities was not asked: this tool has none of its own.".to_string());
-    }
+    lines.extend(scans.iter().flat_map(|(reference, list)| scan_lines(reference, list)));
     let found = || verdicts.iter().flat_map(|verdict| &verdict.findings);
     lines.extend(found().filter(|finding| finding.waived.is_none()).map(|finding| format!("✗ {}", describe(finding))));
     for finding in found() {
@@ -148,12 +166,24 @@ fn report(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver
     }));
     let open = verdicts.iter().flat_map(Verdict::open).count();
     let waived = found().count() - open;
+    lines.extend(notes.iter().cloned());
     let holding = verdicts.iter().filter(|verdict| verdict.findings.is_empty() && !verdict.looked.is_empty()).count();
     lines.push(format!(
         "{} rules: {holding} hold where they were looked at, {open} findings, {waived} waived",
         verdicts.len()
     ));
     lines.join("\n")
+}
+
+fn scan_lines(reference: &str, list: &[Check]) -> Vec<String> {
+    let (passed, made) = passed(list);
+    let mut lines = vec![format!("scan of {reference}: {passed} of {made} checks, {} %", passed * 100 / made.max(1))];
+    lines.extend(failures(list).iter().map(|failure| format!("  failed, {failure}")));
+    lines.extend(list.iter().filter_map(|check| match &check.outcome {
+        Outcome::Skipped(why) => Some(format!("  skipped: {} ({why})", check.what)),
+        Outcome::Passed | Outcome::Failed(_) => None,
+    }));
+    lines
 }
 
 /// Place and reason to the rules that were not, or not wholly, looked at there.
@@ -196,22 +226,27 @@ fn to_json(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waive
             text
         })
         .collect();
-    let scans: serde_json::Map<String, Value> = scans
-        .iter()
-        .map(|(reference, list)| {
-            let checks = list.iter().map(|(what, ended)| json!({"check": what, "failed": ended.as_ref().err()}));
-            (reference.clone(), checks.collect())
-        })
-        .collect();
+    let scans: serde_json::Map<String, Value> =
+        scans.iter().map(|(reference, list)| (reference.clone(), list.iter().map(check_json).collect())).collect();
     let unused: Vec<Value> =
         unused.iter().map(|waiver| json!({"code": waiver.code, "object": waiver.object})).collect();
     let open = verdicts.iter().flat_map(Verdict::open).count();
     json!({ "profile": profile, "open": open, "rules": rules, "scans": scans, "unused_waivers": unused })
 }
 
+fn check_json(check: &Check) -> Value {
+    let (failed, skipped) = match &check.outcome {
+        Outcome::Passed => (None, None),
+        Outcome::Failed(why) => (Some(why), None),
+        Outcome::Skipped(why) => (None, Some(why)),
+    };
+    json!({ "check": check.what, "severity": check.severity.name(), "failed": failed, "skipped": skipped })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::scan::Severity;
 
     fn verdict_of(code: &str, looked: &[(Place, usize)], unseen: &[(Place, &str)], findings: Vec<Finding>) -> Verdict {
         Verdict {
@@ -240,7 +275,7 @@ mod tests {
             verdict_of("img.built", &[(Place::Image, 3)], &[], Vec::new()),
             verdict_of("img.no_secret", &[(Place::Image, 2)], &[(Place::Image, "2 layers are compressed")], Vec::new()),
         ];
-        let text = report("p", &verdicts, &[], &[]);
+        let text = report("p", &verdicts, &[], &[], &[]);
         let line = |code: &str| {
             text.lines().find(|line| line.starts_with(code)).unwrap().split_whitespace().collect::<Vec<_>>()
         };
@@ -258,7 +293,7 @@ mod tests {
         let verdicts = [verdict_of("img.size", &[(Place::Config, 2)], &[], findings)];
         let waiver =
             Waiver { code: "img.user".to_string(), object: Some("backend".to_string()), reason: String::new() };
-        let text = report("p", &verdicts, &[], &[&waiver]);
+        let text = report("p", &verdicts, &[], &[&waiver], &[]);
         assert!(text.contains("1 FINDING, 1 waived"), "{text}");
         assert!(text.contains("✗ img.size backend (config at xtask.toml:7:1)\n  it is too large"), "{text}");
         assert!(
@@ -273,8 +308,36 @@ mod tests {
 
     #[test]
     fn a_scan_is_printed_check_by_check() {
-        let list = vec![("a health check", Ok(())), ("no sudo", Err("usr/bin/sudo".to_string()))];
-        let text = report("p", &[], &[("todo:1".to_string(), list)], &[]);
-        assert!(text.contains("scan of todo:1: 1 of 2 checks, 50 %\n  not: no sudo (usr/bin/sudo)"), "{text}");
+        let check = |what, outcome| Check { what, severity: Severity::Other, outcome };
+        let list = vec![
+            check("a health check", Outcome::Passed),
+            check("no sudo", Outcome::Failed("usr/bin/sudo".to_string())),
+            check("no known vulnerability", Outcome::Skipped("no database".to_string())),
+        ];
+        let scans = [("todo:1".to_string(), list)];
+        let text = report("p", &[], &scans, &[], &[]);
+        let expected = "scan of todo:1: 1 of 2 checks, 50 %\n  failed, other: no sudo (usr/bin/sudo)\n  \
+                        skipped: no known vulnerability (no database)";
+        assert!(text.contains(expected), "{text}");
+        let json = &to_json("p", &[], &scans, &[])["scans"]["todo:1"];
+        assert_eq!(
+            json[1],
+            json!({"check": "no sudo", "severity": "other", "failed": "usr/bin/sudo", "skipped": null})
+        );
+        assert_eq!(json[2]["skipped"], "no database");
+    }
+
+    #[test]
+    fn a_database_is_named_with_its_date_or_with_why_it_was_not_asked() {
+        let mut known = Known { rust: Ok("2026-11-20".to_string()), ..Known::default() };
+        let text = report("p", &[], &[], &[], &databases(&known));
+        assert!(text.contains("RustSec advisories: the newest is of 2026-11-20; 0 locks\n"), "{text}");
+        known.rust = Err("there is no database".to_string());
+        known.debian = Ok("2026-11-20T00:00:00Z".to_string());
+        let expected = [
+            "RustSec advisories: not asked: there is no database",
+            "Debian security tracker: the file is of 2026-11-20T00:00:00Z; 0 images",
+        ];
+        assert_eq!(databases(&known), expected);
     }
 }

@@ -6,6 +6,7 @@ pub mod container;
 pub mod deployment;
 pub mod docker_image;
 pub mod dockerfile;
+pub mod dpkg;
 pub mod env;
 pub mod minikube;
 pub mod ports;

@@ -21,8 +21,9 @@ pub fn gather(project: &Project) -> Result<Files> {
     let override_ignored = project.output(git::check_ignore(&root, &overrides))?.success;
     let keys: Vec<&str> = project.config.secrets.values().flat_map(|secret| secret.keys()).collect();
     let mut found = Files { override_ignored, ..Files::default() };
+    let search = leaks::Search::new(&keys);
     for path in tracked.iter().flatten() {
-        found.leaks.extend(leaks_in(&project.root, path, &keys));
+        found.leaks.extend(leaks_in(&project.root, path, &search));
     }
     found.tracked = tracked;
     for (name, _) in project.config.running() {
@@ -43,7 +44,7 @@ pub fn gather(project: &Project) -> Result<Files> {
     Ok(found)
 }
 
-fn leaks_in(root: &Path, path: &str, keys: &[&str]) -> Vec<String> {
+fn leaks_in(root: &Path, path: &str, search: &leaks::Search) -> Vec<String> {
     let name = path.rsplit('/').next().unwrap_or(path);
     if CHECKSUMS.contains(&name) {
         return Vec::new();
@@ -53,7 +54,7 @@ fn leaks_in(root: &Path, path: &str, keys: &[&str]) -> Vec<String> {
     }
     // What isn't text, or was deleted and is still tracked, has no lines to look at.
     let Ok(text) = fs::read_to_string(root.join(path)) else { return Vec::new() };
-    leaks::find(&text, keys).into_iter().map(|leak| format!("{path}:{}: {}", leak.line, leak.what)).collect()
+    search.find(&text).iter().map(|leak| leak.of_file(path)).collect()
 }
 
 /// Every file of a folder, relative to it.
@@ -80,7 +81,8 @@ mod tests {
         fs::write(folder.path().join("values.yaml"), format!("a: 1\nJWT_SECRET: {value}\n")).unwrap();
         fs::write(folder.path().join(".env"), "").unwrap();
         fs::write(folder.path().join("go.sum"), format!("JWT_SECRET: {value}\n")).unwrap();
-        let found = |path| leaks_in(folder.path(), path, &["JWT_SECRET"]);
+        let search = leaks::Search::new(&["JWT_SECRET"]);
+        let found = |path| leaks_in(folder.path(), path, &search);
         assert_eq!(found("values.yaml"), ["values.yaml:2: a value of JWT_SECRET"]);
         assert_eq!(found(".env").len(), 1);
         assert!(found("go.sum").is_empty() && found("gone").is_empty());

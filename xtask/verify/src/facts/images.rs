@@ -6,10 +6,12 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use auditable_serde::{DependencyKind, Source};
 use serde_json::Value;
 use tar::{Archive, EntryType};
 
-use crate::rules::{FileKind, ImageFacts, ImageFile, Start, leaks};
+use crate::entities::dpkg;
+use crate::rules::{FileKind, ImageFacts, ImageFile, Package, Start, leaks};
 use xtask::model::image::Built;
 use xtask::run::context::Context;
 use xtask::run::poll;
@@ -17,8 +19,10 @@ use xtask::tools::docker;
 
 /// How long a container that was started alone may take to answer or to say what it lacks.
 const START: Duration = Duration::from_secs(15);
-/// StringMap of an image are small; what is larger is a program or data.
-const TEXT_MAX_BYTES: u64 = 1 << 20;
+/// How much of a file of an image is in memory at once.
+const PIECE: usize = 64 << 10;
+/// The largest file that is kept whole, to be read as a text.
+const TEXT_MAX_BYTES: u64 = 16 << 20;
 
 pub fn inspect(ctx: &Context, image: &Built) -> Result<Value> {
     let inspected = ctx.run(docker::inspect(&image.reference()))?;
@@ -36,6 +40,7 @@ pub fn gather(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> R
     let scanned = File::open(&archive).map_err(Into::into).and_then(|file| scan(file, &keys));
     fs::remove_file(&archive)?;
     let scan = scanned.with_context(|| format!("the archive of {reference} cannot be read"))?;
+    let text = |path: &str| scan.kept.get(path).map(String::as_str).unwrap_or_default();
     Ok(ImageFacts {
         reference,
         size: inspect["Size"].as_u64().unwrap_or_default(),
@@ -43,7 +48,10 @@ pub fn gather(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> R
         history,
         files: scan.files,
         secrets: scan.secrets,
-        users: scan.users,
+        users: users(text("etc/passwd")),
+        packages: dpkg::parse_status(text("var/lib/dpkg/status")),
+        codename: dpkg::parse_codename(text("etc/os-release")).or(dpkg::parse_codename(text("usr/lib/os-release"))),
+        crates: scan.crates,
         unread_layers: scan.unread,
         starts: Some(start(ctx, service, image, inspect)?),
     })
@@ -115,6 +123,12 @@ fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or_default().chars().take(200).collect()
 }
 
+/// The texts that are read: who the users are, and which packages of which release there are.
+const KEPT: [&str; 4] = ["etc/passwd", "etc/os-release", "usr/lib/os-release", "var/lib/dpkg/status"];
+/// The largest program that is read whole, for the crates that it was made of, and the most that their list may have.
+const PROGRAM_MAX_BYTES: u64 = 64 << 20;
+const CRATES_MAX_BYTES: usize = 8 << 20;
+
 /// What the layers of an image archive hold.
 #[derive(Debug, Default)]
 struct Scan {
@@ -122,8 +136,10 @@ struct Scan {
     files: Vec<ImageFile>,
     /// In any layer, deleted later or not.
     secrets: Vec<String>,
-    /// UID to name.
-    users: BTreeMap<u32, String>,
+    /// Path to text, of those of `KEPT`.
+    kept: BTreeMap<String, String>,
+    /// Program to its crates.
+    crates: BTreeMap<String, Vec<Package>>,
     /// Layers that are compressed, and were not looked into.
     unread: usize,
 }
@@ -132,11 +148,14 @@ struct Scan {
 struct Layer {
     files: Vec<ImageFile>,
     secrets: Vec<String>,
-    passwd: Option<String>,
+    /// Path to text, of those of `KEPT`.
+    kept: BTreeMap<String, String>,
+    crates: BTreeMap<String, Vec<Package>>,
 }
 
 /// Reads what `docker save` wrote: layers as tars, and a list of them at the end.
 fn scan(archive: impl Read, keys: &[&str]) -> Result<Scan> {
+    let search = leaks::Search::new(keys);
     let mut layers: BTreeMap<String, Layer> = BTreeMap::new();
     let mut links = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
@@ -162,7 +181,7 @@ fn scan(archive: impl Read, keys: &[&str]) -> Result<Scan> {
             match start {
                 [b'{', ..] => {}
                 [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd] => scan.unread += 1,
-                _ => drop(layers.insert(path, layer(rest, keys)?)),
+                _ => drop(layers.insert(path, layer(rest, &search)?)),
             }
         }
     }
@@ -170,14 +189,15 @@ fn scan(archive: impl Read, keys: &[&str]) -> Result<Scan> {
     for name in &order {
         let Some(layer) = layers.get(links.get(name).unwrap_or(name)) else { continue };
         scan.secrets.extend(layer.secrets.iter().cloned());
-        if let Some(text) = &layer.passwd {
-            scan.users = users(text);
-        }
+        scan.kept.extend(layer.kept.clone());
+        scan.crates.extend(layer.crates.clone());
         for file in &layer.files {
             put(&mut files, file);
         }
     }
     scan.secrets = BTreeSet::from_iter(scan.secrets).into_iter().collect();
+    scan.kept.retain(|path, _| files.contains_key(path));
+    scan.crates.retain(|path, _| files.contains_key(path));
     scan.files = files.into_values().collect();
     Ok(scan)
 }
@@ -196,7 +216,28 @@ fn put(files: &mut BTreeMap<String, ImageFile>, file: &ImageFile) {
     }
 }
 
-fn layer(archive: impl Read, keys: &[&str]) -> Result<Layer> {
+/// Looks through a file for secrets, and keeps all of it where `content` is there for it.
+fn search_file(
+    file: &mut impl Read,
+    search: &leaks::Search,
+    content: &mut Option<Vec<u8>>,
+) -> Result<Vec<leaks::Leak>> {
+    let mut stream = search.stream();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(stream.end()),
+            count => {
+                stream.feed(&piece[..count]);
+                if let Some(content) = content {
+                    content.extend_from_slice(&piece[..count]);
+                }
+            }
+        }
+    }
+}
+
+fn layer(archive: impl Read, search: &leaks::Search) -> Result<Layer> {
     let mut layer = Layer::default();
     for entry in Archive::new(archive).entries()? {
         let mut entry = entry?;
@@ -212,17 +253,21 @@ fn layer(archive: impl Read, keys: &[&str]) -> Result<Layer> {
             continue;
         }
         let (mode, bytes) = (entry.header().mode()? & 0o7777, entry.header().size()?);
-        if kind == FileKind::Plain && bytes > 0 && bytes <= TEXT_MAX_BYTES {
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content)?;
-            // A zero byte tells what is no text.
-            if !content.contains(&0) {
-                let text = String::from_utf8_lossy(&content);
-                let found = leaks::find(&text, keys);
-                if path == "etc/passwd" {
-                    layer.passwd = Some(text.into_owned());
+        if kind == FileKind::Plain && bytes > 0 {
+            let is_kept = match path.as_str() {
+                path if KEPT.contains(&path) => bytes <= TEXT_MAX_BYTES,
+                _ => mode & 0o111 != 0 && bytes <= PROGRAM_MAX_BYTES,
+            };
+            let mut content = is_kept.then(Vec::new);
+            let leaks = search_file(&mut entry, search, &mut content)?;
+            let leaks = leaks.iter().filter(|leak| !leak.is_published(&path));
+            layer.secrets.extend(leaks.map(|leak| leak.of_file(&path)));
+            match content {
+                Some(text) if KEPT.contains(&path.as_str()) => {
+                    layer.kept.insert(path.clone(), String::from_utf8_lossy(&text).into_owned());
                 }
-                layer.secrets.extend(found.iter().map(|leak| format!("{path}:{}: {}", leak.line, leak.what)));
+                Some(program) => layer.crates.extend(crates(&program).map(|found| (path.clone(), found))),
+                None => {}
             }
         }
         if leaks::is_secret_file(&path) && kind == FileKind::Plain {
@@ -231,6 +276,19 @@ fn layer(archive: impl Read, keys: &[&str]) -> Result<Layer> {
         layer.files.push(ImageFile { path, mode, kind, bytes });
     }
     Ok(layer)
+}
+
+/// The crates that a program says it was made of; None for one that says nothing.
+fn crates(program: &[u8]) -> Option<Vec<Package>> {
+    let info = auditable_info::audit_info_from_slice(program, CRATES_MAX_BYTES).ok()?;
+    // What only the build ran is not in the program.
+    let packages = info.packages.into_iter().filter(|package| package.kind == DependencyKind::Runtime);
+    let packages = packages.map(|package| Package {
+        name: package.name,
+        version: package.version.to_string(),
+        is_foreign: package.source != Source::Local,
+    });
+    Some(packages.collect())
 }
 
 /// UID to name, from /etc/passwd.
@@ -295,6 +353,16 @@ mod tests {
     }
 
     #[test]
+    fn secrets_of_binaries_and_of_large_files_are_found() {
+        let token = ["ghp_a8F3kQ9zLm2", "Xw7Rt5Yb1Nc6VdE4hJ0sTu"].concat();
+        let large = ["some text\n".repeat(200_000), token.clone()].concat();
+        let binary = ["\x7fELF\0\0", &token, "\0"].concat();
+        let scan = saved(&[tar(&[("app/x", 0o755, binary.as_bytes()), ("app/y", 0o644, large.as_bytes())])]);
+        let message = "a token that begins with ghp_";
+        assert_eq!(scan.secrets, [format!("app/x at byte 6: {message}"), format!("app/y:200001: {message}")]);
+    }
+
+    #[test]
     fn a_compressed_layer_is_reported_and_not_taken_for_clean() {
         let scan = saved(&[vec![0x1f, 0x8b, 8, 0, 0, 0]]);
         assert_eq!((scan.unread, scan.files.len()), (1, 0));
@@ -304,7 +372,7 @@ mod tests {
     fn users_have_their_names_from_the_image() {
         let scan =
             saved(&[tar(&[("etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\ntodo:x:10001:10001::/app:/sbin/nologin\n")])]);
-        assert_eq!(scan.users[&10001], "todo");
+        assert_eq!(users(&scan.kept["etc/passwd"])[&10001], "todo");
     }
 
     #[test]
@@ -336,5 +404,44 @@ mod tests {
         );
         assert!(judge_ending("139", "Segmentation fault").unwrap_err().contains("139"));
         assert!(judge_ending("0", "DATABASE_URL").is_err());
+    }
+
+    /// A program of 64 bits whose only content is the section that `cargo auditable` adds.
+    fn auditable(json: &str) -> Vec<u8> {
+        let mut compressed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut compressed, json.as_bytes()).unwrap();
+        let (data, names) = (compressed.finish().unwrap(), b"\0.dep-v0\0.shstrtab\0");
+        let table = 64 + data.len() + names.len();
+        let mut elf = [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 9], &[3, 0, 62, 0, 1, 0, 0, 0]].concat();
+        for word in [0, 0, table as u64] {
+            elf.extend(word.to_le_bytes());
+        }
+        elf.extend([0, 0, 0, 0, 64, 0, 56, 0, 0, 0, 64, 0, 3, 0, 2, 0]);
+        elf.extend([data.as_slice(), names].concat());
+        let section = |name: u32, kind: u32, offset: usize, size: usize| {
+            let rest = [0, 0, offset as u64, size as u64, 0, 1, 0];
+            [name.to_le_bytes().to_vec(), kind.to_le_bytes().to_vec(), rest.map(u64::to_le_bytes).concat()].concat()
+        };
+        elf.extend(section(0, 0, 0, 0));
+        elf.extend(section(1, 1, 64, data.len()));
+        elf.extend(section(9, 3, 64 + data.len(), names.len()));
+        elf
+    }
+
+    #[test]
+    fn a_program_says_its_crates_and_what_only_built_it_is_left_out() {
+        let program = auditable(
+            r#"{"packages":[{"name":"backend","version":"0.1.0","source":"local","dependencies":[1,2],"root":true},
+            {"name":"cc","version":"1.2.0","source":"crates.io","kind":"build"},
+            {"name":"tokio","version":"1.40.0","source":"crates.io"}]}"#,
+        );
+        let below = tar(&[("app/a", 0o755, &program), ("app/b", 0o755, &program), ("app/c", 0o755, b"#!/bin/sh")]);
+        let scan = saved(&[below, tar(&[("app/.wh.b", 0o644, b"")])]);
+        let package = |name: &str, version: &str, is_foreign| {
+            let (name, version) = (name.to_string(), version.to_string());
+            Package { name, version, is_foreign }
+        };
+        let expected = vec![package("backend", "0.1.0", false), package("tokio", "1.40.0", true)];
+        assert_eq!(scan.crates, BTreeMap::from([("app/a".to_string(), expected)]));
     }
 }

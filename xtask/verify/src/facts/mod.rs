@@ -1,6 +1,8 @@
 //! Gathers what the rules judge: one file for each place. All calls have deadlines, and what doesn't depend on each
 //! other is asked at the same time.
 
+mod advisories;
+mod debian;
 mod files;
 mod images;
 mod live;
@@ -11,7 +13,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 
-use crate::rules::{Facts, ImageFacts, LiveFacts, Place};
+use crate::rules::{Facts, Files, ImageFacts, Known, LiveFacts, Place};
 use xtask::live::endpoints;
 use xtask::model::image::Built;
 use xtask::run::context::{Context, Project};
@@ -85,16 +87,21 @@ pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
         Ok((images?, live?))
     })?;
 
-    let mut unseen = BTreeMap::new();
-    if !with_live {
-        unseen.insert(Place::Live, "not asked for: --live".to_string());
-    }
+    let unseen = (!with_live).then(|| (Place::Live, "not asked for: --live".to_string())).into_iter().collect();
     let mut all = BTreeMap::new();
     for (name, one) in gathered {
         files.charts.insert(name.clone(), one.chart);
         all.insert(name, one.rendered);
     }
-    Ok(Facts { config: &project.config, unseen, files: Some(files), rendered: Some(all), images: Some(images), live })
+    let known = ask_databases(ctx, &files, &images)?;
+    let (files, rendered, images) = (Some(files), Some(all), Some(images));
+    Ok(Facts { config: &project.config, unseen, files, rendered, images, live, known })
+}
+
+fn ask_databases(ctx: &Context, files: &Files, images: &BTreeMap<String, ImageFacts>) -> Result<Known> {
+    let mut known = advisories::gather(ctx, files.tracked.as_deref().unwrap_or_default(), images)?;
+    debian::gather(ctx, images, &mut known);
+    Ok(known)
 }
 
 /// Images one beside another: most of the time goes by waiting for docker.

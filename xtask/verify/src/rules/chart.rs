@@ -594,6 +594,7 @@ mod tests {
             rendered: Some(good.rendered),
             images: None,
             live: Some(good.live),
+            known: crate::rules::Known::default(),
         };
         let mut checks = Checks::default();
         rollback(&facts, &mut checks);

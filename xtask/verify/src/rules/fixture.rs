@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::rules::found::called;
 use crate::rules::{
-    Attempt, ChartFiles, Checks, Facts, FileKind, Files, ImageFacts, ImageFile, LiveFacts, Place, RenderedRelease,
-    Rule, Start,
+    Attempt, ChartFiles, Checks, Facts, FileKind, Files, ImageFacts, ImageFile, Known, LiveFacts, Place,
+    RenderedRelease, Rule, Start,
 };
 use xtask::config;
 use xtask::config::{Config, ConfigFile};
@@ -18,14 +18,15 @@ pub struct Good {
     pub images: BTreeMap<String, ImageFacts>,
     pub rendered: BTreeMap<String, RenderedRelease>,
     pub live: LiveFacts,
+    pub known: Known,
 }
 
 /// The codes that rules of one family find, each with its place and object, when `change` was made.
 pub fn found(rules: &[Rule], change: impl FnOnce(&mut Good)) -> Vec<(&'static str, Place, String)> {
     let mut good = good();
     change(&mut good);
-    let Good { config, files, images, rendered, live } = good;
-    let facts = facts(&config, files, images, rendered, live);
+    let Good { config, files, images, rendered, live, known } = good;
+    let facts = Facts { known, ..facts(&config, files, images, rendered, live) };
     let mut found = Vec::new();
     for rule in rules {
         let mut checks = Checks { code: rule.code, ..Checks::default() };
@@ -47,14 +48,14 @@ fn facts(
     live: LiveFacts,
 ) -> Facts<'_> {
     let (files, images, rendered, live) = (Some(files), Some(images), Some(rendered), Some(live));
-    Facts { config, unseen: BTreeMap::new(), files, rendered, images, live }
+    Facts { config, unseen: BTreeMap::new(), files, rendered, images, live, known: Known::default() }
 }
 
 /// The places at which a rule looked at nothing although it says that it would.
 pub fn unseen(rules: &[Rule]) -> Vec<(&'static str, Place)> {
     let good = good();
-    let Good { config, files, images, rendered, live } = good;
-    let facts = facts(&config, files, images, rendered, live);
+    let Good { config, files, images, rendered, live, known } = good;
+    let facts = Facts { known, ..facts(&config, files, images, rendered, live) };
     let mut unseen = Vec::new();
     for rule in rules {
         let mut checks = Checks::default();
@@ -282,7 +283,14 @@ pub fn good() -> Good {
     };
     let images = ["backend", "frontend"].map(|name| (name.to_string(), image(name))).into_iter().collect();
     let rendered = BTreeMap::from([("todo".to_string(), rendered)]);
-    Good { config, files: files(), images, rendered, live }
+    let locks = ["Cargo.lock", "services/Cargo.lock"].map(|lock| (lock.to_string(), Vec::new()));
+    let known = Known {
+        rust: Ok("2026-11-20".to_string()),
+        locks: locks.into(),
+        debian: Ok("2026-11-20T00:00:00Z".to_string()),
+        ..Known::default()
+    };
+    Good { config, files: files(), images, rendered, live, known }
 }
 
 fn files() -> Files {
@@ -336,6 +344,7 @@ fn image(name: &str) -> ImageFacts {
         history: vec!["ARG REVISION=unknown".to_string()],
         files: vec![file("app", 0o755, FileKind::Folder), file(&format!("app/{name}"), 0o755, FileKind::Plain)],
         users: BTreeMap::from([(1000, "appuser".to_string())]),
+        crates: BTreeMap::from([(format!("app/{name}"), Vec::new())]),
         starts: Some(Ok(Start::Runs)),
         ..ImageFacts::default()
     }

@@ -8,7 +8,7 @@ use crate::entities::reference::{Reference, Tag};
 use crate::rules::Place::{Config, Image, Live, Render};
 use crate::rules::found::images;
 use crate::rules::startup;
-use crate::rules::{Checks, Facts, FileKind, ImageFacts, Rule};
+use crate::rules::{Checks, Facts, ImageFacts, Rule};
 use xtask::config::Service;
 use xtask::model::plan::object_label;
 
@@ -33,13 +33,6 @@ pub const RULES: &[Rule] = &[
         specs: "rolling.md#build-and-start",
         places: &[Image, Live],
         check: startup::starts,
-    },
-    Rule {
-        code: "img.scan",
-        what: "≥ 95 % of the scan's checks",
-        specs: "rolling.md#security-scan",
-        places: &[Image],
-        check: scan,
     },
     Rule {
         code: "img.nonroot",
@@ -137,22 +130,23 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// The share of a scan's checks that must hold, in percent.
-const SCAN_MIN_PERCENT: usize = 95;
+/// The build arguments of a service's image.
+pub fn arguments(service: &Service) -> BTreeMap<String, String> {
+    xtask::stages::build::arguments(service).into_iter().collect()
+}
 
-fn dockerfile<'a>(facts: &'a Facts, service: &Service) -> Option<&'a str> {
+pub fn dockerfile<'a>(facts: &'a Facts, service: &Service) -> Option<&'a str> {
     let files = facts.files.as_ref()?;
     files.dockerfiles.get(&service.dockerfile.display().to_string()).map(String::as_str)
 }
 
 /// What a service's Dockerfile will make of the configuration's build arguments; None where it wasn't read.
 fn described(facts: &Facts, service: &Service) -> Option<Result<DockerImage, String>> {
-    let arguments = xtask::stages::build::arguments(service).into_iter().collect();
     let text = dockerfile(facts, service)?;
-    Some(DockerImage::from_dockerfile(text, &arguments).map_err(|mistakes| mistakes.join("; ")))
+    Some(DockerImage::from_dockerfile(text, &arguments(service)).map_err(|mistakes| mistakes.join("; ")))
 }
 
-fn inspected(image: &ImageFacts) -> Result<DockerImage, String> {
+pub fn inspected(image: &ImageFacts) -> Result<DockerImage, String> {
     DockerImage::from_inspect(&image.inspect).map_err(|mistakes| mistakes.join("; "))
 }
 
@@ -176,18 +170,6 @@ fn on_node(facts: &Facts, checks: &mut Checks) {
                 format!("node {node} {what} {}: load it with cargo xtask up", image.reference)
             });
         }
-    }
-}
-
-fn scan(facts: &Facts, checks: &mut Checks) {
-    for (service, image) in images(facts) {
-        let list = checklist(facts, service, image);
-        let failed: Vec<String> =
-            list.iter().filter_map(|(what, ended)| Some(format!("{what}: {}", ended.as_ref().err()?))).collect();
-        let percent = (list.len() - failed.len()) * 100 / list.len();
-        checks.that(Image, service, percent >= SCAN_MIN_PERCENT, || {
-            format!("{} passes {percent} % of {} checks: mend {}", image.reference, list.len(), failed.join("; "))
-        });
     }
 }
 
@@ -265,7 +247,7 @@ fn no_secret(facts: &Facts, checks: &mut Checks) {
 }
 
 /// Keys of Secrets that an image's environment or history gives a value.
-fn baked_secrets(facts: &Facts, image: &ImageFacts) -> Vec<String> {
+pub fn baked_secrets(facts: &Facts, image: &ImageFacts) -> Vec<String> {
     let keys = facts.config.secrets.values().flat_map(|secret| secret.keys());
     let env = inspected(image).map(|image| image.env).unwrap_or_default();
     let mut found = Vec::new();
@@ -287,7 +269,7 @@ fn baked_secrets(facts: &Facts, image: &ImageFacts) -> Vec<String> {
 }
 
 /// The largest size that spec and configuration allow, in MB.
-fn limit_mb(facts: &Facts, service: &str) -> Option<u64> {
+pub fn limit_mb(facts: &Facts, service: &str) -> Option<u64> {
     let own = facts.config.services.get(service)?.size_limit_mb;
     facts.spec(service).and_then(|spec| spec.size_mb).into_iter().chain(own).min()
 }
@@ -575,151 +557,6 @@ fn build_arg(facts: &Facts, checks: &mut Checks) {
     }
 }
 
-/// What a scan of an image looks at without a database of vulnerabilities: the check, and why it fails.
-pub fn checklist(facts: &Facts, service: &str, image: &ImageFacts) -> Vec<(&'static str, Result<(), String>)> {
-    let Ok(read) = inspected(image) else {
-        return vec![("docker describes it", Err("its description cannot be read".to_string()))];
-    };
-    let about = &facts.config.services[service];
-    let text = dockerfile(facts, about).unwrap_or_default();
-    let file = Dockerfile::parse(text).ok();
-    let instructions = || file.iter().flat_map(|file| &file.stages).flat_map(|stage| &stage.instructions);
-    let arguments: BTreeMap<String, String> = xtask::stages::build::arguments(about).into_iter().collect();
-    let bases = file.as_ref().map(|file| file.bases(&arguments)).unwrap_or_default();
-    let has = |path: &str| image.files.iter().any(|file| file.path == path);
-    let any = |wrong: &dyn Fn(&&crate::rules::ImageFile) -> bool| {
-        image.files.iter().find(wrong).map(|file| file.path.clone())
-    };
-    let program = |names: &'static [&str]| {
-        move |file: &&crate::rules::ImageFile| {
-            let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
-            (folder.ends_with("bin") || folder.is_empty()) && names.contains(&name)
-        }
-    };
-    let none = |found: Option<String>| found.map_or(Ok(()), Err);
-    let holds = |good: bool, message: &str| if good { Ok(()) } else { Err(message.to_string()) };
-    let distribution = has("etc/os-release") || has("usr/lib/os-release");
-    let programs = image.files.iter().filter(|file| file.kind == FileKind::Plain && file.mode & 0o111 != 0).count();
-    let shells: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "busybox"];
-    let label =
-        |name: &str| read.labels.get(&format!("org.opencontainers.image.{name}")).is_some_and(|text| !text.is_empty());
-    let says = |word: &str| image.history.iter().find(|line| line.contains(word)).map(|_| word.to_string());
-    let files = facts.files.as_ref();
-    let uid = read.user.as_ref().and_then(|user| user.uid());
-    vec![
-        ("its user is not root", holds(!read.runs_as_root(), "USER is missing or root")),
-        ("its user is a number, which runAsNonRoot can check", holds(uid.is_some(), "USER is a name")),
-        (
-            "its user has a name in /etc/passwd",
-            holds(uid.is_some_and(|uid| image.users.contains_key(&uid)), "no entry"),
-        ),
-        (
-            "no file takes its owner's rights",
-            none(any(&|file| file.kind == FileKind::Plain && file.mode & 0o6000 != 0)),
-        ),
-        (
-            "no file can be written by everybody",
-            none(any(&|file| file.kind == FileKind::Plain && file.mode & 0o002 != 0)),
-        ),
-        (
-            "no folder can be written by everybody, but sticky ones",
-            none(any(&|file| file.kind == FileKind::Folder && file.mode & 0o1002 == 0o002)),
-        ),
-        ("no devices", none(any(&|file| file.kind == FileKind::Other && !file.path.starts_with("dev/")))),
-        (
-            "no secret in any layer's text",
-            holds(image.secrets.is_empty() && image.unread_layers == 0, &image.secrets.join(", ")),
-        ),
-        ("no secret in environment and history", holds(baked_secrets(facts, image).is_empty(), "see img.no_secret")),
-        ("a health check", holds(read.health.is_some(), "HEALTHCHECK is missing")),
-        (
-            "labels: title, version, licences",
-            holds(label("title") && label("version") && label("licenses"), "one is missing"),
-        ),
-        ("one port, the application's", holds(read.exposed.len() == 1, "EXPOSE has none or several")),
-        (
-            "an absolute working folder",
-            holds(read.work_dir.as_deref().is_some_and(|folder| folder.starts_with('/')), "WORKDIR"),
-        ),
-        (
-            "an entry point that no shell wraps",
-            holds(
-                read.entrypoint.first().is_some_and(|word| !matches!(word.as_str(), "/bin/sh" | "sh" | "/bin/bash")),
-                "ENTRYPOINT",
-            ),
-        ),
-        (
-            "bases have tags",
-            holds(
-                bases.iter().all(|base| Reference::parse(base).is_ok_and(|base| base.tag().is_some())),
-                "FROM without a tag",
-            ),
-        ),
-        (
-            "no base is latest",
-            holds(!bases.iter().any(|base| Reference::parse(base).is_ok_and(|base| base.is_latest())), "FROM …:latest"),
-        ),
-        (
-            "stages: what builds is not what runs",
-            holds(file.as_ref().is_some_and(|file| file.stages.len() > 1), "one FROM"),
-        ),
-        ("no ADD, which fetches and unpacks", holds(!instructions().any(|line| line.keyword == "ADD"), "ADD")),
-        (
-            "a .dockerignore",
-            holds(
-                files.is_some_and(|files| files.dockerignores.contains_key(&about.dockerfile.display().to_string())),
-                "none",
-            ),
-        ),
-        (
-            "no script is fetched and run",
-            none(
-                instructions()
-                    .find(|line| line.keyword == "RUN" && fetches(&line.text))
-                    .map(|line| format!("line {}", line.line)),
-            ),
-        ),
-        ("no rights for everybody are set", none(says("chmod 777").or(says("chmod -R 777")))),
-        ("no sudo", none(any(&program(&["sudo", "su-exec", "gosu", "doas"])))),
-        ("no server to log in at", none(any(&program(&["sshd", "dropbear", "telnetd", "in.telnetd"])))),
-        (
-            "no compiler, no debugger",
-            none(any(&program(&["gcc", "cc", "clang", "make", "ld", "gdb", "strace", "rustc", "cargo", "go"]))),
-        ),
-        ("no tool that fetches", none(any(&program(&["curl", "wget", "nc", "netcat", "ncat", "socat", "ftp"])))),
-        ("no repository", none(any(&|file| file.path.split('/').any(|part| part == ".git")))),
-        (
-            "no package lists or archives",
-            none(any(&|file| {
-                file.kind == FileKind::Plain
-                    && (file.path.starts_with("var/lib/apt/lists/")
-                        || (file.path.starts_with("var/cache/apt/") && !file.path.ends_with("/lock")))
-                    && file.bytes > 0
-            })),
-        ),
-        ("no histories of shells", none(any(&|file| file.path.ends_with("_history")))),
-        (
-            "no dump of a process",
-            none(any(&|file| file.path.rsplit('/').next() == Some("core") && file.kind == FileKind::Plain)),
-        ),
-        ("a shell only with a distribution", holds(distribution || any(&program(shells)).is_none(), "a shell alone")),
-        (
-            "a distribution says its packages, for a scanner",
-            holds(!distribution || has("var/lib/dpkg/status"), "no package list"),
-        ),
-        ("few programs", holds(programs <= if distribution { 700 } else { 3 }, &format!("{programs}"))),
-        (
-            "within its size",
-            holds(limit_mb(facts, service).is_none_or(|limit| image.size < limit * 1_000_000), "see img.size"),
-        ),
-    ]
-}
-
-fn fetches(text: &str) -> bool {
-    let fetched = text.contains("curl ") || text.contains("wget ");
-    fetched && ["| sh", "| bash", "|sh", "|bash"].iter().any(|pipe| text.contains(pipe))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -776,60 +613,6 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_needs_nearly_all_of_its_checks() {
-        let list = {
-            let Good { config, files, images, .. } = good();
-            let facts = Facts {
-                config: &config,
-                unseen: BTreeMap::new(),
-                files: Some(files),
-                rendered: None,
-                images: Some(images),
-                live: None,
-            };
-            checklist(&facts, "backend", &facts.images.as_ref().unwrap()["backend"])
-        };
-        assert!(list.len() >= 20, "{}", list.len());
-        assert!(list.iter().all(|(_, ended)| ended.is_ok()), "{list:?}");
-        let add = |path: &str, mode, kind| ImageFile { path: path.to_string(), mode, kind, bytes: 1 };
-        // One of some thirty may fail; two may not.
-        let one = add("usr/bin/curl", 0o755, FileKind::Plain);
-        assert_eq!(found(RULES, |good| image(good, "backend").files.push(one.clone())), []);
-        for bad in [
-            add("bin/passwd", 0o4755, FileKind::Plain),
-            add("app/data", 0o666, FileKind::Plain),
-            add("spool", 0o777, FileKind::Folder),
-            add("null", 0o600, FileKind::Other),
-            add("usr/sbin/sshd", 0o644, FileKind::Plain),
-            add("usr/bin/gcc", 0o644, FileKind::Plain),
-            add("usr/bin/sudo", 0o644, FileKind::Plain),
-            add("app/.git", 0o755, FileKind::Folder),
-            add("bin/sh", 0o644, FileKind::Plain),
-            add("root/.bash_history", 0o600, FileKind::Plain),
-            add("app/core", 0o600, FileKind::Plain),
-            add("var/lib/apt/lists/x", 0o644, FileKind::Plain),
-            add("etc/os-release", 0o644, FileKind::Plain),
-        ] {
-            breaks("img.scan", Image, "backend", |good| {
-                image(good, "backend").files.extend([one.clone(), bad.clone()])
-            });
-        }
-        for (pointer, value) in
-            [("/Config/Labels", json!({})), ("/Config/Entrypoint", json!(["/bin/sh", "-c", "/app/backend"]))]
-        {
-            let found = found(RULES, |good| {
-                image(good, "backend").files.push(one.clone());
-                *image(good, "backend").inspect.pointer_mut(pointer).unwrap() = value;
-            });
-            assert!(found.iter().any(|(code, _, _)| *code == "img.scan"), "{pointer}");
-        }
-        breaks("img.scan", Image, "backend", |good| {
-            image(good, "backend").history.push("RUN chmod 777 /app".to_string());
-            image(good, "backend").files.push(one.clone());
-        });
-    }
-
-    #[test]
     fn root_is_found() {
         breaks("img.nonroot", Render, "deployment/todo-backend", |good| {
             good.rendered("deployment/todo-backend")["spec"]["template"]["spec"]["securityContext"] = json!({});
@@ -880,6 +663,7 @@ mod tests {
             rendered: None,
             images: Some(images),
             live: None,
+            known: crate::rules::Known::default(),
         };
         let verdict = crate::rules::judge(&facts);
         let found = verdict.iter().find(|verdict| verdict.rule.code == "img.no_secret");
@@ -1024,11 +808,5 @@ mod tests {
         assert!(!is_ignored("a", "b/a"), "a pattern begins at the root");
         assert!(is_in("a/b.pyc", "*.pyc") && is_in("x/tests/y", "tests/") && !is_in("a/contests", "tests"));
         assert!(is_in(".env.local", ".env*") && !is_in("x.env", ".env"));
-    }
-
-    #[test]
-    fn a_pipe_from_the_network_into_a_shell_is_seen() {
-        assert!(fetches("curl -sSf https://x | sh"));
-        assert!(!fetches("curl -o a https://x && sha256sum -c a"));
     }
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::entities::dpkg::DebianPackage;
+
 use xtask::config::{Config, SpecService, Waiver};
 
 /// Where a rule is checked.
@@ -46,6 +48,9 @@ impl Rule {
     }
 }
 
+/// The page of what every profile must meet, whatever its data model says.
+pub const COMMON: &str = "common.md";
+
 /// Pages of docs/specs, in the order of `[spec] number` of the profiles.
 pub const PAGES: [&str; 5] = ["rolling.md", "nodeport.md", "microservices.md", "static.md", "compact.md"];
 
@@ -60,6 +65,59 @@ pub struct Facts<'a> {
     /// By service.
     pub images: Option<BTreeMap<String, ImageFacts>>,
     pub live: Option<LiveFacts>,
+    pub known: Known,
+}
+
+/// What databases of known vulnerabilities say.
+pub struct Known {
+    /// RustSec's database with the date of its newest advisory; else why it was not asked.
+    pub rust: Result<String, String>,
+    /// Path of each tracked Cargo.lock to the vulnerabilities of the packages in it; empty where nothing was asked.
+    pub locks: BTreeMap<String, Vec<Vulnerability>>,
+    /// Service to the vulnerabilities of the crates in its image's programs, as far as these say their crates.
+    pub crates: BTreeMap<String, Vec<Vulnerability>>,
+    /// The Debian security tracker's file with its time; else why it was not asked.
+    pub debian: Result<String, String>,
+    /// Service to the vulnerabilities of its image's Debian packages.
+    pub packages: BTreeMap<String, Vec<Vulnerability>>,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        let unasked = || Err("nothing was asked".to_string());
+        let (locks, crates, packages) = Default::default();
+        Known { rust: unasked(), locks, crates, debian: unasked(), packages }
+    }
+}
+
+/// A published vulnerability of a package that is there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vulnerability {
+    /// As in `RUSTSEC-2024-0001`.
+    pub id: String,
+    pub package: String,
+    pub version: String,
+    pub title: String,
+    /// As in `high`; None where nobody has scored it.
+    pub severity: Option<String>,
+    /// The versions without it; empty where there is none.
+    pub fixed: Vec<String>,
+}
+
+impl Vulnerability {
+    /// Whether a newer version would do away with it, and nobody says that it is less than critical.
+    pub fn is_fixable_and_critical(&self) -> bool {
+        !self.fixed.is_empty() && self.severity.as_ref().is_none_or(|severity| severity == "critical")
+    }
+}
+
+impl std::fmt::Display for Vulnerability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Vulnerability { id, package, version, title, severity, fixed } = self;
+        let severity = severity.as_deref().unwrap_or("not scored");
+        let fixed = if fixed.is_empty() { "no version".to_string() } else { fixed.join(" or ") };
+        write!(f, "{package} {version} has {id}, {severity}: {title}; fixed in {fixed}")
+    }
 }
 
 /// What lies in the repository.
@@ -125,12 +183,27 @@ pub struct ImageFacts {
     pub files: Vec<ImageFile>,
     /// Files in which a value that looks like a secret was found, with what gave it away and never the value.
     pub secrets: Vec<String>,
+    /// Program to the crates that it says it was made of, as `cargo auditable` writes them.
+    pub crates: BTreeMap<String, Vec<Package>>,
+    /// Of a Debian image.
+    pub packages: Vec<DebianPackage>,
+    /// The code name of the distribution's release, as in `bookworm`.
+    pub codename: Option<String>,
     /// UID to name, of /etc/passwd.
     pub users: BTreeMap<u32, String>,
     /// Layers that could not be looked into.
     pub unread_layers: usize,
     /// How a container of it ended that was started alone; else why it does not start.
     pub starts: Option<Result<Start, String>>,
+}
+
+/// A package of an image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Package {
+    pub name: String,
+    pub version: String,
+    /// It comes from a registry, and is not one of the project's own.
+    pub is_foreign: bool,
 }
 
 /// How an image starts alone.
@@ -413,16 +486,25 @@ pub fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 
 /// All rules, in the order of their codes' families.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    [image::RULES, deployment::RULES, service::RULES, settings::RULES, chart::RULES, states::RULES]
-        .into_iter()
-        .flatten()
+    [
+        image::RULES,
+        scan::RULES,
+        vulnerabilities::RULES,
+        deployment::RULES,
+        service::RULES,
+        settings::RULES,
+        chart::RULES,
+        states::RULES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
-/// Whether a profile is checked against a rule: its data model's page is cited, or it has no model.
+/// Whether a profile is checked against a rule: its data model's page is cited, or the page for all; or it has no model.
 pub fn applies(rule: &Rule, config: &Config) -> bool {
     config.spec.as_ref().is_none_or(|spec| {
         let model = PAGES.get(usize::from(spec.number));
-        rule.citations().any(|(page, _)| model == Some(&page))
+        rule.citations().any(|(page, _)| page == COMMON || model == Some(&page))
     })
 }
 
@@ -468,10 +550,13 @@ mod fixture;
 mod found;
 pub mod image;
 pub mod leaks;
+pub mod sbom;
+pub mod scan;
 pub mod service;
 pub mod settings;
 mod startup;
 pub mod states;
+mod vulnerabilities;
 
 #[cfg(test)]
 mod tests {
@@ -536,6 +621,7 @@ mod tests {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/specs");
         let pages: BTreeMap<&str, Vec<String>> = PAGES
             .iter()
+            .chain([&COMMON])
             .map(|page| (*page, anchors(&std::fs::read_to_string(folder.join(page)).expect(page))))
             .collect();
         for (page, anchors) in &pages {
@@ -561,7 +647,15 @@ mod tests {
 
     fn facts(good: &crate::rules::fixture::Good) -> Facts<'_> {
         let unseen = BTreeMap::from([(Place::Live, "not asked for: --live".to_string())]);
-        Facts { config: &good.config, unseen, files: None, rendered: None, images: None, live: None }
+        Facts {
+            config: &good.config,
+            unseen,
+            files: None,
+            rendered: None,
+            images: None,
+            live: None,
+            known: Known::default(),
+        }
     }
 
     #[test]
@@ -581,6 +675,10 @@ mod tests {
         };
         assert!(!codes(&good).contains(&"img.build_arg"), "only static.md states it");
         assert!(codes(&good).contains(&"cht.appversion"));
+        for number in 0..PAGES.len() as u8 {
+            good.config.spec.as_mut().unwrap().number = number;
+            assert!(codes(&good).contains(&"img.scan"), "{} is held to the page for all", PAGES[usize::from(number)]);
+        }
         good.config.spec = None;
         assert_eq!(codes(&good).len(), all().count());
     }

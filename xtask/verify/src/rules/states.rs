@@ -551,6 +551,7 @@ mod tests {
             rendered: None,
             images: None,
             live: Some(good.live),
+            known: crate::rules::Known::default(),
         };
         let mut checks = Checks::default();
         tables(&facts, &mut checks);
