@@ -143,6 +143,34 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = time_span)]
         since: Option<String>,
     },
+    /// Print the URL of a service and open it in a browser
+    Open {
+        /// The service [default: the one that `open` in xtask.toml names]
+        service: Option<String>,
+    },
+    /// Forward a port of 127.0.0.1 to a service until Ctrl-C, over restarts and replaced pods
+    Forward {
+        service: String,
+        /// The port on 127.0.0.1 [default: the service's own, or a free one]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+        port: Option<u16>,
+    },
+    /// Run a shell, or a command, in a service's container
+    Exec {
+        service: String,
+        /// The command and its arguments, after -- [default: sh]
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Run psql in the database's container, as the database's own user
+    Psql {
+        /// The service [default: the one that the smoke checks ask in SQL]
+        #[arg(long)]
+        service: Option<String>,
+        /// Options of psql, after --, such as --command 'SELECT 1'
+        #[arg(last = true)]
+        options: Vec<String>,
+    },
     /// Set up tools, base images and the docker daemon
     Bootstrap {
         /// Where to get missing tools and images from [default: whichever answers]
@@ -233,6 +261,10 @@ impl Command {
             | Command::Validate { .. }
             | Command::Lint { .. }
             | Command::Logs { .. }
+            | Command::Open { .. }
+            | Command::Forward { .. }
+            | Command::Exec { .. }
+            | Command::Psql { .. }
             | Command::Completions { .. }
             | Command::Schema
             | Command::Hook { .. }

@@ -84,6 +84,10 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
             let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
             logs::run(project, &logs::LogOptions { services, follow, previous, tail, since })
         }
+        Command::Open { service } => commands::open::run(project, service.as_deref()),
+        Command::Forward { service, port } => commands::open::forward(project, service, *port),
+        Command::Exec { service, command } => commands::exec::run(project, service, command),
+        Command::Psql { service, options } => commands::exec::psql(project, service.as_deref(), options),
         Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(project),
         Command::Bootstrap { from, .. } => bootstrap::run(project, *from),
         Command::Clean { keep, dry_run } => clean::run(project, *keep, *dry_run),

@@ -1,6 +1,7 @@
 //! The binary against stand-ins of docker, minikube, helm and kubectl: which commands it gives, in which order, and what
 //! it says and returns when they fail.
 
+mod access;
 mod addons;
 mod cleaning;
 mod common;

@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::commands::logs::lines::{Cursor, LogSource, Readable, sources, split};
+use crate::live::service::need_known;
 use crate::model::cluster::Target;
 use crate::model::time;
 use crate::run::context::{Context, Project};
@@ -136,19 +137,11 @@ pub fn run(project: &Project, wanted: &LogOptions) -> Result<()> {
 
 /// The chosen services, each of which the profile must run.
 fn choose(project: &Project, asked: &[String]) -> Result<Vec<String>> {
+    need_known(project, asked, "cargo xtask logs")?;
     let mut known: Vec<String> = project.config.running().map(|(service, _)| service.to_string()).collect();
     known.sort();
-    let unknown: Vec<&str> =
-        asked.iter().map(String::as_str).filter(|name| !known.iter().any(|one| one == name)).collect();
-    match (unknown.is_empty(), asked.is_empty()) {
-        (true, true) => Ok(known),
-        (true, false) => Ok(known.into_iter().filter(|name| asked.contains(name)).collect()),
-        (false, _) => {
-            let (profile, unknown) = (&project.config.profile, unknown.join(", "));
-            let next = format!("Next: cargo xtask logs, with some of {}", known.join(", "));
-            Err(Stop::usage(format!("profile {profile} runs no service {unknown}\n{next}")).into())
-        }
-    }
+    known.retain(|name| asked.is_empty() || asked.contains(name));
+    Ok(known)
 }
 
 /// The containers of the services' pods; those that helm's tests run in are none.

@@ -1,6 +1,7 @@
 //! Reads live objects and releases back with kubectl and helm.
 
 pub mod guard;
+pub mod service;
 
 use std::collections::BTreeMap;
 

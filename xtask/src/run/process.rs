@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use duct::{Expression, Handle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process, test_kill_process_group};
@@ -155,6 +155,22 @@ impl Spawn {
             }
         });
         Ok(Background { handle })
+    }
+
+    /// Replaces this process by a call that talks with the person at the terminal: the terminal, its signals and the exit code
+    /// are that program's own. Comes back only where it could not begin.
+    pub fn hand_over(&self, call: Call) -> Error {
+        if let Err(error) = (self.guard)(self, &call.argv) {
+            return error;
+        }
+        let program = self.programs.get(call.argv[0].as_str()).unwrap_or(&call.argv[0]);
+        let mut command = Command::new(program);
+        command.args(&call.argv[1..]);
+        for name in self.hidden {
+            command.env_remove(name);
+        }
+        let failed = command.envs(self.env.iter().map(|(name, value)| (name, value))).exec();
+        Error::new(failed).context(format!("cannot start `{}`", display(&call.argv)))
     }
 
     fn drive<T>(&self, call: &Call<T>, on_line: &(dyn Fn(&str) + Sync)) -> Result<Output> {

@@ -216,10 +216,17 @@ pub fn try_patch(target: &Target, name: &str) -> Call {
     call(argv!("kubectl patch {name} --type merge --patch-file /dev/stdin --dry-run=server --output name {at...}"))
 }
 
-/// Forwards a free local port to a service; the port is in the line it prints.
-pub fn port_forward(target: &Target, service: &str, port: u16) -> Call {
+/// The same for a person: with the caller's stdin, and with a terminal where the caller has one.
+pub fn exec_interactively(target: &Target, pod: &str, container: &str, tty: bool, command: &[String]) -> Call {
     let at = at(target);
-    let ports = format!(":{port}");
+    let tty: &[&str] = if tty { &["--tty"] } else { &[] };
+    call(argv!("kubectl exec {pod} --container {container} --stdin {tty...} {at...} -- {command...}"))
+}
+
+/// Forwards a local port to a service, a free one without `local`; the port is in the line it prints.
+pub fn port_forward(target: &Target, service: &str, port: u16, local: Option<u16>) -> Call {
+    let at = at(target);
+    let ports = format!("{}:{port}", local.map(|port| port.to_string()).unwrap_or_default());
     call(argv!(
         "kubectl port-forward --address 127.0.0.1 --pod-running-timeout {POD} service/{service} {ports} {at...}"
     ))
@@ -330,7 +337,8 @@ mod tests {
             logs(&target, "p", "c", true, 12).argv,
             describe(&target, "pod", "p").argv,
             describe(&target, "nodes", "").argv,
-            port_forward(&target, "mcp", 8001).argv,
+            port_forward(&target, "mcp", 8001, None).argv,
+            exec_interactively(&target, "p", "c", true, &[]).argv.split_last().map(|(_, argv)| argv.to_vec()).unwrap(),
             patch(&target, "secret/x", "merge").argv,
             all_logs(&target, "pod/x", 12).argv,
             timed_logs(&target, "p", "c", &LogPart { follow: true, tail: Some(5), ..LogPart::default() }).argv,

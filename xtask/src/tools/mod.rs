@@ -1,6 +1,7 @@
 //! One file per external tool: argv in, parsed output out. Nothing here runs anything.
 
 pub mod apt;
+pub mod browser;
 pub mod cargo;
 pub mod curl;
 pub mod docker;

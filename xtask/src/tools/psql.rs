@@ -10,6 +10,14 @@ pub fn query() -> Vec<String> {
     ["sh", "-c", script].map(str::to_string).to_vec()
 }
 
+/// For a person, who may write: with `options` of psql, such as `--command`. The pod knows its own password here too.
+pub fn interactive(options: &[String]) -> Vec<String> {
+    let script = "user=${POSTGRES_USER:-postgres}; export PGPASSWORD=${POSTGRES_PASSWORD:-} PSQL_HISTORY=/dev/null; \
+                  exec psql --username \"$user\" --dbname \"${POSTGRES_DB:-$user}\" \"$@\"";
+    let words = ["sh", "-c", script, "psql"].map(str::to_string);
+    words.into_iter().chain(options.iter().cloned()).collect()
+}
+
 /// What the server refused in a query; None where the question did not reach it, or it was not ready yet.
 pub fn refusal(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.find("ERROR:").map(|start| &line[start..]))
@@ -42,6 +50,9 @@ mod tests {
     fn the_password_is_the_pods_own() {
         let text = query().join(" ");
         assert!(text.contains("PGPASSWORD=${POSTGRES_PASSWORD:-} "), "{text}");
+        let argv = interactive(&["--command".to_string(), "SELECT 1".to_string()]);
+        assert!(argv[2].contains("PGPASSWORD=${POSTGRES_PASSWORD:-} "), "{argv:?}");
+        assert_eq!(argv[3..], ["psql", "--command", "SELECT 1"]);
     }
 
     #[test]

@@ -1,0 +1,70 @@
+//! `exec` and `psql`: a program in a service's container, at the person's own terminal.
+
+use std::io::{IsTerminal, stdin, stdout};
+
+use anyhow::Result;
+
+use crate::config::{Action, Step};
+use crate::live::service::{RunningContainer, need_known, running_container};
+use crate::run::context::{Context, Project};
+use crate::run::exit::Stop;
+use crate::stages::{cluster, setup};
+use crate::tools::{kubectl, psql};
+
+/// Runs a command, or a shell, in the service's container; its exit code is this program's.
+pub fn run(project: &Project, service: &str, command: &[String]) -> Result<()> {
+    need_known(project, &[service.to_string()], "cargo xtask exec SERVICE")?;
+    let ctx = &setup::need_tools(project)?;
+    cluster::need_running(ctx, cluster::observe(ctx)?)?;
+    let found = running_container(ctx, service)?;
+    if command.is_empty() {
+        need_shell(ctx, &found, service)?;
+        return hand_over(ctx, &found, &["sh".to_string()]);
+    }
+    hand_over(ctx, &found, command)
+}
+
+/// psql in the database's own container, which knows its password.
+pub fn psql(project: &Project, service: Option<&str>, options: &[String]) -> Result<()> {
+    let service = match service {
+        Some(service) => service.to_string(),
+        None => database(project)?,
+    };
+    need_known(project, std::slice::from_ref(&service), "cargo xtask psql --service SERVICE")?;
+    let ctx = &setup::need_tools(project)?;
+    cluster::need_running(ctx, cluster::observe(ctx)?)?;
+    let found = running_container(ctx, &service)?;
+    need_shell(ctx, &found, &service)?;
+    hand_over(ctx, &found, &psql::interactive(options))
+}
+
+/// The service that the smoke checks ask in SQL.
+fn database(project: &Project) -> Result<String> {
+    let asked = |step: &Step| matches!(step.action, Action::Sql { .. }).then(|| step.service.clone()).flatten();
+    match project.config.smoke.iter().flat_map(|check| &check.steps).find_map(asked) {
+        Some(service) => Ok(service),
+        None => {
+            let message =
+                "no smoke check of the profile asks a database in SQL, so it is not known which service is one";
+            Err(Stop::usage(format!("{message}\nNext: cargo xtask psql --service SERVICE")).into())
+        }
+    }
+}
+
+/// An image from scratch has no shell, and the runtime's own words for that help nobody.
+fn need_shell(ctx: &Context, found: &RunningContainer, service: &str) -> Result<()> {
+    let RunningContainer { target, pod, container } = found;
+    let nothing = ["sh", "-c", ":"].map(str::to_string);
+    if ctx.output(kubectl::exec(target, pod, container, &nothing))?.success {
+        return Ok(());
+    }
+    let message = format!("the image of {service} has no shell that could be run");
+    let next = format!("Next: cargo xtask exec {service} -- PROGRAM, with a program that the image has");
+    Err(Stop::failed(format!("{message}\n{next}")).into())
+}
+
+fn hand_over(ctx: &Context, found: &RunningContainer, command: &[String]) -> Result<()> {
+    let RunningContainer { target, pod, container } = found;
+    let tty = stdin().is_terminal() && stdout().is_terminal();
+    Err(ctx.spawn.hand_over(kubectl::exec_interactively(target, pod, container, tty, command)))
+}

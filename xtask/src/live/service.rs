@@ -1,0 +1,99 @@
+//! One service of the profile: whether there is one of that name, and the pod of it that a person means.
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::model::cluster::Target;
+use crate::run::context::{Context, Project};
+use crate::run::exit::Stop;
+use crate::tools::kubectl;
+
+/// A container that runs.
+#[derive(Clone, Debug)]
+pub struct RunningContainer {
+    pub target: Target,
+    pub pod: String,
+    pub container: String,
+}
+
+/// Fails where the profile runs no service of one of these names; `command` is what to type with another.
+pub fn need_known(project: &Project, asked: &[String], command: &str) -> Result<()> {
+    let mut known: Vec<&str> = project.config.running().map(|(service, _)| service).collect();
+    known.sort();
+    let unknown: Vec<&str> = asked.iter().map(String::as_str).filter(|name| !known.contains(name)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let message = format!("profile {} runs no service {}", project.config.profile, unknown.join(", "));
+    Err(Stop::usage(format!("{message}\nNext: {command}, with {}", known.join(", "))).into())
+}
+
+/// The service's own container, in a pod that is ready where there is one, else in one that runs; of several the newest.
+pub fn running_container(ctx: &Context, service: &str) -> Result<RunningContainer> {
+    let release = ctx.config.running().find(|(name, _)| *name == service).map(|(_, release)| release);
+    let scope = ctx.scope(release.unwrap_or_default());
+    let selector = format!(
+        "app.kubernetes.io/instance={},app.kubernetes.io/name={service},app.kubernetes.io/component!=test",
+        scope.release
+    );
+    let pods = ctx.run(kubectl::get(&scope.target, "pods", Some(&selector)))?;
+    match choose(&pods, service) {
+        Some((pod, container)) => Ok(RunningContainer { target: scope.target, pod, container }),
+        None => {
+            let message = format!("no container of {service} runs");
+            Err(Stop::failed(format!("{message}\nNext: cargo xtask status --profile {}", ctx.config.profile)).into())
+        }
+    }
+}
+
+fn choose(pods: &[Value], service: &str) -> Option<(String, String)> {
+    let containers = pods.iter().filter_map(|pod| {
+        let statuses = pod["status"]["containerStatuses"].as_array()?;
+        // A sidecar has a name of its own.
+        let own = statuses.iter().find(|status| status["name"] == service).or(statuses.first())?;
+        own["state"]["running"].is_object().then_some((pod, own))
+    });
+    let rank = |(pod, own): &(&Value, &Value)| {
+        let stays = !pod["metadata"]["deletionTimestamp"].is_string();
+        let created = pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_string();
+        (stays, own["ready"] == true, created)
+    };
+    let (pod, own) = containers.max_by_key(rank)?;
+    Some((pod["metadata"]["name"].as_str()?.to_string(), own["name"].as_str()?.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, created: &str, running: bool, ready: bool) -> Value {
+        let state = if running { json!({"running": {}}) } else { json!({"waiting": {}}) };
+        json!({
+            "metadata": {"name": name, "creationTimestamp": created},
+            "status": {"containerStatuses": [{"name": "beside", "state": {"running": {}}, "ready": true},
+                {"name": "web", "state": state, "ready": ready}]},
+        })
+    }
+
+    fn chosen(pods: &[Value]) -> Option<String> {
+        choose(pods, "web").map(|(pod, container)| format!("{pod} {container}"))
+    }
+
+    #[test]
+    fn a_ready_pod_comes_before_a_newer_one_that_is_not() {
+        let pods = [pod("a", "1", true, true), pod("b", "2", true, false), pod("c", "3", false, false)];
+        assert_eq!(chosen(&pods).as_deref(), Some("a web"));
+        assert_eq!(chosen(&pods[1..]).as_deref(), Some("b web"));
+        assert_eq!(chosen(&pods[2..]), None);
+        let newer = [pod("a", "1", true, true), pod("b", "2", true, true)];
+        assert_eq!(chosen(&newer).as_deref(), Some("b web"));
+    }
+
+    #[test]
+    fn a_pod_that_leaves_is_the_last_choice() {
+        let mut leaving = pod("a", "2", true, true);
+        leaving["metadata"]["deletionTimestamp"] = json!("3");
+        assert_eq!(chosen(&[leaving, pod("b", "1", true, false)]).as_deref(), Some("b web"));
+    }
+}
