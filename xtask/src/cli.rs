@@ -67,6 +67,8 @@ pub enum Command {
         #[arg(long)]
         no_rollback: bool,
     },
+    /// Run `up`, and again whenever a file changes that it is made of, until Ctrl-C
+    Dev,
     /// Print what `up` would do, each step with its reason
     Plan,
     /// Uninstall the releases; keep their data
@@ -253,6 +255,8 @@ impl Command {
             // Its record would go with the folder that it lies in.
             Command::Uninstall
             | Command::Status
+            // Each of its runs is recorded as `up`.
+            | Command::Dev
             | Command::History
             | Command::Secrets { .. }
             | Command::Plan

@@ -13,7 +13,7 @@ use crate::run::context;
 use crate::run::context::{Folders, Project};
 use crate::run::exit::Stop;
 use crate::run::process::{Interrupt, Spawn};
-use crate::run::ui::Ui;
+use crate::run::ui::{self, Ui};
 
 /// Everything that a command works with; without it, the error and where to print it.
 pub fn project(options: &Options, ui: Ui) -> Result<Project, (Ui, anyhow::Error)> {
@@ -26,9 +26,15 @@ pub fn project(options: &Options, ui: Ui) -> Result<Project, (Ui, anyhow::Error)
     }
 }
 
-fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn)> {
-    let root = root()?;
-    let mut config = context::read_config(&root, options.profile())?;
+/// The project as its files say now, for another run in the same process.
+pub fn reread(project: &Project, options: &Options) -> Result<Project> {
+    let config = read_config(&project.root, options)?;
+    let ui = Ui::new(ui::choose_mode(options.json, options.quiet, options.no_progress), options.verbose);
+    Ok(Project { config, ui: ui.into(), ..project.clone() })
+}
+
+fn read_config(root: &Path, options: &Options) -> Result<config::Config> {
+    let mut config = context::read_config(root, options.profile())?;
     if let Some(namespace) = &options.namespace {
         if !config::is_name(namespace) {
             let message = format!("--namespace is \"{namespace}\": it must be {}", config::NAME_RULE);
@@ -46,6 +52,12 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
         config.deadlines.rollout = timeout;
         config.deadlines.smoke = timeout;
     }
+    Ok(config)
+}
+
+fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn)> {
+    let root = root()?;
+    let config = read_config(&root, options)?;
     let folders = Folders::of(&config.home)?;
     let guard = Arc::new(guard::guard(&folders));
     let spawn = Spawn {

@@ -5,6 +5,7 @@ mod access;
 mod addons;
 mod cleaning;
 mod common;
+mod dev;
 mod devtools;
 mod downloads;
 mod inputs;

@@ -13,3 +13,4 @@ pub mod poll;
 pub mod process;
 pub mod record;
 pub mod ui;
+pub mod watch;

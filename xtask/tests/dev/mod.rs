@@ -1,0 +1,85 @@
+//! The loop: what starts another run, what a broken one leaves, and how it ends.
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::common::{Project, Run, eventually};
+
+/// Runs `dev` while `meanwhile` changes files, and ends it as Ctrl-C does.
+fn dev(project: &Project, meanwhile: impl FnOnce()) -> Run {
+    project.run_while(&["dev"], |xtask: Pid| {
+        meanwhile();
+        kill_process(xtask, Signal::INT).unwrap();
+    })
+}
+
+/// Waits until so many runs have ended well or badly: each is a record.
+fn wait_for_runs(project: &Project, count: usize) {
+    let folder = "state/todo/records";
+    let is_ended = |text: &&String| text.contains(r#""event":"ended""#);
+    let ended = || match project.path(folder).exists() {
+        true => project.texts(folder).iter().filter(is_ended).count(),
+        false => 0,
+    };
+    assert!(eventually(|| ended() >= count), "fewer than {count} runs have ended");
+}
+
+#[test]
+fn a_changed_file_is_built_and_deployed_and_ctrl_c_ends_it_well() {
+    let project = Project::new();
+    let run = dev(&project, || {
+        wait_for_runs(&project, 1);
+        project.write("services/backend/main.rs", "fn main() { changed() }");
+        wait_for_runs(&project, 2);
+    });
+    run.assert_ended(0);
+    assert_eq!(run.calls_of(&["docker build --progress"]).len(), 3, "{:?}", run.calls);
+    assert_eq!(run.calls_of(&["helm upgrade todo"]).len(), 2);
+    run.assert_says(&["waiting for a change, Ctrl-C ends it", "changed: services/backend/main.rs"]);
+}
+
+#[test]
+fn a_broken_build_is_reported_and_the_next_change_is_the_next_try() {
+    let project = Project::up();
+    let run = dev(&project, || {
+        wait_for_runs(&project, 2);
+        project
+            .before("docker build --progress", "[ ! -e broken ] || { echo 'error[E0425]: no such name' >&2; exit 1; }");
+        project.write("standin/broken", "");
+        project.write("services/backend/main.rs", "fn main() { broken() }");
+        wait_for_runs(&project, 3);
+        std::fs::remove_file(project.path("standin/broken")).unwrap();
+        project.write("services/backend/main.rs", "fn main() { mended() }");
+        wait_for_runs(&project, 4);
+    });
+    run.assert_ended(0);
+    run.assert_says(&["error[E0425]: no such name", "is as it was before; waiting for a change"]);
+    assert_eq!(run.calls_of(&["helm upgrade todo"]).len(), 1, "{:?}", run.calls);
+}
+
+#[test]
+fn a_file_that_is_saved_during_a_run_is_not_lost() {
+    let project = Project::new();
+    // Saved while its own first build is at work.
+    project.before(
+        "docker build --progress",
+        "[ -e saved ] || { : >saved; echo 'fn main() { later() }' >../services/backend/main.rs; }",
+    );
+    let run = dev(&project, || wait_for_runs(&project, 2));
+    run.assert_ended(0);
+    run.assert_says(&["changed: services/backend/main.rs"]);
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_reported_and_waited_out() {
+    let project = Project::up();
+    let run = dev(&project, || {
+        wait_for_runs(&project, 2);
+        let good = project.read("xtask.toml");
+        project.write("xtask.toml", &good.replace("version = \"0.1.0\"", "version = \"zero\""));
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        project.write("xtask.toml", &good);
+        wait_for_runs(&project, 3);
+    });
+    run.assert_ended(0);
+    run.assert_says(&["xtask.toml:2", "changed: xtask.toml"]);
+}
