@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
 
@@ -13,7 +14,7 @@ use crate::model::plan::Inputs;
 use crate::model::states::DeploymentState;
 use crate::run::context::{Context, Project, proxies};
 use crate::run::digest::Content;
-use crate::run::exit::Stop;
+use crate::run::exit::{Stop, indent};
 use crate::run::files::{copy_file, list_files};
 use crate::tools::docker;
 use crate::tools::docker::Build;
@@ -181,10 +182,20 @@ fn build(ctx: &Context, images: &Images, name: &str, reference: &str) -> Result<
         ],
         ca: ca.as_deref(),
     });
-    let show = |line: &str| step.update(strip_prefix(line));
-    ctx.spawn
-        .run_showing(call.within(ctx.config.deadlines.build), &show)
-        .with_context(|| format!("the image of {name} could not be built from {}", service.dockerfile.display()))?;
+    let lines = Mutex::new(Vec::new());
+    let show = |line: &str| {
+        lines.lock().expect("nobody panics with it").push(line.to_string());
+        step.update(strip_prefix(line));
+    };
+    if !ctx.spawn.output_showing(call.within(ctx.config.deadlines.build), &show)?.success {
+        let lines = lines.into_inner().expect("nobody panics with it");
+        let message = format!("the image of {name} could not be built from {}", service.dockerfile.display());
+        let said = indent(&docker::failed_step(&lines).join("\n"));
+        return Err(Stop::failed(format!(
+            "{message}\n{said}\nNext: cargo xtask up --verbose, for all that the build prints"
+        ))
+        .into());
+    }
     let size = ctx.run(docker::size(reference))?;
     let size_mb = size as f64 / 1e6;
     if let Some(limit) = service.size_limit_mb.filter(|limit| size > limit * 1_000_000) {

@@ -299,22 +299,23 @@ fn reason(ctx: &Context, scope: &Scope, rendered: &Rendered) -> Result<Reason> {
     let release =
         Release { wanted: &wanted, rendered: yaml, hooks: own, live: &live, applied: &applied, applied_hooks: &hooks };
     let why = why_deploy(&release);
-    let why = why.map(|why| scaled_by(ctx, scope, &wanted, &live, why)).transpose()?;
+    let why = why.map(|why| scaled_by(ctx, scope, &wanted, &live, why));
     let is_rolled_out = why.is_none() && rollout::are_done(&wanted, &live);
     let applied = if why.is_some() { live::objects_in(&applied)? } else { Vec::new() };
     Ok(Reason { why, is_rolled_out, applied })
 }
 
 /// The reason with the autoscaler behind it, where another number of replicas is one that nobody rendered.
-fn scaled_by(ctx: &Context, scope: &Scope, wanted: &[Value], live: &[Value], why: String) -> Result<String> {
+fn scaled_by(ctx: &Context, scope: &Scope, wanted: &[Value], live: &[Value], why: String) -> String {
     if !drift(wanted, live).iter().any(|change| change.path == "spec.replicas") {
-        return Ok(why);
+        return why;
     }
-    let found = live::objects(ctx, &scope.target, "horizontalpodautoscalers")?;
-    Ok(match foreign_scalers(wanted, live, &found).as_slice() {
+    // Where they can't be listed, the reason holds without them.
+    let found = live::objects(ctx, &scope.target, "horizontalpodautoscalers").unwrap_or_default();
+    match foreign_scalers(wanted, live, &found).as_slice() {
         [] => why,
         names => format!("{why}; {} will set it back: delete it, or give the service an hpa", names.join(", ")),
-    })
+    }
 }
 
 /// The claims that grow with a changed template. One that cannot follow is an error: the release would be called deployed, and

@@ -46,6 +46,32 @@ pub fn build(build: &Build) -> Call {
     call(argv!("docker build --progress plain --file {dockerfile} {options...} {context}"))
 }
 
+/// How many lines of a failed build are shown.
+const FAILED_LINES: usize = 40;
+
+/// What the step that failed printed, from its first error on; without such a step, the last lines. BuildKit's plain lines
+/// are `#12 3.456 TEXT`, and that of a failed step ends with `#12 ERROR: ...`.
+pub fn failed_step(lines: &[String]) -> Vec<String> {
+    let number =
+        lines.iter().rev().find_map(|line| line.strip_prefix('#')?.split_once(" ERROR: ").map(|(number, _)| number));
+    let of_step = |line: &String| {
+        let (clock, text) = line.strip_prefix(&format!("#{} ", number?))?.split_once(' ').unwrap_or((line, ""));
+        let is_clock = clock.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        is_clock.then(|| text.to_string())
+    };
+    let printed: Vec<String> = lines.iter().filter_map(of_step).collect();
+    let first = printed.iter().position(|line| line.to_lowercase().starts_with("error"));
+    let shown = match (printed.is_empty(), first) {
+        (true, _) => &lines[lines.len().saturating_sub(FAILED_LINES)..],
+        (false, Some(first)) => &printed[first..],
+        (false, None) => &printed[printed.len().saturating_sub(FAILED_LINES)..],
+    };
+    match shown.len().saturating_sub(FAILED_LINES) {
+        0 => shown.to_vec(),
+        more => shown[..FAILED_LINES].iter().cloned().chain([format!("... and {more} more lines")]).collect(),
+    }
+}
+
 /// The daemon's version, architecture and runtime; fails where no daemon answers.
 pub fn info() -> Call<Option<Daemon>> {
     let format = "{{.ServerVersion}}|{{.DefaultRuntime}}|{{.CgroupVersion}}|{{.DockerRootDir}}";
@@ -537,6 +563,21 @@ fn short(reference: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_failed_build_the_error_is_shown_and_nothing_around_it() {
+        let read = |text: &str| failed_step(&text.lines().map(str::to_string).collect::<Vec<_>>());
+        let cargo = "#9 DONE 0.0s\n#10 [build 6/7] RUN ./build.sh\n#10 sha256:14\n#10 0.7    Compiling mcp v0.1.0\n\
+            #10 1.3 error: unclosed delimiter\n#10 1.3  --> mcp/src/main.rs:6:14\n#10 1.4 \n#11 1.5 another step\n\
+            #10 ERROR: executor failed running [./build.sh]: exit code: 101\n------\n > [build 6/7] RUN ./build.sh:\n------";
+        assert_eq!(read(cargo), ["error: unclosed delimiter", " --> mcp/src/main.rs:6:14", ""]);
+        let quiet = "#5 0.1 nothing found\n#5 ERROR: executor failed running [make]: exit code: 2";
+        assert_eq!(read(quiet), ["nothing found"]);
+        let syntax = "#1 [internal] load build definition\nDockerfile:3: unknown instruction: RNU";
+        assert_eq!(read(syntax), syntax.lines().collect::<Vec<_>>());
+        let long: String = (0..90).map(|line| format!("#5 0.1 error {line}\n")).collect();
+        assert_eq!(read(&format!("{long}#5 ERROR: x")).last().unwrap(), "... and 50 more lines");
+    }
 
     #[test]
     fn an_api_server_is_reached_at_the_node_or_at_the_port_that_it_publishes() {

@@ -119,7 +119,7 @@ fn the_log_of_the_container_before_is_reported_of_those_that_had_one() {
 fn an_unknown_service_is_a_usage_error_that_names_the_known_ones() {
     let run = Project::new().run(&["logs", "backend", "bakend"]);
     run.assert_ended(2);
-    run.assert_says(&["profile dev runs no service bakend", "Next: cargo xtask logs, with some of backend, frontend"]);
+    run.assert_says(&["profile dev runs no service bakend", "Next: cargo xtask logs, with backend, frontend"]);
     assert_eq!(run.calls, [""; 0]);
 }
 
