@@ -92,6 +92,12 @@ pub enum Command {
     Status,
     /// Show the releases' revisions with their reasons, and the last runs
     History,
+    /// Show where the time of a run went, a bar for each step
+    Timings {
+        /// Which run: 1 is the last one, 2 the one before
+        #[arg(default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+        run: usize,
+    },
     /// Check, rotate or export the profile's Secrets; values are never printed
     Secrets {
         #[command(subcommand)]
@@ -258,6 +264,7 @@ impl Command {
             // Each of its runs is recorded as `up`.
             | Command::Dev
             | Command::History
+            | Command::Timings { .. }
             | Command::Secrets { .. }
             | Command::Plan
             | Command::Render

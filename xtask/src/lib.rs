@@ -80,6 +80,7 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Tunnel => tunnel::run(project),
         Command::Status => status::run(project),
         Command::History => history::run(project),
+        Command::Timings { run } => commands::timings::run(project, *run),
         Command::Smoke => smoke::run(project),
         Command::Logs { services, follow, previous, tail, since } => {
             let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());

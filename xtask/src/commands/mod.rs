@@ -19,6 +19,7 @@ pub mod schema;
 pub mod secrets;
 pub mod smoke;
 pub mod status;
+pub mod timings;
 pub mod tunnel;
 pub mod uninstall;
 pub mod up;

@@ -70,6 +70,7 @@ pub fn begin(project: &Project, command: &str) -> Result<()> {
 /// Ends it with the exit code.
 pub fn end(project: &Project, code: u8) {
     project.ui.fact("ended", json!({ "code": code }));
+    project.ui.end_record();
 }
 
 /// The last `count` runs in the namespace, the newest last, with the files that tell of them.

@@ -83,3 +83,17 @@ fn a_mistake_in_the_configuration_is_reported_and_waited_out() {
     run.assert_ended(0);
     run.assert_says(&["xtask.toml:2", "changed: xtask.toml"]);
 }
+
+#[test]
+fn the_last_run_is_shown_with_its_steps_and_a_run_that_is_not_there_is_an_error() {
+    let project = Project::up();
+    let run = project.run(&["timings"]);
+    run.assert_ended(0);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert!(lines[0].starts_with("up of ") && lines[0].contains("profile dev: done in "), "{}", run.stdout);
+    assert!(lines.iter().any(|line| line.starts_with("  build backend ") && line.ends_with('━')), "{}", run.stdout);
+    assert_eq!(run.calls, [""; 0]);
+    let run = project.run(&["timings", "2"]);
+    run.assert_ended(2);
+    run.assert_says(&["there are records of 1 runs", "Next: cargo xtask history"]);
+}

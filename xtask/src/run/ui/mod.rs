@@ -92,6 +92,11 @@ impl Ui {
         *self.record.lock().unwrap() = Some(file);
     }
 
+    /// Writes no event into the file any more.
+    pub fn end_record(&self) {
+        *self.record.lock().unwrap() = None;
+    }
+
     /// Begins a step: a spinner, or a line that it has begun.
     pub fn step(&self, name: impl Into<String>) -> Step<'_> {
         let name = name.into();
