@@ -76,7 +76,7 @@ pub const RULES: &[Rule] = &[
         code: "svc.back.access",
         what: "the backend is reached from within or outside, as the profile says",
         specs: "compact.md#backend-access",
-        places: &[C, R, L],
+        places: &[R, L],
         check: back_access,
     },
     Rule {
@@ -368,7 +368,7 @@ fn front_external(facts: &Facts, checks: &mut Checks) {
             });
             if let Some(wanted) = spec.and_then(|spec| spec.service_port) {
                 let has = mappings(found).iter().any(|mapping| mapping["port"] == wanted);
-                checks.that(place, &found.called(), has || place == R, || {
+                checks.that(place, &found.called(), has, || {
                     format!("isn't reached through port {wanted}: set service.port")
                 });
             }
@@ -389,15 +389,8 @@ fn back_access(facts: &Facts, checks: &mut Checks) {
     if !facts.config.running().any(|(service, _)| service == BACKEND) {
         return;
     }
-    let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(BACKEND));
-    // A node port is what the profile says of reaching it from outside.
+    // A node port is what the profile says of reaching it from outside; the model leaves it open.
     let outside = facts.config.services[BACKEND].node_port.is_some();
-    let path = format!("services.{BACKEND}.node_port");
-    let stated = spec.and_then(|spec| spec.external);
-    checks.that_at(facts.config, &path, BACKEND, stated.is_none_or(|stated| stated == outside), || match outside {
-        true => "opens what is to be reached from within alone: remove it".to_string(),
-        false => "is missing, and the backend is to be reached from outside".to_string(),
-    });
     for found in services(facts).iter().filter(|found| found.service == BACKEND) {
         let kind = type_of(found.object);
         let holds = kind.as_ref().map_or(true, |kind| kind.is_open() == outside);
@@ -583,6 +576,10 @@ mod tests {
             });
             good.rendered(FRONT)["spec"]["type"] = json!("ClusterIP");
         });
+        let codes = found(RULES, |good| {
+            good.with_spec(|spec| spec.services.get_mut("frontend").unwrap().service_port = Some(8080));
+        });
+        assert!(codes.contains(&("svc.front.external", R, FRONT.to_string())), "{codes:?}");
         breaks("svc.front.external", L, FRONT, |good| live_port(good, FRONT)["port"] = json!(3001));
         let codes = found(RULES, |good| {
             let failed = || Err("no answer".to_string());
@@ -606,9 +603,6 @@ mod tests {
         breaks("svc.back.access", R, BACK, |good| good.rendered(BACK)["spec"]["type"] = json!("ClusterIP"));
         breaks("svc.back.access", L, "backend", |good| {
             good.live.attempts.insert(Attempt::Url("backend".to_string()), Err("no answer".to_string()));
-        });
-        breaks("svc.back.access", C, "backend", |good| {
-            good.with_spec(|spec| spec.services.get_mut("backend").unwrap().external = Some(false));
         });
     }
 
