@@ -30,13 +30,6 @@ impl Resources {
         mistakes.is_empty().then_some(Resources { requests, limits })
     }
 
-    pub fn new(requests: Amounts, limits: Amounts) -> Result<Resources, String> {
-        match above(&requests, &limits).first() {
-            None => Ok(Resources { requests, limits }),
-            Some((name, message)) => Err(format!("{name}: {message}")),
-        }
-    }
-
     /// As the API server sees it: a limit without a request is a request too.
     pub fn requests(&self) -> Amounts {
         Amounts {
@@ -118,9 +111,6 @@ mod tests {
             ["requests.cpu: 600m is above the limit, 500m", "requests.memory: 1Gi is above the limit, 1G"]
         );
         assert!(resources(("500m", "1Gi"), ("0.5", "1024Mi")).is_ok());
-        let limits = Amounts { cpu: Some(Cpu::parse("1m").unwrap()), ..Amounts::default() };
-        let requests = Amounts { cpu: Some(Cpu::parse("2m").unwrap()), ..Amounts::default() };
-        assert!(Resources::new(requests, limits).is_err());
     }
 
     #[test]

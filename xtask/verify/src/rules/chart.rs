@@ -529,7 +529,7 @@ mod tests {
             breaks("cht.values", Config, "todo", |good| chart(good).values["services"][service] = values);
         }
         // A chart of its own has them at the top.
-        breaks("cht.values", Config, "todo", |good| chart(good).values["port"] = json!(0));
+        breaks("cht.values", Config, "todo", |good| chart(good).values = json!({"port": 0}));
     }
 
     #[test]

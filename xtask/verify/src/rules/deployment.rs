@@ -11,7 +11,7 @@ use crate::entities::probe::Probe;
 use crate::entities::reference::Reference;
 use crate::entities::resources::{Amounts, Resources};
 use crate::entities::strategy::{Share, Strategy};
-use crate::rules::found::{Found, called, container, objects, of_release, places, texts, typed, workloads};
+use crate::rules::found::{Found, called, container, objects, of_release, places, said, texts, typed, workloads};
 use crate::rules::startup;
 use crate::rules::startup::pods;
 use crate::rules::{Attempt, Checks, Facts, Place, Rule};
@@ -382,13 +382,10 @@ fn replicas_default(facts: &Facts, checks: &mut Checks) {
 
 fn resources_order(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let Some(spec) = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service)) else { continue };
-        let amounts = |figures: &BTreeMap<String, String>| typed(&json!(figures), Amounts::from_fields);
-        // A figure that can't be read is another rule's matter.
-        let (Ok(requests), Ok(limits)) = (amounts(&spec.requests), amounts(&spec.limits)) else { continue };
-        let wrong = Resources::new(requests, limits).err();
-        let path = format!("spec.services.{service}.requests");
-        checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
+        if let Some(resources) = said(facts, service).map(|values| &values["resources"]) {
+            let wrong = typed(resources, Resources::from_fields).err();
+            checks.none(C, service, wrong.map(|wrong| format!("{wrong}; set resources in its values")));
+        }
     }
     for found in workloads(facts).iter().filter(|found| found.place == R) {
         for container in found.containers() {
@@ -461,9 +458,9 @@ fn resources_value(facts: &Facts, checks: &mut Checks) {
         let Some(spec) = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service)) else { continue };
         for (list, figures) in [("requests", &spec.requests), ("limits", &spec.limits)] {
             for (name, figure) in figures {
-                let path = format!("spec.services.{service}.{list}.{name}");
-                let wrong = amount_problem(name, &json!(figure), None);
-                checks.that_at(facts.config, &path, service, wrong.is_none(), || wrong.clone().unwrap_or_default());
+                let in_values = said(facts, service).map(|values| &values["resources"][list][name]);
+                let wrong = in_values.and_then(|there| amount_problem(name, there, Some(figure)));
+                checks.none(C, service, wrong.map(|wrong| format!("resources.{list}.{name} of its values: {wrong}")));
                 for found in workloads(facts).iter().filter(|found| found.service == service) {
                     let there = &found.main()["resources"][list][name];
                     let wrong = amount_problem(name, there, Some(figure));
@@ -921,25 +918,9 @@ mod tests {
             good.container(BACKEND)["resources"]["requests"]["ephemeral-storage"] = json!("1Gi");
         });
         breaks("dep.res.order", C, "backend", |good| {
-            good.with_spec(|spec| {
-                let backend = spec.services.get_mut("backend").unwrap();
-                backend.limits = backend.requests.clone();
-                backend.requests.insert("memory".to_string(), "1Gi".to_string());
-                // What is rendered is as the data model says, so that nothing else is wrong.
-                backend.requests.remove("cpu");
-            });
-            for at in [R, L] {
-                let objects = match at {
-                    R => &mut good.rendered.get_mut("todo").unwrap().objects,
-                    _ => &mut good.live.objects,
-                };
-                for object in objects.iter_mut().filter(|object| called(object) == BACKEND) {
-                    let resources = &mut object["spec"]["template"]["spec"]["containers"][0]["resources"];
-                    resources["requests"]["memory"] = json!("1Gi");
-                    resources["limits"]["memory"] = json!("256Mi");
-                    resources["limits"]["cpu"] = json!("250m");
-                }
-            }
+            let resources = &mut good.values("backend")["resources"];
+            resources["requests"]["ephemeral-storage"] = json!("2Gi");
+            resources["limits"]["ephemeral-storage"] = json!("1Gi");
         });
     }
 
@@ -975,8 +956,7 @@ mod tests {
             good.live(FRONTEND)["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] = json!("1");
         });
         breaks("dep.res.value", C, "backend", |good| {
-            let figure = ("cpu".to_string(), "lots".to_string());
-            good.with_spec(|spec| spec.services.get_mut("backend").unwrap().requests.extend([figure]));
+            good.values("backend")["resources"]["requests"]["cpu"] = json!("300m")
         });
         let same = found(RULES, |good| good.container(BACKEND)["resources"]["limits"]["cpu"] = json!("0.5"));
         assert_eq!(same, [], "however it is written");

@@ -91,6 +91,11 @@ impl Good {
         &mut self.rendered(name)["spec"]["template"]["spec"]["containers"][0]
     }
 
+    /// What the chart's values say of a service.
+    pub fn values(&mut self, service: &str) -> &mut Value {
+        &mut self.files.charts.get_mut("todo").unwrap().values["services"][service]
+    }
+
     /// What the data model demands of a service, as the profile says it.
     pub fn with_spec(&mut self, change: impl FnOnce(&mut config::Spec)) {
         change(self.config.spec.as_mut().unwrap());
@@ -308,7 +313,10 @@ fn files() -> Files {
             "description": "What runs", "dependencies": [{"name": "library", "version": "0.1.0", "repository": "file://../library"}],
         }),
         files: ["Chart.yaml", "values.yaml", "templates/deployment.yaml"].map(str::to_string).to_vec(),
-        values: json!({"configMaps": {"todo-config": {"LOG_LEVEL": "info"}}, "secret": {"values": {}}}),
+        values: json!({
+            "configMaps": {"todo-config": {"LOG_LEVEL": "info"}}, "secret": {"values": {}},
+            "services": {"backend": service_values(), "frontend": service_values()},
+        }),
         knobs: knobs.collect(),
         ..ChartFiles::default()
     };
@@ -416,6 +424,18 @@ fn metadata(name: &str) -> Value {
     json!({"name": format!("todo-{name}"), "namespace": "todo", "labels": labels(name)})
 }
 
+fn resources() -> Value {
+    json!({
+        "requests": {"cpu": "250m", "memory": "256Mi", "ephemeral-storage": "16Mi"},
+        "limits": {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "64Mi"},
+    })
+}
+
+/// What the chart's values say of a service.
+fn service_values() -> Value {
+    json!({"resources": resources(), "service": {"type": "NodePort"}})
+}
+
 fn deployment(name: &str, port: u16, paths: [&str; 2]) -> Value {
     let secret =
         json!([{"name": "JWT_SECRET", "valueFrom": {"secretKeyRef": {"name": "todo-secret", "key": "JWT_SECRET"}}}]);
@@ -424,10 +444,7 @@ fn deployment(name: &str, port: u16, paths: [&str; 2]) -> Value {
         "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
         "env": [{"name": "PORT", "value": port.to_string()}],
         "envFrom": [{"configMapRef": {"name": "todo-config"}}],
-        "resources": {
-            "requests": {"cpu": "250m", "memory": "256Mi", "ephemeral-storage": "16Mi"},
-            "limits": {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "64Mi"},
-        },
+        "resources": resources(),
         "livenessProbe": {"httpGet": {"path": paths[0], "port": "http"}, "initialDelaySeconds": 30, "periodSeconds": 10},
         "readinessProbe": {"httpGet": {"path": paths[1], "port": "http"}, "initialDelaySeconds": 10, "periodSeconds": 5},
         "securityContext": {"allowPrivilegeEscalation": false},

@@ -84,6 +84,16 @@ pub fn services<'a>(facts: &'a Facts) -> Vec<Found<'a>> {
     found
 }
 
+/// What the values of its chart say of a service, the profile's over the chart's own.
+pub fn said<'a>(facts: &'a Facts, service: &str) -> Option<&'a Value> {
+    let (_, release) = facts.config.running().find(|(name, _)| *name == service)?;
+    let values = &facts.files.as_ref()?.charts.get(release)?.values;
+    match values.get("services") {
+        Some(services) => services.get(service),
+        None => Some(values),
+    }
+}
+
 /// The rendered and the live objects of a release and its namespace.
 pub fn of_release<'a>(facts: &'a Facts, release: &str) -> Vec<(Place, &'a Value)> {
     let rendered = facts.rendered.as_ref().and_then(|releases| releases.get(release));

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::entities::ports::{ContainerPort, NodePort, Port, PortMapping, Protocol, TargetPort};
 use crate::entities::service::{ServiceSpec, ServiceType};
-use crate::rules::found::{Found, called, of_release, places, services, typed, workloads};
+use crate::rules::found::{Found, called, of_release, places, said, services, typed, workloads};
 use crate::rules::{Attempt, Checks, Facts, Place, Rule, applies};
 use xtask::config::NodePort as Configured;
 use xtask::model::object::{Fields, one_of};
@@ -108,22 +108,14 @@ const BACKEND: &str = "backend";
 
 fn kind(facts: &Facts, checks: &mut Checks) {
     for (service, _) in facts.config.running() {
-        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(service));
-        for (index, word) in spec.iter().flat_map(|spec| &spec.service_types).enumerate() {
-            let path = format!("spec.services.{service}.service_types");
-            let wrong = ServiceType::parse(word).err();
-            checks.that_at(facts.config, &path, service, wrong.is_none(), || {
-                format!("entry {}: {}", index + 1, wrong.clone().unwrap_or_default())
-            });
-        }
+        let Some(kind) = said(facts, service).and_then(|values| values["service"]["type"].as_str()) else { continue };
+        let wrong = ServiceType::parse(kind).err().or_else(|| another_type(facts, service, kind));
+        checks.none(C, service, wrong.map(|wrong| format!("service.type of its values {wrong}")));
     }
     for found in services(facts) {
-        let spec = facts.config.spec.as_ref().and_then(|spec| spec.services.get(found.service));
-        let allowed = spec.map(|spec| spec.service_types.as_slice()).unwrap_or_default();
         let wrong = match type_of(found.object) {
             Err(wrong) => Some(format!("type {wrong}")),
-            Ok(kind) if allowed.is_empty() || allowed.contains(&kind.to_string()) => None,
-            Ok(kind) => Some(format!("is of type {kind} instead of {}: set service.type", allowed.join(" or "))),
+            Ok(kind) => another_type(facts, found.service, &kind.to_string()).map(|wrong| format!("its type {wrong}")),
         };
         checks.none(found.place, &found.called(), wrong);
     }
@@ -136,6 +128,13 @@ fn kind(facts: &Facts, checks: &mut Checks) {
             }
         }
     }
+}
+
+/// What the data model says in place of a type; None where it allows that.
+fn another_type(facts: &Facts, service: &str, kind: &str) -> Option<String> {
+    let allowed = facts.spec(service).map(|spec| spec.service_types.as_slice()).unwrap_or_default();
+    let holds = allowed.is_empty() || allowed.iter().any(|one| one == kind);
+    (!holds).then(|| format!("is {kind} instead of {}: set service.type", allowed.join(" or ")))
 }
 
 fn target(facts: &Facts, checks: &mut Checks) {
@@ -480,9 +479,9 @@ mod tests {
         breaks("svc.type", R, BACK, |good| good.rendered(BACK)["spec"]["type"] = json!("LoadBalancer"));
         breaks("svc.type", R, BACK, |good| good.rendered(BACK)["spec"]["type"] = json!("Ingress"));
         breaks("svc.type", L, BACK, |good| good.live(BACK)["spec"]["type"] = json!("LoadBalancer"));
-        breaks("svc.type", C, "backend", |good| {
-            good.with_spec(|spec| spec.services.get_mut("backend").unwrap().service_types.push("Node".to_string()));
-        });
+        for wrong in ["Node", "LoadBalancer"] {
+            breaks("svc.type", C, "backend", |good| good.values("backend")["service"]["type"] = json!(wrong));
+        }
         breaks("svc.type", R, "service/database", |good| {
             let metadata = json!({"name": "database", "namespace": "todo"});
             let spec = json!({"type": "ExternalName", "externalName": "10.0.0.1"});
