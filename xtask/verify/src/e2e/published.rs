@@ -51,6 +51,8 @@ fn has_load_balancer(values: &Value) -> bool {
 }
 
 const METRICS: &str = "metrics-server";
+/// What cannot be looked at on a machine without a database of vulnerabilities, which nobody fetches for a test.
+const NO_DATABASE: [&str; 2] = ["RustSec advisories: there is no database", "Debian security tracker: set scan.debian"];
 /// Requests a second, of each of two kinds: over kept connections, and over new ones.
 const RATE: u32 = 20;
 /// The load ends when the test says so; this is for a test that can't.
@@ -68,7 +70,8 @@ fn comes_up(world: &World) -> Result<()> {
 fn obeys(world: &World) -> Result<()> {
     let output = world.xtask(&["validate", "--live"])?;
     ensure!(output.success, "validate --live found something\n{}\n{}", output.stdout, output.tail);
-    let unseen: Vec<&str> = output.stdout.lines().filter(|line| line.starts_with('–')).collect();
+    let unseen = output.stdout.lines().filter(|line| line.starts_with('–'));
+    let unseen: Vec<&str> = unseen.filter(|line| !NO_DATABASE.iter().any(|known| line.contains(known))).collect();
     ensure!(unseen.is_empty(), "not everything could be looked at:\n{}", unseen.join("\n"));
     // Which rule was looked at where is worth more than that none was broken.
     let report = world.ctx.folders.logs().join(format!("rules-{}.txt", world.ctx.config.profile));
