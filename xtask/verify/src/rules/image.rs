@@ -75,14 +75,14 @@ pub const RULES: &[Rule] = &[
         code: "img.tag.format",
         what: "valid Docker tag",
         specs: "compact.md#image-tags",
-        places: &[Config, Render],
+        places: &[Render, Image],
         check: tag_format,
     },
     Rule {
         code: "img.tag.semver",
         what: "version, semver or `latest`",
         specs: "rolling.md#image-tags, microservices.md#image-tags, static.md#image-tags",
-        places: &[Config, Render],
+        places: &[Render, Image],
         check: tag_semver,
     },
     Rule {
@@ -300,24 +300,25 @@ fn size_total(facts: &Facts, checks: &mut Checks) {
     });
 }
 
-/// The tags that the configuration leads to, and those that were rendered.
+/// The tags of the images that were built, and those in manifests.
 fn tags(facts: &Facts, checks: &mut Checks, wrong: impl Fn(&str) -> Option<String>) {
-    let config = facts.config;
-    let tag = format!("{}-h{}", config.version, "0123456789ab");
-    let problem = wrong(&tag).map(|why| format!("version \"{}\" makes tags such as {tag}, and {why}", config.version));
-    let holds = problem.is_none();
-    checks.that_at(config, "version", "version", holds, || problem.unwrap_or_default());
+    let problem = |image: &str| {
+        let reference = Reference::parse(image);
+        let tag = reference.and_then(|read| {
+            read.tag().map(|tag| tag.as_str().to_string()).ok_or_else(|| format!("\"{image}\" has no tag"))
+        });
+        tag.map_or_else(Some, |tag| wrong(&tag))
+    };
+    for (service, image) in images(facts) {
+        checks.none(Image, service, problem(&image.reference).map(|why| format!("{why}: see version in xtask.toml")));
+    }
     if facts.rendered.is_none() {
         return;
     }
     for service in facts.services() {
         let Some(container) = facts.container(Render, service) else { continue };
         let image = container["image"].as_str().unwrap_or_default();
-        let read = Reference::parse(image).and_then(|reference| {
-            let tag = reference.tag().ok_or_else(|| format!("\"{image}\" has no tag"))?;
-            wrong(tag.as_str()).map_or(Ok(()), Err)
-        });
-        checks.none(Render, service, read.err().map(|why| format!("{why}: see image.tag of its values")));
+        checks.none(Render, service, problem(image).map(|why| format!("{why}: see image.tag of its values")));
     }
 }
 
@@ -688,12 +689,16 @@ mod tests {
 
     #[test]
     fn tags_that_are_none_are_found() {
-        let both = |version: &str| {
-            let found = found(RULES, |good| good.config.version = version.to_string());
-            found.into_iter().map(|(code, _, _)| code).collect::<Vec<_>>()
+        let built = |tag: &str| {
+            let reference = format!("todo-backend{tag}");
+            let codes = found(RULES, |good| good.images.get_mut("backend").unwrap().reference = reference);
+            codes.into_iter().filter(|(code, ..)| code.starts_with("img.tag.")).collect::<Vec<_>>()
         };
-        assert_eq!(both("1.0"), ["img.tag.semver"]);
-        assert_eq!(both("a b"), ["img.tag.format", "img.tag.semver"]);
+        let of = |code| (code, Image, "backend".to_string());
+        assert_eq!(built(":1.0"), [of("img.tag.semver")]);
+        assert_eq!(built(":a b"), [of("img.tag.format"), of("img.tag.semver")]);
+        assert_eq!(built(""), [of("img.tag.format"), of("img.tag.semver")]);
+        assert_eq!(built(":0.1.0-h0123456789ab"), []);
         let rendered = |tag: &str| {
             let image = format!("todo-backend{tag}");
             found(RULES, |good| good.container("deployment/todo-backend")["image"] = json!(image))
