@@ -37,6 +37,12 @@ impl Revision {
     pub fn went_back_to(&self) -> Option<u64> {
         self.description.strip_prefix("Rollback to ")?.parse().ok()
     }
+
+    /// Whether a rollback made it; of one that failed, helm says `Rollback "NAME" failed`. `up` has a description of its own,
+    /// and helm takes none for a rollback.
+    pub fn is_rollback(&self) -> bool {
+        self.description.starts_with("Rollback ")
+    }
 }
 
 /// Each state by its name: helm 4 lists all of them without being asked, and knows no --all.
@@ -469,6 +475,16 @@ mod tests {
         let read = parse_history(json).unwrap();
         assert_eq!((read[1].number, read[1].status.as_str(), read[1].went_back_to()), (3, "deployed", Some(1)));
         assert_eq!(read[0].went_back_to(), None);
+        let is_rollback =
+            |description: &str| Revision { description: description.to_string(), ..read[0].clone() }.is_rollback();
+        for description in ["Rollback to 1", "Rollback \"todo\" failed: timed out waiting for the condition"] {
+            assert!(is_rollback(description), "{description}");
+        }
+        for description in
+            ["Upgrade complete", "Upgrade \"todo\" failed: no", "deployed from /home/a/app at 8827473", ""]
+        {
+            assert!(!is_rollback(description), "{description}");
+        }
         assert!(parse_history("Error: release: not found").is_err());
     }
 }

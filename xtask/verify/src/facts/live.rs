@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::facts::images;
 use crate::facts::rendered::{Gathered, refusal};
-use crate::rules::{Attempt, LiveFacts, SERVICE_LABEL, label};
+use crate::rules::{Attempt, LiveFacts, PastRevision, SERVICE_LABEL, label};
 use xtask::config::Secret;
 use xtask::live;
 use xtask::live::Endpoint;
@@ -21,7 +21,7 @@ use xtask::run::exit::Stop;
 use xtask::run::http;
 use xtask::secrets::judge;
 use xtask::stages::{addons, cluster, load};
-use xtask::tools::helm::Chart;
+use xtask::tools::helm::{Chart, Revision};
 use xtask::tools::{docker, helm, kubectl, minikube, psql};
 
 const REQUEST: Duration = Duration::from_secs(5);
@@ -104,10 +104,6 @@ pub fn gather(
     let nodes = cluster::nodes(ctx)?;
     let id = |inspect: &Value| inspect["Id"].as_str().unwrap_or_default().to_string();
     let now = ctx.run(docker::node_time(&nodes[0]))?;
-    let mut history = BTreeMap::new();
-    for scope in &scopes {
-        history.insert(scope.release.clone(), live::revisions(ctx, scope, 10)?);
-    }
     let (tables, no_database) = match tables {
         Ok(tables) => (tables, None),
         Err(why) => (BTreeMap::new(), Some(why)),
@@ -123,13 +119,27 @@ pub fn gather(
         objects: cluster.objects,
         secret_objects: cluster.secrets,
         releases: listed,
-        history,
+        history: past_revisions(ctx, &scopes)?,
         attempts,
         minikube,
         tables,
         no_database,
         now,
     })
+}
+
+fn past_revisions(ctx: &Context, scopes: &[Scope]) -> Result<BTreeMap<String, Vec<PastRevision>>> {
+    let past = |one: Revision| PastRevision {
+        number: one.number,
+        is_rollback: one.is_rollback(),
+        went_back_to: one.went_back_to(),
+        status: one.status,
+    };
+    let of_release = |scope: &Scope| {
+        let all = live::history(ctx, scope, 10)?;
+        Ok((scope.release.clone(), all.into_iter().map(past).collect()))
+    };
+    scopes.iter().map(of_release).collect()
 }
 
 /// What keeps each addon that the data model or the configuration names from serving, if anything does.

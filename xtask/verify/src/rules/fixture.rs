@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::rules::found::called;
 use crate::rules::{
-    Attempt, ChartFiles, Checks, Facts, FileKind, Files, ImageFacts, ImageFile, Known, LiveFacts, Place,
+    Attempt, ChartFiles, Checks, Facts, FileKind, Files, ImageFacts, ImageFile, Known, LiveFacts, PastRevision, Place,
     RenderedRelease, Rule, Start,
 };
 use xtask::config;
@@ -262,7 +262,7 @@ pub fn good() -> Good {
         live.attempts.insert(attempt, Ok("it did".to_string()));
     }
     live.releases = vec![json!({"name": "todo", "namespace": "todo", "revision": "2", "status": "deployed"})];
-    live.history.insert("todo".to_string(), vec![(1, "superseded".to_string()), (2, "deployed".to_string())]);
+    live.history.insert("todo".to_string(), past(&[("superseded", None), ("deployed", None)]));
     live.node_images.insert(
         "n".to_string(),
         BTreeMap::from(["backend", "frontend"].map(|name| (format!("todo-{name}:1.0.0"), format!("sha256:{name}")))),
@@ -364,6 +364,17 @@ fn test_pod() -> Value {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "todo-test", "annotations": {"helm.sh/hook": "test"}},
         "spec": {"containers": [{"name": "test", "args": urls}]},
     })
+}
+
+/// Revisions from 1 on, each with its status and the one that it went back to.
+pub fn past(revisions: &[(&str, Option<u64>)]) -> Vec<PastRevision> {
+    let one = |((status, back), number): (&(&str, Option<u64>), u64)| PastRevision {
+        number,
+        status: status.to_string(),
+        is_rollback: back.is_some(),
+        went_back_to: *back,
+    };
+    revisions.iter().zip(1..).map(one).collect()
 }
 
 /// What the chart makes of samples where its values ask for it.

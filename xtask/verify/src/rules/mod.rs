@@ -259,8 +259,8 @@ pub struct LiveFacts {
     pub secret_objects: Vec<Value>,
     /// `helm list` of the profile's namespaces: name, namespace, revision, status, chart, app_version.
     pub releases: Vec<Value>,
-    /// Release to its revisions: (number, status).
-    pub history: BTreeMap<String, Vec<(u64, String)>>,
+    /// Release to its revisions, the newest last.
+    pub history: BTreeMap<String, Vec<PastRevision>>,
     /// What was tried, to how it ended, in words. What isn't here was not tried.
     pub attempts: BTreeMap<Attempt, Result<String, String>>,
     /// What minikube tells: {"profiles": of `profile list`, "status": of `status`, "ip": of `ip`}.
@@ -271,6 +271,18 @@ pub struct LiveFacts {
     pub no_database: Option<String>,
     /// The time of the cluster when the facts were gathered, RFC 3339.
     pub now: String,
+}
+
+/// A revision of a release.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PastRevision {
+    pub number: u64,
+    /// Helm's word, as in `superseded`.
+    pub status: String,
+    /// A rollback made it.
+    pub is_rollback: bool,
+    /// The revision that it went back to, as far as helm says so.
+    pub went_back_to: Option<u64>,
 }
 
 /// Something that was tried in the cluster. Services and releases are meant by their names of the configuration.

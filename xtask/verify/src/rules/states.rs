@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::entities::minikube::{Driver, MinikubeCluster, Status as ClusterStatus};
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Checks, Facts, LiveFacts, Rule};
+use crate::rules::{Checks, Facts, LiveFacts, PastRevision, Rule};
 use xtask::config::SpecCluster;
 use xtask::model::plan::object_label;
 use xtask::model::release::Status;
@@ -177,13 +177,20 @@ fn release(facts: &Facts, checks: &mut Checks) {
     }
 }
 
-/// What a release went through, from its revisions: each was installed or upgraded to, and ended somehow; but for the
-/// last one, a good one is superseded.
-fn release_trace(history: &[(u64, String)]) -> Result<Vec<ReleaseState>, String> {
+/// What a release went through, from its revisions: each was installed, upgraded to or rolled back to, and ended somehow; but
+/// for the last one, a good one is superseded.
+fn release_trace(history: &[PastRevision]) -> Result<Vec<ReleaseState>, String> {
     let mut trace = Vec::new();
-    for (index, (revision, word)) in history.iter().enumerate() {
+    for (index, PastRevision { number: revision, status: word, is_rollback, went_back_to }) in
+        history.iter().enumerate()
+    {
         let state = Status::parse(word)?.state();
+        if let Some(back) = went_back_to.filter(|back| back >= revision) {
+            return Err(format!("revision {revision} went back to {back}, which was not before it"));
+        }
         match (index, revision) {
+            (0, 1) if *is_rollback => return Err("revision 1 is a rollback, and there is none before it".to_string()),
+            _ if *is_rollback => trace.push(ReleaseState::RollingBack),
             (0, 1) => trace.extend([ReleaseState::NotInstalled, ReleaseState::Installing]),
             // What came before has been forgotten.
             (0, _) => {}
@@ -222,7 +229,7 @@ fn deploy(facts: &Facts, checks: &mut Checks) {
             services.iter().filter_map(|service| facts.workload(Live, service).cloned()).collect();
         let pods: Vec<Value> = services.iter().flat_map(|service| facts.pods(service)).cloned().collect();
         let status = live.history.get(release).and_then(|history| history.last());
-        let status = status.and_then(|(_, word)| Status::parse(word).ok()).map(Status::state).unwrap_or_default();
+        let status = status.and_then(|last| Status::parse(&last.status).ok()).map(Status::state).unwrap_or_default();
         let mut observed = Observed::of(status, &workloads, &pods);
         observed.endpoints = Some(endpoints(facts, services));
         let state = observed.state();
@@ -429,7 +436,7 @@ fn database_outside(facts: &Facts, checks: &mut Checks) {
 mod tests {
     use super::*;
     use crate::rules::Place;
-    use crate::rules::fixture::{Good, assert_found, found, unseen};
+    use crate::rules::fixture::{Good, assert_found, found, past, unseen};
     use serde_json::json;
 
     fn breaks(code: &str, place: Place, object: &str, change: impl FnOnce(&mut Good)) {
@@ -464,12 +471,19 @@ mod tests {
 
     #[test]
     fn a_release_whose_history_cannot_be_is_found() {
-        let history = |words: &[&str]| {
-            words.iter().enumerate().map(|(at, word)| (at as u64 + 1, word.to_string())).collect::<Vec<_>>()
-        };
-        breaks("sta.release", Live, "todo", |good| {
-            good.live.history.insert("todo".to_string(), history(&["deployed", "deployed"]));
-        });
+        for revisions in [
+            &[("deployed", None), ("deployed", None)][..],
+            // A rollback to itself, to what came later, and of the first.
+            &[("superseded", None), ("deployed", Some(2))],
+            &[("superseded", None), ("superseded", Some(3)), ("deployed", None)],
+            &[("deployed", Some(0))],
+            // After a rollback that goes on, no upgrade begins.
+            &[("superseded", None), ("pending-rollback", Some(1)), ("deployed", None)],
+        ] {
+            breaks("sta.release", Live, "todo", |good| {
+                drop(good.live.history.insert("todo".to_string(), past(revisions)))
+            });
+        }
     }
 
     #[test]
@@ -594,8 +608,7 @@ mod tests {
     #[test]
     fn a_releases_revisions_make_its_trace() {
         let trace = |words: &[&str]| {
-            let history: Vec<(u64, String)> =
-                words.iter().enumerate().map(|(index, word)| (index as u64 + 1, word.to_string())).collect();
+            let history = past(&words.iter().map(|word| (*word, None)).collect::<Vec<_>>());
             release_trace(&history).and_then(|trace| check_trace(&trace))
         };
         assert_eq!(trace(&["superseded", "failed", "superseded", "deployed"]), Ok(()));
@@ -603,6 +616,13 @@ mod tests {
         for words in [&["deployed", "deployed"][..], &["superseded"], &["uninstalled", "deployed"]] {
             assert!(trace(words).is_err(), "{words:?}");
         }
-        assert!(release_trace(&[(1, "happy".to_string())]).is_err());
+        assert!(release_trace(&past(&[("happy", None)])).is_err());
+        use ReleaseState::{Deployed, Failed, Installing, NotInstalled, RollingBack, Upgrading};
+        let back = past(&[("superseded", None), ("failed", None), ("deployed", Some(1))]);
+        let went = [NotInstalled, Installing, Deployed, Upgrading, Failed, RollingBack, Deployed];
+        assert_eq!(release_trace(&back), Ok(went.to_vec()));
+        assert_eq!(check_trace(&went), Ok(()));
+        let mut forgotten = past(&[("superseded", None), ("superseded", Some(1)), ("deployed", None)]);
+        assert_eq!(release_trace(&forgotten.split_off(1)), Ok(vec![RollingBack, Deployed, Upgrading, Deployed]));
     }
 }
