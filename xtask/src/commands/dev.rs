@@ -20,28 +20,26 @@ const NAMED: usize = 3;
 pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()> {
     let mut current = project.clone();
     // Made before the run: what is saved meanwhile is the next change.
-    let mut watched = places(&current);
-    let mut watch = Watch::new(watched.clone())?;
+    let mut watch = Watch::new(places(&current))?;
     loop {
-        let state = if bring_up(&current)? { "is up" } else { "is as it was before" };
-        current.ui.say(&format!("{} {state}; waiting for a change, Ctrl-C ends it", current.config.subject()));
-        let Some(next) = await_change(&current, &watch, reread) else { return Ok(()) };
+        let subject = current.config.subject();
+        let state = if bring_up(&current)? { format!("{subject} is up") } else { "up failed".to_string() };
+        current.ui.say(&format!("{state}; waiting for a change, Ctrl-C ends it"));
+        let Some(next) = await_change(&current, &mut watch, reread)? else { return Ok(()) };
         current = next;
-        let wanted = places(&current);
-        if wanted != watched {
-            watch = Watch::new(wanted.clone())?;
-            watched = wanted;
-        }
+        watch = Watch::new(places(&current))?;
     }
 }
 
 /// The project after the next change with which its configuration can be read; None: interrupted.
-fn await_change(current: &Project, watch: &Watch, reread: &dyn Fn() -> Result<Project>) -> Option<Project> {
+fn await_change(current: &Project, watch: &mut Watch, reread: &dyn Fn() -> Result<Project>) -> Result<Option<Project>> {
     loop {
-        let changed = watch.next_change(&current.spawn.interrupt)?;
+        let Some(changed) = watch.next_change(&current.spawn.interrupt) else { return Ok(None) };
         current.ui.say(&format!("changed: {}", name(current, &changed)));
+        // A folder that was taken away and is back is another one. Made before the files are read, so that nothing is lost.
+        *watch = Watch::new(places(current))?;
         match reread() {
-            Ok(next) => return Some(next),
+            Ok(next) => return Ok(Some(next)),
             Err(error) => report(current, &error),
         }
     }

@@ -8,6 +8,7 @@ use crate::config::{Action, Step};
 use crate::live::service::{RunningContainer, need_known, running_container};
 use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
+use crate::run::process::failure;
 use crate::stages::{cluster, setup};
 use crate::tools::{kubectl, psql};
 
@@ -55,8 +56,14 @@ fn database(project: &Project) -> Result<String> {
 fn need_shell(ctx: &Context, found: &RunningContainer, service: &str) -> Result<()> {
     let RunningContainer { target, pod, container } = found;
     let nothing = ["sh", "-c", ":"].map(str::to_string);
-    if ctx.output(kubectl::exec(target, pod, container, &nothing))?.success {
+    let call = kubectl::exec(target, pod, container, &nothing);
+    let command_line = call.text();
+    let output = ctx.output(call)?;
+    if output.success {
         return Ok(());
+    }
+    if !["executable file not found", "no such file"].iter().any(|words| output.tail.contains(words)) {
+        return Err(failure(&command_line, &output));
     }
     let message = format!("the image of {service} has no shell that could be run");
     let next = format!("Next: cargo xtask exec {service} -- PROGRAM, with a program that the image has");

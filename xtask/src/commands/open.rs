@@ -31,7 +31,7 @@ pub fn run(project: &Project, service: Option<&str>) -> Result<()> {
     ctx.ui.answer(&url, json!({ "service": service, "url": url }));
     if stdout().is_terminal() && has_browser() {
         // The URL is printed already.
-        let _ = ctx.output(browser::open(&url));
+        let _ = ctx.spawn.detach(browser::open(&url));
     }
     Ok(())
 }
@@ -46,7 +46,7 @@ fn has_browser() -> bool {
 pub fn forward(project: &Project, service: &str, port: Option<u16>) -> Result<()> {
     let (ctx, service, endpoint) = find(project, Some(service), "cargo xtask forward SERVICE")?;
     let local = match port {
-        Some(port) => port,
+        Some(port) => need_free(port)?,
         None => free_port(endpoint.port)?,
     };
     let target = ctx.target_in(&endpoint.namespace);
@@ -59,7 +59,7 @@ pub fn forward(project: &Project, service: &str, port: Option<u16>) -> Result<()
             }
         })
     };
-    ctx.ui.say(&format!("{service} is at http://127.0.0.1:{local}; Ctrl-C ends it"));
+    ctx.ui.say(&format!("{service} is at 127.0.0.1:{local}; Ctrl-C ends it"));
     let mut forward = start()?;
     while ctx.spawn.interrupt.check().is_ok() {
         std::thread::sleep(TURN);
@@ -82,6 +82,17 @@ fn find(project: &Project, service: Option<&str>, command: &str) -> Result<(Cont
         None => {
             let message = format!("{service} has no Service in the cluster");
             Err(Stop::failed(format!("{message}\nNext: cargo xtask up --profile {}", ctx.config.profile)).into())
+        }
+    }
+}
+
+/// The port, if nobody has it.
+fn need_free(port: u16) -> Result<u16> {
+    match TcpListener::bind(("127.0.0.1", port)) {
+        Ok(_) => Ok(port),
+        Err(error) => {
+            let message = format!("port {port} of 127.0.0.1 cannot be taken: {error}");
+            Err(Stop::usage(format!("{message}\nNext: another --port, or none, for a free one")).into())
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -171,6 +171,14 @@ impl Spawn {
         }
         let failed = command.envs(self.env.iter().map(|(name, value)| (name, value))).exec();
         Error::new(failed).context(format!("cannot start `{}`", display(&call.argv)))
+    }
+
+    /// Starts what is the person's own from then on, such as a browser: nobody waits for it, and it outlives this process.
+    pub fn detach(&self, call: Call) -> Result<()> {
+        let mut command = Command::new(&call.argv[0]);
+        command.args(&call.argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command.spawn().with_context(|| format!("cannot start `{}`", display(&call.argv)))?;
+        Ok(())
     }
 
     fn drive<T>(&self, call: &Call<T>, on_line: &(dyn Fn(&str) + Sync)) -> Result<Output> {

@@ -82,8 +82,12 @@ fn folders(places: &BTreeSet<PathBuf>) -> Vec<(PathBuf, RecursiveMode)> {
     deep.chain(shallow.into_iter().map(|folder| (folder.to_path_buf(), RecursiveMode::NonRecursive))).collect()
 }
 
+/// Whether a path is a place or below one, or a folder that goes or comes back with a place in it.
 fn is_of(places: &BTreeSet<PathBuf>, path: &Path) -> bool {
     places.iter().any(|place| {
+        if place.starts_with(path) {
+            return true;
+        }
         path.strip_prefix(place)
             .is_ok_and(|rest| !rest.components().any(|part| LEFT_OUT.iter().any(|name| part.as_os_str() == *name)))
     })

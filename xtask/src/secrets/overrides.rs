@@ -28,15 +28,24 @@ pub fn read_overrides(project: &Project) -> Result<Overrides> {
     let file = project.config.overrides.display().to_string();
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
     let node = yaml::parse_one(&file, &text).map_err(|problem| ConfigErrors(vec![problem]))?;
+    let keys: Vec<&str> = project.config.secrets.values().flat_map(|secret| secret.keys()).collect();
     let several = project.config.releases.values().filter(|release| release.services.len() > 1);
     let services = several.flat_map(|release| &release.services).map(String::as_str);
     let services: Vec<&str> = services.filter(|name| !project.config.releases.contains_key(*name)).collect();
-    let node = written_out(node, &services);
-    let keys: Vec<&str> = project.config.secrets.values().flat_map(|secret| secret.keys()).collect();
+    let node = written_out(node, &services, &keys);
     let own = project.config.releases.iter().filter(|(_, release)| release.namespace == project.config.namespace);
     let own: Vec<&str> = own.map(|(name, _)| name.as_str()).collect();
     let mut problems = Vec::new();
     let secret = secret_values(&node, &keys, &mut problems);
+    if let Tree::Table(entries) = &node.value
+        && let Some(node) = entries.get("secrets")
+    {
+        let message = "secrets must be a table of strings".to_string();
+        problems.push(ConfigError { place: node.place.clone(), message });
+    }
+    if let [_, _, ..] = own.as_slice() {
+        own.iter().for_each(|release| problems.extend(misplaced(&node, release, &services)));
+    }
     let values = release_values(&node, &own, &mut problems);
     let rest = without_secret_values(&node);
     let tree = |release: &String| match (own.as_slice(), &rest.value) {
@@ -49,7 +58,7 @@ pub fn read_overrides(project: &Project) -> Result<Overrides> {
 
 /// The file with what stands at its top in the short way where a chart has it: `backend.image` of a release of several
 /// services under `services.backend`, `secrets.databaseUrl` as `secret.values.DATABASE_URL`.
-fn written_out(root: Node, services: &[&str]) -> Node {
+fn written_out(root: Node, services: &[&str], keys: &[&str]) -> Node {
     let Tree::Table(mut entries) = root.value else { return root };
     let mut short: Vec<(Vec<String>, Node)> = Vec::new();
     for service in services {
@@ -59,7 +68,7 @@ fn written_out(root: Node, services: &[&str]) -> Node {
     if let Some(Node { value: Tree::Table(values), .. }) = entries.get("secrets").cloned() {
         entries.remove("secrets");
         for (key, node) in values {
-            short.push((vec!["secret".to_string(), "values".to_string(), upper_snake_case(&key)], node));
+            short.push((vec!["secret".to_string(), "values".to_string(), secret_key(&key, keys)], node));
         }
     }
     let root = Node { place: root.place, value: Tree::Table(entries) };
@@ -70,12 +79,32 @@ fn written_out(root: Node, services: &[&str]) -> Node {
     })
 }
 
-/// `databaseUrl` as `DATABASE_URL`, as the charts do it.
-fn upper_snake_case(key: &str) -> String {
-    key.chars()
-        .flat_map(|letter| [letter.is_ascii_uppercase().then_some('_'), Some(letter.to_ascii_uppercase())])
-        .flatten()
-        .collect()
+/// The key of a Secret that is meant by `databaseUrl`; what none is called stays as it was written.
+fn secret_key(short: &str, keys: &[&str]) -> String {
+    let plain = |text: &str| text.replace('_', "").to_lowercase();
+    keys.iter().find(|key| plain(key) == plain(short)).map_or(short, |key| *key).to_string()
+}
+
+/// What stands below a release's name and belongs to the top, where it is handed on as what it is: secrets, which would be
+/// shown among the values, and services in the short way, which would win over what a build sets.
+fn misplaced(root: &Node, release: &str, services: &[&str]) -> Vec<ConfigError> {
+    let table = |node: &Node, key: &str| match &node.value {
+        Tree::Table(entries) => entries.get(key).cloned(),
+        _ => None,
+    };
+    let Some(values) = table(root, release) else { return Vec::new() };
+    let mut found = Vec::new();
+    if let Some(node) = table(&values, "secrets").or_else(|| table(&table(&values, "secret")?, "values")) {
+        let message = format!("secrets below {release}: write them under secret.values at the top of the file");
+        found.push(ConfigError { place: node.place, message });
+    }
+    for service in services {
+        if let Some(node) = table(&values, service) {
+            let message = format!("{release}.{service}: write {release}.services.{service}");
+            found.push(ConfigError { place: node.place, message });
+        }
+    }
+    found
 }
 
 /// The file but for what goes into a Secret, which is shown nowhere.
@@ -164,13 +193,36 @@ mod tests {
     fn the_short_way_is_written_out() {
         let text = "a:\n  image: {tag: x}\nservices:\n  a: {port: 1, image: {tag: y}}\nc: {port: 2}\n\
             secrets:\n  databaseUrl: z\nsecret:\n  values: {KEY: k}\n";
-        let node = written_out(yaml::parse_one("o.yaml", text).unwrap(), &["a", "b"]);
+        let node = written_out(yaml::parse_one("o.yaml", text).unwrap(), &["a", "b"], &["DATABASE_URL", "KEY"]);
         let expected = serde_json::json!({
             "services": {"a": {"port": 1, "image": {"tag": "x"}}},
             "c": {"port": 2},
             "secret": {"values": {"KEY": "k", "DATABASE_URL": "z"}},
         });
         assert_eq!(to_json(&node), expected);
+        for short in ["databaseUrl", "databaseURL", "DATABASE_URL"] {
+            assert_eq!(secret_key(short, &["KEY", "DATABASE_URL"]), "DATABASE_URL");
+        }
+        assert_eq!(secret_key("kye", &["KEY"]), "kye");
+    }
+
+    #[test]
+    fn secrets_and_the_short_way_below_a_release_are_refused_with_their_places_and_without_values() {
+        let text = "x:\n  secrets:\n    url: sentinel\n  a:\n    port: 1\ny:\n  secret:\n    values: {URL: sentinel}\n";
+        let root = yaml::parse_one("o.yaml", text).unwrap();
+        let found: Vec<String> = ["x", "y", "z"]
+            .iter()
+            .flat_map(|release| misplaced(&root, release, &["a"]))
+            .map(|one| one.to_string())
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "o.yaml:2:3: secrets below x: write them under secret.values at the top of the file",
+                "o.yaml:4:3: x.a: write x.services.a",
+                "o.yaml:8:5: secrets below y: write them under secret.values at the top of the file",
+            ]
+        );
     }
 
     #[test]

@@ -158,6 +158,9 @@ pub fn stage(project: &Project, name: &str, known: &RenderInputs) -> Result<Stag
 
     let mut values: Vec<String> = release.values.iter().map(|file| project.path(file)).collect();
     let is_umbrella = is_umbrella(&folder)?;
+    if is_umbrella {
+        refuse_short_values(project, &release.values)?;
+    }
     for (file, content) in [
         ("override.json", known.overrides.values.get(name).cloned()),
         ("values.json", Some(values_of(&project.config, name, is_umbrella, known))),
@@ -171,6 +174,23 @@ pub fn stage(project: &Project, name: &str, known: &RenderInputs) -> Result<Stag
     let overrides = known.overrides.trees.get(name).cloned();
     let sources = Sources { chart: release.chart.clone(), values: release.values.clone(), overrides };
     Ok(Staged { folder: folder.display().to_string(), values, is_umbrella, sources })
+}
+
+/// What stands of a service at the top of a values file, the short way for the command line, would win over what a build
+/// and xtask.toml set.
+fn refuse_short_values(project: &Project, files: &[PathBuf]) -> Result<()> {
+    let mut problems = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(project.root.join(file)).unwrap_or_default();
+        let Ok(Node { value: Tree::Table(entries), .. }) = yaml::parse_one(&file.display().to_string(), &text) else {
+            continue;
+        };
+        for (name, node) in entries.iter().filter(|(name, _)| project.config.services.contains_key(*name)) {
+            let message = format!("{name}: write services.{name}, as this would win over what xtask.toml says");
+            problems.push(ConfigError { place: node.place.clone(), message });
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(ConfigErrors(problems).into()) }
 }
 
 /// A copy of a chart with the library chart in it, which is how helm wants to find it; the tracked files stay as

@@ -52,8 +52,12 @@ const FAILED_LINES: usize = 40;
 /// What the step that failed printed, from its first error on; without such a step, the last lines. BuildKit's plain lines
 /// are `#12 3.456 TEXT`, and that of a failed step ends with `#12 ERROR: ...`.
 pub fn failed_step(lines: &[String]) -> Vec<String> {
-    let number =
-        lines.iter().rev().find_map(|line| line.strip_prefix('#')?.split_once(" ERROR: ").map(|(number, _)| number));
+    let number = lines.iter().rev().find_map(|line| {
+        line.strip_prefix('#')?
+            .split_once(" ERROR: ")
+            .map(|(number, _)| number)
+            .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    });
     let of_step = |line: &String| {
         let (clock, text) = line.strip_prefix(&format!("#{} ", number?))?.split_once(' ').unwrap_or((line, ""));
         let is_clock = clock.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');

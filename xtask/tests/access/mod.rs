@@ -93,7 +93,7 @@ fn a_forward_that_ends_with_its_pod_is_opened_again() {
         kill_process(xtask, Signal::INT).unwrap();
     });
     run.assert_ended(0);
-    run.assert_says(&["backend is at http://127.0.0.1:18099", "the forward to backend ended; opening it again"]);
+    run.assert_says(&["backend is at 127.0.0.1:18099", "the forward to backend ended; opening it again"]);
     let calls = project.read("standin/forwards");
     assert!(calls.lines().all(|call| call.contains("service/todo-backend 18099:8000")), "{calls}");
 }

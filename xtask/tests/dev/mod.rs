@@ -52,7 +52,7 @@ fn a_broken_build_is_reported_and_the_next_change_is_the_next_try() {
         wait_for_runs(&project, 4);
     });
     run.assert_ended(0);
-    run.assert_says(&["error[E0425]: no such name", "is as it was before; waiting for a change"]);
+    run.assert_says(&["error[E0425]: no such name", "up failed; waiting for a change"]);
     assert_eq!(run.calls_of(&["helm upgrade todo"]).len(), 1, "{:?}", run.calls);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rustsec::database::Query;
 use rustsec::package::{Name, Version};
 use rustsec::{Database, Lockfile};
@@ -24,7 +24,12 @@ pub fn gather(project: &Project, tracked: &[String], images: &BTreeMap<String, I
     let mut known = Known { rust, ..Known::default() };
     let Ok(advisories) = &advisories else { return Ok(known) };
     for path in tracked.iter().filter(|path| Path::new(path).file_name().is_some_and(|name| name == "Cargo.lock")) {
-        known.locks.insert(path.clone(), advisories.of_lock(&project.root.join(path))?);
+        let file = project.root.join(path);
+        // One that was deleted is tracked until the next commit.
+        if file.exists() {
+            let found = advisories.of_lock(&file).with_context(|| format!("{path} cannot be read"))?;
+            known.locks.insert(path.clone(), found);
+        }
     }
     for (service, image) in images.iter().filter(|(_, image)| !image.crates.is_empty()) {
         known.crates.insert(service.clone(), advisories.of_image(image)?);

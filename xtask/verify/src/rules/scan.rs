@@ -1,6 +1,7 @@
 //! The scan of an image: `img.scan`. Each check has a severity.
 
 use std::collections::BTreeSet;
+use std::path::{Component, PathBuf};
 
 use crate::entities::docker_image::DockerImage;
 use crate::entities::dockerfile::{Dockerfile, Instruction};
@@ -204,7 +205,10 @@ fn crates(subject: &Subject) -> Vec<Check> {
     if about.base != Base::Rust {
         return Vec::new();
     }
-    let lock = about.context.join("Cargo.lock").display().to_string();
+    // As git names it: without the dot of a context that is the root.
+    let lock = about.context.join("Cargo.lock");
+    let lock: PathBuf = lock.components().filter(|part| *part != Component::CurDir).collect();
+    let lock = lock.display().to_string();
     let outcome = match (&known.rust, known.crates.get(subject.service).or_else(|| known.locks.get(&lock))) {
         (Err(why), _) => Outcome::Skipped(format!("RustSec advisories: {why}")),
         (Ok(_), None) => Outcome::Skipped("neither its programs nor a Cargo.lock say its crates".to_string()),
