@@ -24,8 +24,7 @@ From outside the cluster:
 {{- $outside = true }}
 {{- end }}
 {{- if $service.ingress.enabled }}
-{{- $ingress := $service.ingress }}
-{{- range $ingress.hosts | default (list (dict "host" $ingress.host "paths" (list $ingress.path) "tlsSecret" $ingress.tlsSecret)) }}
+{{- range include "library.ingressHosts" $service.ingress | fromJsonArray }}
 {{- $at := printf "http%s://%s" (empty .tlsSecret | ternary "" "s") (.host | default "ADDRESS_OF_THE_CONTROLLER") }}
 {{- range .paths | default (list "/") }}
   {{ $name }}: {{ $at }}{{ . }}

@@ -125,6 +125,13 @@ spec:
 {{- end -}}
 
 {{/*
+The hosts of an Ingress as a JSON list: `hosts`, or the one that `host`, `path` and `tlsSecret` say.
+*/}}
+{{- define "library.ingressHosts" -}}
+{{- .hosts | default (list (dict "host" .host "paths" (list .path) "tlsSecret" .tlsSecret)) | toJson -}}
+{{- end -}}
+
+{{/*
 The Ingress of each service that asks for one.
 */}}
 {{- define "library.ingresses" -}}
@@ -145,7 +152,7 @@ spec:
   {{- with .className }}
   ingressClassName: {{ . }}
   {{- end }}
-  {{- $hosts := .hosts | default (list (dict "host" .host "paths" (list .path) "tlsSecret" .tlsSecret)) }}
+  {{- $hosts := include "library.ingressHosts" . | fromJsonArray }}
   {{- $tls := list }}
   {{- range $hosts }}
   {{- with .tlsSecret }}

@@ -26,8 +26,11 @@ pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()
         let state = if bring_up(&current)? { format!("{subject} is up") } else { "up failed".to_string() };
         current.ui.say(&format!("{state}; waiting for a change, Ctrl-C ends it"));
         let Some(next) = await_change(&current, &mut watch, reread)? else { return Ok(()) };
+        // One that goes on has the changes of meanwhile.
+        if places(&next) != places(&current) {
+            watch = Watch::new(places(&next))?;
+        }
         current = next;
-        watch = Watch::new(places(&current))?;
     }
 }
 

@@ -32,8 +32,7 @@ pub fn shortages(pod: &Value, nodes: &[Value], pods: &[Value]) -> Vec<Shortage> 
 
 /// The names of the nodes where a person has closed all of them to new pods; else none.
 pub fn cordoned(nodes: &[Value]) -> Vec<String> {
-    let is_closed = |node: &&Value| node["spec"]["unschedulable"] == true;
-    match nodes.iter().all(|node| is_closed(&node)) {
+    match nodes.iter().all(|node| node["spec"]["unschedulable"] == true) {
         true => nodes.iter().filter_map(|node| Some(node["metadata"]["name"].as_str()?.to_string())).collect(),
         false => Vec::new(),
     }

@@ -37,11 +37,9 @@ pub fn read_overrides(project: &Project) -> Result<Overrides> {
     let own: Vec<&str> = own.map(|(name, _)| name.as_str()).collect();
     let mut problems = Vec::new();
     let secret = secret_values(&node, &keys, &mut problems);
-    if let Tree::Table(entries) = &node.value
-        && let Some(node) = entries.get("secrets")
-    {
+    if let Some(node) = entry(&node, "secrets") {
         let message = "secrets must be a table of strings".to_string();
-        problems.push(ConfigError { place: node.place.clone(), message });
+        problems.push(ConfigError { place: node.place, message });
     }
     if let [_, _, ..] = own.as_slice() {
         own.iter().for_each(|release| problems.extend(misplaced(&node, release, &services)));
@@ -85,21 +83,25 @@ fn secret_key(short: &str, keys: &[&str]) -> String {
     keys.iter().find(|key| plain(key) == plain(short)).map_or(short, |key| *key).to_string()
 }
 
+/// The value of a key in a table.
+fn entry(node: &Node, key: &str) -> Option<Node> {
+    match &node.value {
+        Tree::Table(entries) => entries.get(key).cloned(),
+        _ => None,
+    }
+}
+
 /// What stands below a release's name and belongs to the top, where it is handed on as what it is: secrets, which would be
 /// shown among the values, and services in the short way, which would win over what a build sets.
 fn misplaced(root: &Node, release: &str, services: &[&str]) -> Vec<ConfigError> {
-    let table = |node: &Node, key: &str| match &node.value {
-        Tree::Table(entries) => entries.get(key).cloned(),
-        _ => None,
-    };
-    let Some(values) = table(root, release) else { return Vec::new() };
+    let Some(values) = entry(root, release) else { return Vec::new() };
     let mut found = Vec::new();
-    if let Some(node) = table(&values, "secrets").or_else(|| table(&table(&values, "secret")?, "values")) {
+    if let Some(node) = entry(&values, "secrets").or_else(|| entry(&entry(&values, "secret")?, "values")) {
         let message = format!("secrets below {release}: write them under secret.values at the top of the file");
         found.push(ConfigError { place: node.place, message });
     }
     for service in services {
-        if let Some(node) = table(&values, service) {
+        if let Some(node) = entry(&values, service) {
             let message = format!("{release}.{service}: write {release}.services.{service}");
             found.push(ConfigError { place: node.place, message });
         }
@@ -150,11 +152,7 @@ fn release_values(root: &Node, releases: &[&str], problems: &mut Vec<ConfigError
 
 /// `secret.values` of the file.
 fn secret_values(root: &Node, known: &[&str], problems: &mut Vec<ConfigError>) -> BTreeMap<String, String> {
-    let table = |node: &Node, key: &str| match &node.value {
-        Tree::Table(entries) => entries.get(key).cloned(),
-        _ => None,
-    };
-    let Some(values) = table(root, "secret").and_then(|secret| table(&secret, "values")) else {
+    let Some(values) = entry(root, "secret").and_then(|secret| entry(&secret, "values")) else {
         return BTreeMap::new();
     };
     let Tree::Table(entries) = values.value else {

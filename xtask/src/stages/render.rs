@@ -176,21 +176,26 @@ pub fn stage(project: &Project, name: &str, known: &RenderInputs) -> Result<Stag
     Ok(Staged { folder: folder.display().to_string(), values, is_umbrella, sources })
 }
 
-/// What stands of a service at the top of a values file, the short way for the command line, would win over what a build
-/// and xtask.toml set.
 fn refuse_short_values(project: &Project, files: &[PathBuf]) -> Result<()> {
-    let mut problems = Vec::new();
-    for file in files {
+    let of_file = |file: &PathBuf| {
         let text = fs::read_to_string(project.root.join(file)).unwrap_or_default();
-        let Ok(Node { value: Tree::Table(entries), .. }) = yaml::parse_one(&file.display().to_string(), &text) else {
-            continue;
-        };
-        for (name, node) in entries.iter().filter(|(name, _)| project.config.services.contains_key(*name)) {
-            let message = format!("{name}: write services.{name}, as this would win over what xtask.toml says");
-            problems.push(ConfigError { place: node.place.clone(), message });
-        }
-    }
+        // What can't be read is an error of helm's.
+        yaml::parse_one(&file.display().to_string(), &text).ok().map(|root| short_values(&project.config, &root))
+    };
+    let problems: Vec<ConfigError> = files.iter().filter_map(of_file).flatten().collect();
     if problems.is_empty() { Ok(()) } else { Err(ConfigErrors(problems).into()) }
+}
+
+/// What stands of a service at the top of a values file, the short way for the command line: it would win over what a build
+/// and xtask.toml set.
+fn short_values(config: &Config, root: &Node) -> Vec<ConfigError> {
+    let Tree::Table(entries) = &root.value else { return Vec::new() };
+    let short = entries.iter().filter(|(name, _)| config.services.contains_key(*name));
+    let problem = |(name, node): (&String, &Node)| ConfigError {
+        place: node.place.clone(),
+        message: format!("{name}: write services.{name}, as this would win over what xtask.toml says"),
+    };
+    short.map(problem).collect()
 }
 
 /// A copy of a chart with the library chart in it, which is how helm wants to find it; the tracked files stay as
@@ -313,6 +318,21 @@ mod tests {
         let found = lost(&yaml::parse_one("o.yaml", text).unwrap(), &over);
         let found: Vec<String> = found.iter().map(|(path, place)| format!("{place} {path}")).collect();
         assert_eq!(found, ["o.yaml:3:3 image.tag", "o.yaml:1:1 port", "o.yaml:5:1 probes"]);
+    }
+
+    #[test]
+    fn a_service_at_the_top_of_a_values_file_is_refused_with_its_line() {
+        let file = |file, text| crate::config::ConfigFile { file, text };
+        let base = file("xtask.toml", include_str!("../../../xtask.toml"));
+        let dev = file("dev.toml", include_str!("../../../k8s/profiles/dev.toml"));
+        let config = crate::config::parse_config("dev", base, dev, &|_| true).unwrap();
+        let found = |text: &str| -> Vec<String> {
+            let root = yaml::parse_one("v.yaml", text).unwrap();
+            short_values(&config, &root).iter().map(ConfigError::to_string).collect()
+        };
+        assert_eq!(found("services:\n  backend:\n    port: 1\nnames: {}\n"), [""; 0]);
+        let wrong = "v.yaml:1:1: backend: write services.backend, as this would win over what xtask.toml says";
+        assert_eq!(found("backend:\n  port: 1\n"), [wrong]);
     }
 
     #[test]
