@@ -28,6 +28,14 @@ RUN rm -rf /usr/lib/postgresql/15/lib/bitcode /usr/lib/postgresql/15/lib/llvmjit
     && find . -type d -exec chmod 0755 {} + \
     && install -d -o 10001 -g 10001 -m 0700 var/lib/postgresql/data \
     && install -d -o 10001 -g 10001 -m 1777 run/postgresql
+# Which packages these files come from, for scanners: their entries of dpkg's list, in place of or after those of the base.
+COPY --from=base /var/lib/dpkg/status /tmp/base
+RUN { find . -type f -printf '/%P\n' | sed 'p; s|^/usr/lib/|/lib/|' | xargs dpkg --search 2>/dev/null || true; } \
+        | sed 's|: /.*||; s|, |\n|g' | sed 's|:.*||' | sort -u >/tmp/names \
+    && grep -qx postgresql-15 /tmp/names \
+    && install -d var/lib/dpkg \
+    && awk -v RS= -v ORS='\n\n' 'NR == 1 { for (i = 1; i <= NF; i++) own[$i]; next } \
+        ($2 in own) == (FILENAME == "/var/lib/dpkg/status")' /tmp/names /tmp/base /var/lib/dpkg/status >var/lib/dpkg/status
 
 FROM base
 ARG VERSION=15
