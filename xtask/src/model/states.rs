@@ -23,6 +23,29 @@ pub fn is_legal<S: State>(from: S, to: S) -> bool {
     from.next().contains(&to)
 }
 
+/// The state of a name, as in `Ready`.
+pub fn named<S: State>(name: &str) -> Option<S> {
+    S::ALL.iter().copied().find(|state| format!("{state:?}") == name)
+}
+
+/// Checks a trace of looks at a deployment: what passes by between two of them, Pending or Running, may be left out.
+pub fn check_looks(trace: &[DeploymentState]) -> Result<(), String> {
+    use DeploymentState::{Pending, Running};
+    let mut whole = Vec::new();
+    for (index, state) in trace.iter().enumerate() {
+        if let Some(before) = index.checked_sub(1).map(|index| trace[index]) {
+            let passed: [&[DeploymentState]; 4] = [&[], &[Running], &[Pending], &[Pending, Running]];
+            let legal = passed.into_iter().find(|passed| {
+                let way: Vec<DeploymentState> = [&[before], *passed, &[*state]].concat();
+                check_trace(&way).is_ok()
+            });
+            whole.extend(legal.unwrap_or_default());
+        }
+        whole.push(*state);
+    }
+    check_trace(&whole)
+}
+
 /// Checks a trace that has every transition. The same state twice in a row is no transition.
 pub fn check_trace<S: State>(trace: &[S]) -> Result<(), String> {
     let wrong = trace.windows(2).enumerate().find(|(_, pair)| pair[0] != pair[1] && !is_legal(pair[0], pair[1]));
@@ -49,11 +72,10 @@ pub struct Vocabulary<S>(BTreeMap<S, String>);
 impl<S: State> Vocabulary<S> {
     /// From names of states, as in `Ready`, to words. Errors: names that the machine doesn't have.
     pub fn new(words: &StringMap) -> Result<Vocabulary<S>, Vec<String>> {
-        let find = |name: &String| S::ALL.iter().find(|state| format!("{state:?}") == *name);
-        let unknown: Vec<String> = words.keys().filter(|name| find(name).is_none()).cloned().collect();
+        let unknown: Vec<String> = words.keys().filter(|name| named::<S>(name).is_none()).cloned().collect();
         if unknown.is_empty() {
             return Ok(Vocabulary(
-                words.iter().filter_map(|(name, word)| Some((*find(name)?, word.clone()))).collect(),
+                words.iter().filter_map(|(name, word)| Some((named(name)?, word.clone()))).collect(),
             ));
         }
         let known = S::ALL.iter().map(|state| format!("{state:?}")).collect::<Vec<_>>().join(", ");
@@ -140,8 +162,9 @@ impl State for DeploymentState {
         use DeploymentState::*;
         match self {
             Absent => &[Building, Loading, Installing],
-            Building => &[Loading, Installing, Failed, Absent],
-            Loading => &[Installing, Failed, Absent],
+            // What is there already is upgraded, or serves on where only its image was missing.
+            Building => &[Loading, Installing, Upgrading, Ready, Failed, Absent],
+            Loading => &[Installing, Upgrading, Ready, Failed, Absent],
             Installing => &[Pending, Failed, Terminating, Absent],
             Pending => &[Running, Upgrading, Failed, Terminating],
             Running => &[Ready, Pending, Upgrading, Failed, Terminating],
@@ -397,6 +420,24 @@ mod tests {
         check::<PodState>(&[PodState::Terminated]);
         check::<ReleaseState>(&[]);
         check::<ImageState>(&[]);
+    }
+
+    #[test]
+    fn what_passes_by_between_two_looks_may_be_left_out() {
+        use DeploymentState::*;
+        for trace in [
+            &[Building, Loading, Installing, Ready][..],
+            &[Installing, Running, Ready],
+            &[Loading, Upgrading, Failed, Ready],
+            &[Loading, Ready],
+            &[Ready],
+        ] {
+            assert_eq!(check_looks(trace), Ok(()), "{trace:?}");
+        }
+        for trace in [&[Building, Running][..], &[Ready, Loading], &[Installing, Upgrading, Building], &[Ready, Absent]]
+        {
+            assert!(check_looks(trace).is_err(), "{trace:?}");
+        }
     }
 
     #[test]

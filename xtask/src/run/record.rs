@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::model::states;
+use crate::model::states::DeploymentState;
 use crate::model::time;
 use crate::run::context::Project;
 
@@ -28,6 +30,10 @@ pub struct Run {
     pub errors: Vec<String>,
     /// Release, revision and why it was deployed.
     pub deployed: Vec<(String, u64, String)>,
+    /// The states that services were seen in, in their order.
+    pub states: Vec<(String, DeploymentState)>,
+    /// A service or a release, and the state after which something of it was checked.
+    pub validated: Vec<(String, DeploymentState)>,
 }
 
 impl Run {
@@ -92,6 +98,7 @@ fn parse(text: &str) -> Option<Run> {
         started: time::seconds(first["started"].as_str()?)?,
         ..Run::default()
     };
+    let state = |event: &Value, subject: &str| Some((word(&event[subject]), states::named(event["state"].as_str()?)?));
     for event in events {
         run.took = Duration::from_millis(event["at_ms"].as_u64().unwrap_or_default());
         match event["event"].as_str().unwrap_or_default() {
@@ -102,6 +109,8 @@ fn parse(text: &str) -> Option<Run> {
                 let revision = event["revision"].as_u64().unwrap_or_default();
                 run.deployed.push((word(&event["release"]), revision, word(&event["why"])));
             }
+            "state" => run.states.extend(state(&event, "service")),
+            "validated" => run.validated.extend(state(&event, "subject")),
             "ended" => run.code = event["code"].as_u64().and_then(|code| u8::try_from(code).ok()),
             _ => {}
         }
@@ -147,6 +156,21 @@ mod tests {
             (["backend crashed".to_string()].as_slice(), Duration::from_millis(1500))
         );
         assert_eq!(run.ending(), "failed with exit code 1");
+    }
+
+    #[test]
+    fn a_record_tells_the_states_that_services_were_seen_in_and_what_was_checked() {
+        let run = parse(&format!(
+            "{BEGINNING}{}\n{}\n{}\n{}\n",
+            r#"{"event":"state","service":"backend","from":null,"state":"Building","at_ms":2}"#,
+            r#"{"event":"validated","subject":"backend","state":"Building","at_ms":3}"#,
+            r#"{"event":"state","service":"backend","from":"Building","state":"Loading","at_ms":4}"#,
+            r#"{"event":"state","service":"backend","from":"Loading","state":"Happy","at_ms":5}"#,
+        ));
+        let run = run.unwrap();
+        let of = |state| ("backend".to_string(), state);
+        assert_eq!(run.states, [of(DeploymentState::Building), of(DeploymentState::Loading)]);
+        assert_eq!(run.validated, [of(DeploymentState::Building)]);
     }
 
     #[test]

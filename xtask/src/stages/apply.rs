@@ -89,18 +89,19 @@ fn apply_one(ctx: &Context, plan: &Plan) -> (Option<Deployed>, Result<()>) {
         Err(error) => return (None, Err(error)),
     };
     let applied = deploy::apply(ctx, plan, &mut deployed);
+    let services = &ctx.config.releases[&plan.scope.release].services;
     let waited = applied.and_then(|failed| match failed {
         Some(failure) => Ok(RolloutOutcome::Failed(failure)),
-        None if plan.is_rolled_out => {
-            let services = &ctx.config.releases[&plan.scope.release].services;
-            services.iter().for_each(|service| ctx.ui.state(service, DeploymentState::Ready));
-            Ok(RolloutOutcome::Done(services.len()))
-        }
+        None if plan.is_rolled_out => Ok(RolloutOutcome::Done(services.len())),
         None => {
             let upgrading = deployed.changed && deployed.before.is_some();
             verify::wait(ctx, &deployed.scope, &deployed.manifest, upgrading)
         }
     });
+    // A pod may be ready in its workload's status and not yet in its own.
+    if matches!(waited, Ok(RolloutOutcome::Done(_))) {
+        services.iter().for_each(|service| ctx.ui.state(service, DeploymentState::Ready));
+    }
     let ended = waited.and_then(|outcome| match failure(ctx, &deployed.scope, outcome) {
         Some(report) => Err(report.into()),
         None => Ok(()),

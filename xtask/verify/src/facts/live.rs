@@ -10,15 +10,18 @@ use serde_json::{Value, json};
 
 use crate::facts::images;
 use crate::facts::rendered::{Gathered, refusal};
-use crate::rules::{Attempt, LiveFacts, PastRevision, SERVICE_LABEL, label};
+use crate::rules::{Attempt, LastUp, LiveFacts, PastRevision, SERVICE_LABEL, label};
 use xtask::config::Secret;
 use xtask::live;
 use xtask::live::Endpoint;
 use xtask::model::cluster::Target;
+use xtask::model::states::DeploymentState;
 use xtask::run::call::{Call, DEADLINE};
 use xtask::run::context::{Context, Scope};
 use xtask::run::exit::Stop;
 use xtask::run::http;
+use xtask::run::record;
+use xtask::run::record::Run;
 use xtask::secrets::judge;
 use xtask::stages::{addons, cluster, load};
 use xtask::tools::helm::{Chart, Revision};
@@ -120,6 +123,7 @@ pub fn gather(
         secret_objects: cluster.secrets,
         releases: listed,
         history: past_revisions(ctx, &scopes)?,
+        last_up: last_up(record::last(ctx, usize::MAX).into_iter().map(|(run, _)| run), &ctx.config.profile),
         attempts,
         minikube,
         tables,
@@ -140,6 +144,22 @@ fn past_revisions(ctx: &Context, scopes: &[Scope]) -> Result<BTreeMap<String, Ve
         Ok((scope.release.clone(), all.into_iter().map(past).collect()))
     };
     scopes.iter().map(of_release).collect()
+}
+
+/// The last `up` of the profile that moved a service from one state to another, or else the last. One that goes on, or was
+/// killed, tells no whole story.
+fn last_up(runs: impl Iterator<Item = Run>, profile: &str) -> Option<LastUp> {
+    let ended = runs.filter(|run| run.command == "up" && run.profile == profile && run.code.is_some());
+    let looked = ended.map(|run| {
+        let mut states: BTreeMap<String, Vec<DeploymentState>> = BTreeMap::new();
+        for (service, state) in run.states {
+            states.entry(service).or_default().push(state);
+        }
+        LastUp { succeeded: run.code == Some(0), states, validated: run.validated }
+    });
+    let seen: Vec<LastUp> = looked.filter(|run| !run.states.is_empty()).collect();
+    let changed = |run: &&LastUp| run.states.values().any(|states| states.len() > 1);
+    seen.iter().rev().find(changed).or(seen.last()).cloned()
 }
 
 /// What keeps each addon that the data model or the configuration names from serving, if anything does.
@@ -486,6 +506,30 @@ mod tests {
         let old = there(&[("PORT", "8000"), ("LOG_LEVEL", "sentinel")]);
         let text = missing(&container, &old, &objects, &[]);
         assert_eq!(text, ["KEY is not set", "LOG_LEVEL has another value than its source"]);
+    }
+
+    #[test]
+    fn the_last_up_that_changed_something_is_looked_at() {
+        use DeploymentState::{Ready, Upgrading};
+        let run = |command: &str, profile: &str, code: Option<u8>, states: &[DeploymentState]| Run {
+            command: command.to_string(),
+            profile: profile.to_string(),
+            code,
+            states: states.iter().map(|state| ("backend".to_string(), *state)).collect(),
+            ..Run::default()
+        };
+        let seen =
+            |runs: &[Run]| last_up(runs.iter().cloned(), "dev").map(|up| (up.succeeded, up.states["backend"].clone()));
+        let (same, change) = (run("up", "dev", Some(0), &[Ready]), run("up", "dev", Some(0), &[Upgrading, Ready]));
+        let killed = run("up", "dev", None, &[Upgrading, Ready]);
+        let refused = run("up", "dev", Some(1), &[]);
+        assert_eq!(seen(&[change.clone(), same.clone(), refused.clone()]), Some((true, vec![Upgrading, Ready])));
+        assert_eq!(seen(&[killed, same, refused]), Some((true, vec![Ready])));
+        let failed = run("up", "dev", Some(1), &[Upgrading, Ready]);
+        assert_eq!(seen(&[change.clone(), failed]), Some((false, vec![Upgrading, Ready])));
+        let others =
+            [run("rollback", "dev", Some(0), &[Upgrading, Ready]), run("up", "e2e", Some(0), &[Upgrading, Ready])];
+        assert_eq!(seen(&others), None);
     }
 
     #[test]

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use crate::rules::found::called;
 use crate::rules::{
-    Attempt, ChartFiles, Checks, Facts, FileKind, Files, ImageFacts, ImageFile, Known, LiveFacts, PastRevision, Place,
-    RenderedRelease, Rule, Start,
+    Attempt, ChartFiles, Checks, Facts, FileKind, Files, ImageFacts, ImageFile, Known, LastUp, LiveFacts, PastRevision,
+    Place, RenderedRelease, Rule, Start,
 };
 use xtask::config;
 use xtask::config::{Config, ConfigFile};
+use xtask::model::states::DeploymentState;
 
 pub struct Good {
     pub config: Config,
@@ -263,6 +264,7 @@ pub fn good() -> Good {
     }
     live.releases = vec![json!({"name": "todo", "namespace": "todo", "revision": "2", "status": "deployed"})];
     live.history.insert("todo".to_string(), past(&[("superseded", None), ("deployed", None)]));
+    live.last_up = Some(last_up());
     live.node_images.insert(
         "n".to_string(),
         BTreeMap::from(["backend", "frontend"].map(|name| (format!("todo-{name}:1.0.0"), format!("sha256:{name}")))),
@@ -364,6 +366,20 @@ fn test_pod() -> Value {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "todo-test", "annotations": {"helm.sh/hook": "test"}},
         "spec": {"containers": [{"name": "test", "args": urls}]},
     })
+}
+
+/// A first installation of both services.
+fn last_up() -> LastUp {
+    use DeploymentState::{Building, Installing, Loading, Pending, Ready, Running};
+    let states = vec![Building, Loading, Installing, Pending, Running, Ready];
+    let services = ["backend", "frontend"];
+    let validated = [Building, Loading].map(|state| services.map(|name| (name.to_string(), state)));
+    let of_release = [Installing, Ready].map(|state| ("todo".to_string(), state));
+    LastUp {
+        succeeded: true,
+        states: services.map(|name| (name.to_string(), states.clone())).into(),
+        validated: validated.into_iter().flatten().chain(of_release).collect(),
+    }
 }
 
 /// Revisions from 1 on, each with its status and the one that it went back to.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::entities::dpkg::DebianPackage;
 
 use xtask::config::{Config, SpecService, Waiver};
+use xtask::model::states::DeploymentState;
 
 /// Where a rule is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -261,6 +262,8 @@ pub struct LiveFacts {
     pub releases: Vec<Value>,
     /// Release to its revisions, the newest last.
     pub history: BTreeMap<String, Vec<PastRevision>>,
+    /// The last `up` of the profile that changed something, or else the last; None without a record of one.
+    pub last_up: Option<LastUp>,
     /// What was tried, to how it ended, in words. What isn't here was not tried.
     pub attempts: BTreeMap<Attempt, Result<String, String>>,
     /// What minikube tells: {"profiles": of `profile list`, "status": of `status`, "ip": of `ip`}.
@@ -283,6 +286,16 @@ pub struct PastRevision {
     pub is_rollback: bool,
     /// The revision that it went back to, as far as helm says so.
     pub went_back_to: Option<u64>,
+}
+
+/// What the record of an `up` says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LastUp {
+    pub succeeded: bool,
+    /// Service to the states that it was seen in.
+    pub states: BTreeMap<String, Vec<DeploymentState>>,
+    /// A service or a release, and the state after which something of it was checked.
+    pub validated: Vec<(String, DeploymentState)>,
 }
 
 /// Something that was tried in the cluster. Services and releases are meant by their names of the configuration.

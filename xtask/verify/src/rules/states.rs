@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use crate::entities::minikube::{Driver, MinikubeCluster, Status as ClusterStatus};
 use crate::rules::Place::{Config, Live, Render};
-use crate::rules::{Checks, Facts, LiveFacts, PastRevision, Rule};
+use crate::rules::{Checks, Facts, LastUp, LiveFacts, PastRevision, Rule};
 use xtask::config::SpecCluster;
 use xtask::model::plan::object_label;
 use xtask::model::release::Status;
-use xtask::model::states::{DeploymentState, ImageState, Observed, PodState, ReleaseState, Vocabulary, check_trace};
+use xtask::model::states::{
+    DeploymentState, ImageState, Observed, PodState, ReleaseState, Vocabulary, check_looks, check_trace,
+};
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -223,6 +225,7 @@ fn deploy(facts: &Facts, checks: &mut Checks) {
         checks.that_at(facts.config, &path, "states", unknown.is_none(), describe);
     }
     let Some(live) = &facts.live else { return };
+    went_through(facts, live.last_up.as_ref(), checks);
     for release in facts.rendered.iter().flat_map(|rendered| rendered.keys()) {
         let services = &facts.config.releases[release].services;
         let workloads: Vec<Value> =
@@ -237,6 +240,38 @@ fn deploy(facts: &Facts, checks: &mut Checks) {
             format!("it is {state:?} and not Ready: cargo xtask status tells more")
         });
     }
+}
+
+/// Holds the states that the last `up` went through to the transitions, and each to the check that follows it.
+fn went_through(facts: &Facts, up: Option<&LastUp>, checks: &mut Checks) {
+    let Some(up) = up else {
+        return checks.cannot(Live, "no `up` of this profile has a record on this machine: its states are unknown");
+    };
+    for release in facts.rendered.iter().flat_map(|rendered| rendered.keys()) {
+        for service in &facts.config.releases[release].services {
+            let Some(states) = up.states.get(service) else { continue };
+            let wrong = up_problem(up, release, service, states);
+            checks.none(
+                Live,
+                service,
+                wrong.map(|why| format!("{why}, in the last up: see its record, cargo xtask history")),
+            );
+        }
+    }
+}
+
+fn up_problem(up: &LastUp, release: &str, service: &str, states: &[DeploymentState]) -> Option<String> {
+    use DeploymentState::{Building, Installing, Loading, Ready};
+    let illegal = check_looks(states).err();
+    let last = states.last().filter(|last| up.succeeded && **last != Ready);
+    let checked = |state: DeploymentState| {
+        up.validated.iter().any(|(subject, after)| *after == state && (subject == service || subject == release))
+    };
+    let unchecked =
+        [Building, Loading, Installing].into_iter().find(|state| states.contains(state) && !checked(*state));
+    illegal
+        .or(last.map(|last| format!("it was {last:?} when the run ended with success")))
+        .or(unchecked.filter(|_| up.succeeded).map(|state| format!("no check followed {state:?}")))
 }
 
 /// Addresses that get traffic, of the Services of these services.
@@ -501,6 +536,50 @@ mod tests {
         breaks("sta.deploy", Config, "states", |good| {
             good.with_spec(|spec| drop(spec.states.insert("node".to_string(), Default::default())));
         });
+    }
+
+    #[test]
+    fn an_up_that_went_through_other_states_is_found() {
+        use DeploymentState::{Building, Failed, Installing, Loading, Pending, Ready, Running, Upgrading};
+        let went = |good: &mut Good, states: &[DeploymentState]| {
+            good.live.last_up.as_mut().unwrap().states.insert("backend".to_string(), states.to_vec());
+        };
+        for states in [
+            &[Building, Pending, Running, Ready][..],
+            &[Ready, Loading, Ready],
+            // It ended with success.
+            &[Loading, Installing, Pending, Running],
+            // Nothing is said of a check after it.
+            &[Building, Loading, Installing, Ready],
+        ] {
+            breaks("sta.deploy", Live, "backend", |good| {
+                went(good, states);
+                good.live.last_up.as_mut().unwrap().validated.retain(|(_, state)| *state != Building);
+            });
+        }
+        let failed = found(RULES, |good| {
+            went(good, &[Upgrading, Failed]);
+            let up = good.live.last_up.as_mut().unwrap();
+            (up.succeeded, up.validated) = (false, Vec::new());
+        });
+        assert_eq!(failed, [], "its transitions are legal, and it ended before the rest");
+    }
+
+    #[test]
+    fn without_a_record_of_an_up_not_all_is_looked_at() {
+        let mut checks = Checks::default();
+        let good = crate::rules::fixture::good();
+        let facts = Facts {
+            config: &good.config,
+            unseen: Default::default(),
+            files: None,
+            rendered: None,
+            images: None,
+            live: None,
+            known: crate::rules::Known::default(),
+        };
+        went_through(&facts, None, &mut checks);
+        assert!(checks.looked.is_empty() && checks.unseen[&Live].contains("record"), "{:?}", checks.unseen);
     }
 
     #[test]
