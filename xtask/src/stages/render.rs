@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::config::{Config, ConfigError, ConfigErrors, Node, NodePort, Place, Value as Tree, to_json, yaml};
-use crate::run::context::Project;
+use crate::run::answers::{Answers, key_of_program};
+use crate::run::context::{Project, Scope};
+use crate::run::digest::Content;
 use crate::run::exit::Stop;
 use crate::run::files::list_files_behind_links;
 use crate::run::process;
@@ -17,6 +19,9 @@ use crate::secrets::overrides::Overrides;
 use crate::stages::values::{LIBRARY, Sources, explain_schema};
 use crate::tools::helm;
 use crate::tools::helm::Chart;
+
+/// What a template asks of the world outside of its chart and values.
+const OUTSIDE: [&str; 4] = ["now", "ago", "htmlDate", "getHostByName"];
 
 /// A release as helm would apply it.
 pub struct Rendered {
@@ -114,18 +119,65 @@ pub fn stage_all(project: &Project, overrides: &Overrides) -> Result<BTreeMap<St
 
 pub fn render_one(project: &Project, release: &str, staged: &Staged) -> Result<Rendered> {
     let scope = project.scope(release);
-    let chart = Chart { release, folder: &staged.folder, values: &staged.values };
-    let template = helm::template(&scope.target, &chart, &project.config.cluster.kubernetes);
-    let command_line = template.text();
-    let yaml = match project.spawn.attempt(template)? {
-        Ok(yaml) => yaml,
-        Err(output) => match explain_schema(project, &staged.sources, &output.tail)? {
-            Some(errors) => return Err(errors.into()),
-            None => return Err(process::failure(&command_line, &output)),
-        },
+    let (answers, name) = (Answers::new(&project.folders.cache), format!("{}.{release}", scope.target.namespace));
+    let key = key_of(project, &scope, staged)?;
+    let kept = key.as_ref().and_then(|key| answers.find(&name, key));
+    let yaml = match kept {
+        Some(yaml) => yaml,
+        None => {
+            // What is random in it shows between two of them, and is rendered anew each time.
+            let (yaml, again) = std::thread::scope(|threads| {
+                let again = key.as_ref().map(|_| threads.spawn(|| template(project, &scope, staged)));
+                let yaml = template(project, &scope, staged);
+                (yaml, again.and_then(|again| again.join().expect("rendering does not panic").ok()))
+            });
+            let yaml = yaml?;
+            if let Some(key) = key.filter(|_| again.as_ref() == Some(&yaml)) {
+                answers.keep(&name, &key, &yaml);
+            }
+            yaml
+        }
     };
     let (hooks, yaml) = split_hooks(&yaml);
     Ok(Rendered { release: release.to_string(), namespace: scope.target.namespace, yaml, hooks })
+}
+
+fn template(project: &Project, scope: &Scope, staged: &Staged) -> Result<String> {
+    let chart = Chart { release: &scope.release, folder: &staged.folder, values: &staged.values };
+    let template = helm::template(&scope.target, &chart, &project.config.cluster.kubernetes);
+    let command_line = template.text();
+    match project.spawn.attempt(template)? {
+        Ok(yaml) => Ok(yaml),
+        Err(output) => match explain_schema(project, &staged.sources, &output.tail)? {
+            Some(errors) => Err(errors.into()),
+            None => Err(process::failure(&command_line, &output)),
+        },
+    }
+}
+
+/// All that helm's rendering depends on: the program, its arguments, the chart and the values. None where that is not all, as
+/// with a helm that is a script, or a chart that asks for the time.
+fn key_of(project: &Project, scope: &Scope, staged: &Staged) -> Result<Option<String>> {
+    let helm = project.spawn.programs.get("helm").and_then(|path| key_of_program(Path::new(path), &[]));
+    let Some(helm) = helm.filter(|_| !asks_for_outside(Path::new(&staged.folder))) else { return Ok(None) };
+    let interrupt = &project.spawn.interrupt;
+    let words = [&helm, &scope.release, &scope.target.namespace, &project.config.cluster.kubernetes];
+    let mut content = words.into_iter().fold(Content::default(), |content, word| content.word(word));
+    content = content.files(Path::new(&staged.folder), &[PathBuf::from(".")], interrupt)?;
+    for file in &staged.values {
+        let file = Path::new(file);
+        let name = PathBuf::from(file.file_name().unwrap_or_default());
+        content = content.files(file.parent().unwrap_or(Path::new("/")), &[name], interrupt)?;
+    }
+    Ok(Some(content.short()))
+}
+
+/// Whether a chart may render otherwise tomorrow, or elsewhere, with the same values.
+fn asks_for_outside(chart: &Path) -> bool {
+    let asks = |text: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| OUTSIDE.contains(&word));
+    let files = list_files_behind_links(chart, &[PathBuf::from(".")]).unwrap_or_default();
+    let templates = files.iter().filter(|file| file.components().any(|part| part.as_os_str() == "templates"));
+    templates.into_iter().any(|file| fs::read_to_string(chart.join(file)).map_or(true, |text| asks(&text)))
 }
 
 /// Hooks and the rest of what helm rendered. Helm 4 ends a document with an empty line more than helm 3 does.

@@ -255,7 +255,7 @@ fn fetch(project: &Project, release: &Release, folder: &Path, show: &(dyn Fn(&st
         true => Ok(()),
         false => Err(format!("says that it is {said}")),
     };
-    find::probe_tool(&project.spawn, tool, &program.display().to_string()).and_then(is_it).map_err(|why| {
+    find::probe_tool(project, tool, &program.display().to_string()).and_then(is_it).map_err(|why| {
         let message = format!("{tool} {version} from {url} {why}, and is not installed");
         Stop::failed(format!("{message}\nNext: correct tools.{tool} in xtask.toml"))
     })?;

@@ -1,7 +1,7 @@
 //! Looks for tools and asks each whether it can do the work.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,9 +9,11 @@ use anyhow::Result;
 use crate::config::{Tool, parse_version};
 use crate::model::tools::Helm;
 use crate::model::tools::Tools;
+use crate::run::answers::{Answers, key_of_program};
 use crate::run::call::Call;
 use crate::run::context::Project;
-use crate::run::process::Spawn;
+use crate::run::digest::Content;
+use crate::run::process::{Output, Spawn};
 use crate::stages::setup::recipes::Plan;
 use crate::tools::docker::Daemon;
 use crate::tools::{docker, helm, kubectl, minikube};
@@ -120,21 +122,27 @@ pub fn all(project: &Project, plan: &Plan) -> Result<All> {
     let own = &project.folders.bin();
     std::thread::scope(|scope| {
         let docker = scope.spawn(|| {
-            let found = find_tool(own, "docker", &tools.docker, (None, None), |path| probe_tool(spawn, "docker", path));
+            let found =
+                find_tool(own, "docker", &tools.docker, (None, None), |path| probe_tool(project, "docker", path));
             let Some(path) = found.path() else { return (found, None, find_elsewhere(spawn, None), BTreeMap::new()) };
-            let (daemon, images) = both(spawn, docker::info().by(&path), docker::images().by(&path));
+            let images = scope.spawn({
+                let call = docker::images().by(&path);
+                move || ask(spawn, call)
+            });
+            let daemon = ask(spawn, docker::info().by(&path));
+            let images = images.join().expect("asking does not panic");
             let daemon = daemon.ok().flatten();
             let images = images.ok().filter(|_| daemon.is_some());
             let elsewhere = if daemon.is_none() { find_elsewhere(spawn, Some(&path)) } else { None };
             (found, daemon, elsewhere, images.unwrap_or_default())
         });
         let look_for = |name, wanted| {
-            find_tool(own, name, wanted, (plan.made(name), plan.damage(name)), |path| probe_tool(spawn, name, path))
+            find_tool(own, name, wanted, (plan.made(name), plan.damage(name)), |path| probe_tool(project, name, path))
         };
         let minikube = scope.spawn(move || look_for("minikube", &tools.minikube));
         let helm = scope.spawn(move || {
             let found = look_for("helm", &tools.helm);
-            let help = found.path().and_then(|path| ask(spawn, helm::upgrade_help().by(&path)).ok());
+            let help = found.path().and_then(|path| Probe::of(project, &path).ask(helm::upgrade_help()).ok());
             (found, helm::merge_flags(&help.unwrap_or_default()))
         });
         let kubectl = scope.spawn(move || look_for("kubectl", &tools.kubectl));
@@ -152,18 +160,63 @@ pub fn all(project: &Project, plan: &Plan) -> Result<All> {
 }
 
 pub fn helm(project: &Project, plan: &Plan) -> Found {
-    let ask = |path: &str| probe_tool(&project.spawn, "helm", path);
+    let ask = |path: &str| probe_tool(project, "helm", path);
     find_tool(&project.folders.bin(), "helm", &project.config.tools.helm, (plan.made("helm"), plan.damage("helm")), ask)
 }
 
 /// Asks a tool whether it can do the work: its version, or why it can't.
-pub fn probe_tool(spawn: &Spawn, name: &str, path: &str) -> Result<String, String> {
+pub fn probe_tool(project: &Project, name: &str, path: &str) -> Result<String, String> {
+    let probe = Probe::of(project, path);
     match name {
-        "docker" => ask_docker(spawn, path),
-        "minikube" => ask_minikube(spawn, path),
-        "helm" => ask_helm(spawn, path),
-        _ => ask_kubectl(spawn, path),
+        "docker" => ask_docker(&probe),
+        "minikube" => ask_minikube(&probe),
+        "helm" => ask_helm(&probe),
+        _ => ask_kubectl(&probe),
     }
+}
+
+/// A program that is asked about itself. It is asked again only where it may answer otherwise.
+struct Probe<'a> {
+    spawn: &'a Spawn,
+    answers: Answers,
+    path: String,
+    key: Option<String>,
+}
+
+impl Probe<'_> {
+    fn of<'a>(project: &'a Project, path: &str) -> Probe<'a> {
+        let key = key_of_program(Path::new(path), &plugin_folders());
+        Probe { spawn: &project.spawn, answers: Answers::new(&project.folders.cache), path: path.to_string(), key }
+    }
+
+    fn ask<T: 'static>(&self, call: Call<T>) -> Result<T, String> {
+        let call = call.by(&self.path).within(ASK);
+        let question = call.argv.iter().fold(Content::default(), |content, word| content.word(word));
+        read_answer(self.answers.attempt(self.spawn, &question.short(), self.key.as_deref(), call))
+    }
+
+    /// Two questions at once: some clients are wrappers that take their time.
+    fn both<T: Send + 'static, U: 'static>(
+        &self,
+        one: Call<T>,
+        other: Call<U>,
+    ) -> (Result<T, String>, Result<U, String>) {
+        std::thread::scope(|scope| {
+            let one = scope.spawn(|| self.ask(one));
+            let other = self.ask(other);
+            (one.join().expect("asking does not panic"), other)
+        })
+    }
+}
+
+/// Where the docker client looks for the plugin without which it does not build.
+fn plugin_folders() -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker"));
+    let own = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or(home);
+    let places = ["/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr/libexec"]
+        .map(|place| Path::new(place).join("docker"));
+    let folders = own.into_iter().chain(places).map(|place| place.join("cli-plugins"));
+    folders.flat_map(|folder| [folder.join("docker-buildx"), folder]).collect()
 }
 
 /// A variable goes before a context that was chosen with `docker context use`.
@@ -222,52 +275,47 @@ fn recent_enough(wanted: &Tool, version: String) -> Result<String, String> {
     }
 }
 
-fn ask_docker(spawn: &Spawn, path: &str) -> Result<String, String> {
-    let (help, version) = both(spawn, docker::build_help().by(path), docker::client_version().by(path));
+fn ask_docker(probe: &Probe) -> Result<String, String> {
+    let (help, version) = probe.both(docker::build_help(), docker::client_version());
     if !help? {
         return Err("builds without BuildKit (its buildx plugin is missing)".to_string());
     }
     version?.ok_or_else(|| "does not print its version".to_string())
 }
 
-fn ask_minikube(spawn: &Spawn, path: &str) -> Result<String, String> {
-    let (help, version) = both(spawn, minikube::start_help().by(path), minikube::version().by(path));
+fn ask_minikube(probe: &Probe) -> Result<String, String> {
+    let (help, version) = probe.both(minikube::start_help(), minikube::version());
     match minikube::has_flags(&help?) {
         true => version,
         false => Err("lacks flags of `start` that are needed".to_string()),
     }
 }
 
-fn ask_helm(spawn: &Spawn, path: &str) -> Result<String, String> {
-    let (help, version) = both(spawn, helm::upgrade_help().by(path), helm::version().by(path));
+fn ask_helm(probe: &Probe) -> Result<String, String> {
+    let (help, version) = probe.both(helm::upgrade_help(), helm::version());
     match helm::has_flags(&help?) {
         true => version,
         false => Err("lacks flags of `upgrade` that are needed".to_string()),
     }
 }
 
-fn ask_kubectl(spawn: &Spawn, path: &str) -> Result<String, String> {
-    let (works, version) = both(spawn, kubectl::client_check().by(path), kubectl::version().by(path));
+fn ask_kubectl(probe: &Probe) -> Result<String, String> {
+    let (works, version) = probe.both(kubectl::client_check(), kubectl::version());
     works.and(version)?.ok_or_else(|| "does not print its version".to_string())
 }
 
-/// Two questions at once: some clients are wrappers that take their time.
-fn both<T: Send, U>(spawn: &Spawn, one: Call<T>, other: Call<U>) -> (Result<T, String>, Result<U, String>) {
-    std::thread::scope(|scope| {
-        let one = scope.spawn(|| ask(spawn, one));
-        let other = ask(spawn, other);
-        (one.join().expect("asking does not panic"), other)
-    })
-}
-
-fn ask<T>(spawn: &Spawn, call: Call<T>) -> Result<T, String> {
-    match spawn.attempt(call.within(ASK)) {
+fn read_answer<T>(answer: Result<Result<T, Output>>) -> Result<T, String> {
+    match answer {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(output)) => {
             Err(format!("{}: {}", output.ending(), output.tail.lines().next().unwrap_or("without a word")))
         }
         Err(error) => Err(format!("could not be run: {error}")),
     }
+}
+
+fn ask<T>(spawn: &Spawn, call: Call<T>) -> Result<T, String> {
+    read_answer(spawn.attempt(call.within(ASK)))
 }
 
 /// Whether a program is to be found at all.
