@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::live;
 use crate::model::cluster::State;
 use crate::model::image::Built;
 use crate::model::plan;
@@ -55,20 +54,20 @@ pub fn run(project: &Project) -> Result<()> {
 fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<Step>> {
     let releases = ctx.config.wanted_releases(&overrides.secret);
     let services = ctx.config.services_of(&releases);
-    let state = cluster::observe(ctx)?;
+    let (state, seen) = cluster::look(ctx)?;
     let mut steps: Vec<Step> = plan::cluster(&ctx.config.cluster.name, &state).into_iter().collect();
     let images = build::observe(ctx, &ready.images, &services)?;
     for service in plan::builds(&images.wanted, &images.host) {
         steps.push(Step::new(Verb::Build, service, build::why(ctx, &ready.images, service)?));
     }
-    if state != State::Running {
+    let Some(seen) = seen else {
         let then = if state == State::Absent { "there is no node yet" } else { AFTER_CLUSTER };
         steps.extend(services.iter().map(|service| Step::new(Verb::Load, service, then)));
         let then = if state == State::Absent { "not installed yet" } else { AFTER_CLUSTER };
         let releases = ctx.config.release_waves().into_iter().flatten().filter(|name| releases.contains(name));
         steps.extend(releases.map(|release| Step::new(Verb::Deploy, release, then)));
         return Ok(steps);
-    }
+    };
     let absent = addons::absent(ctx, &ready.addons)?;
     steps.extend(absent.iter().map(|addon| Step::new(Verb::Make, &format!("addon {addon}"), "it does not serve")));
     let built: BTreeMap<String, Built> = images
@@ -83,27 +82,27 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
 
     let namespaces = ctx.config.namespaces_of(&releases);
     for name in &namespaces {
-        if live::objects(ctx, &ctx.target_in(name), &format!("namespace/{name}"))?.is_empty() {
+        if seen.namespace(name).is_none() {
             steps.push(Step::new(Verb::Make, &format!("namespace {name}"), "there is none"));
         }
     }
     namespace::refuse_others(ctx)?;
-    let secrets = store::observe(ctx, &namespaces, &overrides.secret)?;
+    let secrets = store::observe(ctx, &seen, &namespaces, &overrides.secret)?;
     steps.extend(secrets.steps.iter().cloned());
-    let node_ports = deploy::node_ports(ctx, &live::services(ctx)?)?;
+    let node_ports = deploy::node_ports(ctx, &seen.services())?;
     let tag = |reference: &String| reference.rsplit(':').next().unwrap_or_default().to_string();
     let tags = images.wanted.iter().map(|(name, reference)| (name.clone(), tag(reference))).collect();
     for release in ctx.config.release_waves().into_iter().flatten().filter(|name| releases.contains(name)) {
         let secret = &ctx.config.releases[release].secret;
         let version = secrets.versions.get(secret).map_or("", String::as_str);
         if version.is_empty() && !secret.is_empty() {
-            let last = live::last_revision(ctx, &ctx.scope(release))?;
-            let why = why_deploy_by_status(last.as_ref().map(|last| last.status.as_str()));
+            let last = seen.release(&ctx.scope(release))?;
+            let why = why_deploy_by_status(last.as_ref().map(|last| last.info.status.as_str()));
             steps.push(Step::new(Verb::Deploy, release, why.unwrap_or_else(|| AFTER_SECRET.to_string())));
             continue;
         }
         let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
-        let why = deploy::observe(ctx, release, &known)?.why;
+        let why = deploy::observe(ctx, &seen, release, &known)?.why;
         steps.extend(why.map(|why| Step::new(Verb::Deploy, release, why)));
     }
     Ok(steps)

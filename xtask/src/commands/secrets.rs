@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::config::{Config, Secret, fill, follows, placeholders};
-use crate::live;
+use crate::live::snapshot::Snapshot;
 use crate::run::context::{Context, Project, Scope};
 use crate::run::exit::Stop;
 use crate::run::lock;
@@ -306,14 +306,15 @@ fn choose<'a>(config: &'a Config, live: &Live, given: &Values, keys: &[String]) 
 /// connections that are open outlive a change of password, and not a restart.
 fn replace_pods(ctx: &Context) -> Result<()> {
     let versions = store::versions(ctx, ctx.config.secrets.keys())?;
-    let node_ports = deploy::node_ports(ctx, &live::services(ctx)?)?;
     let owners: Vec<String> = logins(&ctx.config.secrets).into_iter().map(|login| login.secret).collect();
     let (last, first): (Vec<Scope>, Vec<Scope>) =
         ctx.scopes().into_iter().partition(|scope| owners.contains(&ctx.config.releases[&scope.release].secret));
     for scopes in [first, last] {
         let mut plans: Vec<Plan> = Vec::new();
+        let seen = Snapshot::take(ctx)?;
+        let node_ports = deploy::node_ports(ctx, &seen.services())?;
         for scope in scopes {
-            if live::last_revision(ctx, &scope)?.is_none() {
+            if seen.release(&scope)?.is_none() {
                 continue;
             }
             let release = &ctx.config.releases[&scope.release];
@@ -334,7 +335,7 @@ fn replace_pods(ctx: &Context) -> Result<()> {
                 Overrides { values: BTreeMap::from([(scope.release.clone(), values)]), ..Overrides::default() };
             let known =
                 RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides: &overrides };
-            plans.push(deploy::observe(ctx, &scope.release, &known)?);
+            plans.push(deploy::observe(ctx, &seen, &scope.release, &known)?);
         }
         if !plans.is_empty() {
             // What served before has values that open nothing any more: going back would be no help.

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde_json::Value;
 
+use crate::live::snapshot::Snapshot;
 use crate::live::{self, Endpoint};
 use crate::model::image::Built;
+use crate::model::plan;
 use crate::run::context::{Context, Project};
 use crate::run::graph::in_parallel;
 use crate::run::lock;
 use crate::secrets::overrides::Overrides;
 use crate::secrets::store;
 use crate::stages::deploy::{Deployed, Plan};
+use crate::stages::load::NodeImages;
 use crate::stages::render;
 use crate::stages::render::RenderInputs;
 use crate::stages::setup::Ready;
@@ -25,54 +27,62 @@ pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
     let ready = setup::set_up(project, None)?;
     let ctx = &ready.ctx;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
-    let built = build_beside_cluster(&ready, &releases)?;
-    let services = load_images(ctx, &built)?;
-    let versions = ensure_secrets(ctx, &releases, &overrides)?;
-    let plans = plan_releases(ctx, &releases, &built, &services, &versions, &overrides)?;
-    let (deployed, endpoints) = apply::carry_out(ctx, &plans, Some(services), no_rollback)?;
+    let (built, seen) = build_beside_cluster(&ready, &releases)?;
+    let seen = match seen {
+        Some((seen, nodes)) if plan::loads(&built, &nodes).is_empty() => {
+            load::confirm(ctx, &nodes, &built);
+            seen
+        }
+        // What was seen before a build or a load may be another by now.
+        _ => {
+            load::ensure(ctx, &cluster::nodes(ctx)?, &built)?;
+            Snapshot::take(ctx)?
+        }
+    };
+    let versions = ensure_secrets(ctx, &seen, &releases, &overrides)?;
+    let plans = plan_releases(ctx, &seen, &releases, &built, &versions, &overrides)?;
+    let (deployed, endpoints) = apply::carry_out(ctx, &plans, Some(seen.services()), no_rollback)?;
     report(ctx, &deployed, &endpoints);
     Ok(())
 }
 
-/// Images need docker alone, and a first build takes minutes: the cluster comes up beside it.
-fn build_beside_cluster(ready: &Ready, releases: &[&str]) -> Result<BTreeMap<String, Built>> {
+/// What a cluster that served already had in it, and the images of its nodes.
+type Seen = (Snapshot, NodeImages);
+
+/// Images need docker alone, and a first build takes minutes: the cluster comes up beside it. What was seen of the cluster is
+/// left out where it is of before a build.
+fn build_beside_cluster(ready: &Ready, releases: &[&str]) -> Result<(BTreeMap<String, Built>, Option<Seen>)> {
     let ctx = &ready.ctx;
     // What is wrong with the inputs is an error before a cluster is made.
     let wanted = build::references_of(ctx, &ready.images, &ctx.config.services_of(releases))?;
-    let (built, made) = std::thread::scope(|scope| {
+    let (built, nodes, made) = std::thread::scope(|scope| {
         let made = scope.spawn(|| cluster::bring_up(ready));
         let built = build::ensure(ctx, &ready.images, &wanted);
-        (built, made.join().expect("making the cluster does not panic"))
+        // A node that does not run yet cannot tell, and is asked later.
+        let look = |(built, is_new): &(_, bool)| match is_new {
+            true => None,
+            false => load::observe(ctx, &cluster::nodes(ctx).ok()?, built).ok(),
+        };
+        let nodes = built.as_ref().ok().and_then(look);
+        (built, nodes, made.join().expect("making the cluster does not panic"))
     });
     if let (Err(_), Err(error)) = (&made, &built) {
         ctx.ui.error(&format!("{error:#}"));
     }
-    made?;
-    built
-}
-
-/// Loads the images into every node. Returns the Services of all namespaces, which are read meanwhile.
-fn load_images(ctx: &Context, built: &BTreeMap<String, Built>) -> Result<Vec<Value>> {
-    let (loaded, services) = std::thread::scope(|scope| {
-        let services = scope.spawn(|| live::services(ctx));
-        let loaded = cluster::nodes(ctx).and_then(|nodes| load::ensure(ctx, &nodes, built));
-        (loaded, services.join().expect("looking at Services does not panic"))
-    });
-    loaded?;
-    services
+    let (seen, (built, _)) = (made?, built?);
+    Ok((built, seen.zip(nodes)))
 }
 
 /// Makes what is missing of namespaces and Secrets. Returns the version of each Secret.
-fn ensure_secrets(ctx: &Context, releases: &[&str], overrides: &Overrides) -> Result<BTreeMap<String, String>> {
+fn ensure_secrets(
+    ctx: &Context,
+    seen: &Snapshot,
+    releases: &[&str],
+    overrides: &Overrides,
+) -> Result<BTreeMap<String, String>> {
     let namespaces = ctx.config.namespaces_of(releases);
-    // Where all is as it should be, one look at both is enough.
-    let (settled, secrets) = std::thread::scope(|scope| {
-        let secrets = scope.spawn(|| store::observe(ctx, &namespaces, &overrides.secret));
-        let settled = in_parallel(&namespaces, |name| namespace::is_settled(ctx, name));
-        (settled, secrets.join().expect("looking at Secrets does not panic"))
-    });
-    let is_settled = settled.into_iter().collect::<Result<Vec<bool>>>()?.into_iter().all(|settled| settled);
-    match secrets {
+    let is_settled = namespaces.iter().all(|name| namespace::is_settled(&ctx.config, seen, name));
+    match store::observe(ctx, seen, &namespaces, &overrides.secret) {
         Ok(secrets) if is_settled && secrets.steps.is_empty() => Ok(secrets.versions),
         _ => {
             let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, name));
@@ -85,18 +95,18 @@ fn ensure_secrets(ctx: &Context, releases: &[&str], overrides: &Overrides) -> Re
 /// Renders each release and compares it with what is live.
 fn plan_releases(
     ctx: &Context,
+    seen: &Snapshot,
     releases: &[&str],
     built: &BTreeMap<String, Built>,
-    services: &[Value],
     versions: &BTreeMap<String, String>,
     overrides: &Overrides,
 ) -> Result<Vec<Plan>> {
-    let node_ports = deploy::node_ports(ctx, services)?;
+    let node_ports = deploy::node_ports(ctx, &seen.services())?;
     let tags = built.iter().map(|(name, image)| (name.clone(), image.tag.clone())).collect();
     let plans = in_parallel(releases, |name| {
         let version = versions.get(&ctx.config.releases[*name].secret).map_or("", String::as_str);
         let inputs = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
-        deploy::observe(ctx, name, &inputs)
+        deploy::observe(ctx, seen, name, &inputs)
     });
     plans.into_iter().collect()
 }

@@ -2,6 +2,7 @@
 
 pub mod guard;
 pub mod service;
+pub mod snapshot;
 
 use std::collections::BTreeMap;
 
@@ -119,11 +120,6 @@ pub fn history_by(spawn: &Spawn, scope: &Scope, count: u32) -> Result<Vec<Revisi
 /// The manifest that helm applied last.
 pub fn manifest(ctx: &Context, scope: &Scope) -> Result<String> {
     ctx.run(helm::manifest(&scope.target, &scope.release))
-}
-
-/// The hooks of the revision that helm applied last.
-pub fn hooks(ctx: &Context, scope: &Scope) -> Result<String> {
-    ctx.run(helm::hooks(&scope.target, &scope.release))
 }
 
 /// The URL that keeps answering after a command has ended, if the service to open has a published node port.

@@ -12,6 +12,7 @@ pub mod release;
 pub mod rollout;
 pub mod spans;
 pub mod states;
+pub mod stored;
 pub mod subset;
 pub mod time;
 pub mod tools;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Secret, fill, follows, placeholders};
 use crate::live;
+use crate::live::snapshot::Snapshot;
 use crate::model::labels::MANAGED_BY;
 use crate::model::plan;
 use crate::model::plan::NEXT;
@@ -230,10 +231,10 @@ pub struct Observed {
     pub versions: BTreeMap<String, String>,
 }
 
-pub fn observe(ctx: &Context, namespaces: &[String], given: &Values) -> Result<Observed> {
+pub fn observe(ctx: &Context, seen: &Snapshot, namespaces: &[String], given: &Values) -> Result<Observed> {
     let mut observed = Observed { steps: Vec::new(), versions: BTreeMap::new() };
     for (name, secret) in ctx.config.secrets.iter().filter(|(_, secret)| namespaces.contains(&secret.namespace)) {
-        let there = read_secret(ctx, name, secret)?;
+        let there = seen.secret(&secret.namespace, name);
         let wanted: Vec<&str> = secret.keys().collect();
         let mut other = Vec::new();
         if there.is_some() && wanted.iter().any(|key| given.contains_key(*key)) {

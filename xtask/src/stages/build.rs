@@ -41,14 +41,19 @@ pub fn references_of(project: &Project, images: &Images, services: &[&str]) -> R
 }
 
 /// Builds the images of `wanted`, a reference for each service, that docker does not have. Returns all of them by the
-/// service's name.
-pub fn ensure(ctx: &Context, images: &Images, wanted: &BTreeMap<String, String>) -> Result<BTreeMap<String, Built>> {
+/// service's name, and whether any was built.
+pub fn ensure(
+    ctx: &Context,
+    images: &Images,
+    wanted: &BTreeMap<String, String>,
+) -> Result<(BTreeMap<String, Built>, bool)> {
     let mut host = list(ctx)?;
     let missing = plan::builds(wanted, &host);
     for name in &missing {
         build(ctx, images, name, &wanted[*name])?;
     }
-    if !missing.is_empty() {
+    let is_new = !missing.is_empty();
+    if is_new {
         host = list(ctx)?;
     }
     let mut built = BTreeMap::new();
@@ -57,7 +62,7 @@ pub fn ensure(ctx: &Context, images: &Images, wanted: &BTreeMap<String, String>)
         ctx.ui.validated(name, DeploymentState::Building, &format!("docker has {reference} as {}", image.id));
         built.insert(name.clone(), image);
     }
-    Ok(built)
+    Ok((built, is_new))
 }
 
 /// Where a service's inputs are copied to for its build.

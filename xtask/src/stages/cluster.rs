@@ -8,29 +8,34 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::config::NodePorts;
+use crate::live::snapshot::Snapshot;
 use crate::model::cluster::{State, problem};
 use crate::run::call::Call;
 use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
+use crate::run::process::Output;
 use crate::run::{lock, poll};
 use crate::stages::setup::Ready;
 use crate::stages::{addons, load};
 use crate::tools::{docker, kubectl, minikube};
 
+/// An API server that is just coming up deserves a moment before it is called unready.
+const SOON: Duration = Duration::from_secs(8);
 /// The file of a node that says whose it is.
 const OWNER: &str = "/var/lib/xtask-owner";
 
-/// Makes the cluster serve. One run at a time: several namespaces share it.
-pub fn bring_up(ready: &Ready) -> Result<()> {
+/// Makes the cluster serve. One run at a time: several namespaces share it. Returns what is in it then, if it was looked at.
+pub fn bring_up(ready: &Ready) -> Result<Option<Snapshot>> {
     let ctx = &ready.ctx;
     let _lock = lock::hold(ctx, lock::CLUSTER)?;
-    ensure(ctx, ready.images.node())?;
+    let seen = ensure(ctx, ready.images.node())?;
     let absent = addons::absent(ctx, &ready.addons)?;
     if absent.is_empty() {
-        return Ok(());
+        return Ok(seen);
     }
     load::ensure(ctx, &nodes(ctx)?, &ready.addons)?;
-    addons::enable(ctx, &absent, &ready.addons)
+    addons::enable(ctx, &absent, &ready.addons)?;
+    Ok(None)
 }
 
 pub fn need_running(ctx: &Context, state: State) -> Result<()> {
@@ -47,11 +52,13 @@ pub fn need_running(ctx: &Context, state: State) -> Result<()> {
     Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask up")).into())
 }
 
-/// Creates, starts or repairs the cluster until it serves. `node_image` replaces kicbase, where that can't be pulled.
-pub fn ensure(ctx: &Context, node_image: Option<&str>) -> Result<()> {
+/// Creates, starts or repairs the cluster until it serves. `node_image` replaces kicbase, where that can't be pulled. Returns
+/// what was in it, where it served already.
+pub fn ensure(ctx: &Context, node_image: Option<&str>) -> Result<Option<Snapshot>> {
     let name = &ctx.config.cluster.name;
-    match observe(ctx)? {
-        State::Running => return Ok(()),
+    let (state, seen) = look(ctx)?;
+    match state {
+        State::Running => return Ok(seen),
         State::Absent => make(ctx, node_image)?,
         State::Unfinished => {
             ctx.ui.say(&format!("creation of cluster {name} was interrupted; recreating it"));
@@ -70,7 +77,7 @@ pub fn ensure(ctx: &Context, node_image: Option<&str>) -> Result<()> {
             let mended = mend(ctx, node_image);
             ctx.spawn.interrupt.check()?;
             let why = match mended {
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(None),
                 Ok(Some(why)) => why,
                 Err(error) => format!("{error:#}"),
             };
@@ -82,7 +89,7 @@ pub fn ensure(ctx: &Context, node_image: Option<&str>) -> Result<()> {
         }
     }
     match wait_ready(ctx)? {
-        None => Ok(()),
+        None => Ok(None),
         Some(why) => {
             let message = format!("the cluster {name} was started but does not serve: {why}");
             Err(Stop::failed(format!("{message}\nNext: cargo xtask down --cluster, then up")).into())
@@ -92,29 +99,51 @@ pub fn ensure(ctx: &Context, node_image: Option<&str>) -> Result<()> {
 
 pub fn observe(ctx: &Context) -> Result<State> {
     let _glance = ctx.ui.glance("look at the cluster");
+    match observe_node(ctx)? {
+        Some(state) => Ok(state),
+        None => Ok(state_of(wait(ctx, SOON)?)),
+    }
+}
+
+/// The same with all that is in a cluster that serves.
+pub fn look(ctx: &Context) -> Result<(State, Option<Snapshot>)> {
+    let _glance = ctx.ui.glance("look at the cluster");
+    if let Some(state) = observe_node(ctx)? {
+        return Ok((state, None));
+    }
+    let mut seen = None;
+    let why = wait_for(ctx, SOON, || {
+        Ok(match Snapshot::try_take(ctx)? {
+            Ok(snapshot) => problem(&seen.insert(snapshot).objects),
+            Err(output) => Some(unanswered(&output)),
+        })
+    })?;
+    let state = state_of(why);
+    Ok((state.clone(), seen.filter(|_| state == State::Running)))
+}
+
+fn state_of(why: Option<String>) -> State {
+    why.map_or(State::Running, State::Unready)
+}
+
+/// The state as far as docker and minikube's files tell it; None where the cluster itself has to be asked.
+fn observe_node(ctx: &Context) -> Result<Option<State>> {
     let name = &ctx.config.cluster.name;
-    let Ok(container) = ctx.spawn.attempt(docker::container_state(name))? else { return Ok(State::Absent) };
+    let Ok(container) = ctx.spawn.attempt(docker::container_state(name))? else { return Ok(Some(State::Absent)) };
     if unfinished(ctx).exists() {
-        return Ok(State::Unfinished);
+        return Ok(Some(State::Unfinished));
     }
     if !profile(ctx).exists() {
-        return Ok(State::Orphaned);
+        return Ok(Some(State::Orphaned));
     }
     if container == "paused" {
-        return Ok(State::Paused);
+        return Ok(Some(State::Paused));
     }
     if container != "running" {
-        return Ok(State::Stopped);
+        return Ok(Some(State::Stopped));
     }
     let kubeconfig = ctx.folders.kubeconfig();
-    if !kubeconfig.exists() {
-        return Ok(State::Unready(format!("{} is gone", kubeconfig.display())));
-    }
-    // An API server that is just coming up deserves a moment before it is called unready.
-    match wait(ctx, Duration::from_secs(8))? {
-        None => Ok(State::Running),
-        Some(why) => Ok(State::Unready(why)),
-    }
+    Ok((!kubeconfig.exists()).then(|| State::Unready(format!("{} is gone", kubeconfig.display()))))
 }
 
 /// The node's names, of which a cluster that runs has at least one.
@@ -174,7 +203,7 @@ fn remake(ctx: &Context, node_image: Option<&str>, why: &str) -> Result<()> {
 fn mend(ctx: &Context, node_image: Option<&str>) -> Result<Option<String>> {
     if !ctx.folders.kubeconfig().exists() {
         ctx.run(minikube::update_context(&ctx.config.cluster.name).within(ctx.config.deadlines.cluster))?;
-        if wait(ctx, Duration::from_secs(8))?.is_none() {
+        if wait(ctx, SOON)?.is_none() {
             return Ok(None);
         }
     }
@@ -265,16 +294,27 @@ fn wait_ready(ctx: &Context) -> Result<Option<String>> {
 }
 
 fn wait(ctx: &Context, deadline: Duration) -> Result<Option<String>> {
+    wait_for(ctx, deadline, || {
+        Ok(match ctx.spawn.attempt(kubectl::get_cluster(&ctx.target()))? {
+            Ok(objects) => problem(&objects),
+            Err(output) => Some(unanswered(&output)),
+        })
+    })
+}
+
+fn unanswered(output: &Output) -> String {
+    format!("its API server does not answer: {}", output.tail.lines().last().unwrap_or_default())
+}
+
+/// Waits until nothing keeps the cluster from serving; what does so at the end.
+fn wait_for(
+    ctx: &Context,
+    deadline: Duration,
+    mut find_problem: impl FnMut() -> Result<Option<String>>,
+) -> Result<Option<String>> {
     let mut why = String::new();
     let served = poll::until(&ctx.spawn.interrupt, deadline, || {
-        let problem = match ctx.spawn.attempt(kubectl::get_cluster(&ctx.target()))? {
-            Ok(objects) => problem(&objects),
-            Err(output) => {
-                let last = output.tail.lines().last().unwrap_or_default();
-                Some(format!("its API server does not answer: {last}"))
-            }
-        };
-        why = problem.unwrap_or_default();
+        why = find_problem()?.unwrap_or_default();
         Ok(why.is_empty().then_some(()))
     })?;
     Ok(if served.is_some() { None } else { Some(why) })

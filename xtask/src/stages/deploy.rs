@@ -12,12 +12,14 @@ use crate::diagnosis::watch;
 use crate::diagnosis::watch::{Failure, Found, Watch};
 use crate::diagnosis::{events, release};
 use crate::live;
+use crate::live::snapshot::Snapshot;
 use crate::model::claims::{ClaimChange, claim_changes, templates_differ};
 use crate::model::plan::{
     Hold, Release, drift, foreign_scalers, holds, is_stuck, object_label, why_deploy, why_deploy_by_status,
 };
 use crate::model::rollout;
 use crate::model::states::DeploymentState;
+use crate::model::stored::Stored;
 use crate::model::{origin, time};
 use crate::run::call::Call;
 use crate::run::context::{Context, Scope};
@@ -63,21 +65,23 @@ pub struct Deployed {
 }
 
 /// Compares the desired state with what helm applied last and with the live objects.
-pub fn observe(ctx: &Context, name: &str, known: &RenderInputs) -> Result<Plan> {
+pub fn observe(ctx: &Context, seen: &Snapshot, name: &str, known: &RenderInputs) -> Result<Plan> {
     let _glance = ctx.ui.glance(&format!("compare {name}"));
     let scope = ctx.scope(name);
     let staged = render::stage(ctx, name, known)?;
-    let (rendered, last) = std::thread::scope(|threads| {
-        let rendered = threads.spawn(|| render::render_one(ctx, name, &staged));
-        let last = live::last_revision(ctx, &scope);
-        (rendered.join().expect("rendering does not panic"), last)
-    });
-    let (rendered, last) = (rendered?, last?);
+    let rendered = render::render_one(ctx, name, &staged)?;
+    let stored = seen.release(&scope)?;
     let Reason { why, is_rolled_out, applied } =
-        match why_deploy_by_status(last.as_ref().map(|last| last.status.as_str())) {
-            Some(why) => Reason { why: Some(why), is_rolled_out: false, applied: Vec::new() },
-            None => reason(ctx, &scope, &rendered)?,
+        match (why_deploy_by_status(stored.as_ref().map(|last| last.info.status.as_str())), &stored) {
+            (None, Some(stored)) => reason(ctx, seen, &scope, &rendered, stored)?,
+            (why, _) => Reason { why, is_rolled_out: false, applied: Vec::new() },
         };
+    let last = stored.map(|stored| Revision {
+        number: stored.revision,
+        status: stored.info.status,
+        updated: stored.info.last_deployed,
+        description: stored.info.description,
+    });
     let from = last.as_ref().and_then(|last| deployed_elsewhere(ctx, last));
     let why = why.map(|why| match from {
         Some(from) => format!("{why}; {from}"),
@@ -285,23 +289,16 @@ struct Reason {
     applied: Vec<Value>,
 }
 
-fn reason(ctx: &Context, scope: &Scope, rendered: &Rendered) -> Result<Reason> {
+fn reason(ctx: &Context, seen: &Snapshot, scope: &Scope, rendered: &Rendered, stored: &Stored) -> Result<Reason> {
     let wanted = live::objects_in(&rendered.yaml)?;
-    let (applied, hooks, found) = std::thread::scope(|threads| {
-        // Processes that know nothing of each other: asking them one by one would take three times as long.
-        let applied = threads.spawn(|| live::manifest(ctx, scope));
-        let hooks = threads.spawn(|| live::hooks(ctx, scope));
-        let found = live::objects_of(ctx, scope, &rendered.yaml);
-        (applied.join().expect("reading does not panic"), hooks.join().expect("reading does not panic"), found)
-    });
-    let (applied, hooks, live) = (applied?, hooks?, found?);
+    let live = seen.objects_of(ctx, scope, &rendered.yaml, &wanted)?;
+    let (applied, hooks) = (&stored.manifest, stored.hooks());
     let Rendered { yaml, hooks: own, .. } = rendered;
-    let release =
-        Release { wanted: &wanted, rendered: yaml, hooks: own, live: &live, applied: &applied, applied_hooks: &hooks };
+    let release = Release { wanted: &wanted, rendered: yaml, hooks: own, live: &live, applied, applied_hooks: &hooks };
     let why = why_deploy(&release);
     let why = why.map(|why| scaled_by(ctx, scope, &wanted, &live, why));
     let is_rolled_out = why.is_none() && rollout::are_done(&wanted, &live);
-    let applied = if why.is_some() { live::objects_in(&applied)? } else { Vec::new() };
+    let applied = if why.is_some() { live::objects_in(applied)? } else { Vec::new() };
     Ok(Reason { why, is_rolled_out, applied })
 }
 

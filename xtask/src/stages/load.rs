@@ -12,6 +12,9 @@ use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::tools::docker;
 
+/// The images of each node, reference to ID.
+pub type NodeImages = BTreeMap<String, BTreeMap<String, String>>;
+
 /// Loads missing images into every node, and checks that each has the host's ID there.
 pub fn ensure(ctx: &Context, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<()> {
     let there = observe(ctx, nodes, built)?;
@@ -29,19 +32,21 @@ pub fn ensure(ctx: &Context, nodes: &[String], built: &BTreeMap<String, Built>) 
         let there = observe(ctx, nodes, built)?;
         steps.iter().try_for_each(|(node, step)| verify(node, &built[&step.subject], &there[*node]))?;
     }
+    confirm(ctx, &there, built);
+    Ok(())
+}
+
+/// Records that every node has these images.
+pub fn confirm(ctx: &Context, there: &NodeImages, built: &BTreeMap<String, Built>) {
+    let nodes: Vec<&str> = there.keys().map(String::as_str).collect();
     for (service, image) in built {
         let message = format!("{} has {} as {}", nodes.join(" and "), image.reference(), image.id);
         ctx.ui.validated(service, DeploymentState::Loading, &message);
     }
-    Ok(())
 }
 
-/// The images of each node, reference to ID.
-pub fn observe(
-    ctx: &Context,
-    nodes: &[String],
-    built: &BTreeMap<String, Built>,
-) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+/// Looks at the images of each node.
+pub fn observe(ctx: &Context, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<NodeImages> {
     let _glance = ctx.ui.glance("look at the images of the node");
     nodes.iter().map(|node| Ok((node.clone(), present(ctx, node, built)?))).collect()
 }

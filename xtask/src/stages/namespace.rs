@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::live;
+use crate::live::snapshot::Snapshot;
 use crate::model::labels::MANAGED_BY;
 use crate::run::context::Context;
 use crate::run::exit::Stop;
@@ -21,10 +22,9 @@ fn profile_label(config: &Config) -> String {
 }
 
 /// Whether a namespace exists and belongs to this profile, so that `ensure` has nothing to do.
-pub fn is_settled(ctx: &Context, name: &str) -> Result<bool> {
-    let found = live::objects(ctx, &ctx.target_in(name), &format!("namespace/{name}"))?;
-    let ours = |one: &Value| label(one, &profile_label(&ctx.config)) == Some(&ctx.config.profile);
-    Ok(found.first().is_some_and(|one| ours(one) && one["status"]["phase"] != "Terminating"))
+pub fn is_settled(config: &Config, seen: &Snapshot, name: &str) -> bool {
+    let ours = |one: &Value| label(one, &profile_label(config)) == Some(&config.profile);
+    seen.namespace(name).is_some_and(|one| ours(one) && one["status"]["phase"] != "Terminating")
 }
 
 /// Creates the namespace if it is missing. Refuses one that holds another profile's release.

@@ -124,12 +124,6 @@ pub fn says_deadline(tail: &str) -> bool {
     ["timed out waiting for the condition", "context deadline exceeded"].iter().any(|words| tail.contains(words))
 }
 
-/// The hooks of the release: what isn't part of its manifest.
-pub fn hooks(target: &Target, release: &str) -> Call {
-    let at = at(target);
-    call(argv!("helm get hooks {release} {at...}"))
-}
-
 /// The values that were given to the release's last revision, as JSON; the chart's own are not among them.
 pub fn values_of(target: &Target, release: &str) -> Call {
     let at = at(target);

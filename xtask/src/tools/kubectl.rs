@@ -36,6 +36,59 @@ pub fn get_cluster(target: &Target) -> Call<Vec<Value>> {
         .try_parse(|text| parse_objects(&text))
 }
 
+/// What a plan compares with: API version, kind, and the name by which it is asked for.
+pub const KINDS: [(&str, &str, &str); 12] = [
+    ("v1", "Node", "nodes"),
+    ("storage.k8s.io/v1", "StorageClass", "storageclasses"),
+    ("v1", "Namespace", "namespaces"),
+    ("v1", "Service", "services"),
+    ("v1", "ConfigMap", "configmaps"),
+    ("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    ("apps/v1", "Deployment", "deployments"),
+    ("apps/v1", "StatefulSet", "statefulsets"),
+    ("networking.k8s.io/v1", "Ingress", "ingresses"),
+    ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
+    ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+];
+
+/// The objects of those kinds, of all namespaces; fails soon where no API server answers.
+pub fn get_all(target: &Target) -> Call<Vec<Value>> {
+    let at = at(target);
+    let kinds = KINDS.map(|(_, _, name)| name).join(",");
+    call(argv!("kubectl get {kinds} --all-namespaces --output json --request-timeout 5s {at...}"))
+        .try_parse(|text| parse_objects(&text))
+}
+
+/// What a plan knows of a Secret: no values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SecretHead {
+    Keys {
+        version: String,
+        keys: Vec<String>,
+    },
+    /// What helm keeps of a revision of a release, in base64.
+    Release(String),
+}
+
+/// The Secrets of all namespaces, by namespace and name.
+pub fn get_all_secrets(target: &Target) -> Call<BTreeMap<(String, String), SecretHead>> {
+    let at = at(target);
+    let format = "go-template={{range .items}}{{.metadata.namespace}} {{.metadata.name}} {{.metadata.resourceVersion}}{{if eq .type \"helm.sh/release.v1\"}} ={{.data.release}}{{else}}{{range $key, $_ := .data}} {{$key}}{{end}}{{end}}\n{{end}}";
+    call(argv!("kubectl get secrets --all-namespaces --output {format} --request-timeout 5s {at...}"))
+        .parse(|text| text.lines().filter_map(parse_secret_head).collect())
+}
+
+fn parse_secret_head(line: &str) -> Option<((String, String), SecretHead)> {
+    let mut words = line.split_whitespace().map(str::to_string);
+    let (place, version) = ((words.next()?, words.next()?), words.next()?);
+    let keys: Vec<String> = words.collect();
+    // A key has no such sign.
+    let release =
+        keys.first().and_then(|word| word.strip_prefix('=')).map(|data| SecretHead::Release(data.to_string()));
+    Some((place, release.unwrap_or(SecretHead::Keys { version, keys })))
+}
+
 /// Objects of some kinds in the namespace, as a JSON list.
 pub fn get(target: &Target, kinds: &str, selector: Option<&str>) -> Call<Vec<Value>> {
     let at = at(target);
@@ -331,6 +384,8 @@ mod tests {
         let tail = "--kubeconfig /k --context c --namespace n";
         for argv in [
             get_cluster(&target).argv,
+            get_all(&target).argv,
+            get_all_secrets(&target).argv,
             get(&target, "pods", Some("a=b")).argv,
             get_live(&target).argv,
             create(&target).argv,
@@ -378,6 +433,21 @@ mod tests {
     fn a_secrets_keys_are_read_without_its_values() {
         assert_eq!(parse_secret_keys("71 A B\n"), Some(("71".to_string(), vec!["A".to_string(), "B".to_string()])));
         assert_eq!(parse_secret_keys("\n"), None);
+    }
+
+    #[test]
+    fn a_secret_is_known_by_its_keys_and_a_release_by_what_helm_keeps() {
+        let place = |name: &str| ("n".to_string(), name.to_string());
+        let keys = SecretHead::Keys { version: "7".to_string(), keys: vec!["A".to_string(), "B".to_string()] };
+        assert_eq!(parse_secret_head("n app 7 A B"), Some((place("app"), keys)));
+        let release = SecretHead::Release("SDR=".to_string());
+        assert_eq!(
+            parse_secret_head("n sh.helm.release.v1.a.v1 8 =SDR="),
+            Some((place("sh.helm.release.v1.a.v1"), release))
+        );
+        let empty = SecretHead::Keys { version: "9".to_string(), keys: Vec::new() };
+        assert_eq!(parse_secret_head("n none 9"), Some((place("none"), empty)));
+        assert_eq!(parse_secret_head("n"), None);
     }
 
     #[test]

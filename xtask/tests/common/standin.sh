@@ -130,8 +130,46 @@ live() {
     read -r sum <"$here/workloads/$1/values"
     read -r ports <"$here/workloads/$1/ports"
     status="{\"observedGeneration\":1,\"updatedReplicas\":$n,\"replicas\":$n,\"availableReplicas\":$ready$condition}"
-    about="\"name\":\"$1\",\"generation\":1,\"annotations\":{\"values\":\"$sum\",\"ports\":\"$ports\"}"
+    about="\"name\":\"$1\",\"namespace\":\"${here#*/}\",\"generation\":1,\"annotations\":{\"values\":\"$sum\",\"ports\":\"$ports\"}"
     echo "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{$about},\"spec\":{\"replicas\":$n},\"status\":$status}"
+}
+
+NODES='{"kind":"Node","metadata":{"name":"todo"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}
+    ,{"kind":"StorageClass","metadata":{"annotations":{"storageclass.kubernetes.io/is-default-class":"true"}}}'
+
+a_namespace() {
+    labels=$(sed 's/\(.*\) \(.*\)/"\1":"\2"/' "namespaces/$1/labels" | paste -sd, -)
+    phase=$(cat "namespaces/$1/phase" 2>/dev/null)
+    echo "{\"kind\":\"Namespace\",\"metadata\":{\"name\":\"$1\",\"labels\":{$labels}},\"status\":{\"phase\":\"$phase\"}}"
+}
+
+# The Services of all namespaces, with a comma between them.
+services() {
+    found=
+    for workload in namespaces/*/workloads/*; do
+        [ -e "$workload/ports" ] || continue
+        read -r release <"$workload/release"
+        read -r ports <"$workload/ports"
+        name=${workload##*/} in=${workload#namespaces/} node= kind=ClusterIP given=
+        [ "${ports#*/}" = 0 ] || { node=",\"nodePort\":${ports#*/}"; kind=NodePort; }
+        ! grep -q "^$name" load-balancers || kind=LoadBalancer
+        address=$(sed -n "s/^$name //p" load-balancers)
+        [ -z "$address" ] || given=",\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"$address\"}]}}"
+        labels="\"app.kubernetes.io/name\":\"$name\",\"app.kubernetes.io/instance\":\"$release\""
+        about="{\"namespace\":\"${in%%/*}\",\"name\":\"$release-$name\",\"labels\":{$labels}}"
+        found="$found,{\"kind\":\"Service\",\"metadata\":$about,\"spec\":{\"type\":\"$kind\",\"ports\":[{\"port\":${ports%/*}$node}]}$given}"
+    done
+    while read -r other; do found="$found,$other"; done <services
+    echo "${found#,}"
+}
+
+# What helm keeps of a revision, as its Secret shows it: release, number and status.
+stored() {
+    description=$(cat "$here/releases/$1/description-$2" 2>/dev/null)
+    manifest=$(sed 's/\\/\\\\/g; s/"/\\"/g' "$here/releases/$1/$2" | awk '{ printf "%s\\n", $0 }')
+    info="{\"status\":\"$3\",\"description\":\"$description\"}"
+    printf '{"name":"%s","namespace":"%s","version":%s,"info":%s,"manifest":"%s"}' "$1" "${here#*/}" "$2" "$info" "$manifest" |
+        gzip | base64 | tr -d '\n' | base64 | tr -d '\n'
 }
 
 # A test's own answers come first.
@@ -253,14 +291,37 @@ case $call in
 "kubectl version "*) echo '{"clientVersion":{"gitVersion":"v1.33.1"}}' ;;
 "kubectl get nodes,storageclasses "*)
     [ -e cluster ] && [ -e "$KUBECONFIG" ] || exit 1
-    node='{"kind":"Node","metadata":{"name":"todo"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}'
-    class='{"kind":"StorageClass","metadata":{"annotations":{"storageclass.kubernetes.io/is-default-class":"true"}}}'
-    echo "{\"items\":[$node,$class]}" ;;
-"kubectl get namespace/"*)
-    name=${2#namespace/}
-    [ -e "namespaces/$name" ] || exit 0
-    labels=$(sed 's/\(.*\) \(.*\)/"\1":"\2"/' "namespaces/$name/labels" | paste -sd, -)
-    echo "{\"kind\":\"Namespace\",\"metadata\":{\"name\":\"$name\",\"labels\":{$labels}}}" ;;
+    echo "{\"items\":[$NODES]}" ;;
+"kubectl get nodes,storageclasses,namespaces,"*)
+    [ -e cluster ] && [ -e "$KUBECONFIG" ] || exit 1
+    found=$NODES,$(services)
+    for here in namespaces/*; do
+        found="$found,$(a_namespace "${here#*/}")"
+        for workload in "$here"/workloads/*; do
+            [ -s "$workload/replicas" ] || continue
+            one=$(live "${workload##*/}" 2>/dev/null)
+            # Another release's may be coming or going at this moment.
+            case $one in *:,* | *:[}]* | *:\"\"*) continue ;; esac
+            found="$found,$one"
+        done
+    done
+    echo "{\"items\":[${found%,}]}" | sed 's/,,*/,/g' ;;
+"kubectl get secrets --all-namespaces "*)
+    [ -e cluster ] && [ -e "$KUBECONFIG" ] || exit 1
+    for secret in secrets/*/*.version; do
+        [ -e "${secret%.version}" ] || continue
+        of=${secret%.version} of=${of#secrets/}
+        { echo "${of%/*}"; echo "${of#*/}"; cat "$secret"; cut -d ' ' -f 1 "${secret%.version}"; } | paste -sd ' ' -
+    done
+    for release in namespaces/*/releases/*; do
+        [ -s "$release/revisions" ] || continue
+        here=${release%/releases/*} release=${release##*/}
+        read -r number status <<END
+$(tail -n 1 "$here/releases/$release/revisions")
+END
+        echo "${here#*/} sh.helm.release.v1.$release.v$number 1 =$(stored "$release" "$number" "$status")"
+    done ;;
+"kubectl get namespace/"*) [ ! -e "namespaces/${2#namespace/}" ] || a_namespace "${2#namespace/}" ;;
 "kubectl label namespace/"*)
     labels=namespaces/${2#namespace/}/labels
     shift 2
@@ -279,23 +340,7 @@ case $call in
     *) while read -r key value; do echo "$key $(printf %s "$value" | base64 | tr -d '\n')"; done <"$secret" ;;
     esac ;;
 "kubectl get persistentvolumeclaims "*) echo '{"items":[]}' ;;
-"kubectl get services "*)
-    found=
-    for workload in namespaces/*/workloads/*; do
-        [ -e "$workload/ports" ] || continue
-        read -r release <"$workload/release"
-        read -r ports <"$workload/ports"
-        name=${workload##*/} in=${workload#namespaces/} node= kind=ClusterIP given=
-        [ "${ports#*/}" = 0 ] || { node=",\"nodePort\":${ports#*/}"; kind=NodePort; }
-        ! grep -q "^$name" load-balancers || kind=LoadBalancer
-        address=$(sed -n "s/^$name //p" load-balancers)
-        [ -z "$address" ] || given=",\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"$address\"}]}}"
-        labels="\"app.kubernetes.io/name\":\"$name\",\"app.kubernetes.io/instance\":\"$release\""
-        about="{\"namespace\":\"${in%%/*}\",\"name\":\"$release-$name\",\"labels\":{$labels}}"
-        found="$found,{\"metadata\":$about,\"spec\":{\"type\":\"$kind\",\"ports\":[{\"port\":${ports%/*}$node}]}$given}"
-    done
-    while read -r other; do found="$found,$other"; done <services
-    echo "{\"items\":[${found#,}]}" ;;
+"kubectl get services "*) echo "{\"items\":[$(services)]}" ;;
 "kubectl get pods,deployments,"*) echo '{"items":[]}' ;;
 "kubectl get namespaces "*)
     items=$(ls namespaces | sed 's/.*/{"metadata":{"name":"&"}}/' | paste -sd, -)

@@ -1,0 +1,98 @@
+//! The cluster at one moment: all that a plan compares with, by two questions side by side.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::model::stored::Stored;
+use crate::run::context::{Context, Scope};
+use crate::run::exit::Stop;
+use crate::run::process::Output;
+use crate::tools::kubectl;
+use crate::tools::kubectl::{KINDS, SecretHead};
+
+pub struct Snapshot {
+    /// The objects of all namespaces, of some kinds.
+    pub objects: Vec<Value>,
+    /// By namespace and name.
+    secrets: BTreeMap<(String, String), SecretHead>,
+}
+
+impl Snapshot {
+    /// Looks; an API server that does not answer is what kubectl said.
+    pub fn try_take(ctx: &Context) -> Result<Result<Snapshot, Output>> {
+        let target = ctx.target();
+        let (objects, secrets) = std::thread::scope(|threads| {
+            let secrets = threads.spawn(|| ctx.spawn.attempt(kubectl::get_all_secrets(&target)));
+            let objects = ctx.spawn.attempt(kubectl::get_all(&target));
+            (objects, secrets.join().expect("looking at Secrets does not panic"))
+        });
+        Ok(match (objects?, secrets?) {
+            (Ok(objects), Ok(secrets)) => Ok(Snapshot { objects, secrets }),
+            (Err(output), _) | (_, Err(output)) => Err(output),
+        })
+    }
+
+    /// The same of a cluster that is known to answer.
+    pub fn take(ctx: &Context) -> Result<Snapshot> {
+        Snapshot::try_take(ctx)?.map_err(|output| {
+            Stop::failed("the cluster does not answer\nNext: cargo xtask status").with_detail(&output.tail).into()
+        })
+    }
+
+    pub fn services(&self) -> Vec<Value> {
+        self.of_kind("Service").cloned().collect()
+    }
+
+    pub fn namespace(&self, name: &str) -> Option<&Value> {
+        self.of_kind("Namespace").find(|one| one["metadata"]["name"] == name)
+    }
+
+    /// A Secret's version and the names of its keys.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<(String, Vec<String>)> {
+        match self.secrets.get(&(namespace.to_string(), name.to_string()))? {
+            SecretHead::Keys { version, keys } => Some((version.clone(), keys.clone())),
+            SecretHead::Release(_) => None,
+        }
+    }
+
+    /// The last revision of a release, if it is installed, as helm keeps it.
+    pub fn release(&self, scope: &Scope) -> Result<Option<Stored>> {
+        let prefix = format!("sh.helm.release.v1.{}.v", scope.release);
+        let revision = |((namespace, name), head): (&(String, String), &SecretHead)| match head {
+            SecretHead::Release(data) if *namespace == scope.target.namespace => {
+                Some((name.strip_prefix(&prefix)?.parse::<u64>().ok()?, data.clone()))
+            }
+            _ => None,
+        };
+        let last = self.secrets.iter().filter_map(revision).max_by_key(|(revision, _)| *revision);
+        let read = |(revision, data): (u64, String)| {
+            Stored::read(&data)
+                .with_context(|| format!("what helm keeps of {} revision {revision} cannot be read", scope.release))
+        };
+        last.map(read).transpose()
+    }
+
+    /// The live objects of a manifest, absent ones left out; asks the cluster where it names a kind that was not looked at.
+    pub fn objects_of(&self, ctx: &Context, scope: &Scope, manifest: &str, wanted: &[Value]) -> Result<Vec<Value>> {
+        let is_seen =
+            |object: &Value| KINDS.iter().any(|(api, kind, _)| object["apiVersion"] == *api && object["kind"] == *kind);
+        if !wanted.iter().all(is_seen) {
+            return super::objects_of(ctx, scope, manifest);
+        }
+        let namespace = &scope.target.namespace;
+        let same = |one: &Value, object: &Value| {
+            let own = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
+            let at = &one["metadata"]["namespace"];
+            one["kind"] == object["kind"]
+                && one["metadata"]["name"] == object["metadata"]["name"]
+                && (at.is_null() || at == own)
+        };
+        Ok(wanted.iter().filter_map(|object| self.objects.iter().find(|one| same(one, object)).cloned()).collect())
+    }
+
+    fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = &Value> {
+        self.objects.iter().filter(move |object| object["kind"] == kind)
+    }
+}
