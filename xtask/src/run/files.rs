@@ -1,5 +1,6 @@
 //! Lists and copies files, with links as links, which is how `docker build` sends them.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,18 @@ use crate::run::exit::Stop;
 /// Deeper than any real tree: the links form a circle.
 const DEPTH_MAX: usize = 64;
 
-/// The files and links under `paths`, relative to `root`, sorted; folders named target and .git are left out. Links are not
-/// followed. What is neither file, folder nor link is an error that names all of it: reading a FIFO would never end.
+/// Whether what has this name is no part of a project, wherever it lies: what tools and git write beside the sources, and what
+/// editors keep there while a file is open.
+pub fn is_left_out(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let is_swap = name.starts_with('.') && name.rsplit_once(".sw").is_some_and(|(_, end)| end.len() == 1);
+    let is_save = name.len() > 1 && (name.ends_with('~') || name.starts_with(".#"));
+    let is_auto_save = name.len() > 2 && name.starts_with('#') && name.ends_with('#');
+    // With the last of these vim tries whether it may write.
+    is_swap || is_save || is_auto_save || ["target", ".git", "4913"].contains(&name.as_ref())
+}
+
+/// The files and links under `paths`, relative to `root`, sorted, but for what `is_left_out`. Links are not followed. What is neither file, folder nor link is an error that names all of it: reading a FIFO would never end.
 pub fn list_files(root: &Path, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     list(root, paths, false)
 }
@@ -51,7 +62,7 @@ fn list(root: &Path, paths: &[PathBuf], follow: bool) -> Result<Vec<PathBuf>> {
         } else {
             for entry in fs::read_dir(&full).with_context(|| format!("cannot list {}", full.display()))? {
                 let name = entry?.file_name();
-                if name != "target" && name != ".git" {
+                if !is_left_out(&name) {
                     open.push((path.join(name), depth + 1));
                 }
             }
@@ -98,6 +109,21 @@ mod tests {
         for part in ["pipe is a FIFO", "socket is a socket", "Next: remove it"] {
             assert!(message.contains(part), "{message}");
         }
+    }
+
+    #[test]
+    fn what_editors_keep_beside_a_file_is_no_part_of_the_project() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = [".env", ".swift", "a.swp", "main.rs", "#", "~", ".sw"];
+        let left_out = [".main.rs.swp", ".main.rs.swo", "main.rs~", ".#main.rs", "#main.rs#", "4913"];
+        for file in kept.iter().chain(&left_out) {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("target")).unwrap();
+        fs::write(folder.path().join("target/a"), "").unwrap();
+        let mut expected = kept.map(PathBuf::from);
+        expected.sort();
+        assert_eq!(list_files(folder.path(), &here()).unwrap(), expected);
     }
 
     #[test]

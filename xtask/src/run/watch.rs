@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
+use crate::run::files::is_left_out;
 use crate::run::process::Interrupt;
 
 /// An editor, or git, writes several files at once: they are one change when it has been quiet for so long.
@@ -16,8 +17,6 @@ const QUIET: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
 /// How often an interruption is looked for.
 const TURN: Duration = Duration::from_millis(50);
-/// Folders that tools write into while they build; what is listed as input leaves them out as well.
-const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
 /// Watches files and folders, those that do not exist yet included, from the moment that it is made.
 pub struct Watch {
@@ -88,8 +87,7 @@ fn is_of(places: &BTreeSet<PathBuf>, path: &Path) -> bool {
         if place.starts_with(path) {
             return true;
         }
-        path.strip_prefix(place)
-            .is_ok_and(|rest| !rest.components().any(|part| LEFT_OUT.iter().any(|name| part.as_os_str() == *name)))
+        path.strip_prefix(place).is_ok_and(|rest| !rest.components().any(|part| is_left_out(part.as_os_str())))
     })
 }
 
@@ -117,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_written_together_is_one_change_and_what_was_not_asked_for_is_none() {
         let (_folder, root, watch) = watched();
-        for file in ["other", "src/target/b", "src/a", "file"] {
+        for file in ["other", "src/target/b", "src/.a.swp", "src/a~", "src/a", "file"] {
             fs::write(root.join(file), "2").unwrap();
         }
         assert_eq!(next(&watch), [root.join("file"), root.join("src/a")]);
