@@ -7,7 +7,8 @@ ENV CARGO_HOME=/usr/local/cargo CARGO_TARGET_DIR=/target
 WORKDIR /services
 COPY Cargo.toml Cargo.lock build.sh ./
 COPY kit kit
-COPY frontend frontend
+COPY frontend/Cargo.toml frontend/
+COPY frontend/src frontend/src
 # The caches are the same for all services, so that what they share is compiled once; only one build may use them at
 # a time.
 RUN --mount=type=cache,id=todo-chatbot-cargo-registry,target=/usr/local/cargo/registry,sharing=locked \
@@ -19,6 +20,12 @@ ARG USER_NAME=todo
 RUN install -d /out/etc \
     && echo "${USER_NAME}:x:${USER_ID}:${USER_ID}::/app:/sbin/nologin" >/out/etc/passwd \
     && echo "${USER_NAME}:x:${USER_ID}:" >/out/etc/group
+
+# What is not compiled: a change of the page alone ends here.
+FROM ${BUILDER_IMAGE} AS assets
+COPY frontend/assets /out/assets
+# As a checkout's files may be closed to others, by its owner's umask.
+RUN chmod -R u=rwX,go=rX /out/assets
 
 FROM scratch
 ARG PORT=3000
@@ -33,6 +40,7 @@ LABEL org.opencontainers.image.title="todo-chatbot-frontend" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /out/etc /etc
 COPY --from=build /out/frontend /app/frontend
+COPY --from=assets /out/assets /app/assets
 WORKDIR /app
 USER ${USER_ID}:${USER_ID}
 ENV PORT=${PORT} \

@@ -1,43 +1,68 @@
-//! The page and its assets, which are part of the binary.
+//! The page and its assets, which lie in a folder beside the program.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    io::ErrorKind,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use axum::{
     Router,
+    extract::Path,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use kit::reply;
 
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-const SVG: &str = "image/svg+xml";
-
-const ASSETS: [(&str, &str, &str); 4] = [
-    ("/", HTML, include_str!("../assets/index.html")),
-    ("/assets/app.css", CSS, include_str!("../assets/app.css")),
-    ("/assets/app.js", JAVASCRIPT, include_str!("../assets/app.js")),
-    ("/assets/icon.svg", SVG, include_str!("../assets/icon.svg")),
+/// By the ending of a name; what has another is not served.
+const KINDS: [(&str, &str); 4] = [
+    ("html", "text/html; charset=utf-8"),
+    ("css", "text/css; charset=utf-8"),
+    ("js", "text/javascript; charset=utf-8"),
+    ("svg", "image/svg+xml"),
 ];
 
-pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    ASSETS.into_iter().fold(Router::new(), |router, (path, kind, content)| {
-        let tag = tag(content);
-        router.route(path, get(async move |headers: HeaderMap| asset(&headers, kind, &tag, content)))
-    })
+/// Where the image has them.
+pub fn folder() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    program.with_file_name("assets")
 }
 
-/// Asked for each time, but sent only when it is not what the browser has: a new release shows at once.
-fn asset(headers: &HeaderMap, kind: &'static str, tag: &HeaderValue, content: &'static str) -> Response {
+pub fn router<S: Clone + Send + Sync + 'static>(folder: PathBuf) -> Router<S> {
+    let folder: Arc<std::path::Path> = folder.into();
+    let page = folder.clone();
+    Router::new().route("/", get(async move |headers: HeaderMap| asset(&headers, &page, "index.html").await)).route(
+        "/assets/{name}",
+        get(async move |headers: HeaderMap, Path(name): Path<String>| asset(&headers, &folder, &name).await),
+    )
+}
+
+/// Read and asked for each time, but sent only when it is not what the browser has: what is new in the folder shows at once.
+async fn asset(headers: &HeaderMap, folder: &std::path::Path, name: &str) -> Response {
+    // A name with a slash would lead elsewhere, and one that begins with a dot is nothing to show.
+    let kind = name.rsplit_once('.').and_then(|(_, ending)| KINDS.iter().find(|(known, _)| *known == ending));
+    let Some((_, kind)) = kind.filter(|_| !name.starts_with('.') && !name.contains(['/', '\\', '\0'])) else {
+        return reply::not_found().await;
+    };
+    let content = match tokio::fs::read(folder.join(name)).await {
+        Ok(content) => content,
+        Err(error) if error.kind() == ErrorKind::NotFound => return reply::not_found().await,
+        Err(error) => {
+            tracing::error!(name, %error, "an asset cannot be read");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    let tag = tag(&content);
     let caching = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
-    if headers.get(header::IF_NONE_MATCH) == Some(tag) {
+    if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
         return (StatusCode::NOT_MODIFIED, caching).into_response();
     }
-    (caching, [(header::CONTENT_TYPE, kind)], content).into_response()
+    (caching, [(header::CONTENT_TYPE, *kind)], content).into_response()
 }
 
-fn tag(content: &str) -> HeaderValue {
+fn tag(content: &[u8]) -> HeaderValue {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
     HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish())).expect("hexadecimal digits are a valid header")

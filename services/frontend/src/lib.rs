@@ -4,6 +4,8 @@ mod assets;
 pub mod config;
 mod proxy;
 
+use std::path::PathBuf;
+
 use axum::{
     Router,
     extract::{Request, State},
@@ -33,12 +35,13 @@ pub struct Frontend {
 }
 
 pub async fn start(config: Config, readiness: Readiness) -> Router {
-    app(Frontend { backend_url: config.backend_url, client: client::client(), readiness })
+    app(Frontend { backend_url: config.backend_url, client: client::client(), readiness }, assets::folder())
 }
 
-pub fn app(frontend: Frontend) -> Router {
+/// `assets` is the folder of the page and what it names.
+pub fn app(frontend: Frontend, assets: PathBuf) -> Router {
     Router::new()
-        .merge(assets::router())
+        .merge(assets::router(assets))
         .route("/api/health", get(reply::health))
         .route("/api/ready", get(ready))
         .route("/api/{*path}", any(proxy::pass_on))

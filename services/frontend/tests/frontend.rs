@@ -28,7 +28,8 @@ async fn spawn(app: Router) -> SocketAddr {
 
 fn app_before(backend: SocketAddr) -> Router {
     let backend_url = BaseUrl::parse(&format!("http://{backend}")).unwrap();
-    frontend::app(Frontend { backend_url, client: client(), readiness: Readiness::default() })
+    let assets = concat!(env!("CARGO_MANIFEST_DIR"), "/assets").into();
+    frontend::app(Frontend { backend_url, client: client(), readiness: Readiness::default() }, assets)
 }
 
 /// An address at which nothing listens any more.
@@ -63,7 +64,32 @@ async fn the_page_and_everything_it_names_is_there() {
         assert_eq!(status, StatusCode::OK, "{path}");
         assert!(headers.contains_key(header::CONTENT_TYPE) && !content.is_empty(), "{path}");
     }
-    assert_eq!(get_path(app, "/assets/none").await.0, StatusCode::NOT_FOUND);
+    for path in
+        ["/assets/none", "/assets/none.js", "/assets/", "/assets/..%2Fsrc%2Flib.rs", "/assets/..%2Fassets%2Fapp.js"]
+    {
+        assert_eq!(get_path(app.clone(), path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_changes_in_the_folder_shows_at_once_and_nothing_outside_of_it() {
+    let folder = std::env::temp_dir().join(format!("frontend-assets-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("below")).unwrap();
+    for file in [".hidden.js", "below/a.js", "notes.txt"] {
+        std::fs::write(folder.join(file), "x").unwrap();
+    }
+    let backend_url = BaseUrl::parse("http://127.0.0.1:9").unwrap();
+    let app =
+        frontend::app(Frontend { backend_url, client: client(), readiness: Readiness::default() }, folder.clone());
+    assert_eq!(get_path(app.clone(), "/").await.0, StatusCode::NOT_FOUND);
+    for content in ["one", "two"] {
+        std::fs::write(folder.join("index.html"), content).unwrap();
+        assert_eq!(get_path(app.clone(), "/").await.2, content);
+    }
+    for path in ["/assets/.hidden.js", "/assets/below/a.js", "/assets/below", "/assets/notes.txt"] {
+        assert_eq!(get_path(app.clone(), path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// The page is served by nginx as well, and must be as safe there.

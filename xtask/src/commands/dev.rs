@@ -1,19 +1,26 @@
-//! `dev`: `up`, and again each time that a file changes that it is made of.
+//! `dev`: `up`, and again each time that a file changes that it is made of, or a copy where that is enough.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Error, Result};
+use anyhow::{Context as _, Error, Result};
 
 use crate::commands::up;
-use crate::run::context::Project;
+use crate::model::shortcut;
+use crate::model::shortcut::{Copy, Sources};
+use crate::run::context::{Context, Project};
 use crate::run::exit::exit_code;
-use crate::run::record;
 use crate::run::watch::Watch;
+use crate::run::{lock, record};
 use crate::stages::values::LIBRARY;
+use crate::stages::{setup, sync};
+use crate::tools::containerd::Listing;
 
 /// How many changed files are named.
 const NAMED: usize = 3;
+
+/// What the containers have of each folder that can be copied into them, by the folder.
+type Known = BTreeMap<PathBuf, Listing>;
 
 /// Goes on until it is interrupted. A run that fails leaves what served before, and the next change is the next try.
 /// `reread` gives the project as its files say now.
@@ -22,10 +29,13 @@ pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()
     // Made before the run: what is saved meanwhile is the next change.
     let mut watch = Watch::new(places(&current))?;
     loop {
+        let known = list_sources(&current);
         let subject = current.config.subject();
-        let state = if bring_up(&current)? { format!("{subject} is up") } else { "up failed".to_string() };
+        let is_up = bring_up(&current)?;
+        let state = if is_up { format!("{subject} is up") } else { "up failed".to_string() };
         current.ui.say(&format!("{state}; waiting for a change, Ctrl-C ends it"));
-        let Some(next) = await_change(&current, &mut watch, reread)? else { return Ok(()) };
+        let known = if is_up { known } else { Known::new() };
+        let Some(next) = follow(&current, &mut watch, known, reread)? else { return Ok(()) };
         // One that goes on has the changes of meanwhile.
         if places(&next) != places(&current) {
             watch = Watch::new(places(&next))?;
@@ -34,15 +44,95 @@ pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()
     }
 }
 
-/// The project after the next change with which its configuration can be read; None: interrupted.
-fn await_change(current: &Project, watch: &mut Watch, reread: &dyn Fn() -> Result<Project>) -> Result<Option<Project>> {
+/// Copies what can be copied into the containers that run, until a change takes another way. Returns the project as it is then;
+/// None: interrupted, and the cluster is as the Dockerfiles make it.
+fn follow(
+    current: &Project,
+    watch: &mut Watch,
+    mut known: Known,
+    reread: &dyn Fn() -> Result<Project>,
+) -> Result<Option<Project>> {
+    let mut is_copied = false;
+    loop {
+        let Some((next, changed)) = await_change(current, watch, reread)? else {
+            if is_copied {
+                current.spawn.interrupt.clear();
+                finish(&reread()?)?;
+            }
+            return Ok(None);
+        };
+        let copies =
+            shortcut::copies(&changed, &sources(&next)).filter(|copies| !known.is_empty() && !copies.is_empty());
+        let Some(copies) = copies else { return Ok(Some(next)) };
+        is_copied = true;
+        if let Err(error) = copy_all(&next, &copies, &mut known) {
+            next.spawn.interrupt.check()?;
+            next.ui.say(&format!("{error:#}; it takes the way of up"));
+            return Ok(Some(next));
+        }
+    }
+}
+
+/// Copies folders into the containers that run, recorded as a run of its own.
+fn copy_all(project: &Project, copies: &BTreeSet<Copy>, known: &mut Known) -> Result<()> {
+    record::begin(project, "sync")?;
+    let copied = setup::need_tools(project).and_then(|ctx| {
+        let _lock = lock::hold(&ctx, &ctx.config.namespace)?;
+        copies.iter().try_for_each(|copy| copy_one(&ctx, copy, known))
+    });
+    record::end(project, copied.as_ref().map_or_else(exit_code, |()| 0));
+    copied
+}
+
+fn copy_one(ctx: &Context, copy: &Copy, known: &mut Known) -> Result<()> {
+    let folder = copy.from.strip_prefix(&ctx.root).unwrap_or(&copy.from).display();
+    let before = known.remove(&copy.from).with_context(|| format!("{folder} was never seen as it is in the image"))?;
+    let step = ctx.ui.step(format!("sync {}", copy.service));
+    let (now, count) = sync::replace(ctx, copy, &before)?;
+    known.insert(copy.from.clone(), now);
+    let containers = if count == 1 { "the container that runs".to_string() } else { format!("{count} containers") };
+    step.done(&format!("{folder} in {containers}"));
+    Ok(())
+}
+
+/// The images lack what was only copied: Ctrl-C has one more run, which a second one ends.
+fn finish(project: &Project) -> Result<()> {
+    project.ui.say("what was copied goes into the images; Ctrl-C leaves that to the next up");
+    bring_up(project).map(drop)
+}
+
+fn sources(project: &Project) -> Vec<Sources<'_>> {
+    let of_service = |(service, _): (&'_ str, _)| -> Sources<'_> {
+        let (service, about) = project.config.services.get_key_value(service).expect("what runs is described");
+        let within = |path: &PathBuf| place(project, &about.context.join(path));
+        Sources {
+            service,
+            inputs: about.inputs.iter().map(within).collect(),
+            sync: about.sync.iter().map(|(from, to)| (within(from), to.as_str())).collect(),
+        }
+    };
+    project.config.running().map(of_service).collect()
+}
+
+/// Each folder that can be copied, as it is now. One that cannot be listed is left to the build.
+fn list_sources(project: &Project) -> Known {
+    let folders = sources(project).into_iter().flat_map(|one| one.sync.into_keys());
+    folders.filter_map(|from| Some((from.clone(), sync::list_source(&from, &project.spawn.interrupt).ok()?))).collect()
+}
+
+/// The project after the next change with which its configuration can be read, and what changed; None: interrupted.
+fn await_change(
+    current: &Project,
+    watch: &mut Watch,
+    reread: &dyn Fn() -> Result<Project>,
+) -> Result<Option<(Project, BTreeSet<PathBuf>)>> {
     loop {
         let Some(changed) = watch.next_change(&current.spawn.interrupt) else { return Ok(None) };
         current.ui.say(&format!("changed: {}", name(current, &changed)));
         // A folder that was taken away and is back is another one. Made before the files are read, so that nothing is lost.
         *watch = Watch::new(places(current))?;
         match reread() {
-            Ok(next) => return Ok(Some(next)),
+            Ok(next) => return Ok(Some((next, changed))),
             Err(error) => report(current, &error),
         }
     }
@@ -84,8 +174,12 @@ fn places(project: &Project) -> BTreeSet<PathBuf> {
         all.extend([release.chart.clone(), release.chart.with_file_name(LIBRARY)]);
         all.extend(release.values.iter().cloned());
     }
-    // Without the dots, which what the system reports has not.
-    all.into_iter().map(|place| project.root.join(place).components().collect()).collect()
+    all.iter().map(|path| place(project, path)).collect()
+}
+
+/// A path of the project without the dots, which what the system reports has not.
+fn place(project: &Project, path: &Path) -> PathBuf {
+    project.root.join(path).components().collect()
 }
 
 /// The changed files as a person knows them.

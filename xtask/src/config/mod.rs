@@ -348,6 +348,20 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_is_copied_is_an_input_and_goes_to_a_folder_of_the_image() {
+        let read = |sync: &str| {
+            read_alone(&SMALL.replace("inputs = [\"src\"]", &format!("inputs = [\"src\"]\nsync = {sync}")))
+        };
+        assert_eq!(read("{ \"src/page\" = \"/app/page\" }").unwrap().services["web"].sync.len(), 1);
+        let outside = read("{ docs = \"/app/docs\" }").unwrap_err();
+        assert!(outside.contains("services.web.sync: \"docs\" is not among the inputs"), "{outside}");
+        for bad in ["app", "/", "/app/../etc", "/app/", "/a b", "/$(x)", "//app"] {
+            let text = read(&format!("{{ src = \"{bad}\" }}")).unwrap_err();
+            assert!(text.contains(&format!("\"{bad}\" is not a folder of the image")), "{text}");
+        }
+    }
+
+    #[test]
     fn versions_compare_by_number() {
         assert_eq!(parse_version("v1.33.1"), Some(vec![1, 33, 1]));
         assert!(parse_version("1.9") < parse_version("1.33.0"));

@@ -142,11 +142,13 @@ pub fn service(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Service {
         );
         r.report_at("inputs", message);
     }
+    let sync = sync(r, &inputs);
     Service {
         image: r.checked("image", is_image_name, IMAGE_RULE),
         dockerfile: path(r, "dockerfile", exists),
         context,
         inputs: inputs.into_iter().map(PathBuf::from).collect(),
+        sync,
         base: match r.one_of("base", &["rust", "debian"]).as_str() {
             "rust" => Base::Rust,
             _ => Base::Debian,
@@ -165,6 +167,24 @@ pub fn service(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Service {
         args: r.optional("args").unwrap_or_default(),
         size_limit_mb: r.optional_integer("size_limit_mb", 1..=100_000).map(|mb| mb as u64),
     }
+}
+
+/// Folders within `inputs` to folders of the image.
+fn sync(r: &Reader, inputs: &[String]) -> BTreeMap<PathBuf, String> {
+    let all: BTreeMap<String, String> = r.optional("sync").unwrap_or_default();
+    for (from, to) in &all {
+        if !inputs.iter().any(|input| input == "." || Path::new(from).starts_with(input)) {
+            let message = format!("{}: \"{from}\" is not among the inputs, so it is not in the image", r.name("sync"));
+            r.report_at("sync", message);
+        }
+        let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+        let safe = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+        if !to.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain)) || !to.chars().all(safe) {
+            let message = format!("{}: \"{to}\" is not a folder of the image, as in /app/assets", r.name("sync"));
+            r.report_at("sync", message);
+        }
+    }
+    all.into_iter().map(|(from, to)| (PathBuf::from(from), to)).collect()
 }
 
 pub fn node_port(r: &Reader) -> Option<NodePort> {

@@ -171,6 +171,8 @@ pub struct Service {
     /// Files and folders of the context, relative to it: the only ones that reach the build.
     pub inputs: Vec<PathBuf>,
     pub base: Base,
+    /// Folders of the context, and where the image has each as it is: `dev` copies a change of them into what runs.
+    pub sync: BTreeMap<PathBuf, String>,
     pub port: u16,
     pub node_port: Option<NodePort>,
     pub probes: Option<Probes>,

@@ -10,6 +10,7 @@ pub mod plan;
 pub mod quantity;
 pub mod release;
 pub mod rollout;
+pub mod shortcut;
 pub mod spans;
 pub mod states;
 pub mod stored;

@@ -42,6 +42,11 @@ impl Interrupt {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Takes the signal for dealt with, as by one who ends in order and may be asked to hurry by the next.
+    pub fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
     pub fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) { Err(Stop::interrupted().into()) } else { Ok(()) }
     }

@@ -12,6 +12,7 @@ pub mod render;
 pub mod rollback;
 pub mod setup;
 pub mod smoke;
+pub mod sync;
 mod terminating;
 pub mod values;
 pub mod verify;

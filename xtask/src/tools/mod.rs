@@ -3,6 +3,7 @@
 pub mod apt;
 pub mod browser;
 pub mod cargo;
+pub mod containerd;
 pub mod curl;
 pub mod docker;
 pub mod git;

@@ -97,3 +97,71 @@ fn the_last_run_is_shown_with_its_steps_and_a_run_that_is_not_there_is_an_error(
     run.assert_ended(2);
     run.assert_says(&["there are records of 1 runs", "Next: cargo xtask history"]);
 }
+
+const PODS: &str = "kubectl get pods --selector=app.kubernetes.io/instance=todo,app.kubernetes.io/name=frontend,";
+
+/// A project whose frontend has a folder that its image has as it is, and a container in which it lies.
+fn with_assets() -> Project {
+    let project = Project::new();
+    let synced = "inputs = [\"main.rs\", \"assets\"]\nsync = { assets = \"/app/assets\" }\nport = 3000";
+    project.edit("xtask.toml", "inputs = [\"main.rs\"]\nport = 3000", synced);
+    for folder in ["services/frontend/assets", "standin/rootfs"] {
+        project.write(&format!("{folder}/a.css"), "one");
+    }
+    let state = r#"{"name":"frontend","state":{"running":{}},"containerID":"containerd://c0ffee"}"#;
+    let pod = format!(r#"{{"metadata":{{}},"spec":{{"nodeName":"todo"}},"status":{{"containerStatuses":[{state}]}}}}"#);
+    project.answer(PODS, &format!("echo '{{\"items\":[{pod}]}}'"));
+    // The scripts themselves, in a folder that stands for the container's.
+    project.answer("docker exec todo sh -c cd ", r#"sh -c "$5" list rootfs"#);
+    project.answer("docker exec --interactive todo sh -c set ", r#"sh -c "$6" replace "$STANDIN/rootfs""#);
+    project
+}
+
+#[test]
+fn a_folder_that_the_image_has_as_it_is_is_copied_and_ctrl_c_builds_it() {
+    let project = with_assets();
+    let mut builds = 0;
+    let run = dev(&project, || {
+        wait_for_runs(&project, 1);
+        project.write("services/frontend/assets/a.css", "two");
+        project.write("services/frontend/assets/.a.css.swp", "of an editor");
+        wait_for_runs(&project, 2);
+        assert_eq!(project.read("standin/rootfs/a.css"), "two");
+        std::fs::remove_file(project.path("services/frontend/assets/a.css")).unwrap();
+        project.write("services/frontend/assets/b.css", "three");
+        wait_for_runs(&project, 3);
+        assert_eq!(project.read("standin/rootfs/b.css"), "three");
+        assert!(!project.path("standin/rootfs/a.css").exists() && !project.path("standin/rootfs/.a.css.swp").exists());
+        builds = project.read("standin/calls").matches("docker build --progress").count();
+    });
+    run.assert_ended(0);
+    assert_eq!((builds, run.calls_of(&["docker build --progress"]).len()), (2, 3));
+    assert_eq!(run.calls_of(&["helm upgrade todo"]).len(), 2);
+    run.assert_says(&["sync frontend", "services/frontend/assets in the container that runs", "goes into the images"]);
+    let at = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/c0ffee/rootfs/app/assets";
+    let listed: Vec<&str> = run.calls_of(&["docker exec todo sh -c 'cd"]);
+    assert!(!listed.is_empty() && listed.iter().all(|call| call.ends_with(&format!(" list {at}"))), "{listed:?}");
+    // Each run is to be found again.
+    let commands = project.run(&["history"]);
+    assert!(commands.stdout.contains("  sync "), "{}", commands.stdout);
+}
+
+#[test]
+fn what_cannot_be_copied_takes_the_way_of_up() {
+    let project = with_assets();
+    project.write("standin/rootfs/a.css", "made otherwise");
+    let run = dev(&project, || {
+        wait_for_runs(&project, 1);
+        project.write("services/frontend/assets/a.css", "two");
+        wait_for_runs(&project, 3);
+        // A folder with another input is no change of the folder alone.
+        project.write("services/frontend/assets/a.css", "three");
+        project.write("services/frontend/main.rs", "// changed");
+        wait_for_runs(&project, 4);
+    });
+    run.assert_ended(0);
+    run.assert_says(&["has another a.css than the image is made of; it takes the way of up"]);
+    assert_eq!(project.read("standin/rootfs/a.css"), "made otherwise");
+    assert_eq!(run.calls_of(&["docker build --progress"]).len(), 4);
+    assert_eq!(run.calls_of(&["docker exec --interactive todo sh"]), [""; 0]);
+}
