@@ -97,6 +97,12 @@ pub enum Command {
         /// Which run: 1 is the last one, 2 the one before
         #[arg(default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
         run: usize,
+        /// Write the bars as a page into this file, which needs nothing but a browser
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+        /// Write the steps as an OpenTelemetry trace into this file, in OTLP's JSON
+        #[arg(long, value_name = "FILE")]
+        otlp: Option<PathBuf>,
     },
     /// Check, rotate or export the profile's Secrets; values are never printed
     Secrets {

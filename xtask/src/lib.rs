@@ -80,7 +80,7 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Tunnel => tunnel::run(project),
         Command::Status => status::run(project),
         Command::History => history::run(project),
-        Command::Timings { run } => commands::timings::run(project, *run),
+        Command::Timings { run, html, otlp } => commands::timings::run(project, *run, html.as_deref(), otlp.as_deref()),
         Command::Smoke => smoke::run(project),
         Command::Logs { services, follow, previous, tail, since } => {
             let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
