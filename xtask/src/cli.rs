@@ -176,6 +176,13 @@ pub enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Run a shell in a container beside a service's, for images that have none
+    Debug {
+        service: String,
+        /// An image with a shell, which the node has [default: the image of a service that is based on Debian]
+        #[arg(long, value_name = "IMAGE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        image: Option<String>,
+    },
     /// Run psql in the database's container, as the database's own user
     Psql {
         /// The service [default: the one that the smoke checks ask in SQL]
@@ -281,6 +288,7 @@ impl Command {
             | Command::Open { .. }
             | Command::Forward { .. }
             | Command::Exec { .. }
+            | Command::Debug { .. }
             | Command::Psql { .. }
             | Command::Completions { .. }
             | Command::Schema

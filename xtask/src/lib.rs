@@ -89,6 +89,7 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Open { service } => commands::open::run(project, service.as_deref()),
         Command::Forward { service, port } => commands::open::forward(project, service, *port),
         Command::Exec { service, command } => commands::exec::run(project, service, command),
+        Command::Debug { service, image } => commands::debug::run(project, service, image.as_deref()),
         Command::Psql { service, options } => commands::exec::psql(project, service.as_deref(), options),
         Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(project),
         Command::Bootstrap { from, .. } => bootstrap::run(project, *from),
