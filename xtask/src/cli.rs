@@ -97,6 +97,12 @@ pub enum Command {
         /// Which run: 1 is the last one, 2 the one before
         #[arg(default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
         run: usize,
+        /// Write the bars as a page into this file, which needs nothing but a browser
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+        /// Write the steps as an OpenTelemetry trace into this file, in OTLP's JSON
+        #[arg(long, value_name = "FILE")]
+        otlp: Option<PathBuf>,
     },
     /// Check, rotate or export the profile's Secrets; values are never printed
     Secrets {
@@ -169,6 +175,13 @@ pub enum Command {
         /// The command and its arguments, after -- [default: sh]
         #[arg(last = true)]
         command: Vec<String>,
+    },
+    /// Run a shell in a container beside a service's, for images that have none
+    Debug {
+        service: String,
+        /// An image with a shell, which the node has [default: the image of a service that is based on Debian]
+        #[arg(long, value_name = "IMAGE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        image: Option<String>,
     },
     /// Run psql in the database's container, as the database's own user
     Psql {
@@ -275,6 +288,7 @@ impl Command {
             | Command::Open { .. }
             | Command::Forward { .. }
             | Command::Exec { .. }
+            | Command::Debug { .. }
             | Command::Psql { .. }
             | Command::Completions { .. }
             | Command::Schema

@@ -80,7 +80,7 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Tunnel => tunnel::run(project),
         Command::Status => status::run(project),
         Command::History => history::run(project),
-        Command::Timings { run } => commands::timings::run(project, *run),
+        Command::Timings { run, html, otlp } => commands::timings::run(project, *run, html.as_deref(), otlp.as_deref()),
         Command::Smoke => smoke::run(project),
         Command::Logs { services, follow, previous, tail, since } => {
             let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());
@@ -89,6 +89,7 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Open { service } => commands::open::run(project, service.as_deref()),
         Command::Forward { service, port } => commands::open::forward(project, service, *port),
         Command::Exec { service, command } => commands::exec::run(project, service, command),
+        Command::Debug { service, image } => commands::debug::run(project, service, image.as_deref()),
         Command::Psql { service, options } => commands::exec::psql(project, service.as_deref(), options),
         Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(project),
         Command::Bootstrap { from, .. } => bootstrap::run(project, *from),

@@ -70,6 +70,7 @@ const OUTWARD_EXCEPTIONS: &[Exception] = &[Exception {
 const PURE: &[&str] = &[
     "xtask/src/cleanup/decide.rs",
     "xtask/src/cleanup/machine.rs",
+    "xtask/src/commands/timings/",
     "xtask/src/config/",
     "xtask/src/diagnosis/capacity.rs",
     "xtask/src/diagnosis/cause.rs",

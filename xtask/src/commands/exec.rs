@@ -54,7 +54,7 @@ fn database(project: &Project) -> Result<String> {
 
 /// An image from scratch has no shell, and the runtime's own words for that help nobody.
 fn need_shell(ctx: &Context, found: &RunningContainer, service: &str) -> Result<()> {
-    let RunningContainer { target, pod, container } = found;
+    let RunningContainer { target, pod, container, .. } = found;
     let nothing = ["sh", "-c", ":"].map(str::to_string);
     let call = kubectl::exec(target, pod, container, &nothing);
     let command_line = call.text();
@@ -66,12 +66,16 @@ fn need_shell(ctx: &Context, found: &RunningContainer, service: &str) -> Result<
         return Err(failure(&command_line, &output));
     }
     let message = format!("the image of {service} has no shell that could be run");
-    let next = format!("Next: cargo xtask exec {service} -- PROGRAM, with a program that the image has");
+    let next = format!(
+        "Next: cargo xtask debug {service}, which brings one, or cargo xtask exec {service} -- PROGRAM, with a program that \
+         the image has"
+    );
     Err(Stop::failed(format!("{message}\n{next}")).into())
 }
 
-fn hand_over(ctx: &Context, found: &RunningContainer, command: &[String]) -> Result<()> {
-    let RunningContainer { target, pod, container } = found;
+/// Gives the terminal to a program in a container, whose exit code is this program's; comes back only with an error.
+pub fn hand_over(ctx: &Context, found: &RunningContainer, command: &[String]) -> Result<()> {
+    let RunningContainer { target, pod, container, .. } = found;
     let tty = stdin().is_terminal() && stdout().is_terminal();
     Err(ctx.spawn.hand_over(kubectl::exec_interactively(target, pod, container, tty, command)))
 }

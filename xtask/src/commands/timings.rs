@@ -1,14 +1,20 @@
-//! `timings`: where the time of a run went, a bar for each of its steps.
+//! `timings`: where the time of a run went, a bar for each of its steps; on the terminal, as a page, or as a trace.
+
+mod page;
+mod trace;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::model::spans::{Span, bar, spans};
+use crate::model::spans::{Outcome, Span, bar, spans};
 use crate::model::time;
+use crate::run::call;
 use crate::run::context::Project;
 use crate::run::exit::Stop;
+use crate::run::files;
 use crate::run::record;
 use crate::run::record::Run;
 
@@ -17,8 +23,14 @@ const WIDTH: usize = 50;
 /// Columns of a name.
 const NAME: usize = 44;
 
-/// Prints the steps of one of the last runs; `back` is 1 for the last one.
-pub fn run(project: &Project, back: usize) -> Result<()> {
+/// Prints the steps of one of the last runs; `back` is 1 for the last one. With files to write, prints these instead.
+pub fn run(project: &Project, back: usize, html: Option<&Path>, otlp: Option<&Path>) -> Result<()> {
+    let html = html.map(|file| output_file("--html", file)).transpose()?;
+    let otlp = otlp.map(|file| output_file("--otlp", file)).transpose()?;
+    if html.is_some() && html == otlp {
+        let message = "--html and --otlp name the same file, which can hold one of them";
+        return Err(Stop::usage(format!("{message}\nNext: name another file for one of them")).into());
+    }
     let runs = record::last(project, usize::MAX);
     let Some((about, file)) = runs.len().checked_sub(back).and_then(|index| runs.get(index)) else {
         let (count, namespace) = (runs.len(), &project.config.namespace);
@@ -26,28 +38,78 @@ pub fn run(project: &Project, back: usize) -> Result<()> {
             format!("there are records of {count} runs in namespace {namespace}, and run {back} was asked for");
         return Err(Stop::usage(format!("{message}\nNext: cargo xtask history, which lists them")).into());
     };
-    let found = spans(&fs::read_to_string(file)?);
-    project.ui.answer(&text(about, &found), to_json(about, &found));
+    let text_of_record = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let found = spans(&text_of_record);
+    let mut written = Vec::new();
+    if let Some(path) = &html {
+        files::replace(path, page::page(about, &found).as_bytes())?;
+        written.push(format!("page   {}", path.display()));
+    }
+    if let Some(path) = &otlp {
+        let trace = trace::otlp(about, &found, &project.config.project, &identity(file, &text_of_record));
+        // One line, which is what reads traces line by line takes as well.
+        files::replace(path, format!("{trace}\n").as_bytes())?;
+        written.push(format!("trace  {}", path.display()));
+    }
+    let text =
+        if written.is_empty() { text(about, &found) } else { [vec![headline(about)], written].concat().join("\n") };
+    let mut json = to_json(about, &found);
+    for (name, path) in [("html", &html), ("otlp", &otlp)] {
+        json[name] = json!(path.as_ref().map(|path| path.display().to_string()));
+    }
+    project.ui.answer(&text, json);
     Ok(())
+}
+
+/// What one record has and no other, and keeps while it grows: its name has the millisecond and the process, its first line
+/// the rest.
+fn identity(file: &Path, record: &str) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    format!("{name} {}", record.lines().next().unwrap_or_default())
+}
+
+/// The absolute path of a file that is to be written, of a link what it leads to. Refuses what nothing can be put in the
+/// place of.
+fn output_file(flag: &str, file: &Path) -> Result<PathBuf> {
+    let refuse = |why: String, next: String| Stop::usage(format!("{flag} {}: {why}\nNext: {next}", file.display()));
+    let absolute = std::path::absolute(file)?;
+    let folder = absolute.parent().unwrap_or(&absolute);
+    if !folder.is_dir() {
+        let folder = folder.display().to_string();
+        let make = call::display(&["mkdir".to_string(), "-p".to_string(), folder.clone()]);
+        return Err(refuse(format!("there is no folder {folder}"), make).into());
+    }
+    if file == Path::new("-") || absolute.exists() && !absolute.is_file() {
+        let why = "only a file can be written, and this is none";
+        return Err(refuse(why.to_string(), format!("{flag} with the name of a file")).into());
+    }
+    Ok(absolute.canonicalize().unwrap_or(absolute))
+}
+
+fn headline(run: &Run) -> String {
+    format!("{} of {}, profile {}: {}", run.command, time::text(run.started), run.profile, run.ending())
 }
 
 fn text(run: &Run, found: &[Span]) -> String {
     let total_ms = run.took.as_millis() as u64;
-    let head = format!("{} of {}, profile {}: {}", run.command, time::text(run.started), run.profile, run.ending());
     let row = |span: &Span| {
-        let sign = if span.good { ' ' } else { '✗' };
+        let sign = if span.outcome == Outcome::Done { ' ' } else { '✗' };
         let name: String =
             format!("{}{}", if span.is_part { "  " } else { "" }, span.name).chars().take(NAME).collect();
         let seconds = span.took_ms as f64 / 1000.0;
         format!("{sign} {name:<NAME$} {seconds:>7.1} s  {}", bar(span, total_ms, WIDTH)).trim_end().to_string()
     };
-    std::iter::once(head).chain(found.iter().map(row)).collect::<Vec<_>>().join("\n")
+    std::iter::once(headline(run)).chain(found.iter().map(row)).collect::<Vec<_>>().join("\n")
 }
 
 fn to_json(run: &Run, found: &[Span]) -> Value {
     let span = |span: &Span| {
         let kind = if span.is_part { "part" } else { "step" };
-        json!({ "name": span.name, "kind": kind, "start_ms": span.start_ms, "took_ms": span.took_ms, "good": span.good })
+        let good = span.outcome == Outcome::Done;
+        json!({
+            "name": span.name, "kind": kind, "start_ms": span.start_ms, "took_ms": span.took_ms, "good": good,
+            "detail": span.detail,
+        })
     };
     json!({
         "command": run.command, "profile": run.profile, "started": time::text(run.started),
@@ -61,12 +123,21 @@ mod tests {
     use std::time::Duration;
 
     #[test]
+    fn a_record_that_grows_is_the_same_one() {
+        let of = |file: &str, record: &str| identity(Path::new(file), record);
+        assert_eq!(of("/a/1.ndjson", "{\"event\":\"run\"}\n{}\n"), of("1.ndjson", "{\"event\":\"run\"}\n"));
+        assert_ne!(of("1.ndjson", "{}"), of("2.ndjson", "{}"));
+        assert_ne!(of("1.ndjson", "{\"namespace\":\"a\"}"), of("1.ndjson", "{\"namespace\":\"b\"}"));
+    }
+
+    #[test]
     fn a_step_has_its_seconds_and_a_failed_one_its_sign() {
-        let span = |name: &str, start_ms, good, is_part| Span {
+        let span = |name: &str, start_ms, outcome, is_part| Span {
             name: name.to_string(),
             start_ms,
             took_ms: 1000,
-            good,
+            outcome,
+            detail: String::new(),
             is_part,
         };
         let run = Run {
@@ -76,7 +147,8 @@ mod tests {
             code: Some(0),
             ..Run::default()
         };
-        let shown = text(&run, &[span("build a", 0, true, false), span("one check", 1000, false, true)]);
+        let shown =
+            text(&run, &[span("build a", 0, Outcome::Done, false), span("one check", 1000, Outcome::Failed, true)]);
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[0], "up of 1970-01-01T00:00:00Z, profile dev: done in 2.0 s");
         assert!(

@@ -1,4 +1,4 @@
-//! One service of the profile: whether there is one of that name, and the pod of it that a person means.
+//! One service of the profile: whether there is one of that name, the pod of it that a person means, and its image.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -14,6 +14,8 @@ pub struct RunningContainer {
     pub target: Target,
     pub pod: String,
     pub container: String,
+    /// The pod's node, which is also the name of docker's container that plays it.
+    pub node: String,
 }
 
 /// Fails where the profile runs no service of one of these names; `command` is what to type with another.
@@ -30,15 +32,13 @@ pub fn need_known(project: &Project, asked: &[String], command: &str) -> Result<
 
 /// The service's own container, in a pod that is ready where there is one, else in one that runs; of several the newest.
 pub fn running_container(ctx: &Context, service: &str) -> Result<RunningContainer> {
-    let release = ctx.config.running().find(|(name, _)| *name == service).map(|(_, release)| release);
-    let scope = ctx.scope(release.unwrap_or_default());
-    let selector = format!(
-        "app.kubernetes.io/instance={},app.kubernetes.io/name={service},app.kubernetes.io/component!=test",
-        scope.release
-    );
-    let pods = ctx.run(kubectl::get(&scope.target, "pods", Some(&selector)))?;
+    let (target, pods) = pods(ctx, service)?;
     match choose(&pods, service) {
-        Some((pod, container)) => Ok(RunningContainer { target: scope.target, pod, container }),
+        Some((pod, container)) => {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+            let (name, node) = (text(&pod["metadata"]["name"]), text(&pod["spec"]["nodeName"]));
+            Ok(RunningContainer { target, pod: name, container: container.to_string(), node })
+        }
         None => {
             let message = format!("no container of {service} runs");
             Err(Stop::failed(format!("{message}\nNext: cargo xtask status --profile {}", ctx.config.profile)).into())
@@ -46,11 +46,35 @@ pub fn running_container(ctx: &Context, service: &str) -> Result<RunningContaine
     }
 }
 
-fn choose(pods: &[Value], service: &str) -> Option<(String, String)> {
+/// The image of the service's own container, whether it runs or not; None where it has no pod.
+pub fn deployed_image(ctx: &Context, service: &str) -> Result<Option<String>> {
+    let (_, pods) = pods(ctx, service)?;
+    let containers = pods.iter().filter_map(|pod| own(&pod["spec"]["containers"], service));
+    Ok(containers.filter_map(|container| container["image"].as_str()).next().map(str::to_string))
+}
+
+/// The service's pods but those of tests, with the cluster and namespace that they are in.
+fn pods(ctx: &Context, service: &str) -> Result<(Target, Vec<Value>)> {
+    let release = ctx.config.running().find(|(name, _)| *name == service).map(|(_, release)| release);
+    let scope = ctx.scope(release.unwrap_or_default());
+    let selector = format!(
+        "app.kubernetes.io/instance={},app.kubernetes.io/name={service},app.kubernetes.io/component!=test",
+        scope.release
+    );
+    let pods = ctx.run(kubectl::get(&scope.target, "pods", Some(&selector)))?;
+    Ok((scope.target, pods))
+}
+
+/// The entry of a pod's list of containers that is the service's own: a sidecar has a name of its own.
+fn own<'a>(containers: &'a Value, service: &str) -> Option<&'a Value> {
+    let containers = containers.as_array()?;
+    containers.iter().find(|container| container["name"] == service).or(containers.first())
+}
+
+/// A pod and the name of a container of it.
+fn choose<'a>(pods: &'a [Value], service: &str) -> Option<(&'a Value, &'a str)> {
     let containers = pods.iter().filter_map(|pod| {
-        let statuses = pod["status"]["containerStatuses"].as_array()?;
-        // A sidecar has a name of its own.
-        let own = statuses.iter().find(|status| status["name"] == service).or(statuses.first())?;
+        let own = own(&pod["status"]["containerStatuses"], service)?;
         own["state"]["running"].is_object().then_some((pod, own))
     });
     let rank = |(pod, own): &(&Value, &Value)| {
@@ -59,7 +83,7 @@ fn choose(pods: &[Value], service: &str) -> Option<(String, String)> {
         (stays, own["ready"] == true, created)
     };
     let (pod, own) = containers.max_by_key(rank)?;
-    Some((pod["metadata"]["name"].as_str()?.to_string(), own["name"].as_str()?.to_string()))
+    Some((pod, own["name"].as_str()?))
 }
 
 #[cfg(test)]
@@ -77,7 +101,8 @@ mod tests {
     }
 
     fn chosen(pods: &[Value]) -> Option<String> {
-        choose(pods, "web").map(|(pod, container)| format!("{pod} {container}"))
+        choose(pods, "web")
+            .map(|(pod, container)| format!("{} {container}", pod["metadata"]["name"].as_str().unwrap_or_default()))
     }
 
     #[test]

@@ -34,6 +34,19 @@ impl Built {
     }
 }
 
+/// A reference as container runtimes complete it: `busybox` is `docker.io/library/busybox:latest`.
+pub fn qualified(reference: &str) -> String {
+    let (first, rest) = reference.split_once('/').unwrap_or(("", reference));
+    let is_registry = first.contains(['.', ':']) || first == "localhost";
+    let named = match (is_registry, first) {
+        (true, _) => reference.to_string(),
+        (false, "") => format!("docker.io/library/{reference}"),
+        (false, _) => format!("docker.io/{reference}"),
+    };
+    let last = rest.rsplit('/').next().unwrap_or(rest);
+    if last.contains([':', '@']) { named } else { format!("{named}:latest") }
+}
+
 /// An image as the host's docker or a node lists it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
@@ -46,4 +59,25 @@ pub struct Image {
     pub size_bytes: u64,
     /// Held by the node itself.
     pub pinned: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_completed_as_runtimes_do() {
+        for (short, full) in [
+            ("busybox", "docker.io/library/busybox:latest"),
+            ("busybox:1.37", "docker.io/library/busybox:1.37"),
+            ("docker.io/library/busybox:1.37", "docker.io/library/busybox:1.37"),
+            ("some/tool", "docker.io/some/tool:latest"),
+            ("localhost/tool:1", "localhost/tool:1"),
+            ("registry:5000/tool", "registry:5000/tool:latest"),
+            ("todo.local/a/debian:f0", "todo.local/a/debian:f0"),
+            ("tool@sha256:1", "docker.io/library/tool@sha256:1"),
+        ] {
+            assert_eq!(qualified(short), full);
+        }
+    }
 }

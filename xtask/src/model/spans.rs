@@ -8,9 +8,20 @@ pub struct Span {
     pub name: String,
     pub start_ms: u64,
     pub took_ms: u64,
-    pub good: bool,
+    pub outcome: Outcome,
+    /// What the record says of its end, as the revision of a deployment; may be empty.
+    pub detail: String,
     /// A part belongs to the step before it.
     pub is_part: bool,
+}
+
+/// How a step, or a part of one, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    Failed,
+    /// The record has no end of it: the run goes on, or was killed.
+    NotEnded,
 }
 
 /// Steps in the order in which they began, each followed by its parts. `record` has an event a line; a line that was cut off
@@ -22,25 +33,33 @@ pub fn spans(record: &str) -> Vec<Span> {
     for event in &events {
         let at_ms = event["at_ms"].as_u64().unwrap_or_default();
         let took_ms = event["took_ms"].as_u64().unwrap_or_default();
-        let good = event["good"] == true;
+        let outcome = if event["good"] == true { Outcome::Done } else { Outcome::Failed };
         let text = |key: &str| event[key].as_str().unwrap_or_default().to_string();
         match event["event"].as_str().unwrap_or_default() {
             "step_started" => found.push(Span {
                 name: text("step"),
                 start_ms: at_ms,
                 took_ms: last_ms.saturating_sub(at_ms),
-                good: false,
+                outcome: Outcome::NotEnded,
+                detail: String::new(),
                 is_part: false,
             }),
             "step_ended" => {
                 let name = text("step");
                 if let Some(span) = found.iter_mut().rev().find(|span| !span.is_part && span.name == name) {
-                    (span.took_ms, span.good) = (took_ms, good);
+                    (span.took_ms, span.outcome, span.detail) = (took_ms, outcome, text("detail"));
                 }
             }
             "part_ended" => {
                 let start_ms = at_ms.saturating_sub(took_ms);
-                found.push(Span { name: text("part"), start_ms, took_ms, good, is_part: true });
+                found.push(Span {
+                    name: text("part"),
+                    start_ms,
+                    took_ms,
+                    outcome,
+                    detail: text("detail"),
+                    is_part: true,
+                });
             }
             _ => {}
         }
@@ -65,7 +84,7 @@ mod tests {
     const RECORD: &str = r#"{"event":"run","at_ms":0}
 {"event":"step_started","step":"build a","at_ms":100}
 {"event":"step_started","step":"build b","at_ms":150}
-{"event":"step_ended","step":"build a","at_ms":600,"took_ms":500,"good":true}
+{"event":"step_ended","step":"build a","at_ms":600,"took_ms":500,"good":true,"detail":"a:1"}
 {"event":"part_ended","part":"check","at_ms":700,"took_ms":50,"good":false}
 {"event":"ended","at_ms":1000}
 {"event":"st"#;
@@ -73,16 +92,29 @@ mod tests {
     #[test]
     fn steps_that_ran_side_by_side_keep_their_times() {
         let found = spans(RECORD);
-        let read: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.start_ms, one.took_ms, one.good)).collect();
+        let read: Vec<_> =
+            found.iter().map(|one| (one.name.as_str(), one.start_ms, one.took_ms, one.outcome)).collect();
         // The second has no end, so it lasts as long as the run.
-        let expected = [("build a", 100, 500, true), ("build b", 150, 850, false), ("check", 650, 50, false)];
+        let expected = [
+            ("build a", 100, 500, Outcome::Done),
+            ("build b", 150, 850, Outcome::NotEnded),
+            ("check", 650, 50, Outcome::Failed),
+        ];
         assert_eq!(read, expected);
+        assert_eq!(found[0].detail, "a:1");
         assert_eq!(spans(""), []);
     }
 
     #[test]
     fn a_bar_lies_where_its_time_was_and_is_never_lost() {
-        let span = |start_ms, took_ms| Span { name: String::new(), start_ms, took_ms, good: true, is_part: false };
+        let span = |start_ms, took_ms| Span {
+            name: String::new(),
+            start_ms,
+            took_ms,
+            outcome: Outcome::Done,
+            detail: String::new(),
+            is_part: false,
+        };
         assert_eq!(bar(&span(0, 1000), 1000, 10), "━".repeat(10));
         assert_eq!(bar(&span(500, 250), 1000, 10), format!("     {}", "━".repeat(2)));
         assert_eq!(bar(&span(1000, 0), 1000, 10), format!("         {}", "━"));

@@ -63,7 +63,12 @@ impl Content {
 
     /// The first twelve hexadecimal digits of the digest.
     pub fn short(self) -> String {
-        self.0.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        self.hex(12)
+    }
+
+    /// The first `digits` hexadecimal digits of the digest, which has 64.
+    pub fn hex(self, digits: usize) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..digits].to_string()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lists and copies files, with links as links, which is how `docker build` sends them.
+//! Lists and copies files, with links as links, which is how `docker build` sends them, and replaces one whole.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -43,6 +43,19 @@ pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
         _ => fs::copy(from, to).map(drop),
     };
     copied.with_context(|| format!("cannot copy {}", from.display()))
+}
+
+/// Writes a file, new or in the place of one: whoever reads it meanwhile sees the old one or the new one, whole.
+pub fn replace(file: &Path, content: &[u8]) -> Result<()> {
+    // Beside it, as only there a rename cannot become a copy; named by the process, as another may do the same.
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = file.with_file_name(format!(".{name}.{}.new", std::process::id()));
+    let written = fs::write(&fresh, content).and_then(|()| fs::rename(&fresh, file));
+    if written.is_err() {
+        // There may be none.
+        let _ = fs::remove_file(&fresh);
+    }
+    written.with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn list(root: &Path, paths: &[PathBuf], follow: bool) -> Result<Vec<PathBuf>> {
@@ -141,6 +154,22 @@ mod tests {
         assert_eq!(fs::read_link(to.path().join("x/outside")).unwrap(), Path::new("/etc/hostname"));
         assert_eq!(fs::read_to_string(to.path().join("x/to-file")).unwrap(), "1");
         assert!(copy_file(&from.path().join("none"), &to.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, taken) = (folder.path().join("a"), folder.path().join("b"));
+        fs::write(&file, "a longer text of before").unwrap();
+        // Someone who reads it keeps what was there.
+        let mut open = fs::File::open(&file).unwrap();
+        replace(&file, b"new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(std::io::read_to_string(&mut open).unwrap(), "a longer text of before");
+        fs::create_dir(&taken).unwrap();
+        let message = format!("{:#}", replace(&taken, b"new").unwrap_err());
+        assert!(message.starts_with(&format!("cannot write {}: ", taken.display())), "{message}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

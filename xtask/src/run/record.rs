@@ -21,6 +21,10 @@ const KEEP: usize = 50;
 pub struct Run {
     pub command: String,
     pub profile: String,
+    pub namespace: String,
+    pub cluster: String,
+    /// The project's version.
+    pub version: String,
     /// Seconds since 1970.
     pub started: i64,
     /// The exit code; None of a run that goes on, or that was killed.
@@ -95,6 +99,9 @@ fn parse(text: &str) -> Option<Run> {
     let mut run = Run {
         command: word(&first["command"]),
         profile: word(&first["profile"]),
+        namespace: word(&first["namespace"]),
+        cluster: word(&first["cluster"]),
+        version: word(&first["version"]),
         started: time::seconds(first["started"].as_str()?)?,
         ..Run::default()
     };
@@ -137,8 +144,11 @@ fn files(folder: &PathBuf) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    const BEGINNING: &str =
-        "{\"event\":\"run\",\"command\":\"up\",\"profile\":\"dev\",\"started\":\"2026-01-01T00:00:00Z\",\"at_ms\":1}\n";
+    const BEGINNING: &str = concat!(
+        r#"{"event":"run","command":"up","profile":"dev","namespace":"todo","cluster":"local","version":"1.2.3","#,
+        r#""started":"2026-01-01T00:00:00Z","at_ms":1}"#,
+        "\n"
+    );
 
     #[test]
     fn a_record_tells_what_was_deployed_why_and_how_it_ended() {
@@ -150,6 +160,7 @@ mod tests {
         );
         let run = parse(&text).unwrap();
         assert_eq!((run.command.as_str(), run.profile.as_str(), run.started), ("up", "dev", 1_767_225_600));
+        assert_eq!([run.namespace.as_str(), &run.cluster, &run.version], ["todo", "local", "1.2.3"]);
         assert_eq!(run.deployed, [("todo".to_string(), 3, "replicas 1 → 2".to_string())]);
         assert_eq!(
             (run.errors.as_slice(), run.took),

@@ -276,6 +276,17 @@ pub fn exec_interactively(target: &Target, pod: &str, container: &str, tty: bool
     call(argv!("kubectl exec {pod} --container {container} --stdin {tty...} {at...} -- {command...}"))
 }
 
+/// Adds a container to a running pod, which shares the processes of the container `beside` and obeys the strictest pod
+/// security standard; it is not attached to. Its image must be on the node: one that cannot be pulled would be tried for as
+/// long as the pod lives.
+pub fn debug(target: &Target, pod: &str, beside: &str, name: &str, image: &str, command: &[String]) -> Call {
+    let at = at(target);
+    // Kubectl has another --profile for all commands, which takes the word after it; this one's is joined.
+    call(argv!(
+        "kubectl debug {pod} --quiet --container {name} --image {image} --image-pull-policy Never --target {beside} --profile=restricted {at...} -- {command...}"
+    ))
+}
+
 /// Forwards a local port to a service, a free one without `local`; the port is in the line it prints.
 pub fn port_forward(target: &Target, service: &str, port: u16, local: Option<u16>) -> Call {
     let at = at(target);
@@ -401,6 +412,17 @@ mod tests {
         ] {
             assert!(argv.join(" ").ends_with(tail), "{argv:?}");
         }
+    }
+
+    #[test]
+    fn a_debugging_container_is_restricted_and_its_image_is_not_pulled() {
+        let target = Target { kubeconfig: "/k".into(), context: "c".into(), namespace: "n".into() };
+        let call = debug(&target, "p", "web", "debug-1", "a:1", &["sh".to_string(), "-c".to_string()]);
+        assert_eq!(
+            call.text(),
+            "kubectl debug p --quiet --container debug-1 --image a:1 --image-pull-policy Never --target web \
+             --profile=restricted --kubeconfig /k --context c --namespace n -- sh -c"
+        );
     }
 
     #[test]

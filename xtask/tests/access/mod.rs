@@ -1,4 +1,4 @@
-//! Ways to a running service: an address, a forwarded port, a program in its container.
+//! Ways to a running service: an address, a forwarded port, a program in its container or beside it.
 
 use rustix::process::{Signal, kill_process};
 
@@ -39,13 +39,23 @@ fn an_image_without_a_shell_is_named() {
     project.answer("kubectl exec ", "echo 'exec: \"sh\": executable file not found' >&2; exit 1");
     let run = project.run(&["exec", "backend"]);
     run.assert_ended(1);
-    run.assert_says(&["the image of backend has no shell", "Next: cargo xtask exec backend -- PROGRAM"]);
+    run.assert_says(&[
+        "the image of backend has no shell",
+        "Next: cargo xtask debug backend",
+        "exec backend -- PROGRAM",
+    ]);
 }
 
 #[test]
 fn a_service_that_the_profile_does_not_run_is_named_with_those_it_does() {
     let project = Project::up();
-    for arguments in [&["exec", "nope"][..], &["open", "nope"], &["forward", "nope"], &["psql", "--service", "nope"]] {
+    for arguments in [
+        &["exec", "nope"][..],
+        &["debug", "nope"],
+        &["open", "nope"],
+        &["forward", "nope"],
+        &["psql", "--service", "nope"],
+    ] {
         let run = project.run(arguments);
         run.assert_ended(2);
         run.assert_says(&["profile dev runs no service nope", "with backend, frontend"]);
@@ -96,4 +106,107 @@ fn a_forward_that_ends_with_its_pod_is_opened_again() {
     run.assert_says(&["backend is at 127.0.0.1:18099", "the forward to backend ended; opening it again"]);
     let calls = project.read("standin/forwards");
     assert!(calls.lines().all(|call| call.contains("service/todo-backend 18099:8000")), "{calls}");
+}
+
+/// A project that is up with one pod of the frontend, which is based on Debian and runs on the node `todo`. Kubectl keeps
+/// what it adds to the pod in the file `added`, and `started` is the state of that.
+fn with_debuggable_pod(started: &str) -> Project {
+    let project = Project::new();
+    let port = format!("node_port = {}\n", project.node_port);
+    project.edit("xtask.toml", &format!("{port}base = \"rust\""), &format!("{port}base = \"debian\""));
+    project.run(&["up"]).assert_ended(0);
+    let image =
+        project.read("standin/node-images").lines().find(|line| line.starts_with("frontend:")).unwrap().to_string();
+    let image = image.split_once(' ').unwrap().0;
+    let labels = r#"{"app.kubernetes.io/name":"frontend","app.kubernetes.io/instance":"todo"}"#;
+    let pod = format!(
+        r#"{{"metadata":{{"name":"one","labels":{labels}}},"spec":{{"nodeName":"todo","containers":[{{"name":"frontend",
+        "image":"{image}"}}],"ephemeralContainers":[SPEC]}},"status":{{"containerStatuses":[{{"name":"frontend",
+        "state":{{"running":{{}}}}}}],"ephemeralContainerStatuses":[STATUS]}}}}"#
+    );
+    project.write("standin/pod", &pod);
+    project.write("standin/added", "");
+    project.write("standin/started", started);
+    project.answer(
+        "kubectl get pod",
+        r#"spec= status=
+        while read -r name image target; do
+            spec="$spec,{\"name\":\"$name\",\"image\":\"$image\",\"targetContainerName\":\"$target\"}"
+            status="$status,{\"name\":\"$name\",\"state\":$(cat started)}"
+        done <added
+        sed "s|SPEC|${spec#,}|; s|STATUS|${status#,}|" pod"#,
+    );
+    project.answer("kubectl debug ", r#"echo "$5 $7 ${11}" >>added"#);
+    project.answer("kubectl exec ", r#"echo "in $4"; exit 7"#);
+    project
+}
+
+#[test]
+fn a_shell_opens_beside_a_container_and_its_exit_code_is_ours() {
+    let project = with_debuggable_pod(r#"{"running":{}}"#);
+    let run = project.run(&["debug", "frontend"]);
+    run.assert_ended(7);
+    assert!(run.stdout.contains("in debug-1"), "{}", run.stdout);
+    run.assert_says(&["a shell of frontend:", " beside frontend, whose files are in /proc/1/root"]);
+    let debug = format!(
+        "kubectl debug one --quiet --container debug-1 --image frontend:FRONTEND_TAG --image-pull-policy Never \
+         --target frontend --profile=restricted {KUBECTL} -- sh -c 'exec sleep 28800'"
+    );
+    let exec = format!("kubectl exec one --container debug-1 --stdin {KUBECTL} -- sh");
+    assert_eq!(run.calls_of(&["kubectl debug", "kubectl exec"]), [debug.as_str(), &exec]);
+
+    // The container goes on, and the next shell is one of the same.
+    let run = project.run(&["debug", "frontend"]);
+    run.assert_ended(7);
+    assert_eq!(run.calls_of(&["kubectl debug", "kubectl exec"]), [exec.as_str()]);
+    // One of another image has a container of its own.
+    project.write("standin/node-images", &(project.read("standin/node-images") + "busybox:latest sha256:1\n"));
+    let run = project.run(&["debug", "frontend", "--image", "busybox"]);
+    run.assert_ended(7);
+    assert!(run.calls_of(&["kubectl debug"])[0].contains("--container debug-2 --image busybox "), "{:?}", run.calls);
+}
+
+#[test]
+fn a_debugging_container_that_does_not_start_is_reported_with_the_reason() {
+    let state = r#"{"terminated":{"reason":"StartError","message":"exec: sh: executable file not found"}}"#;
+    let run = with_debuggable_pod(state).run(&["debug", "frontend"]);
+    run.assert_ended(1);
+    run.assert_says(&[
+        "container debug-1 of pod one cannot start from image ",
+        "StartError: exec: sh: executable file not found",
+        "Next: cargo xtask debug frontend --image IMAGE, with one that has sh and sleep",
+    ]);
+    assert_eq!(run.calls_of(&["kubectl exec"]), [""; 0]);
+}
+
+#[test]
+fn an_image_that_the_node_lacks_gets_into_no_pod() {
+    let project = with_debuggable_pod(r#"{"running":{}}"#);
+    let run = project.run(&["debug", "frontend", "--image", "busybox:1.37"]);
+    run.assert_ended(3);
+    run.assert_says(&[
+        "node todo has no image busybox:1.37",
+        "Next: docker save busybox:1.37 | docker exec --interactive todo ctr --namespace k8s.io images import -, after docker \
+         pull busybox:1.37",
+    ]);
+    assert_eq!(run.calls_of(&["kubectl debug", "kubectl exec"]), [""; 0]);
+}
+
+#[test]
+fn without_an_image_that_has_a_shell_one_is_asked_for() {
+    let run = with_pods().run(&["debug", "backend"]);
+    run.assert_ended(2);
+    run.assert_says(&[
+        "no service of profile dev with the base \"debian\" is deployed",
+        "Next: cargo xtask debug backend --image IMAGE",
+    ]);
+    assert_eq!(run.calls_of(&["kubectl debug"]), [""; 0]);
+}
+
+#[test]
+fn nothing_is_debugged_where_no_container_runs() {
+    let run = Project::up().run(&["debug", "backend"]);
+    run.assert_ended(1);
+    run.assert_says(&["no container of backend runs", "Next: cargo xtask status"]);
+    assert_eq!(run.calls_of(&["kubectl debug"]), [""; 0]);
 }

@@ -1,6 +1,7 @@
 //! The loop: what starts another run, what a broken one leaves, and how it ends.
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use super::common::{Project, Run, eventually};
 
@@ -164,4 +165,64 @@ fn what_cannot_be_copied_takes_the_way_of_up() {
     assert_eq!(project.read("standin/rootfs/a.css"), "made otherwise");
     assert_eq!(run.calls_of(&["docker build --progress"]).len(), 4);
     assert_eq!(run.calls_of(&["docker exec --interactive todo sh"]), [""; 0]);
+}
+
+#[test]
+fn a_run_is_written_as_a_page_and_as_a_trace_and_each_time_the_same() {
+    let project = Project::new();
+    project.answer("docker build --progress", "echo 'error: no such name' >&2; exit 1");
+    project.run(&["up"]).assert_ended(1);
+    project.write("page.html", "of before");
+    let run = project.run(&["timings", "--html", "page.html", "--otlp", "trace.json"]);
+    run.assert_ended(0);
+    let file = |name: &str| project.path(name).canonicalize().unwrap();
+    let printed = format!("page   {}\ntrace  {}\n", file("page.html").display(), file("trace.json").display());
+    assert!(run.stdout.starts_with("up of ") && run.stdout.ends_with(&printed), "{}", run.stdout);
+
+    let page = project.read("page.html");
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"), "{page}");
+    for part in ["<h1>up, profile dev</h1>", "failed with exit code 1", "build backend", "<strong>✗ failed</strong>"]
+    {
+        assert!(page.contains(part), "{part} is not in\n{page}");
+    }
+    let text = project.read("trace.json");
+    let trace: Value = serde_json::from_str(&text).unwrap();
+    let spans = trace["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+    let of = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("{name}: {text}"));
+    assert_eq!(of("build backend")["parentSpanId"], of("up")["spanId"]);
+    assert_eq!((&of("build backend")["status"]["code"], &of("up")["status"]["code"]), (&2.into(), &2.into()));
+
+    let run = project.run(&["timings", "--json", "--otlp", "again.json"]);
+    run.assert_ended(0);
+    assert_eq!(project.read("again.json"), text);
+    let answer = run.events("answer").pop().unwrap();
+    assert_eq!((answer["otlp"].as_str(), &answer["html"]), (file("again.json").to_str(), &Value::Null));
+    // Another run of the same steps is another trace.
+    project.run(&["up"]).assert_ended(1);
+    project.run(&["timings", "--otlp", "again.json"]).assert_ended(0);
+    assert!(!project.read("again.json").contains(of("up")["traceId"].as_str().unwrap()));
+}
+
+#[test]
+fn a_page_goes_into_a_file_and_where_none_can_be_nothing_is_written() {
+    let project = Project::up();
+    std::fs::create_dir(project.path("folder")).unwrap();
+    project.write("real.html", "");
+    std::os::unix::fs::symlink("real.html", project.path("link.html")).unwrap();
+    for (arguments, reason, next) in [
+        (&["--html", "a.html", "--otlp", "none/a.json"][..], "--otlp none/a.json: there is no folder ", "mkdir -p "),
+        (&["--html", "folder"], "--html folder: only a file can be written", "--html with the name of a file"),
+        (&["--html", "/dev/null"], "--html /dev/null: only a file can be written", "--html with the name of a file"),
+        (&["--html", "-"], "--html -: only a file can be written", "--html with the name of a file"),
+        (&["--html", "real.html", "--otlp", "link.html"], "--html and --otlp name the same file", "name another file"),
+    ] {
+        let run = project.run(&[&["timings"], arguments].concat());
+        run.assert_ended(2);
+        run.assert_says(&[reason, &format!("Next: {next}")]);
+    }
+    assert!(!project.path("a.html").exists() && !project.path("-").exists());
+    // What a link leads to is written, and the link stays.
+    project.run(&["timings", "--html", "link.html"]).assert_ended(0);
+    assert!(project.read("real.html").starts_with("<!doctype html>"));
+    assert!(project.path("link.html").is_symlink());
 }

@@ -14,6 +14,7 @@ use crate::config::{Config, parse_version};
 use crate::run::context::Project;
 use crate::run::digest::sha256;
 use crate::run::exit::Stop;
+use crate::run::files;
 use crate::run::graph;
 use crate::run::graph::Task;
 use crate::stages::setup::find;
@@ -71,10 +72,7 @@ pub fn update_lock(project: &Project, plan: &Plan) -> Result<()> {
         }
         locked.put(tool, version, platform, published);
     }
-    let file = project.root.join(locked::FILE);
-    let fresh = file.with_extension("lock.new");
-    fs::write(&fresh, locked.write()).and_then(|()| fs::rename(&fresh, &file))?;
-    Ok(())
+    files::replace(&project.root.join(locked::FILE), locked.write().as_bytes())
 }
 
 fn read_locked(project: &Project) -> Result<Locked> {

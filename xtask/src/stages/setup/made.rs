@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::call::{Call, DEADLINE, argv, call};
 use crate::run::context::Project;
 use crate::run::exit::Stop;
+use crate::run::files;
 use crate::run::poll;
 use crate::run::process::sudo;
 use crate::tools::apt;
@@ -107,10 +108,7 @@ fn file(project: &Project) -> PathBuf {
 
 fn write(project: &Project, made: &Made) -> Result<()> {
     fs::create_dir_all(&project.folders.state)?;
-    let fresh = file(project).with_extension("new");
-    fs::write(&fresh, serde_json::to_vec(made)?)?;
-    fs::rename(&fresh, file(project))?;
-    Ok(())
+    files::replace(&file(project), &serde_json::to_vec(made)?)
 }
 
 /// The time at which a process began, in what /proc tells of it; the name before it may hold anything. One that has
