@@ -9,6 +9,7 @@ use crate::model::stored::Stored;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
 use crate::run::process::Output;
+use crate::tools::helm::Revision;
 use crate::tools::kubectl;
 use crate::tools::kubectl::{KINDS, SecretHead};
 
@@ -53,25 +54,41 @@ impl Snapshot {
     pub fn secret(&self, namespace: &str, name: &str) -> Option<(String, Vec<String>)> {
         match self.secrets.get(&(namespace.to_string(), name.to_string()))? {
             SecretHead::Keys { version, keys } => Some((version.clone(), keys.clone())),
-            SecretHead::Release(_) => None,
+            SecretHead::Release { .. } => None,
         }
     }
 
     /// The last revision of a release, if it is installed, as helm keeps it.
     pub fn release(&self, scope: &Scope) -> Result<Option<Stored>> {
+        let Some((revision, data, _)) = self.revisions_of(scope).last().copied() else { return Ok(None) };
+        let context = || format!("what helm keeps of {} revision {revision} cannot be read", scope.release);
+        Stored::read(data).with_context(context).map(Some)
+    }
+
+    /// The revisions of a release with their status, the newest at the end.
+    pub fn revisions(&self, scope: &Scope) -> Vec<Revision> {
+        let revision = |(number, _, status): (u64, &str, &str)| Revision {
+            number,
+            status: status.to_string(),
+            updated: String::new(),
+            description: String::new(),
+        };
+        self.revisions_of(scope).into_iter().map(revision).collect()
+    }
+
+    fn revisions_of(&self, scope: &Scope) -> Vec<(u64, &str, &str)> {
         let prefix = format!("sh.helm.release.v1.{}.v", scope.release);
-        let revision = |((namespace, name), head): (&(String, String), &SecretHead)| match head {
-            SecretHead::Release(data) if *namespace == scope.target.namespace => {
-                Some((name.strip_prefix(&prefix)?.parse::<u64>().ok()?, data.clone()))
-            }
-            _ => None,
-        };
-        let last = self.secrets.iter().filter_map(revision).max_by_key(|(revision, _)| *revision);
-        let read = |(revision, data): (u64, String)| {
-            Stored::read(&data)
-                .with_context(|| format!("what helm keeps of {} revision {revision} cannot be read", scope.release))
-        };
-        last.map(read).transpose()
+        let of_release = self.secrets.iter().filter(|((namespace, _), _)| *namespace == scope.target.namespace);
+        let mut found: Vec<(u64, &str, &str)> = of_release
+            .filter_map(|((_, name), head)| match head {
+                SecretHead::Release { data, status } => {
+                    Some((name.strip_prefix(&prefix)?.parse().ok()?, data.as_str(), status.as_str()))
+                }
+                SecretHead::Keys { .. } => None,
+            })
+            .collect();
+        found.sort();
+        found
     }
 
     /// The live objects of a manifest, absent ones left out; asks the cluster where it names a kind that was not looked at.

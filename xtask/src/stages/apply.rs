@@ -63,7 +63,7 @@ fn apply_all(ctx: &Context, plans: &[Plan], done: &mut Vec<Deployed>) -> Result<
                 failed.push(plan.scope.release.clone());
                 errors.push(error);
             }
-            done.extend(deployed);
+            done.push(deployed);
         }
         if errors.is_empty() {
             continue;
@@ -82,12 +82,9 @@ fn apply_all(ctx: &Context, plans: &[Plan], done: &mut Vec<Deployed>) -> Result<
     Ok(())
 }
 
-/// Applies a plan and sees it rolled out; what was begun is there even where the rest failed.
-fn apply_one(ctx: &Context, plan: &Plan) -> (Option<Deployed>, Result<()>) {
-    let mut deployed = match deploy::begin(ctx, plan) {
-        Ok(deployed) => deployed,
-        Err(error) => return (None, Err(error)),
-    };
+/// Applies a plan and sees it rolled out. Returns what was begun, too, where the rest failed.
+fn apply_one(ctx: &Context, plan: &Plan) -> (Deployed, Result<()>) {
+    let mut deployed = deploy::begin(plan);
     let applied = deploy::apply(ctx, plan, &mut deployed);
     let services = &ctx.config.releases[&plan.scope.release].services;
     let waited = applied.and_then(|failed| match failed {
@@ -106,7 +103,7 @@ fn apply_one(ctx: &Context, plan: &Plan) -> (Option<Deployed>, Result<()>) {
         Some(report) => Err(report.into()),
         None => Ok(()),
     });
-    (Some(deployed), ended)
+    (deployed, ended)
 }
 
 /// Takes back what this run has changed, the last first, and sees what served before serve again. Returns what ends the

@@ -19,7 +19,7 @@ use crate::model::plan::{
 };
 use crate::model::rollout;
 use crate::model::states::DeploymentState;
-use crate::model::stored::Stored;
+use crate::model::stored::{Info, Stored};
 use crate::model::{origin, time};
 use crate::run::call::Call;
 use crate::run::context::{Context, Scope};
@@ -44,7 +44,12 @@ pub struct Plan {
     pub rendered: String,
     /// What helm runs before or after it.
     hooks: String,
-    last: Option<Revision>,
+    /// The live objects of it.
+    live: Vec<Value>,
+    /// The revision that helm applied last.
+    last: Option<Stored>,
+    /// The revision that serves.
+    serving: Option<u64>,
     /// The claims that grow with their template.
     claims: Vec<ClaimChange>,
     /// None if nothing is to be done.
@@ -70,39 +75,38 @@ pub fn observe(ctx: &Context, seen: &Snapshot, name: &str, known: &RenderInputs)
     let scope = ctx.scope(name);
     let staged = render::stage(ctx, name, known)?;
     let rendered = render::render_one(ctx, name, &staged)?;
-    let stored = seen.release(&scope)?;
+    let wanted = live::objects_in(&rendered.yaml)?;
+    let live = seen.objects_of(ctx, &scope, &rendered.yaml, &wanted)?;
+    let last = seen.release(&scope)?;
     let Reason { why, is_rolled_out, applied } =
-        match (why_deploy_by_status(stored.as_ref().map(|last| last.info.status.as_str())), &stored) {
-            (None, Some(stored)) => reason(ctx, seen, &scope, &rendered, stored)?,
+        match (why_deploy_by_status(last.as_ref().map(|last| last.info.status.as_str())), &last) {
+            (None, Some(last)) => reason(ctx, &scope, &rendered, &wanted, &live, last)?,
             (why, _) => Reason { why, is_rolled_out: false, applied: Vec::new() },
         };
-    let last = stored.map(|stored| Revision {
-        number: stored.revision,
-        status: stored.info.status,
-        updated: stored.info.last_deployed,
-        description: stored.info.description,
-    });
     let from = last.as_ref().and_then(|last| deployed_elsewhere(ctx, last));
     let why = why.map(|why| match from {
         Some(from) => format!("{why}; {from}"),
         None => why,
     });
     let claims = match why {
-        Some(_) => claims_to_grow(ctx, &scope, &live::objects_in(&rendered.yaml)?, &applied)?,
+        Some(_) => claims_to_grow(ctx, &scope, &wanted, &applied)?,
         None => Vec::new(),
     };
-    Ok(Plan { scope, staged, rendered: rendered.yaml, hooks: rendered.hooks, last, claims, why, is_rolled_out })
+    let serving = helm::serving(&seen.revisions(&scope));
+    let Rendered { yaml: rendered, hooks, .. } = rendered;
+    Ok(Plan { scope, staged, rendered, hooks, live, last, serving, claims, why, is_rolled_out })
 }
 
 /// The release before this stage, with the revision to roll back to.
-pub fn begin(ctx: &Context, plan: &Plan) -> Result<Deployed> {
-    let revision = plan.last.as_ref().map_or(0, |last| last.number);
-    let before = match plan.why {
-        Some(_) => helm::serving(&live::history(ctx, &plan.scope, 10)?),
-        None => None,
-    };
-    let manifest = plan.rendered.clone();
-    Ok(Deployed { scope: plan.scope.clone(), revision, manifest, changed: plan.why.is_some(), before })
+pub fn begin(plan: &Plan) -> Deployed {
+    let changed = plan.why.is_some();
+    Deployed {
+        scope: plan.scope.clone(),
+        revision: plan.last.as_ref().map_or(0, |last| last.revision),
+        manifest: plan.rendered.clone(),
+        changed,
+        before: plan.serving.filter(|_| changed),
+    }
 }
 
 /// Installs or upgrades, if the plan says why, and completes what `begin` returned. A failing hook or a rejection by the
@@ -110,20 +114,22 @@ pub fn begin(ctx: &Context, plan: &Plan) -> Result<Deployed> {
 pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Option<Failure>> {
     let Plan { scope, staged, rendered, hooks, last, claims, why, .. } = plan;
     let Some(why) = why else { return Ok(None) };
+    let (wanted, mut live) = (live::objects_in(rendered)?, plan.live.clone());
     let step = ctx.ui.step(format!("deploy {}", scope.release));
     step.update(why);
     let state = if last.is_some() { DeploymentState::Upgrading } else { DeploymentState::Installing };
     ctx.config.releases[&scope.release].services.iter().for_each(|service| ctx.ui.state(service, state));
-    if last.as_ref().is_some_and(|last| is_stuck(&last.status)) {
+    if last.as_ref().is_some_and(|last| is_stuck(&last.info.status)) {
         // Until it is mended, nothing of this run has to go back.
         deployed.changed = false;
         deployed.before = repair_pending(ctx, scope)?;
         deployed.changed = true;
+        live = live::objects_of(ctx, scope, rendered)?;
     }
     let chart = Chart { release: &scope.release, folder: &staged.folder, values: &staged.values };
-    if last.is_some() {
-        resume(ctx, scope, rendered)?;
-        immutable::delete_immutable(ctx, scope, rendered)?;
+    if let Some(last) = last {
+        resume(ctx, scope, &wanted, &live)?;
+        immutable::delete_immutable(ctx, scope, &wanted, &live, || Ok(last.manifest.clone()))?;
     }
     for claim in claims {
         ctx.ui.say(&format!("volume claim {} grows: {} → {}", claim.claim, claim.live, claim.wanted));
@@ -140,12 +146,14 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
         deployed.changed &= !said.contains("another operation (install/upgrade/rollback) is in progress");
         return Ok(Some(failure));
     }
-    if last.is_some() {
-        recreate_drifted(ctx, scope, &chart, rendered)?;
+    let mut seen = Snapshot::take(ctx)?;
+    let found = seen.objects_of(ctx, scope, rendered, &wanted)?;
+    if last.is_some() && recreate_drifted(ctx, scope, &chart, rendered, &found)? {
+        seen = Snapshot::take(ctx)?;
     }
-    let last = live::last_revision(ctx, scope)?.context("helm installed the release and does not list it")?;
-    let Revision { number: revision, status, .. } = last;
-    deployed.revision = revision;
+    let last = seen.release(scope)?.context("helm installed the release and does not list it")?;
+    let Stored { revision, info: Info { status, .. }, manifest, .. } = last;
+    (deployed.revision, deployed.manifest) = (revision, manifest);
     if status != "deployed" {
         let message = format!("helm succeeded, but reports revision {revision} of {} {status}", scope.release);
         return Err(Stop::failed(format!("{message}\nNext: cargo xtask history")).into());
@@ -153,7 +161,6 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
     ctx.ui.validated(&scope.release, state, &format!("helm calls revision {revision} deployed"));
     step.done(&format!("revision {} in namespace {} ({why})", deployed.revision, scope.target.namespace));
     ctx.ui.fact("deployed", json!({ "release": scope.release, "revision": deployed.revision, "why": why }));
-    deployed.manifest = live::manifest(ctx, scope)?;
     Ok(None)
 }
 
@@ -207,11 +214,12 @@ fn upgrade_call(ctx: &Context, scope: &Scope, chart: &Chart) -> Call {
 }
 
 /// That another checkout deployed the revision that is replaced, and how long ago.
-fn deployed_elsewhere(ctx: &Context, last: &Revision) -> Option<String> {
-    let from = origin::another_checkout(&last.description, &ctx.root.display().to_string())?;
+fn deployed_elsewhere(ctx: &Context, last: &Stored) -> Option<String> {
+    let from = origin::another_checkout(&last.info.description, &ctx.root.display().to_string())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs() as i64;
-    let age = time::seconds(&last.updated).map_or(String::new(), |at| format!(", {} ago", time::ago(now - at)));
-    Some(format!("replaces revision {}, deployed from {from}{age}", last.number))
+    let age =
+        time::seconds(&last.info.last_deployed).map_or(String::new(), |at| format!(", {} ago", time::ago(now - at)));
+    Some(format!("replaces revision {}, deployed from {from}{age}", last.revision))
 }
 
 /// Waits for any other helm process that works on the release, and says so.
@@ -289,15 +297,19 @@ struct Reason {
     applied: Vec<Value>,
 }
 
-fn reason(ctx: &Context, seen: &Snapshot, scope: &Scope, rendered: &Rendered, stored: &Stored) -> Result<Reason> {
-    let wanted = live::objects_in(&rendered.yaml)?;
-    let live = seen.objects_of(ctx, scope, &rendered.yaml, &wanted)?;
-    let (applied, hooks) = (&stored.manifest, stored.hooks());
+fn reason(
+    ctx: &Context,
+    scope: &Scope,
+    rendered: &Rendered,
+    wanted: &[Value],
+    live: &[Value],
+    last: &Stored,
+) -> Result<Reason> {
+    let (applied, hooks) = (&last.manifest, last.hooks());
     let Rendered { yaml, hooks: own, .. } = rendered;
-    let release = Release { wanted: &wanted, rendered: yaml, hooks: own, live: &live, applied, applied_hooks: &hooks };
-    let why = why_deploy(&release);
-    let why = why.map(|why| scaled_by(ctx, scope, &wanted, &live, why));
-    let is_rolled_out = why.is_none() && rollout::are_done(&wanted, &live);
+    let release = Release { wanted, rendered: yaml, hooks: own, live, applied, applied_hooks: &hooks };
+    let why = why_deploy(&release).map(|why| scaled_by(ctx, scope, wanted, live, why));
+    let is_rolled_out = why.is_none() && rollout::are_done(wanted, live);
     let applied = if why.is_some() { live::objects_in(applied)? } else { Vec::new() };
     Ok(Reason { why, is_rolled_out, applied })
 }
@@ -338,9 +350,8 @@ fn claims_to_grow(ctx: &Context, scope: &Scope, wanted: &[Value], applied: &[Val
 }
 
 /// Sets back fields that were set by hand and stop the rollout.
-fn resume(ctx: &Context, scope: &Scope, rendered: &str) -> Result<()> {
-    let wanted = live::objects_in(rendered)?;
-    for Hold { object, difference, patch } in holds(&wanted, &live::objects_of(ctx, scope, rendered)?) {
+fn resume(ctx: &Context, scope: &Scope, wanted: &[Value], live: &[Value]) -> Result<()> {
+    for Hold { object, difference, patch } in holds(wanted, live) {
         let field = difference.path.rsplit('.').next().unwrap_or_default();
         ctx.ui.say(&format!("{object}: {field} was set to {} by hand; setting it back", difference.live));
         ctx.run(kubectl::patch(&scope.target, &object, "merge").stdin(patch.to_string()))?;
@@ -349,16 +360,13 @@ fn resume(ctx: &Context, scope: &Scope, rendered: &str) -> Result<()> {
 }
 
 /// Recreates objects that still differ after the upgrade: helm merges, and so keeps entries that were added to a list by
-/// hand. Volumes stay.
-fn recreate_drifted(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str) -> Result<()> {
+/// hand. Volumes stay. Whether there was any.
+fn recreate_drifted(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str, live: &[Value]) -> Result<bool> {
     let wanted = live::objects_in(rendered)?;
-    let different = |live: &[Value]| -> Vec<String> {
-        let names = wanted.iter().filter(|object| !drift(std::slice::from_ref(*object), live).is_empty());
-        names.map(object_label).collect()
-    };
-    let names = different(&live::objects_of(ctx, scope, rendered)?);
+    let is_drifted = |object: &&Value| !drift(std::slice::from_ref(*object), live).is_empty();
+    let names: Vec<String> = wanted.iter().filter(is_drifted).map(object_label).collect();
     if names.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let (target, deadline) = (&scope.target, ctx.config.deadlines.helm);
     ctx.ui.say(&format!("recreating {}: helm would keep what was added by hand", names.join(", ")));
@@ -366,7 +374,7 @@ fn recreate_drifted(ctx: &Context, scope: &Scope, chart: &Chart, rendered: &str)
     ctx.run(upgrade_call(ctx, scope, chart)).inspect_err(|_| repair_after_interrupt(ctx, scope))?;
     let left = drift(&wanted, &live::objects_of(ctx, scope, rendered)?);
     match left.first() {
-        None => Ok(()),
+        None => Ok(true),
         Some(first) => {
             let message = format!("the API server rejects the rendered manifests: {}", first.brief());
             Err(Stop::failed(format!("{message}\nNext: cargo xtask down, then up")).into())

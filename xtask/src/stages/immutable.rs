@@ -17,17 +17,22 @@ enum Children {
     Go,
 }
 
-/// Deletes live objects whose immutable fields or renumbered ports `rendered` changes. Volumes stay, and so do the pods of a
+/// Deletes live objects whose immutable fields or renumbered ports the wanted ones change; `applied` gives the manifest that
+/// helm applied last. Volumes stay, and so do the pods of a
 /// StatefulSet, which the new one adopts.
-pub fn delete_immutable(ctx: &Context, scope: &Scope, rendered: &str) -> Result<()> {
-    let wanted = live::objects_in(rendered)?;
-    let live = live::objects_of(ctx, scope, rendered)?;
+pub fn delete_immutable(
+    ctx: &Context,
+    scope: &Scope,
+    wanted: &[Value],
+    live: &[Value],
+    applied: impl FnOnce() -> Result<String>,
+) -> Result<()> {
     let mut found: Vec<(String, Children)> =
-        wanted.iter().filter_map(|object| Some((object_label(object), in_the_way(object, &live)?))).collect();
-    if wanted.iter().any(|object| object["kind"] == "Service" && !drift(std::slice::from_ref(object), &live).is_empty())
+        wanted.iter().filter_map(|object| Some((object_label(object), in_the_way(object, live)?))).collect();
+    if wanted.iter().any(|object| object["kind"] == "Service" && !drift(std::slice::from_ref(object), live).is_empty())
     {
-        let applied = live::objects_in(&live::manifest(ctx, scope)?)?;
-        let edited = wanted.iter().filter(|object| has_renumbered_port(object, &applied, &live));
+        let applied = live::objects_in(&applied()?)?;
+        let edited = wanted.iter().filter(|object| has_renumbered_port(object, &applied, live));
         found.extend(edited.map(|object| (object_label(object), Children::Stay)));
     }
     if found.is_empty() {

@@ -59,7 +59,8 @@ pub fn list(ctx: &Context, node: &str) -> Result<BTreeMap<String, String>> {
 /// config, which the node lists; in its containerd store it is that of the manifest, which takes another call.
 fn present(ctx: &Context, node: &str, built: &BTreeMap<String, Built>) -> Result<BTreeMap<String, String>> {
     let mut there = list(ctx, node)?;
-    if built.values().all(|image| there.get(&image.reference()) == Some(&image.id)) {
+    let has_another = |image: &Built| there.get(&image.reference()).is_some_and(|id| *id != image.id);
+    if !built.values().any(has_another) {
         return Ok(there);
     }
     let manifests = ctx.run(docker::node_manifests(node))?;

@@ -58,7 +58,8 @@ pub fn to(ctx: &Context, scope: &Scope, revision: u64) -> Result<String> {
 /// Deletes what helm cannot change in place on its way to a revision.
 fn delete_immutable(ctx: &Context, scope: &Scope, revision: u64) -> Result<()> {
     let manifest = ctx.run(helm::manifest_of(&scope.target, &scope.release, revision))?;
-    immutable::delete_immutable(ctx, scope, &manifest)
+    let (wanted, live) = (live::objects_in(&manifest)?, live::objects_of(ctx, scope, &manifest)?);
+    immutable::delete_immutable(ctx, scope, &wanted, &live, || live::manifest(ctx, scope))
 }
 
 /// `all` are revisions, the newest last. Helm calls a revision superseded whether it worked or was left for it: what lies

@@ -67,14 +67,17 @@ pub enum SecretHead {
         version: String,
         keys: Vec<String>,
     },
-    /// What helm keeps of a revision of a release, in base64.
-    Release(String),
+    /// What helm keeps of a revision of a release, in base64, and its status.
+    Release {
+        data: String,
+        status: String,
+    },
 }
 
 /// The Secrets of all namespaces, by namespace and name.
 pub fn get_all_secrets(target: &Target) -> Call<BTreeMap<(String, String), SecretHead>> {
     let at = at(target);
-    let format = "go-template={{range .items}}{{.metadata.namespace}} {{.metadata.name}} {{.metadata.resourceVersion}}{{if eq .type \"helm.sh/release.v1\"}} ={{.data.release}}{{else}}{{range $key, $_ := .data}} {{$key}}{{end}}{{end}}\n{{end}}";
+    let format = "go-template={{range .items}}{{.metadata.namespace}} {{.metadata.name}} {{.metadata.resourceVersion}}{{if eq .type \"helm.sh/release.v1\"}} ={{.data.release}} {{.metadata.labels.status}}{{else}}{{range $key, $_ := .data}} {{$key}}{{end}}{{end}}\n{{end}}";
     call(argv!("kubectl get secrets --all-namespaces --output {format} --request-timeout 5s {at...}"))
         .parse(|text| text.lines().filter_map(parse_secret_head).collect())
 }
@@ -84,9 +87,15 @@ fn parse_secret_head(line: &str) -> Option<((String, String), SecretHead)> {
     let (place, version) = ((words.next()?, words.next()?), words.next()?);
     let keys: Vec<String> = words.collect();
     // A key has no such sign.
-    let release =
-        keys.first().and_then(|word| word.strip_prefix('=')).map(|data| SecretHead::Release(data.to_string()));
-    Some((place, release.unwrap_or(SecretHead::Keys { version, keys })))
+    let release = match keys.as_slice() {
+        [data, status] => data.strip_prefix('=').map(|data| (data.to_string(), status.clone())),
+        _ => None,
+    };
+    let head = match release {
+        Some((data, status)) => SecretHead::Release { data, status },
+        None => SecretHead::Keys { version, keys },
+    };
+    Some((place, head))
 }
 
 /// Objects of some kinds in the namespace, as a JSON list.
@@ -462,9 +471,9 @@ mod tests {
         let place = |name: &str| ("n".to_string(), name.to_string());
         let keys = SecretHead::Keys { version: "7".to_string(), keys: vec!["A".to_string(), "B".to_string()] };
         assert_eq!(parse_secret_head("n app 7 A B"), Some((place("app"), keys)));
-        let release = SecretHead::Release("SDR=".to_string());
+        let release = SecretHead::Release { data: "SDR=".to_string(), status: "deployed".to_string() };
         assert_eq!(
-            parse_secret_head("n sh.helm.release.v1.a.v1 8 =SDR="),
+            parse_secret_head("n sh.helm.release.v1.a.v1 8 =SDR= deployed"),
             Some((place("sh.helm.release.v1.a.v1"), release))
         );
         let empty = SecretHead::Keys { version: "9".to_string(), keys: Vec::new() };

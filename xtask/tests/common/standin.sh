@@ -166,7 +166,8 @@ services() {
 # What helm keeps of a revision, as its Secret shows it: release, number and status.
 stored() {
     description=$(cat "$here/releases/$1/description-$2" 2>/dev/null)
-    manifest=$(sed 's/\\/\\\\/g; s/"/\\"/g' "$here/releases/$1/$2" | awk '{ printf "%s\\n", $0 }')
+    # A test may have helm keep more than it made.
+    manifest=$(cat more-manifest "$here/releases/$1/$2" 2>/dev/null | sed 's/\\/\\\\/g; s/"/\\"/g' | awk '{ printf "%s\\n", $0 }')
     info="{\"status\":\"$3\",\"description\":\"$description\"}"
     printf '{"name":"%s","namespace":"%s","version":%s,"info":%s,"manifest":"%s"}' "$1" "${here#*/}" "$2" "$info" "$manifest" |
         gzip | base64 | tr -d '\n' | base64 | tr -d '\n'
@@ -316,10 +317,9 @@ case $call in
     for release in namespaces/*/releases/*; do
         [ -s "$release/revisions" ] || continue
         here=${release%/releases/*} release=${release##*/}
-        read -r number status <<END
-$(tail -n 1 "$here/releases/$release/revisions")
-END
-        echo "${here#*/} sh.helm.release.v1.$release.v$number 1 =$(stored "$release" "$number" "$status")"
+        while read -r number status; do
+            echo "${here#*/} sh.helm.release.v1.$release.v$number 1 =$(stored "$release" "$number" "$status") $status"
+        done <"$here/releases/$release/revisions"
     done ;;
 "kubectl get namespace/"*) [ ! -e "namespaces/${2#namespace/}" ] || a_namespace "${2#namespace/}" ;;
 "kubectl label namespace/"*)

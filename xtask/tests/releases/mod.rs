@@ -108,7 +108,7 @@ fn a_release_is_begun_when_what_it_needs_is_rolled_out() {
         let calls = project.read("standin/calls");
         assert!(!calls.contains("helm upgrade api") && !calls.contains("helm upgrade tools"), "{calls}");
         project.write("standin/slow", "backend\n");
-        assert!(eventually(|| project.read("standin/calls").contains("helm get manifest api ")));
+        assert!(eventually(|| project.read("standin/calls").contains("helm upgrade api ")));
         let asked = project.read("standin/calls").matches("kubectl get pods,").count();
         assert!(eventually(|| project.read("standin/calls").matches("kubectl get pods,").count() >= asked + 2));
         assert!(!project.read("standin/calls").contains("helm upgrade web"));

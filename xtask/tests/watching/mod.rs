@@ -191,8 +191,8 @@ fn a_start_within_its_own_rules_is_waited_for_beyond_the_deadline_and_not_for_ev
 fn a_service_that_leads_nowhere_fails_the_run_though_all_pods_run() {
     let project = Project::new();
     project.edit("xtask.toml", "rollout_s = 60", "rollout_s = 1");
-    let service = "printf -- '---\\nkind: Service\\nmetadata:\\n  name: web\\nspec:\\n  selector:\\n    app: none\\n'";
-    project.before("helm get manifest todo ", service);
+    let service = "---\nkind: Service\nmetadata:\n  name: web\nspec:\n  selector:\n    app: none\n";
+    project.write("standin/more-manifest", service);
     let ready = json!({"name": "server", "ready": true, "restartCount": 0, "state": {"running": {}}});
     show(&project, &[pod("backend-0", ready.clone())]);
     let run = project.run(&["up"]);
