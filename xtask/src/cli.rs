@@ -250,12 +250,40 @@ pub enum Command {
         #[arg(long, value_name = "MAJOR", value_parser = ["3", "4"])]
         helm: Option<String>,
     },
+    /// Measure how long the loop takes, in a namespace of its own: medians of whole commands
+    Bench {
+        /// How often each row is measured
+        #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        runs: u16,
+        /// Measure the rows whose name contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// Print the ratios to the medians of an earlier report
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+        /// Write the report here, as JSON
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        /// Write a picture of it here
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+        /// How long to wait for a quiet machine before each row
+        #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
+        wait: Duration,
+    },
 }
 
 impl Command {
     /// Whether the package xtask/verify has it.
     pub fn is_check(&self) -> bool {
-        matches!(self, Command::Validate { .. } | Command::Lint { .. } | Command::Test { .. } | Command::TestE2e { .. })
+        matches!(
+            self,
+            Command::Validate { .. }
+                | Command::Lint { .. }
+                | Command::Test { .. }
+                | Command::TestE2e { .. }
+                | Command::Bench { .. }
+        )
     }
 
     /// The name under which a run of it is recorded; None of what only reads.
@@ -276,6 +304,8 @@ impl Command {
             | Command::Status
             // Each of its runs is recorded as `up`.
             | Command::Dev
+            // So are those of bench.
+            | Command::Bench { .. }
             | Command::History
             | Command::Timings { .. }
             | Command::Secrets { .. }

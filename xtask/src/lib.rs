@@ -100,9 +100,11 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Hook { command: Hook::Install } => commands::hook::install(project),
         Command::Hook { command: Hook::Remove } => commands::hook::remove(project),
         Command::Completions { .. } | Command::Schema => unreachable!("run_with prints these, which need no project"),
-        Command::Validate { .. } | Command::Lint { .. } | Command::Test { .. } | Command::TestE2e { .. } => {
-            verify::run(project)
-        }
+        Command::Validate { .. }
+        | Command::Lint { .. }
+        | Command::Test { .. }
+        | Command::TestE2e { .. }
+        | Command::Bench { .. } => verify::run(project),
     }
 }
 

@@ -40,7 +40,7 @@ const VERIFY: Package = Package {
     layers: &[
         &["main"],
         &["test"],
-        &["validate", "lint", "e2e"],
+        &["validate", "lint", "e2e", "bench"],
         &["facts", "specs"],
         &["rules"],
         &["entities", "tools"],

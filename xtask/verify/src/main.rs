@@ -1,5 +1,6 @@
-//! `cargo xtask validate | lint | test | test-e2e`, which the tool hands over to this program.
+//! `cargo xtask validate | lint | test | test-e2e | bench`, which the tool hands over to this program.
 
+mod bench;
 mod e2e;
 mod entities;
 mod facts;
@@ -27,6 +28,11 @@ fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Validate { live, sbom, .. } => validate::run(project, *live, sbom.as_deref()),
         Command::Lint { update } => lint::run(project, cli.options.profile.as_deref(), *update),
         Command::Test { no_e2e } => test::run(project, !no_e2e),
+        Command::Bench { runs, only, against, to, svg, wait } => {
+            let (only, against) = (only.as_deref(), against.as_deref());
+            let (to, svg) = (to.as_deref(), svg.as_deref());
+            bench::run(project, &bench::BenchOptions { runs: usize::from(*runs), only, against, to, svg, wait: *wait })
+        }
         Command::TestE2e { list: true, only, .. } => e2e::list(project, only.as_deref()),
         Command::TestE2e { keep, only, junit, helm, .. } => {
             let (only, junit, helm) = (only.as_deref(), junit.as_deref(), helm.as_deref());

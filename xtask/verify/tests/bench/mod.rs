@@ -1,0 +1,20 @@
+//! `bench`: what is refused before anything is measured.
+
+use super::common::Project;
+
+#[test]
+fn bench_names_its_rows_and_reads_an_earlier_report_before_it_measures() {
+    let project = Project::new();
+    let run = project.run(&["bench", "--only", "nothing"]);
+    run.assert_ended(2);
+    run.assert_says(&[
+        "no row is called nothing",
+        "up, nothing changed",
+        "dev, one line of the page until it is served",
+    ]);
+    project.write("before.json", "{}");
+    let run = project.run(&["bench", "--against", "before.json"]);
+    run.assert_ended(2);
+    run.assert_says(&["before.json is no report of bench: missing field"]);
+    assert_eq!(run.calls, [""; 0]);
+}
