@@ -5,10 +5,10 @@ use super::common::Project;
 #[test]
 fn bench_names_its_rows_and_reads_an_earlier_report_before_it_measures() {
     let project = Project::new();
-    let run = project.run(&["bench", "--only", "nothing"]);
+    let run = project.run(&["bench", "--only", "no such row"]);
     run.assert_ended(2);
     run.assert_says(&[
-        "no row is called nothing",
+        "no row is called no such row",
         "up, nothing changed",
         "dev, one line of the page until it is served",
     ]);
