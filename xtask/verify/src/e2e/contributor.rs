@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::e2e::{FOREIGN_KUBECONFIG, Scenario, World, fourth, leftovers, secrets, tells};
+use crate::e2e::{FOREIGN_KUBECONFIG, Scenario, World, dev, fourth, leftovers, secrets, tells};
 use xtask::run::call::DEADLINE;
 use xtask::run::poll;
 use xtask::stages::{cluster, load};
@@ -25,6 +25,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("what was added by hand is taken out", added_by_hand),
     ("a port that was renumbered by hand is set back", renumbered_by_hand),
     ("an image gone from the node is loaded again", image_gone),
+    ("dev copies a style sheet into what runs, and builds it at its end", dev::copies),
     ("helm's own test passes, and fails for each fault", helm_test),
     ("a broken Secret is reported with pod and log, and mended", broken_secret),
     ("an upgrade that fails goes back, and what served serves on", failed_upgrade),

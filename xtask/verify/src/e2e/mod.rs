@@ -1,6 +1,7 @@
 //! `test-e2e`: the commands that a contributor types, against the real cluster, each profile in namespaces of its own.
 
 mod contributor;
+mod dev;
 mod faults;
 mod fourth;
 mod hello;

@@ -242,6 +242,10 @@ impl Begun {
         self.lines.lock().unwrap().iter().any(|line| line.contains(text))
     }
 
+    pub fn times_said(&self, text: &str) -> usize {
+        self.lines.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+    }
+
     pub fn has_ended(&self) -> bool {
         self.running.has_ended()
     }
