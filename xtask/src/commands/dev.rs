@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Error, Result};
 
-use crate::commands::up;
+use crate::commands::logs::LogOptions;
+use crate::commands::{logs, open, smoke, up};
 use crate::model::shortcut;
 use crate::model::shortcut::{Copy, Sources};
 use crate::run::context::{Context, Project};
 use crate::run::exit::exit_code;
+use crate::run::keys::Keys;
+use crate::run::process::Interrupt;
 use crate::run::watch::Watch;
 use crate::run::{lock, record};
 use crate::stages::values::LIBRARY;
@@ -22,44 +26,75 @@ const NAMED: usize = 3;
 /// What the containers have of each folder that can be copied into them, by the folder.
 type Known = BTreeMap<PathBuf, Listing>;
 
+/// What a key does.
+const KEYS: &str = "r up, t checks, l logs on and off, o open, q quit";
+
+/// What ends a wait.
+enum Event {
+    Changed(Box<Project>, BTreeSet<PathBuf>),
+    Key(char),
+    /// By Ctrl-C.
+    Interrupted,
+}
+
+/// What a session has beside the project: the watch, the keys, and the logs while they are shown.
+struct Session<'a> {
+    watch: Watch,
+    keys: Option<Keys>,
+    logs: Option<Logs>,
+    /// Gives the project as its files say now.
+    reread: &'a dyn Fn() -> Result<Project>,
+}
+
 /// Goes on until it is interrupted. A run that fails leaves what served before, and the next change is the next try.
 /// `reread` gives the project as its files say now.
 pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()> {
     let mut current = project.clone();
     // Made before the run: what is saved meanwhile is the next change.
-    let mut watch = Watch::new(places(&current))?;
+    let mut session = Session { watch: Watch::new(places(&current))?, keys: Keys::listen(), logs: None, reread };
+    let how_to_end = if session.keys.is_some() { KEYS } else { "Ctrl-C ends it" };
     loop {
         let known = list_sources(&current);
         let subject = current.config.subject();
         let is_up = bring_up(&current)?;
         let state = if is_up { format!("{subject} is up") } else { "up failed".to_string() };
-        current.ui.say(&format!("{state}; waiting for a change, Ctrl-C ends it"));
+        current.ui.say(&format!("{state}; waiting for a change, {how_to_end}"));
         let known = if is_up { known } else { Known::new() };
-        let Some(next) = follow(&current, &mut watch, known, reread)? else { return Ok(()) };
+        let Some(next) = follow(&current, &mut session, known)? else { return Ok(()) };
         // One that goes on has the changes of meanwhile.
         if places(&next) != places(&current) {
-            watch = Watch::new(places(&next))?;
+            session.watch = Watch::new(places(&next))?;
         }
         current = next;
     }
 }
 
 /// Copies what can be copied into the containers that run, until a change takes another way. Returns the project as it is then;
-/// None: interrupted, and the cluster is as the Dockerfiles make it.
-fn follow(
-    current: &Project,
-    watch: &mut Watch,
-    mut known: Known,
-    reread: &dyn Fn() -> Result<Project>,
-) -> Result<Option<Project>> {
+/// None: ended by the person, and the cluster is as the Dockerfiles make it.
+fn follow(current: &Project, session: &mut Session, mut known: Known) -> Result<Option<Project>> {
     let mut is_copied = false;
     loop {
-        let Some((next, changed)) = await_change(current, watch, reread)? else {
-            if is_copied {
-                current.spawn.interrupt.clear();
-                finish(&reread()?)?;
+        let (next, changed) = match await_event(current, session)? {
+            Event::Changed(next, changed) => (*next, changed),
+            Event::Key('r') => match (session.reread)() {
+                Ok(next) => return Ok(Some(next)),
+                Err(error) => {
+                    report(current, &error);
+                    continue;
+                }
+            },
+            Event::Key(key) if key != 'q' => {
+                press(current, session, key);
+                continue;
             }
-            return Ok(None);
+            Event::Key(_) | Event::Interrupted => {
+                session.logs = None;
+                if is_copied {
+                    current.spawn.interrupt.clear();
+                    finish(&(session.reread)()?)?;
+                }
+                return Ok(None);
+            }
         };
         let copies =
             shortcut::copies(&changed, &sources(&next)).filter(|copies| !known.is_empty() && !copies.is_empty());
@@ -70,6 +105,53 @@ fn follow(
             next.ui.say(&format!("{error:#}; it takes the way of up"));
             return Ok(Some(next));
         }
+    }
+}
+
+/// Does what a key is for, and reports what goes wrong with it.
+fn press(project: &Project, session: &mut Session, key: char) {
+    let done = match key {
+        't' => smoke::run(project),
+        'o' => open::run(project, None),
+        'l' => {
+            session.logs = match session.logs.take() {
+                Some(_) => None,
+                None => Some(Logs::show(project)),
+            };
+            Ok(())
+        }
+        _ => {
+            project.ui.say(KEYS);
+            Ok(())
+        }
+    };
+    if let Err(error) = done {
+        report(project, &error);
+    }
+}
+
+/// The logs of all services, as they come, as long as this lives.
+struct Logs {
+    interrupt: Interrupt,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Logs {
+    fn show(project: &Project) -> Logs {
+        let mut project = project.clone();
+        project.spawn = project.spawn.uninterrupted();
+        let interrupt = project.spawn.interrupt.clone();
+        let wanted = || LogOptions { services: &[], follow: true, previous: false, tail: Some(10), since: None };
+        let show = move || logs::run(&project, &wanted()).unwrap_or_else(|error| report(&project, &error));
+        Logs { interrupt, thread: Some(std::thread::spawn(show)) }
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.interrupt.set();
+        // What panicked has said so.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -120,19 +202,22 @@ fn list_sources(project: &Project) -> Known {
     folders.filter_map(|from| Some((from.clone(), sync::list_source(&from, &project.spawn.interrupt).ok()?))).collect()
 }
 
-/// The project after the next change with which its configuration can be read, and what changed; None: interrupted.
-fn await_change(
-    current: &Project,
-    watch: &mut Watch,
-    reread: &dyn Fn() -> Result<Project>,
-) -> Result<Option<(Project, BTreeSet<PathBuf>)>> {
+/// The next key, or the next change with which the configuration can be read.
+fn await_event(current: &Project, session: &mut Session) -> Result<Event> {
     loop {
-        let Some(changed) = watch.next_change(&current.spawn.interrupt) else { return Ok(None) };
+        let is_pressed = || session.keys.as_ref().is_some_and(Keys::is_pressed);
+        let Some(changed) = session.watch.next_change(&current.spawn.interrupt, is_pressed) else {
+            let key = session.keys.as_ref().and_then(Keys::take);
+            return Ok(match key.filter(|_| current.spawn.interrupt.check().is_ok()) {
+                Some(key) => Event::Key(key),
+                None => Event::Interrupted,
+            });
+        };
         current.ui.say(&format!("changed: {}", name(current, &changed)));
         // A folder that was taken away and is back is another one. Made before the files are read, so that nothing is lost.
-        *watch = Watch::new(places(current))?;
-        match reread() {
-            Ok(next) => return Ok(Some((next, changed))),
+        session.watch = Watch::new(places(current))?;
+        match (session.reread)() {
+            Ok(next) => return Ok(Event::Changed(Box::new(next), changed)),
             Err(error) => report(current, &error),
         }
     }

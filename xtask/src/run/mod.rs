@@ -9,6 +9,7 @@ pub mod exit;
 pub mod files;
 pub mod graph;
 pub mod http;
+pub mod keys;
 pub mod lock;
 pub mod poll;
 pub mod process;

@@ -36,11 +36,12 @@ impl Watch {
         Ok(Watch { places, events, _watcher: watcher })
     }
 
-    /// What has changed since the last call, and since the watch was made; waits until something has. None: interrupted.
-    pub fn next_change(&self, interrupt: &Interrupt) -> Option<BTreeSet<PathBuf>> {
+    /// What has changed since the last call, and since the watch was made; waits until something has. None: interrupted, or
+    /// woken by something else.
+    pub fn next_change(&self, interrupt: &Interrupt, is_woken: impl Fn() -> bool) -> Option<BTreeSet<PathBuf>> {
         let mut changed = BTreeSet::new();
         let mut first: Option<Instant> = None;
-        while interrupt.check().is_ok() {
+        while interrupt.check().is_ok() && !(changed.is_empty() && is_woken()) {
             match self.events.recv_timeout(if first.is_some() { QUIET } else { TURN }) {
                 Ok(event) => changed.extend(self.paths(event)),
                 Err(RecvTimeoutError::Timeout) if !changed.is_empty() => return Some(changed),
@@ -109,7 +110,7 @@ mod tests {
     }
 
     fn next(watch: &Watch) -> Vec<PathBuf> {
-        watch.next_change(&Interrupt::default()).unwrap().into_iter().collect()
+        watch.next_change(&Interrupt::default(), || false).unwrap().into_iter().collect()
     }
 
     #[test]
@@ -144,8 +145,9 @@ mod tests {
                 std::thread::sleep(QUIET * 3);
                 interrupt.set();
             });
-            assert_eq!(watch.next_change(&interrupt), None);
+            assert_eq!(watch.next_change(&interrupt, || false), None);
         });
         assert!(interrupt.check().is_err());
+        assert_eq!(watch.next_change(&Interrupt::default(), || true), None);
     }
 }

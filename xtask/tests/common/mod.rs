@@ -6,8 +6,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, test_kill_process};
@@ -202,19 +203,52 @@ impl Project {
 
     /// Runs the binary, and `meanwhile` beside it with its process ID.
     pub fn run_while(&self, arguments: &[&str], meanwhile: impl FnOnce(Pid)) -> Run {
-        self.write("standin/calls", "");
-        let mut command = Command::new(BINARY);
-        command.args(arguments).current_dir(self.folder.path()).env_clear();
-        command.env("CARGO_MANIFEST_DIR", self.path("xtask")).env("STANDIN", self.path("standin"));
-        command.env("HOME", self.path("home")).env("PATH", self.path("bin")).env("SSL_CERT_FILE", self.path("ca.crt"));
-        command.env("XDG_CACHE_HOME", self.path("cache")).env("XDG_STATE_HOME", self.path("state"));
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        let mut command = self.command(BINARY);
+        command.args(arguments);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         meanwhile(Pid::from_child(&child));
         let output = child.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let calls = self.read("standin/calls").lines().map(|call| self.plain(call)).collect();
         Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr), calls }
+    }
+
+    /// Runs the binary at a terminal of its own, which `meanwhile` types at and reads. Returns the exit code and all that the
+    /// terminal showed.
+    pub fn run_at_terminal(&self, arguments: &str, meanwhile: impl FnOnce(&mut Terminal)) -> (Option<i32>, String) {
+        let mut command = self.command("/usr/bin/script");
+        command.env("TERM", "xterm");
+        command.args(["--quiet", "--return", "--command", &format!("{BINARY} {arguments}"), "/dev/null"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let (sink, mut output) = (shown.clone(), child.stdout.take().unwrap());
+        let reader = std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut piece) {
+                sink.lock().unwrap().extend_from_slice(&piece[..count]);
+            }
+        });
+        let mut terminal = Terminal { keyboard: child.stdin.take().unwrap(), shown, child };
+        meanwhile(&mut terminal);
+        let mut code = None;
+        assert!(eventually(|| {
+            code = terminal.child.try_wait().unwrap();
+            code.is_some()
+        }));
+        reader.join().unwrap();
+        (code.unwrap().code(), terminal.shown())
+    }
+
+    /// A program in the environment of the project.
+    fn command(&self, program: &str) -> Command {
+        self.write("standin/calls", "");
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path()).env_clear();
+        command.env("CARGO_MANIFEST_DIR", self.path("xtask")).env("STANDIN", self.path("standin"));
+        command.env("HOME", self.path("home")).env("PATH", self.path("bin")).env("SSL_CERT_FILE", self.path("ca.crt"));
+        command.env("XDG_CACHE_HOME", self.path("cache")).env("XDG_STATE_HOME", self.path("state"));
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Waits until a stand-in has written so many lines into a file; a test that waits in vain fails.
@@ -267,6 +301,35 @@ impl Project {
             call = format!("{before}INPUTS{after}");
         }
         call
+    }
+}
+
+/// Where a command runs for a person.
+pub struct Terminal {
+    keyboard: ChildStdin,
+    shown: Arc<Mutex<Vec<u8>>>,
+    child: Child,
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // What runs at a terminal ends with it. It may have ended.
+        let _ = self.child.kill();
+    }
+}
+
+impl Terminal {
+    pub fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    pub fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
+    }
+
+    pub fn wait_for(&self, text: &str) {
+        assert!(eventually(|| self.shown().contains(text)), "{text} is not in\n{}", self.shown());
     }
 }
 
@@ -326,7 +389,7 @@ fn answer(mut stream: TcpStream, text: &str) -> std::io::Result<()> {
 }
 
 /// Whether something holds within a time that is long enough on any machine.
-pub fn eventually(holds: impl Fn() -> bool) -> bool {
+pub fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     (0..400).any(|_| {
         let held = holds();
         if !held {

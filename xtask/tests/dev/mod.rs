@@ -99,6 +99,31 @@ fn the_last_run_is_shown_with_its_steps_and_a_run_that_is_not_there_is_an_error(
     run.assert_says(&["there are records of 1 runs", "Next: cargo xtask history"]);
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn keys_run_up_and_the_checks_show_logs_and_quit() {
+    let project = Project::new();
+    let (code, shown) = project.run_at_terminal("dev", |terminal| {
+        terminal.wait_for("waiting for a change, r up, t checks, l logs on and off, o open, q quit");
+        terminal.press("r");
+        wait_for_runs(&project, 2);
+        terminal.press("t");
+        terminal.wait_for("All smoke checks passed");
+        terminal.press("o");
+        terminal.wait_for(&format!("http://127.0.0.1:{}", project.node_port));
+        terminal.press("l");
+        assert!(eventually(|| project.read("standin/calls").matches("kubectl get pods ").count() >= 2));
+        terminal.press("?q");
+    });
+    assert_eq!(code, Some(0), "{shown}");
+    let last = shown.rfind("r up, t checks").unwrap();
+    assert!(shown[last..].len() < 200, "the help is the last that is shown: {shown}");
+    // It has asked for pods as long as logs were shown, and nobody is left who does.
+    let asked = project.read("standin/calls").len();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(project.read("standin/calls").len(), asked);
+}
+
 const PODS: &str = "kubectl get pods --selector=app.kubernetes.io/instance=todo,app.kubernetes.io/name=frontend,";
 
 /// A project whose frontend has a folder that its image has as it is, and a container in which it lies.

@@ -25,9 +25,10 @@ pub enum Mode {
     Quiet,
 }
 
-/// Chooses how to show progress: as asked, else by what stderr is.
+/// Chooses how to show progress: as asked, else by what stderr is. A terminal that calls itself dumb redraws nothing.
 pub fn choose_mode(json: bool, quiet: bool, no_progress: bool) -> Mode {
-    match (json, quiet, no_progress || !std::io::stderr().is_terminal()) {
+    let is_dumb = std::env::var("TERM").map_or(true, |name| name.is_empty() || name == "dumb");
+    match (json, quiet, no_progress || is_dumb || !std::io::stderr().is_terminal()) {
         (true, _, _) => Mode::Json,
         (_, true, _) => Mode::Quiet,
         (_, _, true) => Mode::Plain,
