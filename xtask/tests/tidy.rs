@@ -70,6 +70,12 @@ const OUTWARD_EXCEPTIONS: &[Exception] = &[Exception {
 const PURE: &[&str] = &[
     "xtask/src/cleanup/decide.rs",
     "xtask/src/cleanup/machine.rs",
+    "xtask/src/commands/dashboard/hub.rs",
+    "xtask/src/commands/dashboard/needs.rs",
+    "xtask/src/commands/dashboard/request.rs",
+    "xtask/src/commands/dashboard/response.rs",
+    "xtask/src/commands/dashboard/runs.rs",
+    "xtask/src/commands/dashboard/state.rs",
     "xtask/src/config/",
     "xtask/src/diagnosis/capacity.rs",
     "xtask/src/diagnosis/cause.rs",
