@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -202,6 +202,22 @@ impl Project {
 
     /// Runs the binary, and `meanwhile` beside it with its process ID.
     pub fn run_while(&self, arguments: &[&str], meanwhile: impl FnOnce(Pid)) -> Run {
+        let child = self.start(arguments);
+        meanwhile(Pid::from_child(&child));
+        self.finish(child)
+    }
+
+    /// The same with what it prints, of which the returned run has the rest.
+    pub fn run_reading(&self, arguments: &[&str], meanwhile: impl FnOnce(Pid, &mut dyn BufRead)) -> Run {
+        let mut child = self.start(arguments);
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        meanwhile(Pid::from_child(&child), &mut stdout);
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).unwrap();
+        Run { stdout: rest, ..self.finish(child) }
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
         self.write("standin/calls", "");
         let mut command = Command::new(BINARY);
         command.args(arguments).current_dir(self.folder.path()).env_clear();
@@ -209,8 +225,10 @@ impl Project {
         command.env("HOME", self.path("home")).env("PATH", self.path("bin")).env("SSL_CERT_FILE", self.path("ca.crt"));
         command.env("XDG_CACHE_HOME", self.path("cache")).env("XDG_STATE_HOME", self.path("state"));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        meanwhile(Pid::from_child(&child));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn finish(&self, child: Child) -> Run {
         let output = child.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let calls = self.read("standin/calls").lines().map(|call| self.plain(call)).collect();
