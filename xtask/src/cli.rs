@@ -57,6 +57,21 @@ impl Options {
     pub fn profile(&self) -> &str {
         self.profile.as_deref().unwrap_or(DEFAULT_PROFILE)
     }
+
+    /// As arguments of another command of this tool, in the same folder: all but how it prints.
+    pub fn arguments(&self) -> Vec<String> {
+        let pair = |name: &str, value: Option<String>| value.map(|value| [name.to_string(), value]);
+        let overrides = self.overrides.as_ref().map(|file| file.display().to_string());
+        let timeout = self.timeout.map(|timeout| timeout.as_secs().to_string());
+        let pairs = [
+            pair("--profile", self.profile.clone()),
+            pair("--namespace", self.namespace.clone()),
+            pair("--override", overrides),
+            pair("--timeout", timeout),
+        ];
+        let yes = self.yes.then(|| "--yes".to_string());
+        pairs.into_iter().flatten().flatten().chain(yes).collect()
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -69,6 +84,12 @@ pub enum Command {
     },
     /// Run `up`, and again whenever a file changes that it is made of, until Ctrl-C
     Dev,
+    /// Serve a page on 127.0.0.1 with services, logs, runs and buttons for `up` and the checks, until Ctrl-C
+    Ui {
+        /// The port on 127.0.0.1 [default: a free one]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+        port: Option<u16>,
+    },
     /// Print what `up` would do, each step with its reason
     Plan,
     /// Uninstall the releases; keep their data
@@ -306,6 +327,7 @@ impl Command {
             | Command::Dev
             // So are those of bench.
             | Command::Bench { .. }
+            | Command::Ui { .. }
             | Command::History
             | Command::Timings { .. }
             | Command::Secrets { .. }
@@ -374,6 +396,15 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_handed_on_as_arguments() {
+        let given =
+            ["--profile", "rolling", "--namespace", "mine", "--override", "my.yaml", "--timeout", "30", "--yes"];
+        let parse = |arguments: &[&str]| Cli::try_parse_from([&["xtask", "status"][..], arguments].concat()).unwrap();
+        assert_eq!(parse(&given).options.arguments(), given);
+        assert_eq!(parse(&["--json", "--verbose"]).options.arguments(), [""; 0]);
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
     match &cli.command {
         Command::Up { no_rollback } => up::run(project, *no_rollback),
         Command::Dev => commands::dev::run(project, &|| start::reread(project, &cli.options)),
+        Command::Ui { port } => commands::dashboard::run(project, *port, &cli.options.arguments()),
         Command::Plan => plan::run(project),
         Command::Down { purge, cluster } => down::run(project, *purge, *cluster),
         Command::Rollback { revision, release } => rollback::run(project, *revision, release.as_deref()),

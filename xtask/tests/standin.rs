@@ -5,6 +5,7 @@ mod access;
 mod addons;
 mod cleaning;
 mod common;
+mod dashboard;
 mod dev;
 mod devtools;
 mod downloads;

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::commands::logs::lines::{Cursor, LogSource, Readable, sources, split};
 use crate::live::service::need_known;
@@ -43,11 +43,14 @@ pub struct LogOptions<'a> {
 
 /// A container whose log is printed, and who it belongs to.
 #[derive(Clone, Debug)]
-struct Container {
-    service: String,
+pub struct Container {
+    pub service: String,
     target: Target,
-    source: LogSource,
+    pub source: LogSource,
 }
+
+/// Takes a line of a container with its time. False when no more are wanted.
+pub type TakeLine<'a> = dyn Fn(&Container, &str, &str) -> bool + 'a;
 
 /// A container by what stays the same of it over restarts: its pod and its name.
 type Key = (String, String);
@@ -84,9 +87,20 @@ pub fn run(project: &Project, wanted: &LogOptions) -> Result<()> {
     let ctx = &setup::need_tools(project)?;
     cluster::need_running(ctx, cluster::observe(ctx)?)?;
     lock::report_holder(ctx, &ctx.config.namespace);
-    let teller = Teller { ctx, services: &services };
+    let print = |about: &Container, time: &str, text: &str| print_row(ctx, &services, about, time, text);
+    read_and_follow(ctx, &services, wanted, &print)
+}
+
+/// Hands over the lines of all services of the profile, those of before and new ones, until it is interrupted.
+pub fn follow_all(ctx: &Context, take: &TakeLine) -> Result<()> {
+    let wanted = LogOptions { services: &[], follow: true, previous: false, tail: None, since: None };
+    read_and_follow(ctx, &choose(ctx, wanted.services)?, &wanted, take)
+}
+
+fn read_and_follow(ctx: &Context, services: &[String], wanted: &LogOptions, take: &TakeLine) -> Result<()> {
+    let teller = Teller { services, take };
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
-    let found = find_containers(ctx, &services)?;
+    let found = find_containers(ctx, services)?;
     if found.is_empty() && !wanted.follow {
         let profile = &ctx.config.profile;
         let message = format!("no pods of {}\nNext: cargo xtask up --profile {profile}", services.join(", "));
@@ -119,7 +133,7 @@ pub fn run(project: &Project, wanted: &LogOptions) -> Result<()> {
         );
     }
     lines.sort_by(|a, b| a.0.cmp(&b.0));
-    let read_by_somebody = lines.iter().all(|(time, about, text)| teller.tell(about, time, text));
+    let read_by_somebody = lines.iter().all(|(time, about, text)| take(about, time, text));
     if wanted.follow && read_by_somebody {
         return follow(ctx, &teller, found, logs);
     }
@@ -289,31 +303,34 @@ fn listen(ctx: &Context, teller: &Teller, logs: &mut BTreeMap<Key, Followed>, re
 }
 
 fn tell_all(teller: &Teller, about: &Container, cursor: &mut Cursor, text: &str) -> bool {
-    text.lines().filter_map(split).all(|(time, line)| !cursor.is_new(time) || teller.tell(about, time, line))
+    text.lines().filter_map(split).all(|(time, line)| !cursor.is_new(time) || (teller.take)(about, time, line))
 }
 
 fn key(source: &LogSource) -> Key {
     (source.uid.clone(), source.container.clone())
 }
 
-/// Prints lines, each with its service and pod.
+/// Hands lines over, each with its container.
 struct Teller<'a> {
-    ctx: &'a Context,
     services: &'a [String],
+    take: &'a TakeLine<'a>,
 }
 
-impl Teller<'_> {
-    /// False if stdout is closed.
-    fn tell(&self, about: &Container, time: &str, text: &str) -> bool {
-        let Container { service, source, .. } = about;
-        // Wide enough for the part of a pod's name that a ReplicaSet gives it.
-        let width = self.services.iter().map(|name| name.len()).max().unwrap_or(0) + " x2xq9".len();
-        let label = format!("{:width$} |", source.label(service));
-        let nth = self.services.iter().position(|name| name == service).unwrap_or(0);
-        let fields = json!({
-            "service": service, "pod": source.pod, "container": source.container, "restarts": source.restarts,
-            "time": time, "text": text,
-        });
-        self.ctx.ui.row(&format!("{} {text}", self.ctx.ui.tint(&label, nth)), "log", fields)
-    }
+/// Prints a line with its service and pod. False if stdout is closed.
+fn print_row(ctx: &Context, services: &[String], about: &Container, time: &str, text: &str) -> bool {
+    let Container { service, source, .. } = about;
+    // Wide enough for the part of a pod's name that a ReplicaSet gives it.
+    let width = services.iter().map(|name| name.len()).max().unwrap_or(0) + " x2xq9".len();
+    let label = format!("{:width$} |", source.label(service));
+    let nth = services.iter().position(|name| name == service).unwrap_or(0);
+    ctx.ui.row(&format!("{} {text}", ctx.ui.tint(&label, nth)), "log", line_fields(about, time, text))
+}
+
+/// A line as programs read it.
+pub fn line_fields(about: &Container, time: &str, text: &str) -> Value {
+    let Container { service, source, .. } = about;
+    json!({
+        "service": service, "pod": source.pod, "container": source.container, "restarts": source.restarts,
+        "time": time, "text": text,
+    })
 }

@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod clean;
 pub mod completions;
 pub mod config;
+pub mod dashboard;
 pub mod debug;
 pub mod dev;
 pub mod doctor;

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::config::Config;
 use crate::diagnosis::pod::problems;
 use crate::live;
 use crate::model::origin::another_checkout;
@@ -40,8 +41,11 @@ pub fn run(project: &Project) -> Result<()> {
     let ctx = &setup::need_tools(project)?;
     cluster::need_running(ctx, cluster::observe(ctx)?)?;
     lock::report_holder(ctx, &ctx.config.namespace);
-    let words =
-        Words { deployments: words(ctx, "deployment")?, pods: words(ctx, "pod")?, releases: words(ctx, "release")? };
+    let words = Words {
+        deployments: words(&ctx.config, "deployment")?,
+        pods: words(&ctx.config, "pod")?,
+        releases: words(&ctx.config, "release")?,
+    };
     let mut found = Vec::new();
     for scope in ctx.scopes() {
         found.extend(release_status(ctx, &scope, &words)?);
@@ -116,8 +120,8 @@ fn describe_rollout(state: &Rollout) -> String {
 }
 
 /// The profile's words for the states of a machine; its own names where the profile has none.
-fn words<S: State>(ctx: &Context, machine: &str) -> Result<Vocabulary<S>> {
-    let words = ctx.config.spec.as_ref().and_then(|spec| spec.states.get(machine)).cloned().unwrap_or_default();
+pub fn words<S: State>(config: &Config, machine: &str) -> Result<Vocabulary<S>> {
+    let words = config.spec.as_ref().and_then(|spec| spec.states.get(machine)).cloned().unwrap_or_default();
     Ok(Vocabulary::new(&words)
         .map_err(|unknown| Stop::usage(format!("spec.states.{machine}: {}", unknown.join("; "))))?)
 }

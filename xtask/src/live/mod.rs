@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::config::{NodePorts, yaml};
+use crate::config::{Config, NodePorts, yaml};
 use crate::model::cluster::Target;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
@@ -61,12 +61,12 @@ pub fn services(ctx: &Context) -> Result<Vec<Value>> {
 
 /// The Services of all releases of the profile, by the service's name.
 pub fn endpoints(ctx: &Context) -> Result<BTreeMap<String, Endpoint>> {
-    Ok(endpoints_in(ctx, services(ctx)?))
+    Ok(endpoints_in(&ctx.config, services(ctx)?))
 }
 
 /// Those among the Services of all namespaces.
-pub fn endpoints_in(ctx: &Context, services: Vec<Value>) -> BTreeMap<String, Endpoint> {
-    let releases = &ctx.config.releases;
+pub fn endpoints_in(config: &Config, services: Vec<Value>) -> BTreeMap<String, Endpoint> {
+    let releases = &config.releases;
     let ours = |service: &&Value| {
         let release =
             service["metadata"]["labels"]["app.kubernetes.io/instance"].as_str().and_then(|name| releases.get(name));

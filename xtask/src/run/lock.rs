@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -73,12 +73,23 @@ pub fn hold_within(project: &Project, name: &str, deadline: Duration) -> Result<
 
 /// Says that another run has the lock `name`, for commands that show what is there and don't wait.
 pub fn report_holder(project: &Project, name: &str) {
-    let path = project.folders.state.join(format!("{name}.lock"));
-    let held = File::open(&path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
-    if held {
+    if let Some(path) = held(project, name) {
         let holder = describe_holder(read_holder(&path), now());
         project.ui.say(&format!("another run is at work on {name}, and may change what is shown: {holder}"));
     }
+}
+
+/// The command of the run that has the lock `name`; None where no run has it.
+pub fn command_of_holder(project: &Project, name: &str) -> Option<String> {
+    let path = held(project, name)?;
+    Some(read_holder(&path).map_or("a run that has just started".to_string(), |holder| holder.command))
+}
+
+/// The file of a lock that a run has.
+fn held(project: &Project, name: &str) -> Option<PathBuf> {
+    let path = project.folders.state.join(format!("{name}.lock"));
+    let held = File::open(&path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    held.then_some(path)
 }
 
 /// The run that has a lock.

@@ -2,7 +2,7 @@
 //! and why; what is there now is asked of the cluster, never of a record.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -12,6 +12,7 @@ use crate::model::states;
 use crate::model::states::DeploymentState;
 use crate::model::time;
 use crate::run::context::Project;
+use crate::run::process;
 
 /// How many records of a namespace are kept.
 const KEEP: usize = 50;
@@ -89,6 +90,12 @@ pub fn last(project: &Project, count: usize) -> Vec<(Run, PathBuf)> {
     let skipped = all.len().saturating_sub(count);
     let read = |file: PathBuf| Some((parse(&fs::read_to_string(&file).ok()?)?, file));
     all.into_iter().skip(skipped).filter_map(read).collect()
+}
+
+/// Whether the run that writes a record still runs.
+pub fn is_at_work(file: &Path) -> bool {
+    let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    name.rsplit('-').next().and_then(|pid| pid.parse().ok()).is_some_and(process::is_alive)
 }
 
 /// What a record says; None where it has no beginning. A last line that was cut off is passed over.
@@ -182,6 +189,13 @@ mod tests {
         let of = |state| ("backend".to_string(), state);
         assert_eq!(run.states, [of(DeploymentState::Building), of(DeploymentState::Loading)]);
         assert_eq!(run.validated, [of(DeploymentState::Building)]);
+    }
+
+    #[test]
+    fn a_record_tells_by_its_name_whether_its_run_is_there() {
+        let file = |pid: u32| PathBuf::from(format!("/a-b/2026-01-01T000000.000-{pid}.ndjson"));
+        assert!(is_at_work(&file(std::process::id())));
+        assert!(!is_at_work(&file(i32::MAX as u32)) && !is_at_work(Path::new("/a/b.ndjson")));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub fn carry_out(
         let changed = deployed.iter().any(|one| one.changed);
         let occasion = if changed { Occasion::Changed } else { Occasion::Unchanged };
         let endpoints = match services.filter(|_| !changed) {
-            Some(services) => Ok(live::endpoints_in(ctx, services)),
+            Some(services) => Ok(live::endpoints_in(&ctx.config, services)),
             None => live::endpoints(ctx),
         };
         // The application as a whole does not do what it should: all that is new in it goes back.

@@ -371,6 +371,13 @@ pub fn scale(target: &Target, workload: &str, replicas: u32) -> Call {
     call(argv!("kubectl scale {workload} {replicas} {at...}"))
 }
 
+/// Replaces the pods of the workloads that bear a label, as their own strategy says; waits for nothing.
+pub fn restart(target: &Target, selector: &str) -> Call {
+    let at = at(target);
+    let selector = format!("--selector={selector}");
+    call(argv!("kubectl rollout restart deployments,statefulsets,daemonsets {selector} {at...}"))
+}
+
 /// As in `90s`.
 fn seconds(timeout: Duration) -> String {
     format!("{}s", timeout.as_secs())
@@ -412,6 +419,7 @@ mod tests {
             logs(&target, "p", "c", true, 12).argv,
             describe(&target, "pod", "p").argv,
             describe(&target, "nodes", "").argv,
+            restart(&target, "a=b").argv,
             port_forward(&target, "mcp", 8001, None).argv,
             exec_interactively(&target, "p", "c", true, &[]).argv.split_last().map(|(_, argv)| argv.to_vec()).unwrap(),
             patch(&target, "secret/x", "merge").argv,

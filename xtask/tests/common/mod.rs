@@ -203,10 +203,28 @@ impl Project {
 
     /// Runs the binary, and `meanwhile` beside it with its process ID.
     pub fn run_while(&self, arguments: &[&str], meanwhile: impl FnOnce(Pid)) -> Run {
+        let child = self.start(arguments);
+        meanwhile(Pid::from_child(&child));
+        self.finish(child)
+    }
+
+    /// The same with what it prints, of which the returned run has the rest.
+    pub fn run_reading(&self, arguments: &[&str], meanwhile: impl FnOnce(Pid, &mut dyn BufRead)) -> Run {
+        let mut child = self.start(arguments);
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        meanwhile(Pid::from_child(&child), &mut stdout);
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).unwrap();
+        Run { stdout: rest, ..self.finish(child) }
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(BINARY);
         command.args(arguments);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        meanwhile(Pid::from_child(&child));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn finish(&self, child: Child) -> Run {
         let output = child.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let calls = self.read("standin/calls").lines().map(|call| self.plain(call)).collect();
