@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -50,7 +51,7 @@ fn made() -> Project {
     let helm = project.path("cache/todo").join(HELM);
     fs::create_dir_all(&helm).unwrap();
     fs::write(helm.join("helm"), TOOL).unwrap();
-    fs::set_permissions(helm.join("helm"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(helm.join("helm"), PermissionsExt::from_mode(0o755)).unwrap();
     fs::write(helm.join(".sizes"), format!("{} helm\n", TOOL.len())).unwrap();
     project
 }
@@ -251,6 +252,26 @@ fn without_docker_nothing_is_read() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn with_consent_docker_is_installed_once_the_folders_are_there() {
+    let project = saved();
+    fs::remove_file(project.path("bin/docker")).unwrap();
+    let run = project.run(&["bundle", "load", "a.bundle"]);
+    run.assert_ended(3);
+    run.assert_says(&["docker: not on PATH", "Next: start docker, or run the same command with --yes"]);
+    for prefix in ["", "sudo --non-interactive "] {
+        project.answer(&format!("{prefix}dpkg --configure"), "");
+        project.answer(&format!("{prefix}apt-get update"), "");
+        project
+            .answer(&format!("{prefix}apt-get install"), "ls ../cache/todo/tools >seen; ln -s kubectl ../bin/docker");
+    }
+    let run = project.run(&["bundle", "load", "a.bundle", "--yes"]);
+    run.assert_ended(0);
+    assert_eq!(project.read("standin/seen").trim(), "helm-3.17.0");
+    assert_eq!(run.calls_of(&["docker load"]).len(), 1);
+}
+
+#[test]
 fn images_that_docker_did_not_take_are_reported() {
     let project = saved();
     project.answer("docker load ", "echo loaded");
@@ -275,6 +296,19 @@ fn an_interrupted_save_keeps_the_file_of_before_and_leaves_nothing() {
     run.assert_ended(130);
     assert_eq!(project.read("a.bundle"), "before");
     assert!(!project.path("a.bundle.part").exists() && !project.path("cache/todo/bundle.partial").exists());
+}
+
+#[test]
+fn an_interruption_while_parts_are_packed_is_reported_as_one() {
+    let project = made();
+    // It is asked for the commit right before.
+    project.write("bin/git", "#!/bin/sh\nkill -INT $PPID\n");
+    fs::set_permissions(project.path("bin/git"), PermissionsExt::from_mode(0o755)).unwrap();
+    let run = project.run(&["bundle", "save", "a.bundle"]);
+    run.assert_ended(130);
+    run.assert_says(&["interrupted; run the same command again"]);
+    assert!(!project.path("a.bundle").exists() && !project.path("a.bundle.part").exists());
+    assert!(!project.path("cache/todo/bundle.partial").exists());
 }
 
 #[test]
