@@ -81,6 +81,9 @@ pub enum Command {
         /// Keep a failed deployment for inspection instead of rolling back
         #[arg(long)]
         no_rollback: bool,
+        /// Load this bundle first, as `bundle load` does
+        #[arg(long, value_name = "FILE")]
+        bundle: Option<PathBuf>,
     },
     /// Run `up`, and again whenever a file changes that it is made of, until Ctrl-C
     Dev,
@@ -222,6 +225,11 @@ pub enum Command {
         #[arg(long, conflicts_with = "from")]
         update_lock: bool,
     },
+    /// Save what `bootstrap` made into one file, or load it on another machine
+    Bundle {
+        #[command(subcommand)]
+        command: Bundle,
+    },
     /// Remove the project's unused images and folders
     Clean {
         /// How many images of each service to keep, the newest
@@ -317,6 +325,7 @@ impl Command {
             Command::Tunnel => Some("tunnel"),
             Command::Smoke => Some("smoke"),
             Command::Bootstrap { .. } => Some("bootstrap"),
+            Command::Bundle { command: Bundle::Load { .. } } => Some("bundle load"),
             Command::Clean { dry_run, .. } => (!dry_run).then_some("clean"),
             Command::Test { .. } => Some("test"),
             Command::TestE2e { .. } => Some("test-e2e"),
@@ -331,6 +340,7 @@ impl Command {
             | Command::History
             | Command::Timings { .. }
             | Command::Secrets { .. }
+            | Command::Bundle { .. }
             | Command::Plan
             | Command::Render
             | Command::Config { .. }
@@ -348,6 +358,14 @@ impl Command {
             | Command::Doctor => None,
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Bundle {
+    /// Write tools, control plane and base images into a file, which is replaced once the new one is whole
+    Save { file: PathBuf },
+    /// Verify a file that `bundle save` wrote with this version, and install what is missing here
+    Load { file: PathBuf },
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command, Hook, Secrets};
+use cli::{Bundle, Cli, Command, Hook, Secrets};
 use commands::{
     bootstrap, clean, doctor, down, history, logs, plan, render, rollback, smoke, status, tunnel, uninstall, up, verify,
 };
@@ -67,7 +67,11 @@ pub fn run_with(dispatch: fn(&Project, &Cli) -> Result<()>, owns: fn(&Command) -
 /// Runs a command that this package has.
 pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
     match &cli.command {
-        Command::Up { no_rollback } => up::run(project, *no_rollback),
+        Command::Up { no_rollback, bundle: None } => up::run(project, *no_rollback),
+        Command::Up { no_rollback, bundle: Some(file) } => {
+            stages::setup::bundle::load(project, file)?;
+            up::run(project, *no_rollback)
+        }
         Command::Dev => commands::dev::run(project, &|| start::reread(project, &cli.options)),
         Command::Ui { port } => commands::dashboard::run(project, *port, &cli.options.arguments()),
         Command::Plan => plan::run(project),
@@ -94,6 +98,8 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Psql { service, options } => commands::exec::psql(project, service.as_deref(), options),
         Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(project),
         Command::Bootstrap { from, .. } => bootstrap::run(project, *from),
+        Command::Bundle { command: Bundle::Save { file } } => commands::bundle::save(project, file),
+        Command::Bundle { command: Bundle::Load { file } } => commands::bundle::load(project, file),
         Command::Clean { keep, dry_run } => clean::run(project, *keep, *dry_run),
         // CI=true is not enough here: removing everything takes an explicit --yes.
         Command::Uninstall => uninstall::run(project, cli.options.yes),

@@ -3,6 +3,7 @@
 
 mod access;
 mod addons;
+mod bundle;
 mod cleaning;
 mod common;
 mod dashboard;

@@ -1,6 +1,7 @@
 //! One file per command, named as the command.
 
 pub mod bootstrap;
+pub mod bundle;
 pub mod clean;
 pub mod completions;
 pub mod config;

@@ -1,5 +1,6 @@
 //! The domain, without I/O: desired against observed state, and the state of a rollout.
 
+pub mod bundle;
 pub mod claims;
 pub mod cluster;
 pub mod image;

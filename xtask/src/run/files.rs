@@ -58,6 +58,16 @@ pub fn replace(file: &Path, content: &[u8]) -> Result<()> {
     written.with_context(|| format!("cannot write {}", file.display()))
 }
 
+/// A file or a folder that is removed with this value; there may be none.
+pub struct Temporary(pub PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What stays is replaced by the next run that makes it.
+        let _ = if self.0.is_dir() { fs::remove_dir_all(&self.0) } else { fs::remove_file(&self.0) };
+    }
+}
+
 fn list(root: &Path, paths: &[PathBuf], follow: bool) -> Result<Vec<PathBuf>> {
     let (mut found, mut special) = (Vec::new(), Vec::new());
     let mut open: Vec<(PathBuf, usize)> = paths.iter().map(|path| (path.clone(), 0)).collect();

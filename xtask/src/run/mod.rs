@@ -14,5 +14,6 @@ pub mod lock;
 pub mod poll;
 pub mod process;
 pub mod record;
+pub mod stream;
 pub mod ui;
 pub mod watch;

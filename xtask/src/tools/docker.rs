@@ -343,6 +343,16 @@ pub fn save_to(image: &str, archive: &str) -> Call {
     call(argv!("docker save --output {archive} {image}")).within(ARCHIVE)
 }
 
+/// Writes several images into one archive.
+pub fn save_all(images: &[String], archive: &str) -> Call {
+    call(argv!("docker save --output {archive} {images...}")).within(ARCHIVE)
+}
+
+/// Reads the images of an archive.
+pub fn load(archive: &str) -> Call {
+    call(argv!("docker load --quiet --input {archive}")).within(ARCHIVE)
+}
+
 /// State of a container, such as `running` or `exited`; fails where there is none of that name.
 pub fn container_state(name: &str) -> Call {
     let format = "{{.State.Status}}";

@@ -139,7 +139,7 @@ fn configured_release(config: &Config, tool: &'static str) -> Option<Release> {
 }
 
 /// System and processor as Go calls them, and so the releases of what is written in it.
-fn go_names(os: &'static str, arch: &'static str) -> (&'static str, &'static str) {
+pub(super) fn go_names(os: &'static str, arch: &'static str) -> (&'static str, &'static str) {
     let os = if os == "macos" { "darwin" } else { os };
     let arch = match arch {
         "x86_64" => "amd64",
@@ -273,7 +273,7 @@ fn extract(archive: &Path, member: &str, to: &Path) -> Result<()> {
     anyhow::bail!("it has no such member")
 }
 
-fn megabytes(bytes: u64) -> String {
+pub(super) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 

@@ -196,7 +196,7 @@ fn make_addon(project: &Project, plan: &Plan, name: &str, reference: &str) -> Re
 }
 
 /// Fills a folder as minikube's cache: kubelet, kubeadm and kubectl, and an archive for each control-plane image under
-/// the name that kubeadm asks for. Then minikube's own cache becomes a link to it.
+/// the name that kubeadm asks for.
 fn make_cluster_cache(project: &Project, plan: &Plan, arch: &str) -> Result<()> {
     let step = project.ui.step("make the control plane");
     if !plan.cluster_cache.exists() {
@@ -228,6 +228,13 @@ fn make_cluster_cache(project: &Project, plan: &Plan, arch: &str) -> Result<()> 
         fs::remove_dir_all(&context)?;
         fs::rename(&partial, &plan.cluster_cache)?;
     }
+    link_cluster_cache(project, plan)?;
+    step.done(&format!("Kubernetes v{}", project.config.cluster.kubernetes));
+    Ok(())
+}
+
+/// Makes minikube's own cache a link to the one that was made.
+pub(super) fn link_cluster_cache(project: &Project, plan: &Plan) -> Result<()> {
     fs::create_dir_all(project.folders.minikube_home())?;
     if plan.minikube_cache.is_dir() && !plan.minikube_cache.is_symlink() {
         fs::remove_dir_all(&plan.minikube_cache)?;
@@ -236,7 +243,6 @@ fn make_cluster_cache(project: &Project, plan: &Plan, arch: &str) -> Result<()> 
     let _ = fs::remove_file(&fresh);
     std::os::unix::fs::symlink(&plan.cluster_cache, &fresh)?;
     fs::rename(&fresh, &plan.minikube_cache)?;
-    step.done(&format!("Kubernetes v{}", project.config.cluster.kubernetes));
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! is used if it can do the work, what isn't is downloaded as a release, or built from package mirrors, into the cache
 //! folder.
 
+pub mod bundle;
 mod downloads;
 pub mod find;
 pub mod hadolint;
