@@ -118,3 +118,45 @@ fn wait_for_connection(listener: &TcpListener) {
     // A wait that was cut short is a shorter one.
     let _ = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&timeout));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_reaches_it_and_a_port_has_one_owner() {
+        let listener = listen(None).unwrap();
+        let place = listener.local_addr().unwrap();
+        assert!(place.ip().is_loopback());
+        let error = listen(Some(place.port())).unwrap_err();
+        assert!(
+            error.to_string().starts_with(&format!("cannot listen on port {} of 127.0.0.1", place.port())),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_request_is_read_with_its_body_however_it_arrives_and_what_is_cut_off_is_none() {
+        let listener = listen(None).unwrap();
+        let place = listener.local_addr().unwrap();
+        let read_of = |parts: &[&str]| {
+            let mut client = TcpStream::connect(place).unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            std::thread::scope(|threads| {
+                let reading = threads.spawn(move || read(&mut server, &Interrupt::default()));
+                for part in parts {
+                    client.write_all(part.as_bytes()).unwrap();
+                    client.flush().unwrap();
+                }
+                client.shutdown(Shutdown::Write).unwrap();
+                reading.join().unwrap()
+            })
+        };
+        let head = "POST /x HTTP/1.1\r\nContent-Length: 4\r\n\r\n";
+        let (request, body) = read_of(&[head, "ab", "cd"]).unwrap().unwrap();
+        assert_eq!((request.target.as_str(), body.as_slice()), ("/x", b"abcd".as_slice()));
+        assert_eq!(read_of(&[&head[..20]]), Ok(None));
+        assert_eq!(read_of(&[head, "ab"]), Ok(None));
+        assert_eq!(read_of(&["nonsense\r\n\r\n"]).unwrap_err().status, 400);
+    }
+}

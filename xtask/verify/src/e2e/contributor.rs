@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::e2e::{FOREIGN_KUBECONFIG, Scenario, World, dev, fourth, leftovers, secrets, tells};
+use crate::e2e::{FOREIGN_KUBECONFIG, Scenario, World, dev, fourth, leftovers, page, secrets, tells};
 use xtask::run::call::DEADLINE;
 use xtask::run::poll;
 use xtask::stages::{cluster, load};
@@ -20,6 +20,7 @@ pub const COMES_UP: Scenario = ("a fresh namespace comes up and answers", comes_
 /// Each begins with an application that runs, and is followed by an `up` that must find it well or make it so.
 pub const SCENARIOS: &[Scenario] = &[
     ("a second up changes nothing", changes_nothing),
+    ("the page of ui shows what runs, and asks no other server", page::shows_what_runs),
     ("what was scaled by hand is put right", scaled_by_hand),
     ("what was deleted by hand is put back", deleted_by_hand),
     ("what was added by hand is taken out", added_by_hand),

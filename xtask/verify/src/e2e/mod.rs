@@ -1,11 +1,13 @@
 //! `test-e2e`: the commands that a contributor types, against the real cluster, each profile in namespaces of its own.
 
+mod browser;
 mod contributor;
 mod dev;
 mod faults;
 mod fourth;
 mod hello;
 mod leftovers;
+mod page;
 mod published;
 mod report;
 mod secrets;

@@ -242,6 +242,11 @@ impl Begun {
         self.lines.lock().unwrap().iter().any(|line| line.contains(text))
     }
 
+    /// The first line that holds a text.
+    pub fn line_with(&self, text: &str) -> Option<String> {
+        self.lines.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
+    }
+
     pub fn times_said(&self, text: &str) -> usize {
         self.lines.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
