@@ -42,6 +42,8 @@ struct Session<'a> {
     watch: Watch,
     keys: Option<Keys>,
     logs: Option<Logs>,
+    /// Containers have what their images lack.
+    is_copied: bool,
     /// Gives the project as its files say now.
     reread: &'a dyn Fn() -> Result<Project>,
 }
@@ -51,7 +53,8 @@ struct Session<'a> {
 pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()> {
     let mut current = project.clone();
     // Made before the run: what is saved meanwhile is the next change.
-    let mut session = Session { watch: Watch::new(places(&current))?, keys: Keys::listen(), logs: None, reread };
+    let mut session =
+        Session { watch: Watch::new(places(&current))?, keys: Keys::listen(), logs: None, is_copied: false, reread };
     let how_to_end = if session.keys.is_some() { KEYS } else { "Ctrl-C ends it" };
     loop {
         let known = list_sources(&current);
@@ -60,6 +63,7 @@ pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()
         let state = if is_up { format!("{subject} is up") } else { "up failed".to_string() };
         current.ui.say(&format!("{state}; waiting for a change, {how_to_end}"));
         let known = if is_up { known } else { Known::new() };
+        session.is_copied &= !is_up;
         let Some(next) = follow(&current, &mut session, known)? else { return Ok(()) };
         // One that goes on has the changes of meanwhile.
         if places(&next) != places(&current) {
@@ -72,7 +76,6 @@ pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()
 /// Copies what can be copied into the containers that run, until a change takes another way. Returns the project as it is then;
 /// None: ended by the person, and the cluster is as the Dockerfiles make it.
 fn follow(current: &Project, session: &mut Session, mut known: Known) -> Result<Option<Project>> {
-    let mut is_copied = false;
     loop {
         let (next, changed) = match await_event(current, session)? {
             Event::Changed(next, changed) => (*next, changed),
@@ -89,7 +92,7 @@ fn follow(current: &Project, session: &mut Session, mut known: Known) -> Result<
             }
             Event::Key(_) | Event::Interrupted => {
                 session.logs = None;
-                if is_copied {
+                if session.is_copied {
                     current.spawn.interrupt.clear();
                     finish(&(session.reread)()?)?;
                 }
@@ -99,7 +102,7 @@ fn follow(current: &Project, session: &mut Session, mut known: Known) -> Result<
         let copies =
             shortcut::copies(&changed, &sources(&next)).filter(|copies| !known.is_empty() && !copies.is_empty());
         let Some(copies) = copies else { return Ok(Some(next)) };
-        is_copied = true;
+        session.is_copied = true;
         if let Err(error) = copy_all(&next, &copies, &mut known) {
             next.spawn.interrupt.check()?;
             next.ui.say(&format!("{error:#}; it takes the way of up"));
@@ -206,16 +209,17 @@ fn list_sources(project: &Project) -> Known {
 fn await_event(current: &Project, session: &mut Session) -> Result<Event> {
     loop {
         let is_pressed = || session.keys.as_ref().is_some_and(Keys::is_pressed);
-        let Some(changed) = session.watch.next_change(&current.spawn.interrupt, is_pressed) else {
+        let Some(mut changed) = session.watch.next_change(&current.spawn.interrupt, is_pressed) else {
             let key = session.keys.as_ref().and_then(Keys::take);
             return Ok(match key.filter(|_| current.spawn.interrupt.check().is_ok()) {
                 Some(key) => Event::Key(key),
                 None => Event::Interrupted,
             });
         };
+        // A folder that was taken away and is back is another one. What comes to the old watch meanwhile belongs to this change.
+        let before = std::mem::replace(&mut session.watch, Watch::new(places(current))?);
+        changed.extend(before.pending());
         current.ui.say(&format!("changed: {}", name(current, &changed)));
-        // A folder that was taken away and is back is another one. Made before the files are read, so that nothing is lost.
-        session.watch = Watch::new(places(current))?;
         match (session.reread)() {
             Ok(next) => return Ok(Event::Changed(Box::new(next), changed)),
             Err(error) => report(current, &error),

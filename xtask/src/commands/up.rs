@@ -39,7 +39,9 @@ pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
             Snapshot::take(ctx)?
         }
     };
-    let versions = ensure_secrets(ctx, &seen, &releases, &overrides)?;
+    let (versions, is_new) = ensure_secrets(ctx, &seen, &releases, &overrides)?;
+    // A namespace that was going, or was not there, has nothing of what was seen in it.
+    let seen = if is_new { Snapshot::take(ctx)? } else { seen };
     let plans = plan_releases(ctx, &seen, &releases, &built, &versions, &overrides)?;
     let (deployed, endpoints) = apply::carry_out(ctx, &plans, Some(seen.services()), no_rollback)?;
     report(ctx, &deployed, &endpoints);
@@ -73,21 +75,21 @@ fn build_beside_cluster(ready: &Ready, releases: &[&str]) -> Result<(BTreeMap<St
     Ok((built, seen.zip(nodes)))
 }
 
-/// Makes what is missing of namespaces and Secrets. Returns the version of each Secret.
+/// Makes what is missing of namespaces and Secrets. Returns the version of each Secret, and whether anything was made.
 fn ensure_secrets(
     ctx: &Context,
     seen: &Snapshot,
     releases: &[&str],
     overrides: &Overrides,
-) -> Result<BTreeMap<String, String>> {
+) -> Result<(BTreeMap<String, String>, bool)> {
     let namespaces = ctx.config.namespaces_of(releases);
     let is_settled = namespaces.iter().all(|name| namespace::is_settled(&ctx.config, seen, name));
     match store::observe(ctx, seen, &namespaces, &overrides.secret) {
-        Ok(secrets) if is_settled && secrets.steps.is_empty() => Ok(secrets.versions),
+        Ok(secrets) if is_settled && secrets.steps.is_empty() => Ok((secrets.versions, false)),
         _ => {
             let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, name));
             ensured.into_iter().collect::<Result<()>>()?;
-            store::ensure(ctx, &namespaces, &overrides.secret)
+            Ok((store::ensure(ctx, &namespaces, &overrides.secret)?, true))
         }
     }
 }

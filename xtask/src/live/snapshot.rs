@@ -1,17 +1,24 @@
 //! The cluster at one moment: all that a plan compares with, by two questions side by side.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::model::stored::Stored;
+use crate::run::call::Call;
 use crate::run::context::{Context, Scope};
-use crate::run::exit::Stop;
-use crate::run::process::Output;
+use crate::run::exit::{Reason, Stop};
+use crate::run::poll;
 use crate::tools::helm::Revision;
 use crate::tools::kubectl;
 use crate::tools::kubectl::{KINDS, SecretHead};
+
+/// What is frozen takes connections and answers none: kubectl would wait for each kind by itself.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long an API server that has answered before may be silent.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub struct Snapshot {
     /// The objects of all namespaces, of some kinds.
@@ -21,24 +28,35 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Looks; an API server that does not answer is what kubectl said.
-    pub fn try_take(ctx: &Context) -> Result<Result<Snapshot, Output>> {
+    /// Looks; of an API server that does not answer, the last that was said.
+    pub fn try_take(ctx: &Context) -> Result<Result<Snapshot, String>> {
         let target = ctx.target();
         let (objects, secrets) = std::thread::scope(|threads| {
-            let secrets = threads.spawn(|| ctx.spawn.attempt(kubectl::get_all_secrets(&target)));
-            let objects = ctx.spawn.attempt(kubectl::get_all(&target));
+            let secrets = threads.spawn(|| ask(ctx, kubectl::get_all_secrets(&target)));
+            let objects = ask(ctx, kubectl::get_all(&target));
             (objects, secrets.join().expect("looking at Secrets does not panic"))
         });
         Ok(match (objects?, secrets?) {
             (Ok(objects), Ok(secrets)) => Ok(Snapshot { objects, secrets }),
-            (Err(output), _) | (_, Err(output)) => Err(output),
+            (Err(said), _) | (_, Err(said)) => Err(said),
         })
     }
 
-    /// The same of a cluster that is known to answer.
+    /// The same of a cluster that answered before.
     pub fn take(ctx: &Context) -> Result<Snapshot> {
-        Snapshot::try_take(ctx)?.map_err(|output| {
-            Stop::failed("the cluster does not answer\nNext: cargo xtask status").with_detail(&output.tail).into()
+        let mut said = String::new();
+        let taken = poll::until(&ctx.spawn.interrupt, TIMEOUT, || {
+            Ok(match Snapshot::try_take(ctx)? {
+                Ok(snapshot) => Some(snapshot),
+                Err(why) => {
+                    said = why;
+                    None
+                }
+            })
+        })?;
+        taken.ok_or_else(|| {
+            let message = format!("the cluster does not answer for {} s: {said}", TIMEOUT.as_secs());
+            Stop::failed(format!("{message}\nNext: cargo xtask status")).into()
         })
     }
 
@@ -112,4 +130,18 @@ impl Snapshot {
     fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = &Value> {
         self.objects.iter().filter(move |object| object["kind"] == kind)
     }
+}
+
+/// The answer, or the last that was said without one.
+fn ask<T>(ctx: &Context, call: Call<T>) -> Result<Result<T, String>> {
+    match ctx.spawn.attempt(call.within(ANSWER)) {
+        Ok(Ok(answer)) => Ok(Ok(answer)),
+        Ok(Err(output)) => Ok(Err(output.tail.lines().last().unwrap_or_default().to_string())),
+        Err(error) if is_deadline(&error) => Ok(Err(format!("nothing within {} s", ANSWER.as_secs()))),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_deadline(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Stop>().is_some_and(|stop| stop.reason == Reason::Deadline)
 }

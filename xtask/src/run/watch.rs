@@ -55,6 +55,11 @@ impl Watch {
         None
     }
 
+    /// What has changed since the last call, without a wait.
+    pub fn pending(&self) -> BTreeSet<PathBuf> {
+        self.events.try_iter().flat_map(|event| self.paths(event)).collect()
+    }
+
     fn paths(&self, event: notify::Result<notify::Event>) -> Vec<PathBuf> {
         match event {
             // Who reads a file changes nothing.
@@ -149,5 +154,9 @@ mod tests {
         });
         assert!(interrupt.check().is_err());
         assert_eq!(watch.next_change(&Interrupt::default(), || true), None);
+        fs::write(root.join("file"), "2").unwrap();
+        std::thread::sleep(QUIET);
+        assert_eq!(watch.pending(), [root.join("file")].into());
+        assert_eq!(watch.pending(), [].into());
     }
 }

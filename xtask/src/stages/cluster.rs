@@ -13,7 +13,6 @@ use crate::model::cluster::{State, problem};
 use crate::run::call::Call;
 use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
-use crate::run::process::Output;
 use crate::run::{lock, poll};
 use crate::stages::setup::Ready;
 use crate::stages::{addons, load};
@@ -115,7 +114,7 @@ pub fn look(ctx: &Context) -> Result<(State, Option<Snapshot>)> {
     let why = wait_for(ctx, SOON, || {
         Ok(match Snapshot::try_take(ctx)? {
             Ok(snapshot) => problem(&seen.insert(snapshot).objects),
-            Err(output) => Some(unanswered(&output)),
+            Err(said) => Some(unanswered(&said)),
         })
     })?;
     let state = state_of(why);
@@ -297,13 +296,13 @@ fn wait(ctx: &Context, deadline: Duration) -> Result<Option<String>> {
     wait_for(ctx, deadline, || {
         Ok(match ctx.spawn.attempt(kubectl::get_cluster(&ctx.target()))? {
             Ok(objects) => problem(&objects),
-            Err(output) => Some(unanswered(&output)),
+            Err(output) => Some(unanswered(output.tail.lines().last().unwrap_or_default())),
         })
     })
 }
 
-fn unanswered(output: &Output) -> String {
-    format!("its API server does not answer: {}", output.tail.lines().last().unwrap_or_default())
+fn unanswered(said: &str) -> String {
+    format!("its API server does not answer: {said}")
 }
 
 /// Waits until nothing keeps the cluster from serving; what does so at the end.

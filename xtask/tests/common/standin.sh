@@ -148,8 +148,11 @@ services() {
     found=
     for workload in namespaces/*/workloads/*; do
         [ -e "$workload/ports" ] || continue
+        release= ports=
         read -r release <"$workload/release"
         read -r ports <"$workload/ports"
+        # Another release's may be coming or going at this moment.
+        case $release,$ports in ,* | *, | *,/* | */) continue ;; esac
         name=${workload##*/} in=${workload#namespaces/} node= kind=ClusterIP given=
         [ "${ports#*/}" = 0 ] || { node=",\"nodePort\":${ports#*/}"; kind=NodePort; }
         ! grep -q "^$name" load-balancers || kind=LoadBalancer

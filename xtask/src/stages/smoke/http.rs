@@ -1,6 +1,7 @@
 //! A request over HTTP.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde_json::Value;
 use ureq::http::request::Builder;
@@ -39,6 +40,7 @@ pub fn send_request(attempt: &Attempt, service: &str, wanted: &Request) -> Resul
     match answer.status {
         found if found == *status => Ok((asked, answer.text)),
         502..=504 => Err(Refusal::NotYet(cause(came()))),
+        500 if Instant::now() < attempt.world.settled => Err(Refusal::NotYet(cause(came()))),
         _ => Err(Refusal::Wrong(cause(came()))),
     }
 }

@@ -24,6 +24,8 @@ use crate::run::poll;
 use addresses::Addresses;
 use refusal::{Cause, Refusal};
 
+/// For so long after a rollout a connection may still lead to a pod of before, which may have lost what it needs.
+const SETTLES: Duration = Duration::from_secs(5);
 /// How long one question may take, if the check has so much left.
 const REQUEST: Duration = Duration::from_secs(10);
 
@@ -58,6 +60,8 @@ struct World<'a> {
     agent: ureq::Agent,
     live: BTreeMap<String, Endpoint>,
     addresses: Addresses<'a>,
+    /// Until then an internal error is no refusal for good.
+    settled: Instant,
 }
 
 /// One attempt of a check, and what it has saved so far.
@@ -76,7 +80,8 @@ pub fn run(ctx: &Context, occasion: Occasion, live: BTreeMap<String, Endpoint>) 
         let message = format!("nothing of profile {profile} is installed\nNext: cargo xtask up --profile {profile}");
         return Err(Stop::needs_setup(message).into());
     }
-    let world = World { ctx, agent: agent(REQUEST), addresses: Addresses::of(ctx, &live), live };
+    let settled = Instant::now() + if occasion == Occasion::Changed { SETTLES } else { Duration::ZERO };
+    let world = World { ctx, agent: agent(REQUEST), addresses: Addresses::of(ctx, &live), live, settled };
     let due = |check: &&Check| occasion != Occasion::Unchanged || check.when == When::Always;
     let checks: Vec<&Check> = ctx.config.smoke.iter().filter(due).collect();
     // The system ends a child with the thread that began it, and a forwarded port may serve another check as well.
