@@ -25,6 +25,7 @@ use crate::commands::dashboard::hub::Hub;
 use crate::commands::dashboard::request::{Access, Refusal, Route};
 use crate::run::context::Project;
 use crate::run::process::Interrupt;
+use crate::run::random;
 use crate::run::ui::{Mode, Ui};
 
 const HTML: &str = include_str!("dashboard/page.html");
@@ -46,7 +47,7 @@ struct Desk<'a> {
 /// command was given, for the commands that buttons begin.
 pub fn run(project: &Project, port: Option<u16>, options: &[String]) -> Result<()> {
     let listener = server::listen(port)?;
-    let access = Access { token: random()?, port: listener.local_addr()?.port() };
+    let access = Access { token: random::hex::<32>()?, port: listener.local_addr()?.port() };
     // Known before the program is built anew.
     let program = std::env::current_exe().context("cannot find this program")?.display().to_string();
     let command: Vec<String> = std::iter::once(program).chain(options.iter().cloned()).collect();
@@ -115,13 +116,6 @@ impl Desk<'_> {
 }
 
 fn page() -> Result<Vec<u8>, Refusal> {
-    let nonce = random().map_err(|error| Refusal::new(503, format!("{error:#}")))?;
+    let nonce = random::hex::<32>().map_err(|error| Refusal::new(503, format!("{error:#}")))?;
     Ok(response::page(HTML, &nonce))
-}
-
-/// 256 random bits as text, for what nobody may guess.
-fn random() -> Result<String> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).ok().context("the system gives no randomness")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

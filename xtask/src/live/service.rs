@@ -54,7 +54,7 @@ pub fn deployed_image(ctx: &Context, service: &str) -> Result<Option<String>> {
 }
 
 /// The service's pods but those of tests, with the cluster and namespace that they are in.
-fn pods(ctx: &Context, service: &str) -> Result<(Target, Vec<Value>)> {
+pub fn pods(ctx: &Context, service: &str) -> Result<(Target, Vec<Value>)> {
     let release = ctx.config.running().find(|(name, _)| *name == service).map(|(_, release)| release);
     let scope = ctx.scope(release.unwrap_or_default());
     let selector = format!(
@@ -66,7 +66,7 @@ fn pods(ctx: &Context, service: &str) -> Result<(Target, Vec<Value>)> {
 }
 
 /// The entry of a pod's list of containers that is the service's own: a sidecar has a name of its own.
-fn own<'a>(containers: &'a Value, service: &str) -> Option<&'a Value> {
+pub fn own<'a>(containers: &'a Value, service: &str) -> Option<&'a Value> {
     let containers = containers.as_array()?;
     containers.iter().find(|container| container["name"] == service).or(containers.first())
 }

@@ -5,6 +5,7 @@ pub mod claims;
 pub mod cluster;
 pub mod image;
 pub mod labels;
+pub mod markup;
 pub mod object;
 pub mod origin;
 pub mod plan;

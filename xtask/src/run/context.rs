@@ -13,6 +13,7 @@ use crate::model::cluster::Target;
 use crate::model::tools::Tools;
 use crate::run::call::Call;
 use crate::run::exit::Stop;
+use crate::run::files::copy_afresh;
 use crate::run::process;
 use crate::run::process::{Output, Spawn};
 use crate::run::ui::Ui;
@@ -135,6 +136,11 @@ impl Context {
 }
 
 impl Project {
+    /// Makes a folder that has all of the project that a deployment is made of, and nothing else.
+    pub fn copy_to(&self, folder: &Path) -> Result<()> {
+        copy_afresh(&self.root, &["xtask.toml", "k8s", "docker", "helm", "services"].map(PathBuf::from), folder)
+    }
+
     /// The same with the paths of programs, by the names that calls have for them.
     pub fn with_programs(&self, programs: BTreeMap<&'static str, String>) -> Project {
         let mut project = self.clone();

@@ -68,6 +68,14 @@ impl Drop for Temporary {
     }
 }
 
+/// Makes a folder that has the files and links under `paths` of another one, as `list_files` has them, and nothing else.
+pub fn copy_afresh(from: &Path, paths: &[PathBuf], to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    list_files(from, paths)?.iter().try_for_each(|file| copy_file(&from.join(file), &to.join(file)))
+}
+
 fn list(root: &Path, paths: &[PathBuf], follow: bool) -> Result<Vec<PathBuf>> {
     let (mut found, mut special) = (Vec::new(), Vec::new());
     let mut open: Vec<(PathBuf, usize)> = paths.iter().map(|path| (path.clone(), 0)).collect();

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod lock;
 pub mod poll;
 pub mod process;
+pub mod random;
 pub mod record;
 pub mod stream;
 pub mod ui;

@@ -19,6 +19,7 @@ use crate::model::plan::Step;
 use crate::run::call::Call;
 use crate::run::context::Context;
 use crate::run::exit::Stop;
+use crate::run::random;
 use crate::secrets::database::{Address, ready_taker, set_password, verifier};
 use crate::tools::{kubectl, psql};
 
@@ -71,7 +72,7 @@ pub fn ensure(ctx: &Context, namespaces: &[String], given: &Values) -> Result<BT
         refuse_lost_password(ctx, name, secret, live.get(name), given)?;
     }
     finish(ctx, &mut live)?;
-    for (name, values) in complete(&wanted, &live, given, random)? {
+    for (name, values) in complete(&wanted, &live, given, random::hex::<32>)? {
         match live.get(name) {
             Some(old) if *old == values => {}
             Some(old) => {
@@ -115,7 +116,7 @@ pub fn rotate<'a>(ctx: &'a Context, live: &mut Live<'a>, keys: &[(&'a String, &s
     for (name, key) in keys {
         let next = format!("{key}{NEXT}");
         if live.get(*name).is_some_and(|values| !values.contains_key(&next)) {
-            begun.entry(*name).or_default().insert(next, random()?);
+            begun.entry(*name).or_default().insert(next, random::hex::<32>()?);
         }
     }
     for (name, values) in begun {
@@ -311,7 +312,7 @@ fn set(ctx: &Context, login: &Login, password: &str) -> Result<()> {
         return Ok(());
     };
     // A server may log the statements that it is sent: the password itself is not in this one.
-    let statement = set_password(&login.role, &verifier(password, &random_bytes::<16>()?));
+    let statement = set_password(&login.role, &verifier(password, &random::bytes::<16>()?));
     let answer = ctx.output(call.stdin(statement))?;
     if !answer.success {
         let what = format!("the database did not take another password for {}; it has the one that it had", login.role);
@@ -408,17 +409,6 @@ fn refuse_lost_password(
          with cargo xtask down --purge"
     ))
     .into())
-}
-
-/// 256 bits as hexadecimal digits, which need no escaping in a URL.
-fn random() -> Result<String> {
-    Ok(random_bytes::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn random_bytes<const COUNT: usize>() -> Result<[u8; COUNT]> {
-    let mut bytes = [0; COUNT];
-    getrandom::fill(&mut bytes).context("the system gives no randomness")?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -558,7 +548,7 @@ mod tests {
 
     #[test]
     fn random_values_are_long_and_differ() {
-        let (first, second) = (random().unwrap(), random().unwrap());
+        let (first, second) = (random::hex::<32>().unwrap(), random::hex::<32>().unwrap());
         assert_eq!(first.len(), 64);
         assert_ne!(first, second);
     }

@@ -1,7 +1,6 @@
 //! Builds the images whose content has no image yet. What goes in decides the tag, and only that reaches the build.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -15,7 +14,7 @@ use crate::model::states::DeploymentState;
 use crate::run::context::{Context, Project, proxies};
 use crate::run::digest::Content;
 use crate::run::exit::{Stop, indent};
-use crate::run::files::{copy_file, list_files};
+use crate::run::files::{copy_afresh, list_files};
 use crate::tools::docker;
 use crate::tools::docker::Build;
 
@@ -219,12 +218,7 @@ fn build(ctx: &Context, images: &Images, name: &str, reference: &str) -> Result<
 fn stage(ctx: &Context, name: &str, service: &Service) -> Result<PathBuf> {
     let context = ctx.root.join(&service.context);
     let staged = self::context(ctx, name);
-    if staged.exists() {
-        fs::remove_dir_all(&staged)?;
-    }
-    for file in list_files(&context, &service.inputs)? {
-        copy_file(&context.join(&file), &staged.join(&file))?;
-    }
+    copy_afresh(&context, &service.inputs, &staged)?;
     Ok(staged)
 }
 

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
+use crate::live::service;
 use crate::model::shortcut::Copy;
 use crate::run::context::Context;
 use crate::run::digest;
 use crate::run::files::list_files;
 use crate::run::process::Interrupt;
+use crate::tools::containerd;
 use crate::tools::containerd::{Listing, Place};
-use crate::tools::{containerd, kubectl};
 
 /// The files of a folder as the image has them: readable by all, and executable where they are here.
 pub fn list_source(folder: &Path, interrupt: &Interrupt) -> Result<Listing> {
@@ -52,19 +53,13 @@ pub fn replace(ctx: &Context, copy: &Copy, before: &Listing) -> Result<(Listing,
 
 /// The service's own containers that run, wherever they are.
 fn running(ctx: &Context, service: &str) -> Result<Vec<Place>> {
-    let release = ctx.config.running().find(|(name, _)| *name == service).map_or("", |(_, release)| release);
-    let scope = ctx.scope(release);
-    let selector = format!(
-        "app.kubernetes.io/instance={release},app.kubernetes.io/name={service},app.kubernetes.io/component!=test"
-    );
-    let pods = ctx.run(kubectl::get(&scope.target, "pods", Some(&selector)))?;
+    let (_, pods) = service::pods(ctx, service)?;
     pods.iter().filter_map(|pod| place(pod, service).transpose()).collect()
 }
 
 /// Where a pod's own container runs; None of one that doesn't, or is going.
 fn place(pod: &Value, service: &str) -> Result<Option<Place>> {
-    let statuses = pod["status"]["containerStatuses"].as_array().map_or(&[][..], Vec::as_slice);
-    let own = statuses.iter().find(|status| status["name"] == service).or(statuses.first());
+    let own = service::own(&pod["status"]["containerStatuses"], service);
     let Some(own) = own.filter(|own| own["state"]["running"].is_object()) else { return Ok(None) };
     if pod["metadata"]["deletionTimestamp"].is_string() {
         return Ok(None);

@@ -134,6 +134,17 @@ live() {
     echo "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{$about},\"spec\":{\"replicas\":$n},\"status\":$status}"
 }
 
+# Adds the namespace's workloads to `found`, each after a comma.
+add_workloads() {
+    for workload in "$here"/workloads/*; do
+        [ -s "$workload/replicas" ] || continue
+        one=$(live "${workload##*/}" 2>/dev/null)
+        # Another release's may be coming or going at this moment.
+        case $one in *:,* | *:[}]* | *:\"\"*) continue ;; esac
+        found="$found,$one"
+    done
+}
+
 NODES='{"kind":"Node","metadata":{"name":"todo"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}
     ,{"kind":"StorageClass","metadata":{"annotations":{"storageclass.kubernetes.io/is-default-class":"true"}}}'
 
@@ -309,13 +320,7 @@ case $call in
     found=$NODES,$(services)
     for here in namespaces/*; do
         found="$found,$(a_namespace "${here#*/}")"
-        for workload in "$here"/workloads/*; do
-            [ -s "$workload/replicas" ] || continue
-            one=$(live "${workload##*/}" 2>/dev/null)
-            # Another release's may be coming or going at this moment.
-            case $one in *:,* | *:[}]* | *:\"\"*) continue ;; esac
-            found="$found,$one"
-        done
+        add_workloads
     done
     echo "{\"items\":[${found%,}]}" | sed 's/,,*/,/g' ;;
 "kubectl get secrets --all-namespaces "*)
@@ -360,13 +365,7 @@ case $call in
 "kubectl get pods "*) echo '{"items":[]}' ;;
 "kubectl get pods,"*)
     found=
-    for workload in "$here"/workloads/*; do
-        [ -s "$workload/replicas" ] || continue
-        one=$(live "${workload##*/}" 2>/dev/null)
-        # Another release's may be coming or going at this moment.
-        case $one in *:,* | *:[}]* | *:\"\"*) continue ;; esac
-        found="$found,$one"
-    done
+    add_workloads
     while read -r other; do found="$found,$other"; done <watched
     echo "{\"items\":[${found#,}]}" ;;
 "kubectl get --filename - "*)

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use crate::model::markup::escape;
 use crate::model::spans::{Outcome, Span};
 use crate::model::time;
 use crate::run::record::Run;
@@ -171,23 +172,6 @@ fn duration(ms: u64) -> String {
         _ if seconds < 3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
     }
-}
-
-/// Text as it may stand in an element or in a quoted attribute. A sign that steers a terminal is none for a page.
-fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for sign in text.chars() {
-        match sign {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            sign if sign.is_control() && !sign.is_whitespace() => escaped.push(char::REPLACEMENT_CHARACTER),
-            sign => escaped.push(sign),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

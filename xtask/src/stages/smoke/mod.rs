@@ -21,6 +21,7 @@ use crate::run::context::Context;
 use crate::run::exit::{Stop, indent};
 use crate::run::http::agent;
 use crate::run::poll;
+use crate::run::random;
 use addresses::Addresses;
 use refusal::{Cause, Refusal};
 
@@ -201,7 +202,7 @@ fn report(profile: &str, count: usize, failed: &[(&Check, &Failure, Duration)]) 
 fn attempt<'a>(world: &World, check: &'a Check, until: Instant) -> Result<(), (&'a Step, Refusal)> {
     let wrong = |error: anyhow::Error| Refusal::Wrong(Cause::new("a random word", "one", error));
     // Each attempt has a unique word, so that leftovers of an aborted one don't interfere.
-    let word = random().map_err(|error| (&check.steps[0], wrong(error)))?;
+    let word = random::hex::<8>().map_err(|error| (&check.steps[0], wrong(error)))?;
     let mut attempt = Attempt { world, until, saved: BTreeMap::from([("random".to_string(), word)]) };
     let made = attempt.saved.len();
     let asked = check.steps.iter().try_for_each(|step| attempt.ask(step).map_err(|refusal| (step, refusal)));
@@ -247,13 +248,6 @@ impl Attempt<'_> {
     fn fill(&self, template: &str) -> String {
         fill(template, &self.saved)
     }
-}
-
-/// 64 bits as hexadecimal digits.
-fn random() -> Result<String> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What an answer must hold, and what of it is kept for later steps.

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use xtask::model::markup::escape;
+
 /// One measurement, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
@@ -132,10 +134,6 @@ fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +151,7 @@ mod tests {
         assert_eq!(median([4.0, 1.0].into_iter()), 2.5);
         let text = report.text(None);
         assert!(text.ends_with("up, a <change>   2.50 s    1.00 – 9.00  s   1.25 s    0.50"), "{text}");
-        assert!(report.svg().contains("up, a &lt;change>") && report.svg().contains("2.50 s"), "{}", report.svg());
+        assert!(report.svg().contains("up, a &lt;change&gt;") && report.svg().contains("2.50 s"), "{}", report.svg());
     }
 
     #[test]

@@ -14,7 +14,6 @@ use xtask::live;
 use xtask::run::call::{Call, DEADLINE};
 use xtask::run::context::{Context, Project};
 use xtask::run::exit::Stop;
-use xtask::run::files::{copy_file, list_files};
 use xtask::run::http;
 use xtask::run::poll;
 use xtask::run::process::{Background, Spawn};
@@ -59,14 +58,7 @@ impl Bench {
         project.config.move_to(NAMESPACE).map_err(Stop::usage)?;
         let own = Context::new(&project, ctx.tools.clone());
         let root = ctx.staging("bench");
-        if root.exists() {
-            fs::remove_dir_all(&root)?;
-        }
-        for folder in ["xtask.toml", "k8s", "docker", "helm", "services"] {
-            for file in list_files(&ctx.root, &[folder.into()])? {
-                copy_file(&ctx.root.join(&file), &root.join(&file))?;
-            }
-        }
+        ctx.copy_to(&root)?;
         let mut spawn = ctx.spawn.clone();
         spawn.env.push((verify::ROOT.to_string(), root.display().to_string()));
         Ok(Bench { ctx: own, root, spawn })

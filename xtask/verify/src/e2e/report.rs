@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
+use xtask::model::markup::escape;
 
 use serde_json::{Value, json};
 
@@ -159,23 +160,6 @@ fn first_lines(text: &str) -> Vec<&str> {
     }
     lines.truncate(SHOWN);
     lines
-}
-
-/// For text and attributes alike. What XML can't hold, such as a terminal's colours, is shown as what can't be shown.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' | '\t' => escaped.push(character),
-            '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            _ => escaped.push(character),
-        }
-    }
-    escaped
 }
 
 fn line(text: &mut String, line: &str) {

@@ -13,7 +13,6 @@ use xtask::commands::verify;
 use xtask::model::cluster::Target;
 use xtask::run::call::{Call, DEADLINE, call};
 use xtask::run::context::Context;
-use xtask::run::files::{copy_file, list_files};
 use xtask::run::http;
 use xtask::run::poll;
 use xtask::run::process::{Background, Output, Spawn};
@@ -107,14 +106,7 @@ impl World {
     /// A copy of the project, for a scenario to change.
     pub fn project(&self, name: &str) -> Result<PathBuf> {
         let root = self.ctx.staging(name);
-        if root.exists() {
-            fs::remove_dir_all(&root)?;
-        }
-        for folder in ["xtask.toml", "k8s", "docker", "helm", "services"] {
-            for file in list_files(&self.ctx.root, &[folder.into()])? {
-                copy_file(&self.ctx.root.join(&file), &root.join(&file))?;
-            }
-        }
+        self.ctx.copy_to(&root)?;
         Ok(root)
     }
 
