@@ -23,8 +23,27 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTFLAGS='-C target-feature=+crt-static'
 
 # cargo tells what has changed by time, and COPY keeps the times of the checkout: the sources of a clone that was made
-# before the cache was last filled would pass for built, and another checkout's binary would go into the image.
-find . -type f -exec touch {} +
+# before the cache was last filled would pass for built, and another checkout's binary would go into the image. So the
+# cache has a copy of what was compiled last: a file that is the same has the copy's time, all others have now.
+compiled=$CARGO_TARGET_DIR/sources
+mkdir -p "$compiled"
+list() {
+    (cd "$1" && find "$2" -type f 2>/dev/null | LC_ALL=C sort)
+}
+for part in *; do
+    # What reads a folder, as a build script does, may know a file that came or went by nothing else.
+    if [ "$(list . "$part")" != "$(list "$compiled" "$part")" ]; then
+        rm -rf "${compiled:?}/$part"
+    fi
+    list . "$part" | while read -r file; do
+        if cmp -s "$file" "$compiled/$file"; then
+            touch -r "$compiled/$file" "$file"
+        else
+            touch "$file"
+            install -D -p "$file" "$compiled/$file"
+        fi
+    done
+done
 
 # The services that were not copied are missing from the workspace, and cargo takes them out of the lock. That may be the
 # only change: a package that the lock didn't name is an error.

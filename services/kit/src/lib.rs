@@ -9,7 +9,11 @@ pub mod reply;
 pub mod serve;
 pub mod url;
 
-use std::{future::Future, process::ExitCode};
+use std::{
+    future::Future,
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
+};
 
 use axum::Router;
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -17,7 +21,7 @@ use tracing::{error, info};
 
 use crate::{
     env::{Common, Env},
-    serve::Readiness,
+    serve::{Ending, Readiness},
 };
 
 const EXIT_FAILED: u8 = 1;
@@ -31,7 +35,8 @@ pub struct Service {
     pub health_path: &'static str,
 }
 
-/// The whole of a service's `main`: picks the subcommand, reads the configuration, serves until a signal stops it.
+/// The whole of a service's `main`: picks the subcommand, reads the configuration, serves until a signal stops it or starts
+/// it again.
 pub fn run<C, F>(service: Service, read: fn(&mut Env) -> Option<C>, start: fn(C, Readiness) -> F) -> ExitCode
 where
     F: Future<Output = Router>,
@@ -71,6 +76,8 @@ where
         }
     };
     logs::start(common.log_level);
+    // Asked before another file takes its place.
+    let program = std::env::current_exe();
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(code) => return code,
@@ -79,20 +86,26 @@ where
         let listener = TcpListener::bind((common.host, common.port))
             .await
             .map_err(|err| format!("can't listen on {}:{}: {err}; set HOST or PORT", common.host, common.port))?;
+        let ending = serve::ending_signal();
         info!(service = service.name, version = service.version, host = %common.host, port = common.port, "listening");
         let readiness = Readiness::default();
         let app = start(own, readiness.clone()).await;
-        serve::serve(listener, app, readiness, common.stop, serve::stop_signal()).await
+        serve::serve(listener, app, readiness, common.stop, ending).await
     });
     // A runtime that is dropped waits for blocking work, a name look-up for instance: the drain has had its time.
     runtime.shutdown_background();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            error!(service = service.name, "{err}");
-            ExitCode::from(EXIT_FAILED)
+    let failed = match (outcome, program) {
+        (Ok(Ending::Stop), _) => return ExitCode::SUCCESS,
+        // The process stays the same, and so does its container.
+        (Ok(Ending::StartAgain), Ok(program)) => {
+            let err = Command::new(&program).args(std::env::args_os().skip(1)).exec();
+            format!("can't start {} again: {err}", program.display())
         }
-    }
+        (Ok(Ending::StartAgain), Err(err)) => format!("can't start again: the program is not known: {err}"),
+        (Err(err), _) => err,
+    };
+    error!(service = service.name, "{failed}");
+    ExitCode::from(EXIT_FAILED)
 }
 
 fn runtime() -> Result<Runtime, ExitCode> {

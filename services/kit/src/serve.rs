@@ -1,7 +1,7 @@
 //! Serving, and stopping without losing a request.
 
 use std::{
-    future::Future,
+    future::{Future, IntoFuture},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -14,11 +14,13 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::oneshot,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tracing::{info, warn};
 
 use crate::{env::StopTimes, reply};
+
+const START_AGAIN_DRAIN_MS: u64 = 300;
 
 /// Whether the service is on its way out; `/ready` asks it first, and answers through it.
 #[derive(Clone, Debug, Default)]
@@ -74,51 +76,70 @@ impl Readiness {
     }
 }
 
+/// What comes after serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Stop,
+    /// The program, which may be another one by now, takes this process over.
+    StartAgain,
+}
+
 /// Serves until `stop` is done; then readiness goes off, and after `delay_ms` nothing new is accepted, and what is
-/// still open is given `drain_ms`. A stream that never ends would otherwise hold the process for ever.
+/// still open is given `drain_ms`. A stream that never ends would otherwise hold the process for ever. What starts again
+/// is back in a moment: nobody needs to hear of it first, and it waits for little.
 pub async fn serve(
     listener: TcpListener,
     app: Router,
     readiness: Readiness,
     times: StopTimes,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), String> {
-    let (closing, closed) = oneshot::channel();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
-        stop.await;
-        readiness.set_stopping();
-        info!(delay_ms = times.delay_ms, "stopping: no longer ready");
-        sleep(Duration::from_millis(times.delay_ms)).await;
-        info!(drain_ms = times.drain_ms, "stopping: nothing new is accepted");
-        // The receiver lives as long as the server that polls this.
-        let _ = closing.send(());
+    stop: impl Future<Output = Ending> + Send + 'static,
+) -> Result<Ending, String> {
+    let (closing, closed) = oneshot::channel::<()>();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async {
+        let _ = closed.await;
     });
-    let bound = async {
-        if closed.await.is_ok() {
-            sleep(Duration::from_millis(times.drain_ms)).await;
-        } else {
-            std::future::pending::<()>().await;
-        }
+    let server = server.into_future();
+    tokio::pin!(server);
+    let failed = |err| format!("can't serve: {err}");
+    let ending = tokio::select! {
+        served = &mut server => return served.map(|()| Ending::Stop).map_err(failed),
+        ending = stop => ending,
     };
+    let times = match ending {
+        Ending::Stop => times,
+        Ending::StartAgain => StopTimes { delay_ms: 0, drain_ms: times.drain_ms.min(START_AGAIN_DRAIN_MS) },
+    };
+    readiness.set_stopping();
+    info!(delay_ms = times.delay_ms, "stopping: no longer ready");
     tokio::select! {
-        served = server => {
-            info!("stopped");
-            served.map_err(|err| format!("can't serve: {err}"))
-        }
-        () = bound => {
-            warn!("stopped with requests unanswered: the drain took too long");
-            Ok(())
-        }
+        served = &mut server => return served.map(|()| ending).map_err(failed),
+        () = sleep(Duration::from_millis(times.delay_ms)) => {}
     }
+    info!(drain_ms = times.drain_ms, "stopping: nothing new is accepted");
+    // The server, which has the receiver, is polled here.
+    let _ = closing.send(());
+    match timeout(Duration::from_millis(times.drain_ms), server).await {
+        Ok(served) => {
+            served.map_err(failed)?;
+            info!("stopped");
+        }
+        Err(_) => warn!("stopped with requests unanswered: the drain took too long"),
+    }
+    Ok(ending)
 }
 
-/// SIGTERM, as Kubernetes and Docker send it, or SIGINT from a terminal.
-pub async fn stop_signal() {
+/// SIGTERM, as Kubernetes and Docker send it, or SIGINT from a terminal, stops; SIGHUP starts the program again. They are
+/// listened to from this call on.
+pub fn ending_signal() -> impl Future<Output = Ending> + Send + 'static {
     let listen = |kind| signal(kind).expect("a signal handler can be installed");
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hang_up = listen(SignalKind::hangup());
+    async move {
+        tokio::select! {
+            _ = terminate.recv() => Ending::Stop,
+            _ = interrupt.recv() => Ending::Stop,
+            _ = hang_up.recv() => Ending::StartAgain,
+        }
     }
 }
 

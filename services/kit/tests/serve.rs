@@ -7,7 +7,7 @@ use kit::{
     client,
     env::StopTimes,
     reply,
-    serve::{Readiness, serve},
+    serve::{Ending, Readiness, serve},
 };
 use tokio::{
     net::TcpListener,
@@ -22,8 +22,8 @@ const TIMEOUT_MS: u64 = 60_000;
 
 struct Running {
     address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<Result<(), String>>,
+    stop: oneshot::Sender<Ending>,
+    served: JoinHandle<Result<Ending, String>>,
     /// Notified when a request has reached `/never` or `/slow`.
     arrived: mpsc::Receiver<()>,
     /// Lets `/slow` answer.
@@ -62,10 +62,8 @@ async fn run(times: StopTimes) -> Running {
             }),
         )
         .with_state(readiness.clone());
-    let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(serve(listener, app, readiness, times, async move {
-        stopped.await.unwrap();
-    }));
+    let (stop, stopped) = oneshot::channel();
+    let served = tokio::spawn(serve(listener, app, readiness, times, async move { stopped.await.unwrap() }));
     Running { address, stop, served, arrived, release }
 }
 
@@ -81,7 +79,7 @@ async fn get_path(address: SocketAddr, path: &str) -> Result<client::Answer, Str
 async fn readiness_goes_off_while_requests_are_still_taken() {
     let running = run(StopTimes { delay_ms: 600_000, drain_ms: 0 }).await;
     assert_eq!(get_path(running.address, "/ready").await.unwrap().status, 200);
-    running.stop.send(()).unwrap();
+    running.stop.send(Ending::Stop).unwrap();
     timeout(LIMIT, async {
         while get_path(running.address, "/ready").await.expect("still accepted").status != 503 {
             tokio::task::yield_now().await;
@@ -98,7 +96,7 @@ async fn what_was_accepted_is_answered() {
     let mut running = run(StopTimes { delay_ms: 0, drain_ms: 600_000 }).await;
     let request = tokio::spawn(async move { get_path(running.address, "/slow").await });
     running.arrived.recv().await.unwrap();
-    running.stop.send(()).unwrap();
+    running.stop.send(Ending::Stop).unwrap();
     timeout(LIMIT, async {
         while get_path(running.address, "/ready").await.is_ok() {
             tokio::task::yield_now().await;
@@ -117,7 +115,18 @@ async fn a_request_without_end_does_not_hold_the_process() {
     let mut running = run(StopTimes { delay_ms: 0, drain_ms: 50 }).await;
     let request = tokio::spawn(async move { get_path(running.address, "/never").await });
     running.arrived.recv().await.unwrap();
-    running.stop.send(()).unwrap();
+    running.stop.send(Ending::Stop).unwrap();
     timeout(LIMIT, running.served).await.expect("the drain is bounded").unwrap().unwrap();
+    request.abort();
+}
+
+#[tokio::test]
+async fn what_starts_again_waits_neither_for_the_delay_nor_long_for_the_drain() {
+    let mut running = run(StopTimes { delay_ms: 600_000, drain_ms: 600_000 }).await;
+    let request = tokio::spawn(async move { get_path(running.address, "/never").await });
+    running.arrived.recv().await.unwrap();
+    running.stop.send(Ending::StartAgain).unwrap();
+    let ended = timeout(LIMIT, running.served).await.expect("both are cut").unwrap();
+    assert_eq!(ended, Ok(Ending::StartAgain));
     request.abort();
 }
