@@ -1,30 +1,26 @@
-//! `dev`: `up`, and again each time that a file changes that it is made of, or a copy where that is enough.
+//! `dev`: `up`, and again each time that a file changes that it is made of, or a shortcut where that is enough.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+mod shortcuts;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Error, Result};
 
+use crate::commands::dev::shortcuts::{Known, Taken, place};
 use crate::commands::logs::LogOptions;
 use crate::commands::{logs, open, smoke, up};
-use crate::model::shortcut;
-use crate::model::shortcut::{Copy, Sources};
-use crate::run::context::{Context, Project};
+use crate::run::context::Project;
 use crate::run::exit::exit_code;
 use crate::run::keys::Keys;
 use crate::run::process::Interrupt;
+use crate::run::record;
 use crate::run::watch::Watch;
-use crate::run::{lock, record};
 use crate::stages::values::LIBRARY;
-use crate::stages::{setup, sync};
-use crate::tools::containerd::Listing;
 
 /// How many changed files are named.
 const NAMED: usize = 3;
-
-/// What the containers have of each folder that can be copied into them, by the folder.
-type Known = BTreeMap<PathBuf, Listing>;
 
 /// What a key does.
 const KEYS: &str = "r up, t checks, l logs on and off, o open, q quit";
@@ -48,6 +44,12 @@ struct Session<'a> {
     reread: &'a dyn Fn() -> Result<Project>,
 }
 
+impl Session<'_> {
+    fn how_to_end(&self) -> &'static str {
+        if self.keys.is_some() { KEYS } else { "Ctrl-C ends it" }
+    }
+}
+
 /// Goes on until it is interrupted. A run that fails leaves what served before, and the next change is the next try.
 /// `reread` gives the project as its files say now.
 pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()> {
@@ -55,16 +57,14 @@ pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()
     // Made before the run: what is saved meanwhile is the next change.
     let mut session =
         Session { watch: Watch::new(places(&current))?, keys: Keys::listen(), logs: None, is_copied: false, reread };
-    let how_to_end = if session.keys.is_some() { KEYS } else { "Ctrl-C ends it" };
     loop {
-        let known = list_sources(&current);
+        let known = Known::new(&current);
         let subject = current.config.subject();
         let is_up = bring_up(&current)?;
         let state = if is_up { format!("{subject} is up") } else { "up failed".to_string() };
-        current.ui.say(&format!("{state}; waiting for a change, {how_to_end}"));
-        let known = if is_up { known } else { Known::new() };
+        current.ui.say(&format!("{state}; waiting for a change, {}", session.how_to_end()));
         session.is_copied &= !is_up;
-        let Some(next) = follow(&current, &mut session, known)? else { return Ok(()) };
+        let Some(next) = follow(&current, &mut session, is_up.then_some(known))? else { return Ok(()) };
         // One that goes on has the changes of meanwhile.
         if places(&next) != places(&current) {
             session.watch = Watch::new(places(&next))?;
@@ -73,9 +73,9 @@ pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()
     }
 }
 
-/// Copies what can be copied into the containers that run, until a change takes another way. Returns the project as it is then;
-/// None: ended by the person, and the cluster is as the Dockerfiles make it.
-fn follow(current: &Project, session: &mut Session, mut known: Known) -> Result<Option<Project>> {
+/// Takes shortcuts until a change takes another way, or from a run that failed none. Returns the project as it is then; None:
+/// ended by the person, and the cluster is as the Dockerfiles make it.
+fn follow(current: &Project, session: &mut Session, mut known: Option<Known>) -> Result<Option<Project>> {
     loop {
         let (next, changed) = match await_event(current, session)? {
             Event::Changed(next, changed) => (*next, changed),
@@ -99,15 +99,21 @@ fn follow(current: &Project, session: &mut Session, mut known: Known) -> Result<
                 return Ok(None);
             }
         };
-        let copies =
-            shortcut::copies(&changed, &sources(&next)).filter(|copies| !known.is_empty() && !copies.is_empty());
-        let Some(copies) = copies else { return Ok(Some(next)) };
+        let Some(known) = known.as_mut() else { return Ok(Some(next)) };
+        let Some(shortcut) = known.find(&next, &changed) else { return Ok(Some(next)) };
         session.is_copied = true;
-        if let Err(error) = copy_all(&next, &copies, &mut known) {
-            next.spawn.interrupt.check()?;
-            next.ui.say(&format!("{error:#}; it takes the way of up"));
-            return Ok(Some(next));
+        match shortcuts::take(&next, &shortcut, known) {
+            Ok(Taken::Done) => {}
+            Ok(Taken::Impossible(reason)) => {
+                next.ui.say(&format!("{reason:#}; it takes the way of up"));
+                return Ok(Some(next));
+            }
+            Err(error) => {
+                next.spawn.interrupt.check()?;
+                report(&next, &error);
+            }
         }
+        next.ui.say(&format!("waiting for a change, {}", session.how_to_end()));
     }
 }
 
@@ -158,51 +164,10 @@ impl Drop for Logs {
     }
 }
 
-/// Copies folders into the containers that run, recorded as a run of its own.
-fn copy_all(project: &Project, copies: &BTreeSet<Copy>, known: &mut Known) -> Result<()> {
-    record::begin(project, "sync")?;
-    let copied = setup::need_tools(project).and_then(|ctx| {
-        let _lock = lock::hold(&ctx, &ctx.config.namespace)?;
-        copies.iter().try_for_each(|copy| copy_one(&ctx, copy, known))
-    });
-    record::end(project, copied.as_ref().map_or_else(exit_code, |()| 0));
-    copied
-}
-
-fn copy_one(ctx: &Context, copy: &Copy, known: &mut Known) -> Result<()> {
-    let folder = copy.from.strip_prefix(&ctx.root).unwrap_or(&copy.from).display();
-    let before = known.remove(&copy.from).with_context(|| format!("{folder} was never seen as it is in the image"))?;
-    let step = ctx.ui.step(format!("sync {}", copy.service));
-    let (now, count) = sync::replace(ctx, copy, &before)?;
-    known.insert(copy.from.clone(), now);
-    let containers = if count == 1 { "the container that runs".to_string() } else { format!("{count} containers") };
-    step.done(&format!("{folder} in {containers}"));
-    Ok(())
-}
-
 /// The images lack what was only copied: Ctrl-C has one more run, which a second one ends.
 fn finish(project: &Project) -> Result<()> {
     project.ui.say("what was copied goes into the images; Ctrl-C leaves that to the next up");
     bring_up(project).map(drop)
-}
-
-fn sources(project: &Project) -> Vec<Sources<'_>> {
-    let of_service = |(service, _): (&'_ str, _)| -> Sources<'_> {
-        let (service, about) = project.config.services.get_key_value(service).expect("what runs is described");
-        let within = |path: &PathBuf| place(project, &about.context.join(path));
-        Sources {
-            service,
-            inputs: about.inputs.iter().map(within).collect(),
-            sync: about.sync.iter().map(|(from, to)| (within(from), to.as_str())).collect(),
-        }
-    };
-    project.config.running().map(of_service).collect()
-}
-
-/// Each folder that can be copied, as it is now. One that cannot be listed is left to the build.
-fn list_sources(project: &Project) -> Known {
-    let folders = sources(project).into_iter().flat_map(|one| one.sync.into_keys());
-    folders.filter_map(|from| Some((from.clone(), sync::list_source(&from, &project.spawn.interrupt).ok()?))).collect()
 }
 
 /// The next key, or the next change with which the configuration can be read.
@@ -264,11 +229,6 @@ fn places(project: &Project) -> BTreeSet<PathBuf> {
         all.extend(release.values.iter().cloned());
     }
     all.iter().map(|path| place(project, path)).collect()
-}
-
-/// A path of the project without the dots, which what the system reports has not.
-fn place(project: &Project, path: &Path) -> PathBuf {
-    project.root.join(path).components().collect()
 }
 
 /// The changed files as a person knows them.

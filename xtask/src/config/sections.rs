@@ -149,6 +149,7 @@ pub fn service(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Service {
         context,
         inputs: inputs.into_iter().map(PathBuf::from).collect(),
         sync,
+        restart_signal: r.optional_one_of("restart_signal", &["HUP", "USR1", "USR2"]),
         base: match r.one_of("base", &["rust", "debian"]).as_str() {
             "rust" => Base::Rust,
             _ => Base::Debian,

@@ -173,6 +173,8 @@ pub struct Service {
     pub base: Base,
     /// Folders of the context, and where the image has each as it is: `dev` copies a change of them into what runs.
     pub sync: BTreeMap<PathBuf, String>,
+    /// At which its program starts again as the file that is there by then, in the same process: `dev` need not make a pod.
+    pub restart_signal: Option<String>,
     pub port: u16,
     pub node_port: Option<NodePort>,
     pub probes: Option<Probes>,

@@ -1,11 +1,12 @@
 //! One service of the profile: whether there is one of that name, the pod of it that a person means, and its image.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use crate::model::cluster::Target;
 use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
+use crate::tools::containerd::Place;
 use crate::tools::kubectl;
 
 /// A container that runs.
@@ -16,6 +17,13 @@ pub struct RunningContainer {
     pub container: String,
     /// The pod's node, which is also the name of docker's container that plays it.
     pub node: String,
+}
+
+/// A container that runs as its node has it, and the image that it was made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Running {
+    pub place: Place,
+    pub image: String,
 }
 
 /// Fails where the profile runs no service of one of these names; `command` is what to type with another.
@@ -63,6 +71,30 @@ pub fn pods(ctx: &Context, service: &str) -> Result<(Target, Vec<Value>)> {
     );
     let pods = ctx.run(kubectl::get(&scope.target, "pods", Some(&selector)))?;
     Ok((scope.target, pods))
+}
+
+/// The service's own containers that run, wherever they are.
+pub fn places(ctx: &Context, service: &str) -> Result<Vec<Running>> {
+    let (_, pods) = pods(ctx, service)?;
+    pods.iter().filter_map(|pod| place(pod, service).transpose()).collect()
+}
+
+/// Where a pod's own container runs; None of one that doesn't, or is going.
+fn place(pod: &Value, service: &str) -> Result<Option<Running>> {
+    let own_of = |containers| own(containers, service);
+    let Some(status) = own_of(&pod["status"]["containerStatuses"]).filter(|own| own["state"]["running"].is_object())
+    else {
+        return Ok(None);
+    };
+    if pod["metadata"]["deletionTimestamp"].is_string() {
+        return Ok(None);
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let id = text(&status["containerID"]);
+    let Some(id) = id.strip_prefix("containerd://") else { bail!("the node's containers are not containerd's: {id}") };
+    let place = Place { node: text(&pod["spec"]["nodeName"]), id: id.to_string() };
+    let image = own_of(&pod["spec"]["containers"]).map_or(String::new(), |container| text(&container["image"]));
+    Ok(Some(Running { place, image }))
 }
 
 /// The entry of a pod's list of containers that is the service's own: a sidecar has a name of its own.
@@ -120,5 +152,24 @@ mod tests {
         let mut leaving = pod("a", "2", true, true);
         leaving["metadata"]["deletionTimestamp"] = json!("3");
         assert_eq!(chosen(&[leaving, pod("b", "1", true, false)]).as_deref(), Some("b web"));
+    }
+
+    #[test]
+    fn only_what_runs_and_stays_is_a_place() {
+        let pod = |change: &dyn Fn(&mut Value)| {
+            let mut pod = json!({"metadata": {}, "spec": {"nodeName": "n", "containers": [
+                {"name": "sidecar", "image": "s:1"}, {"name": "web", "image": "w:1"}]}, "status": {"containerStatuses": [
+                {"name": "sidecar", "state": {"running": {}}, "containerID": "containerd://s"},
+                {"name": "web", "state": {"running": {}}, "containerID": "containerd://w"}]}});
+            change(&mut pod);
+            place(&pod, "web")
+        };
+        let place_of = Place { node: "n".to_string(), id: "w".to_string() };
+        let running = Running { place: place_of, image: "w:1".to_string() };
+        assert_eq!(pod(&|_| {}).unwrap(), Some(running));
+        assert_eq!(pod(&|pod| pod["metadata"]["deletionTimestamp"] = "x".into()).unwrap(), None);
+        assert_eq!(pod(&|pod| pod["status"]["containerStatuses"][1]["state"] = json!({"waiting": {}})).unwrap(), None);
+        let docker = |pod: &mut Value| pod["status"]["containerStatuses"][1]["containerID"] = "docker://w".into();
+        assert!(pod(&docker).unwrap_err().to_string().contains("docker://w"));
     }
 }

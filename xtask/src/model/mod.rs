@@ -12,6 +12,7 @@ pub mod plan;
 pub mod quantity;
 pub mod release;
 pub mod rollout;
+pub mod saved;
 pub mod shortcut;
 pub mod spans;
 pub mod states;

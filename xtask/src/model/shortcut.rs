@@ -1,5 +1,5 @@
-//! Which way a change takes to where it runs: a folder that the image has as it is can be copied into the container; all else
-//! takes the way of `up`.
+//! Which way a change takes to where it runs: a folder that the image has as it is can be copied into the container, and a
+//! service that starts again at a signal gets the files of its new image; all else takes the way of `up`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,15 @@ pub struct Sources<'a> {
     pub inputs: Vec<PathBuf>,
     /// Folder to folder of the image.
     pub sync: BTreeMap<PathBuf, &'a str>,
+    /// At which it starts again.
+    pub signal: Option<&'a str>,
+}
+
+/// What is enough after a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shortcut {
+    pub copies: BTreeSet<Copy>,
+    pub restarts: BTreeSet<Restart>,
 }
 
 /// A folder to copy.
@@ -21,9 +30,16 @@ pub struct Copy {
     pub to: String,
 }
 
-/// The folders to copy after a change; None where it touches anything else.
-pub fn copies(changed: &BTreeSet<PathBuf>, services: &[Sources]) -> Option<BTreeSet<Copy>> {
-    let mut found = BTreeSet::new();
+/// A service whose image is to be built, and its files put into the containers that run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Restart {
+    pub service: String,
+    pub signal: String,
+}
+
+/// The shortcut of a change; None where it touches anything else.
+pub fn find(changed: &BTreeSet<PathBuf>, services: &[Sources]) -> Option<Shortcut> {
+    let mut found = Shortcut::default();
     for path in changed {
         let concerned: Vec<&Sources> = services.iter().filter(|one| is_below(path, one.inputs.iter())).collect();
         // What is no service's is a Dockerfile, a chart or the configuration.
@@ -31,10 +47,20 @@ pub fn copies(changed: &BTreeSet<PathBuf>, services: &[Sources]) -> Option<BTree
             return None;
         }
         for one in concerned {
-            let (from, to) = one.sync.iter().find(|(from, _)| path.starts_with(from))?;
-            found.insert(Copy { service: one.service.to_string(), from: from.clone(), to: to.to_string() });
+            let service = one.service.to_string();
+            match (one.sync.iter().find(|(from, _)| path.starts_with(from)), one.signal) {
+                (Some((from, to)), _) => {
+                    found.copies.insert(Copy { service, from: from.clone(), to: to.to_string() });
+                }
+                (None, Some(signal)) => {
+                    found.restarts.insert(Restart { service, signal: signal.to_string() });
+                }
+                (None, None) => return None,
+            }
         }
     }
+    // A new image has the folders as well.
+    found.copies.retain(|copy| !found.restarts.iter().any(|one| one.service == copy.service));
     Some(found)
 }
 
@@ -51,6 +77,7 @@ mod tests {
             service,
             inputs: inputs.iter().map(PathBuf::from).collect(),
             sync: sync.iter().map(|(from, to)| (PathBuf::from(from), *to)).collect(),
+            signal: None,
         }
     }
 
@@ -60,8 +87,9 @@ mod tests {
         let api = sources("api", &["/p/api", "/p/kit"], &[]);
         let docs = sources("docs", &["/p/assets/help"], &[]);
         let way = |changed: &[&str], services: &[Sources]| {
-            let found = copies(&changed.iter().map(PathBuf::from).collect(), services)?;
-            Some(found.into_iter().map(|copy| format!("{} {}", copy.service, copy.to)).collect::<Vec<_>>())
+            let found = find(&changed.iter().map(PathBuf::from).collect(), services)?;
+            let copies = found.copies.into_iter().map(|copy| format!("{} {}", copy.service, copy.to));
+            Some(copies.chain(found.restarts.into_iter().map(|one| one.service + " again")).collect::<Vec<_>>())
         };
         let all = [page, api];
         let copied = Some(vec!["page /app/assets".to_string()]);
@@ -70,7 +98,21 @@ mod tests {
         for other in ["/p/src/main.rs", "/p/kit/lib.rs", "/p/api/main.rs", "/p/chart/values.yaml", "/p/assets2/x"] {
             assert_eq!(way(&["/p/assets/a.css", other], &all), None, "{other}");
         }
-        let [page, api] = all;
+        let [page, mut api] = all;
+        api.signal = Some("HUP");
+        let both = ["/p/assets/a.css", "/p/api/main.rs"];
+        let all = [page, api];
+        let wanted = |ways: &[&str]| Some(ways.iter().map(|way| way.to_string()).collect::<Vec<_>>());
+        assert_eq!(way(&both, &all), wanted(&["page /app/assets", "api again"]));
+        assert_eq!(way(&["/p/kit/lib.rs"], &all), None, "the page has it too, and does not start again");
+        let [mut page, api] = all;
+        page.signal = Some("USR1");
+        let all = [page, api];
+        assert_eq!(way(&["/p/kit/lib.rs"], &all), wanted(&["api again", "page again"]));
+        assert_eq!(way(&["/p/assets/a.css", "/p/src/main.rs"], &all), wanted(&["page again"]), "the image has both");
+        assert_eq!(way(&["/p/src/main.rs", "/p/Dockerfile"], &all), None);
+        let [mut page, api] = all;
+        page.signal = None;
         assert_eq!(way(&["/p/assets/help/x"], &[page, api, docs]), None, "another service compiles it");
     }
 }

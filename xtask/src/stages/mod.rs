@@ -9,6 +9,7 @@ mod immutable;
 pub mod load;
 pub mod namespace;
 pub mod render;
+pub mod restart;
 pub mod rollback;
 pub mod setup;
 pub mod smoke;

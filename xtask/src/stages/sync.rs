@@ -5,16 +5,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use serde_json::Value;
 
 use crate::live::service;
+use crate::live::service::Running;
 use crate::model::shortcut::Copy;
 use crate::run::context::Context;
 use crate::run::digest;
 use crate::run::files::list_files;
 use crate::run::process::Interrupt;
 use crate::tools::containerd;
-use crate::tools::containerd::{Listing, Place};
+use crate::tools::containerd::Listing;
 
 /// The files of a folder as the image has them: readable by all, and executable where they are here.
 pub fn list_source(folder: &Path, interrupt: &Interrupt) -> Result<Listing> {
@@ -31,9 +31,9 @@ pub fn list_source(folder: &Path, interrupt: &Interrupt) -> Result<Listing> {
 /// now, which is returned with their number. Errors: why only a build can do it.
 pub fn replace(ctx: &Context, copy: &Copy, before: &Listing) -> Result<(Listing, usize)> {
     let interrupt = &ctx.spawn.interrupt;
-    let places = running(ctx, &copy.service)?;
+    let places = service::places(ctx, &copy.service)?;
     ensure!(!places.is_empty(), "no container of {} runs", copy.service);
-    for place in &places {
+    for Running { place, .. } in &places {
         let has = ctx.run(containerd::list_folder(place, &copy.to))?;
         if let Some(path) = first_difference(&has, before) {
             bail!("{} of {} has another {path} than the image is made of", copy.to, copy.service);
@@ -41,7 +41,7 @@ pub fn replace(ctx: &Context, copy: &Copy, before: &Listing) -> Result<(Listing,
     }
     let wanted = list_source(&copy.from, interrupt)?;
     let archive = pack(&copy.from, &wanted)?;
-    for place in &places {
+    for Running { place, .. } in &places {
         ctx.run(containerd::replace_folder(place, &copy.to).stdin(archive.clone()))?;
         let has = ctx.run(containerd::list_folder(place, &copy.to))?;
         if let Some(path) = first_difference(&has, &wanted) {
@@ -49,25 +49,6 @@ pub fn replace(ctx: &Context, copy: &Copy, before: &Listing) -> Result<(Listing,
         }
     }
     Ok((wanted, places.len()))
-}
-
-/// The service's own containers that run, wherever they are.
-fn running(ctx: &Context, service: &str) -> Result<Vec<Place>> {
-    let (_, pods) = service::pods(ctx, service)?;
-    pods.iter().filter_map(|pod| place(pod, service).transpose()).collect()
-}
-
-/// Where a pod's own container runs; None of one that doesn't, or is going.
-fn place(pod: &Value, service: &str) -> Result<Option<Place>> {
-    let own = service::own(&pod["status"]["containerStatuses"], service);
-    let Some(own) = own.filter(|own| own["state"]["running"].is_object()) else { return Ok(None) };
-    if pod["metadata"]["deletionTimestamp"].is_string() {
-        return Ok(None);
-    }
-    let id = own["containerID"].as_str().unwrap_or_default();
-    let Some(id) = id.strip_prefix("containerd://") else { bail!("the node's containers are not containerd's: {id}") };
-    let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
-    Ok(Some(Place { node: node.to_string(), id: id.to_string() }))
 }
 
 fn mode(about: &fs::Metadata) -> &'static str {
@@ -96,7 +77,6 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_folder_is_listed_as_an_image_has_it_and_links_are_for_a_build() {
@@ -118,22 +98,6 @@ mod tests {
         symlink("a.css", folder.path().join("link")).unwrap();
         let message = list_source(folder.path(), &Interrupt::default()).unwrap_err().to_string();
         assert!(message.contains("link is a link"), "{message}");
-    }
-
-    #[test]
-    fn only_what_runs_and_stays_is_a_place() {
-        let pod = |change: &dyn Fn(&mut Value)| {
-            let mut pod = json!({"metadata": {}, "spec": {"nodeName": "n"}, "status": {"containerStatuses": [
-                {"name": "sidecar", "state": {"running": {}}, "containerID": "containerd://s"},
-                {"name": "web", "state": {"running": {}}, "containerID": "containerd://w"}]}});
-            change(&mut pod);
-            place(&pod, "web")
-        };
-        assert_eq!(pod(&|_| {}).unwrap(), Some(Place { node: "n".to_string(), id: "w".to_string() }));
-        assert_eq!(pod(&|pod| pod["metadata"]["deletionTimestamp"] = "x".into()).unwrap(), None);
-        assert_eq!(pod(&|pod| pod["status"]["containerStatuses"][1]["state"] = json!({"waiting": {}})).unwrap(), None);
-        let docker = |pod: &mut Value| pod["status"]["containerStatuses"][1]["containerID"] = "docker://w".into();
-        assert!(pod(&docker).unwrap_err().to_string().contains("docker://w"));
     }
 
     #[test]

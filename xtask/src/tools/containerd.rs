@@ -34,10 +34,59 @@ cd "$1"
 find . -type f | sort | comm -13 "$new.list" - | xargs -r -d "\n" rm -f --
 find . -mindepth 1 -type d -empty -delete"#;
 
+const LIST_FILES: &str = r#"export LC_ALL=C
+cd "$1" && shift
+for file; do
+    if [ -f "$file" ]; then
+        find "$file" -maxdepth 0 -printf "%m %p\n"
+        sha256sum -- "$file"
+    fi
+done"#;
+
+/// Puts files into a container and has its program start again, which must be as another file than before. The last line is
+/// the digest of the file that runs then, nothing where none does.
+const START_AGAIN: &str = r#"set -e
+export LC_ALL=C
+root=$1 pid=$(cat "$1/../init.pid") signal=$2 tries=$3
+new=$(mktemp -d "$root/.new.XXXXXX")
+trap "rm -rf $new" EXIT
+tar --extract --no-same-owner --directory "$new"
+cd "$new"
+find . -type d -exec mkdir -p "$root/{}" \;
+find . -type f -exec mv -f "{}" "$root/{}" \;
+runs() { stat --dereference --format %d:%i "/proc/$pid/exe" 2>/dev/null || echo none; }
+before=$(runs)
+kill -s "$signal" "$pid"
+while [ "$(runs)" = "$before" ] && [ "$tries" -gt 0 ]; do
+    sleep 0.02
+    tries=$((tries - 1))
+done
+sha256sum "/proc/$pid/exe" 2>/dev/null | cut -d " " -f 1"#;
+
+/// How often it is asked whether the program has started again, every 20 ms.
+const TRIES: u32 = 500;
+
 /// What lies in a folder of a container.
 pub fn list_folder(place: &Place, folder: &str) -> Call<Listing> {
     let (node, path) = (&place.node, on_node(place, folder));
     call(argv!("docker exec {node} sh -c {LIST} list {path}")).try_parse(|text| parse_listing(&text))
+}
+
+/// Those of some files, by their absolute paths, that a container has.
+pub fn list_some(place: &Place, paths: &[String]) -> Call<Listing> {
+    let (node, root) = (&place.node, on_node(place, ""));
+    let within: Vec<&str> = paths.iter().map(|path| path.trim_start_matches('/')).collect();
+    call(argv!("docker exec {node} sh -c {LIST_FILES} list {root} {within...}")).try_parse(|text| {
+        let found = parse_listing(&text)?;
+        Ok(found.into_iter().map(|(path, about)| (format!("/{path}"), about)).collect())
+    })
+}
+
+/// Puts the files of the tar archive on stdin into a container, and sends the signal at which its program starts again.
+/// Returns the SHA-256 of the program that runs then, which is the one of before where it did not; none where it ended.
+pub fn start_again(place: &Place, signal: &str) -> Call {
+    let (node, root, tries) = (&place.node, on_node(place, ""), TRIES.to_string());
+    call(argv!("docker exec --interactive {node} sh -c {START_AGAIN} start {root} {signal} {tries}")).trimmed()
 }
 
 /// Gives a folder of a container the files of the tar archive on stdin, and no others.
@@ -75,8 +124,12 @@ mod tests {
 
     /// Runs one of the scripts on a folder, as the node would.
     fn run(script: &str, folder: &Path, archive: Vec<u8>) -> String {
+        run_with(script, folder, &[], archive)
+    }
+
+    fn run_with(script: &str, folder: &Path, more: &[&str], archive: Vec<u8>) -> String {
         let mut child = Command::new("sh");
-        child.args(["-c", script, "x"]).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        child.args(["-c", script, "x"]).arg(folder).args(more).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = child.spawn().unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), &archive).unwrap();
         let output = child.wait_with_output().unwrap();
@@ -84,15 +137,53 @@ mod tests {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_program_starts_again_as_the_file_that_takes_its_place() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("rootfs");
+        fs::create_dir_all(folder.join("app")).unwrap();
+        let program = folder.join("app/web");
+        fs::copy("/bin/sh", &program).unwrap();
+        let list =
+            || parse_listing(&run_with(LIST_FILES, &folder, &["app/web", "app/new", "app"], Vec::new())).unwrap();
+        let digest = |path: &str| list()[path].1.clone();
+        let shell = digest("app/web");
+        assert_eq!(list().len(), 1, "what is not there, and what is a folder, is left out");
+        // Tells that it listens by a file, and is another program from the signal on.
+        let script = r#"trap 'exec "$0" 60' HUP; : >"$1"; while :; do sleep 0.02; done"#;
+        let ready = root.path().join("ready");
+        let mut service = Command::new(&program).args(["-c", script]).arg(&program).arg(&ready).spawn().unwrap();
+        while !ready.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        fs::write(root.path().join("init.pid"), service.id().to_string()).unwrap();
+        let sleep = fs::read("/bin/sleep").unwrap();
+        let archive = archive_of(&[("app/web", 0o755, &sleep), ("app/new", 0o644, b"new")]);
+        let said = run_with(START_AGAIN, &folder, &["HUP", "500"], archive.clone());
+        assert_eq!(said.trim(), digest("app/web"));
+        assert_ne!(said.trim(), shell);
+        assert_eq!(list()["app/new"].0, "644");
+        // It sleeps through this one, and what does not listen is not waited for without end.
+        assert_eq!(run_with(START_AGAIN, &folder, &["WINCH", "3"], archive), said);
+        service.kill().unwrap();
+        service.wait().unwrap();
+    }
+
+    fn archive_of(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
-        for (path, content) in files {
+        for (path, mode, content) in files {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
-            header.set_mode(0o644);
-            builder.append_data(&mut header, path, content.as_bytes()).unwrap();
+            header.set_mode(*mode);
+            builder.append_data(&mut header, path, *content).unwrap();
         }
         builder.into_inner().unwrap()
+    }
+
+    fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+        let all: Vec<_> = files.iter().map(|(path, content)| (*path, 0o644, content.as_bytes())).collect();
+        archive_of(&all)
     }
 
     #[test]

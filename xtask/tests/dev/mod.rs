@@ -192,6 +192,84 @@ fn what_cannot_be_copied_takes_the_way_of_up() {
     assert_eq!(run.calls_of(&["docker exec --interactive todo sh"]), [""; 0]);
 }
 
+/// A project whose backend starts again at a signal. Its images hold their reference as the program, and a folder stands for
+/// the container's.
+fn that_starts_again() -> Project {
+    let project = Project::new();
+    project.edit("xtask.toml", "[services.backend]\n", "[services.backend]\nrestart_signal = \"HUP\"\n");
+    let state = r#"{"name":"backend","state":{"running":{}},"containerID":"containerd://c0ffee"}"#;
+    let pod = format!(
+        r#"{{"metadata":{{}},"spec":{{"nodeName":"todo","containers":[{{"name":"backend","image":"old:1"}}]}},"status":{{"containerStatuses":[{state}]}}}}"#
+    );
+    project.answer(&PODS.replace("frontend", "backend"), &format!("echo '{{\"items\":[{pod}]}}'"));
+    project.answer(
+        "docker save --output ",
+        r#"mkdir -p image/app
+printf %s "$4" >image/app/backend
+tar -C image -cf layer.tar app
+echo '{"config":{}}' >c.json
+echo '[{"Config":"c.json","Layers":["layer.tar"]}]' >manifest.json
+tar -cf "$3" manifest.json c.json layer.tar"#,
+    );
+    project.answer("docker exec todo sh -c export ", r#"script=$5; shift 7; sh -c "$script" list rootfs "$@""#);
+    project.answer(
+        "docker exec --interactive todo sh -c set ",
+        "tar -C rootfs -xf -\n[ ! -e deaf ] && sha256sum rootfs/app/backend | cut -d ' ' -f 1 || echo other",
+    );
+    project.write("standin/rootfs/app/backend", "old:1");
+    project
+}
+
+#[test]
+fn a_service_that_starts_again_gets_the_files_of_its_new_image_and_ctrl_c_deploys_it() {
+    let project = that_starts_again();
+    let run = dev(&project, || {
+        wait_for_runs(&project, 1);
+        project.write("services/backend/main.rs", "fn main() { one() }");
+        wait_for_runs(&project, 2);
+        let one = project.read("standin/rootfs/app/backend");
+        assert!(one.starts_with("backend:0.1.0-h"), "{one}");
+        project.before("docker build --progress", "[ ! -e broken ] || { echo 'error: no such name' >&2; exit 1; }");
+        project.write("standin/broken", "");
+        project.write("services/backend/main.rs", "fn main() { broken() }");
+        wait_for_runs(&project, 3);
+        assert_eq!(project.read("standin/rootfs/app/backend"), one, "a broken build leaves what runs");
+        std::fs::remove_file(project.path("standin/broken")).unwrap();
+        project.write("services/backend/main.rs", "fn main() { two() }");
+        wait_for_runs(&project, 4);
+        assert_ne!(project.read("standin/rootfs/app/backend"), one);
+        assert_eq!(project.read("standin/calls").matches("helm upgrade todo").count(), 1, "no new pod so far");
+    });
+    run.assert_ended(0);
+    assert_eq!(run.calls_of(&["helm upgrade todo"]).len(), 2);
+    // Of images, each is read once: that of the pod, and the two new ones.
+    assert_eq!(run.calls_of(&["docker save --output"]).len(), 3);
+    run.assert_says(&["restart backend", "the files of backend:0.1.0-h", "smoke checks", "error: no such name"]);
+    let tail = " start /run/containerd/io.containerd.runtime.v2.task/k8s.io/c0ffee/rootfs HUP 500";
+    let started = run.calls_of(&["docker exec --interactive todo sh"]);
+    assert!(started.len() == 2 && started.iter().all(|call| call.ends_with(tail)), "{started:?}");
+}
+
+#[test]
+fn what_does_not_start_again_takes_the_way_of_up() {
+    let project = that_starts_again();
+    project.write("standin/deaf", "");
+    let run = dev(&project, || {
+        wait_for_runs(&project, 1);
+        project.write("services/backend/main.rs", "fn main() { one() }");
+        wait_for_runs(&project, 3);
+        project.write("standin/rootfs/app/backend", "of somebody else");
+        project.write("services/backend/main.rs", "fn main() { two() }");
+        wait_for_runs(&project, 5);
+    });
+    run.assert_ended(0);
+    run.assert_says(&[
+        "the program of backend did not start again at SIGHUP; it takes the way of up",
+        "a container of backend has other files than its image; it takes the way of up",
+    ]);
+    assert_eq!(run.calls_of(&["helm upgrade todo"]).len(), 3);
+}
+
 #[test]
 fn a_run_is_written_as_a_page_and_as_a_trace_and_each_time_the_same() {
     let project = Project::new();

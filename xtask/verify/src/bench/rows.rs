@@ -23,10 +23,20 @@ pub const NAMESPACE: &str = "todo-chatbot-bench";
 const COMMAND: Duration = Duration::from_secs(1800);
 /// What may take longest between a change and its sight.
 const SERVED: Duration = Duration::from_secs(120);
-const PAGE: &str = "services/frontend/assets/app.css";
-const BACKEND: &str = "services/backend/src/main.rs";
+const PAGE: Change = Change { file: "services/frontend/assets/app.css", line: |number| format!("/* {number} */") };
+/// A line that the program has in it: of a comment it would be the same.
+const BACKEND: Change = Change {
+    file: "services/backend/src/tasks.rs",
+    line: |number| format!("#[used]\nstatic CHANGED_{number}: &str = \"{number}\";"),
+};
 /// What `dev` prints when a change may come.
-const WAITS: &str = "is up; waiting for a change";
+const WAITS: &str = "waiting for a change";
+
+/// A file of the project, and what is added to it, made of a number that comes once.
+struct Change {
+    file: &'static str,
+    line: fn(u128) -> String,
+}
 
 /// A row, and how it is measured so many times.
 pub struct Wanted {
@@ -36,11 +46,8 @@ pub struct Wanted {
 
 pub const ROWS: [Wanted; 5] = [
     Wanted { name: "up, nothing changed", measure: |bench, runs| up_after(bench, runs, None) },
-    Wanted { name: "up, one line of the page", measure: |bench, runs| up_after(bench, runs, Some((PAGE, "/*", "*/"))) },
-    Wanted {
-        name: "up, one line of the backend",
-        measure: |bench, runs| up_after(bench, runs, Some((BACKEND, "//", ""))),
-    },
+    Wanted { name: "up, one line of the page", measure: |bench, runs| up_after(bench, runs, Some(PAGE)) },
+    Wanted { name: "up, one line of the backend", measure: |bench, runs| up_after(bench, runs, Some(BACKEND)) },
     Wanted { name: "dev, one line of the page until it is served", measure: page_in_dev },
     Wanted { name: "dev, one line of the backend until it is checked", measure: backend_in_dev },
 ];
@@ -91,10 +98,10 @@ impl Bench {
     }
 
     /// Adds a line that no one has seen yet to a file of the copy. Returns it.
-    fn change(&self, (file, open, close): (&str, &str, &str)) -> Result<String> {
-        let path = self.root.join(file);
+    fn change(&self, change: &Change) -> Result<String> {
+        let path = self.root.join(change.file);
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let line = format!("{open} {} {close}", now.as_nanos());
+        let line = (change.line)(now.as_nanos());
         let text = fs::read_to_string(&path)?;
         fs::write(&path, format!("{text}{line}\n"))?;
         Ok(line)
@@ -105,9 +112,9 @@ impl Bench {
     }
 }
 
-fn up_after(bench: &Bench, runs: usize, change: Option<(&str, &str, &str)>) -> Result<Vec<Sample>> {
+fn up_after(bench: &Bench, runs: usize, change: Option<Change>) -> Result<Vec<Sample>> {
     let run = |_| {
-        change.map(|change| bench.change(change)).transpose()?;
+        change.as_ref().map(|change| bench.change(change)).transpose()?;
         bench.up()
     };
     // The first of a kind has caches to fill.
@@ -123,7 +130,7 @@ fn page_in_dev(bench: &Bench, runs: usize) -> Result<Vec<Sample>> {
         (0..=runs)
             .map(|_| {
                 let began = Instant::now();
-                let line = bench.change((PAGE, "/*", "*/"))?;
+                let line = bench.change(&PAGE)?;
                 let mut seen = None;
                 while seen.is_none() && began.elapsed() < SERVED {
                     bench.ctx.spawn.interrupt.check()?;
@@ -146,7 +153,7 @@ fn backend_in_dev(bench: &Bench, runs: usize) -> Result<Vec<Sample>> {
         (0..=runs)
             .map(|_| {
                 let (began, count) = (Instant::now(), dev.times(WAITS));
-                bench.change((BACKEND, "//", ""))?;
+                bench.change(&BACKEND)?;
                 dev.wait(bench, count + 1)?;
                 Ok(Sample { wall_s: began.elapsed().as_secs_f64(), cpu_s: None })
             })

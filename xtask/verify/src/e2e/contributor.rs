@@ -27,6 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a port that was renumbered by hand is set back", renumbered_by_hand),
     ("an image gone from the node is loaded again", image_gone),
     ("dev copies a style sheet into what runs, and builds it at its end", dev::copies),
+    ("dev has services start again as what was built, and deploys it at its end", dev::restarts),
     ("helm's own test passes, and fails for each fault", helm_test),
     ("a broken Secret is reported with pod and log, and mended", broken_secret),
     ("an upgrade that fails goes back, and what served serves on", failed_upgrade),
