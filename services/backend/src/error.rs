@@ -11,6 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tracing::error;
 use utoipa::ToSchema;
 
+use crate::tasks::Task;
+
 #[derive(Debug)]
 pub enum ApiError {
     /// The request can't be read: its path, its query, its JSON.
@@ -20,8 +22,14 @@ pub enum ApiError {
     NotFound(&'static str),
     /// A code, and what stands in the way.
     Conflict(&'static str, &'static str),
+    /// A write of a version that is no longer the latest; the task as it is now.
+    Stale(Box<Task>),
     /// The request is read and asks for what can't be.
     Invalid(String),
+    /// What is wrong in several places, and nothing is done.
+    Mistakes(String, Vec<Mistake>),
+    /// The caller has too much going on: a code, and what to do.
+    TooMany(&'static str, &'static str),
     Unavailable(&'static str),
     Database(sqlx::Error),
     Body(StatusCode, String),
@@ -43,6 +51,19 @@ pub struct ErrorDetail {
     code: String,
     /// For people.
     message: String,
+    /// What is wrong, place by place; only where there may be several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mistakes: Vec<Mistake>,
+    /// The task as it is now; only where a write comes too late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<Box<Task>>,
+}
+
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub struct Mistake {
+    /// `line 3` of a CSV file, `item 3` of a JSON list.
+    pub place: String,
+    pub message: String,
 }
 
 impl From<sqlx::Error> for ApiError {
@@ -65,6 +86,21 @@ impl IntoResponse for ApiError {
             }
             Self::Conflict(code, message) => reply::error(StatusCode::CONFLICT, code, message),
             Self::Upstream(status, code, message) => reply::error(status, code, message),
+            Self::Stale(task) => {
+                let message = format!("the task was changed meanwhile; its version is now {}", task.version);
+                let detail =
+                    ErrorDetail { code: "stale".to_owned(), message, mistakes: Vec::new(), current: Some(task) };
+                (StatusCode::CONFLICT, Json(ErrorBody { error: detail })).into_response()
+            }
+            Self::Mistakes(message, mistakes) => {
+                let detail = ErrorDetail { code: "invalid".to_owned(), message, mistakes, current: None };
+                (StatusCode::UNPROCESSABLE_ENTITY, Json(ErrorBody { error: detail })).into_response()
+            }
+            Self::TooMany(code, message) => {
+                let mut response = reply::error(StatusCode::TOO_MANY_REQUESTS, code, message);
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+                response
+            }
             Self::Invalid(message) => reply::error(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message),
             Self::Body(status, message) => reply::error(status, "bad_body", message),
             Self::Unavailable(reason) => reply::error(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", reason),

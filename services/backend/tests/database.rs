@@ -210,8 +210,13 @@ async fn the_tables_have_what_others_expect_of_them() {
                 format!("messages: content text, conversation_id integer, created_at {time}, id integer, role text"),
                 format!("sessions: created_at {time}, expires_at {time}, id text, user_id text"),
                 format!(
-                    "tasks: completed boolean, created_at {time}, description text, id integer, priority text, \
-                     title text, updated_at {time}, user_id text"
+                    "task_changes: before jsonb, created_at {time}, id bigint, kind text, task_id integer, \
+                     transaction_id bigint, user_id text, version integer"
+                ),
+                format!(
+                    "tasks: completed boolean, created_at {time}, description text, due_at {time}, due_on date, \
+                     due_time time without time zone, id integer, position double precision, priority text, \
+                     tags ARRAY, time_zone text, title text, updated_at {time}, user_id text, version integer"
                 ),
                 format!(
                     "users: created_at {time}, email text, id text, name text, password_hash text, updated_at {time}"

@@ -111,6 +111,8 @@ async fn the_description_names_every_operation() {
             "get /api/conversations/{id}",
             "get /api/conversations/{id}/messages",
             "get /api/tasks",
+            "get /api/tasks/events",
+            "get /api/tasks/export",
             "get /api/tasks/{id}",
             "patch /api/tasks/{id}",
             "post /api/auth/sign-in",
@@ -119,7 +121,12 @@ async fn the_description_names_every_operation() {
             "post /api/conversations",
             "post /api/conversations/{id}/messages",
             "post /api/tasks",
+            "post /api/tasks/bulk",
+            "post /api/tasks/import",
+            "post /api/tasks/undo",
             "post /api/tasks/{id}/complete",
+            "post /api/tasks/{id}/move",
+            "post /api/tasks/{id}/reopen",
         ]
     );
 }

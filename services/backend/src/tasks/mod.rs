@@ -1,8 +1,21 @@
 //! `/api/tasks`.
 
-use axum::{Json, extract::State, http::StatusCode};
+mod bulk;
+mod events;
+mod fields;
+mod order;
+pub mod store;
+mod transfer;
+mod undo;
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
 use serde::{Deserialize, Deserializer, Serialize};
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime, Time};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -12,11 +25,23 @@ use crate::{
     error::{ApiError, Asked, Body, ErrorBody, Page, Part},
 };
 
-const TITLE_MAX_CHARS: usize = 200;
-const DESCRIPTION_MAX_CHARS: usize = 10_000;
+pub use events::{Changes, HEARTBEAT_MS};
+pub use fields::{day, moment};
+
+/// Names, in every answer to a write, what takes it back.
+pub const UNDO_TOKEN: HeaderName = HeaderName::from_static("undo-token");
 
 pub fn router() -> OpenApiRouter<Backend> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(read, update, remove)).routes(routes!(complete))
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(read, update, remove))
+        .routes(routes!(complete))
+        .routes(routes!(reopen))
+        .merge(bulk::router())
+        .merge(events::router())
+        .merge(order::router())
+        .merge(transfer::router())
+        .merge(undo::router())
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize, sqlx::Type, ToSchema)]
@@ -29,22 +54,44 @@ pub enum Priority {
     High,
 }
 
-#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Task {
     pub id: i32,
     pub title: String,
     pub description: Option<String>,
     pub completed: bool,
     pub priority: Priority,
+    /// The day on which it is due, `YYYY-MM-DD`.
+    #[serde(with = "day::option")]
+    pub due_on: Option<Date>,
+    /// The time of that day, `HH:MM`; `null` for the whole day.
+    #[serde(with = "moment::option")]
+    #[schema(value_type = Option<String>)]
+    pub due_time: Option<Time>,
+    /// The zone of the IANA in which day and time are meant.
+    pub time_zone: String,
+    /// When it becomes overdue: at its time, or at the end of its day.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub due_at: Option<OffsetDateTime>,
+    /// In lower case and in alphabetical order.
+    pub tags: Vec<String>,
+    /// Its place in the order by hand; the lowest comes first.
+    pub position: f64,
+    /// Grows with each change; the `ETag` is the same in quotes.
+    pub version: i32,
     /// Whose it is; nobody else sees it.
     user_id: String,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     updated_at: OffsetDateTime,
+    /// What takes back the write that returned this.
+    #[serde(skip)]
+    #[sqlx(default)]
+    pub undo: Option<String>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewTask {
     #[schema(min_length = 1, max_length = 200)]
@@ -54,10 +101,22 @@ struct NewTask {
     /// `low`, `medium` or `high`; `medium` unless it is given.
     #[serde(default)]
     priority: Priority,
+    /// `YYYY-MM-DD`.
+    #[schema(format = "date")]
+    due_on: Option<String>,
+    /// `HH:MM`; needs `due_on`.
+    due_time: Option<String>,
+    /// A zone of the IANA, `Europe/Berlin` for instance; `UTC` unless it is given.
+    #[schema(max_length = 64)]
+    time_zone: Option<String>,
+    /// At most 20, each of 1 to 50 characters without commas.
+    #[serde(default)]
+    #[schema(max_items = 20)]
+    tags: Vec<String>,
 }
 
 /// What is left out stays as it is.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TaskChange {
     #[schema(min_length = 1, max_length = 200)]
@@ -68,43 +127,121 @@ struct TaskChange {
     description: Option<Option<String>>,
     completed: Option<bool>,
     priority: Option<Priority>,
+    /// `YYYY-MM-DD`; `null` takes day and time away.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, format = "date")]
+    due_on: Option<Option<String>>,
+    /// `HH:MM`; `null` for the whole day.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    due_time: Option<Option<String>>,
+    /// A zone of the IANA.
+    #[schema(max_length = 64)]
+    time_zone: Option<String>,
+    /// All of them: others are taken away.
+    #[schema(max_items = 20)]
+    tags: Option<Vec<String>>,
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sort {
+    /// Newest first.
+    #[default]
+    Created,
+    /// As ordered by hand.
+    Position,
+    /// What is due first comes first, what is not due at all last.
+    Due,
+    /// High before medium before low.
+    Priority,
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Listing {
     /// Only tasks that are completed, or only those that are not.
     completed: Option<bool>,
+    /// `low`, `medium` or `high`.
+    priority: Option<Priority>,
+    /// Only tasks with this tag; with several, commas between, only tasks with all of them.
+    tag: Option<String>,
+    /// Only tasks that are due on a day before this one, `YYYY-MM-DD`.
+    #[param(format = "date")]
+    due_before: Option<String>,
+    /// Only tasks that are due on a day after this one, `YYYY-MM-DD`.
+    #[param(format = "date")]
+    due_after: Option<String>,
+    /// Only open tasks whose day or time is over, or only the others.
+    overdue: Option<bool>,
+    /// Only tasks with each of these words in title or description, in any case; 200 characters at most.
+    #[param(max_length = 200)]
+    q: Option<String>,
+    /// `created`, `position`, `due` or `priority`; `created` unless it is given.
+    #[serde(default)]
+    #[param(inline)]
+    sort: Sort,
     /// At most this many, 1 to 500; 100 unless it is given.
     limit: Option<i64>,
-    /// Leave out this many of the newest.
+    /// Leave out this many of the first.
     offset: Option<i64>,
+}
+
+/// A task as the answer to a read or a write of it, with its `ETag` and what takes the write back.
+struct Answer(StatusCode, Task);
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let Self(status, task) = self;
+        let tag = HeaderValue::try_from(format!("\"{}\"", task.version)).expect("a number is a valid header");
+        (status, [(header::ETAG, tag)], undo_header(task.undo.as_deref()), Json(task)).into_response()
+    }
+}
+
+fn undo_header(token: Option<&str>) -> HeaderMap {
+    let value = token.and_then(|token| HeaderValue::try_from(token).ok());
+    value.into_iter().map(|value| (UNDO_TOKEN, value)).collect()
+}
+
+/// The version that the client believes to be the latest, from `If-Match`.
+struct Expected(Option<i32>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Expected {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let text = value.to_str().unwrap_or_default().trim();
+        if text == "*" {
+            return Ok(Self(None));
+        }
+        let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).parse();
+        version
+            .map(|version| Self(Some(version)))
+            .map_err(|_| ApiError::BadRequest("If-Match is not a task's version in quotes, as its ETag is".to_owned()))
+    }
 }
 
 /// Create a task
 #[utoipa::path(post, path = "/", tag = "tasks", request_body = NewTask, responses(
-    (status = 201, description = "The task", body = Task),
+    (status = 201, description = "The task. Undo-Token takes it back", body = Task),
     (status = 400, description = "Not JSON", body = ErrorBody),
     (status = 422, description = "A field is missing, unknown or too long", body = ErrorBody),
     (status = 401, description = "Nobody is signed in", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
-async fn create(
-    State(backend): State<Backend>,
-    caller: Caller,
-    Body(new): Body<NewTask>,
-) -> Result<(StatusCode, Json<Task>), ApiError> {
-    let description = new.description.as_deref();
-    let task = store::add(&backend.database.pool, &caller.user_id, &new.title, description, new.priority).await?;
-    Ok((StatusCode::CREATED, Json(task)))
+async fn create(State(backend): State<Backend>, caller: Caller, Body(new): Body<NewTask>) -> Result<Answer, ApiError> {
+    let draft = fields::draft(new)?;
+    let mut connection = backend.database.pool.acquire().await?;
+    Ok(Answer(StatusCode::CREATED, store::create(&mut connection, &caller.user_id, &draft, None).await?))
 }
 
-/// List tasks, newest first
+/// List tasks, newest first unless another order is asked for
 #[utoipa::path(get, path = "/", tag = "tasks", params(Listing), responses(
     (status = 200, description = "The tasks", body = Vec<Task>),
     (status = 400, description = "The query can't be read", body = ErrorBody),
-    (status = 422, description = "The limit or the offset is out of range", body = ErrorBody),
+    (status = 422, description = "A parameter is out of range", body = ErrorBody),
     (status = 401, description = "Nobody is signed in", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
@@ -114,175 +251,125 @@ async fn list(
     Asked(listing): Asked<Listing>,
 ) -> Result<Json<Vec<Task>>, ApiError> {
     let page = Page::of(listing.limit, listing.offset)?;
-    Ok(Json(store::list(&backend.database.pool, &caller.user_id, listing.completed, page).await?))
+    let sort = listing.sort;
+    let filter = fields::filter(listing)?;
+    Ok(Json(store::find(&backend.database.pool, &caller.user_id, &filter, sort, page).await?))
 }
 
 /// Read a task
 #[utoipa::path(get, path = "/{id}", tag = "tasks", params(("id" = i32, Path)), responses(
-    (status = 200, description = "The task", body = Task),
+    (status = 200, description = "The task. ETag is its version", body = Task),
     (status = 400, description = "The id is not a number", body = ErrorBody),
     (status = 404, description = "There is no such task", body = ErrorBody),
     (status = 401, description = "Nobody is signed in", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
-async fn read(State(backend): State<Backend>, caller: Caller, Part(id): Part<i32>) -> Result<Json<Task>, ApiError> {
-    let task = sqlx::query_as("SELECT * FROM tasks WHERE id = $1 AND user_id = $2")
-        .bind(id)
-        .bind(caller.user_id)
-        .fetch_optional(&backend.database.pool)
-        .await?;
-    found(task).map(Json)
+async fn read(State(backend): State<Backend>, caller: Caller, Part(id): Part<i32>) -> Result<Answer, ApiError> {
+    let mut connection = backend.database.pool.acquire().await?;
+    Ok(Answer(StatusCode::OK, store::read(&mut connection, &caller.user_id, id).await?))
 }
 
 /// Change a task
-#[utoipa::path(patch, path = "/{id}", tag = "tasks", params(("id" = i32, Path)), request_body = TaskChange, responses(
-    (status = 200, description = "The task as it is now", body = Task),
-    (status = 400, description = "Not JSON, or the id is not a number", body = ErrorBody),
-    (status = 404, description = "There is no such task", body = ErrorBody),
-    (status = 422, description = "No field is given, or one is unknown or too long", body = ErrorBody),
-    (status = 401, description = "Nobody is signed in", body = ErrorBody),
-    (status = 503, description = "The database is unavailable", body = ErrorBody),
-))]
+///
+/// With `If-Match`, only if that is still its version; the answer to a write that comes too late has the task as it is
+/// now.
+#[utoipa::path(
+    patch, path = "/{id}", tag = "tasks", request_body = TaskChange,
+    params(("id" = i32, Path), ("if-match" = Option<String>, Header, description = "The version in quotes")),
+    responses(
+        (status = 200, description = "The task as it is now. Undo-Token takes the change back", body = Task),
+        (status = 400, description = "Not JSON, or the id or If-Match can't be read", body = ErrorBody),
+        (status = 404, description = "There is no such task", body = ErrorBody),
+        (status = 409, description = "It has another version by now", body = ErrorBody),
+        (status = 422, description = "No field is given, or one is unknown or too long", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 503, description = "The database is unavailable", body = ErrorBody),
+    )
+)]
 async fn update(
     State(backend): State<Backend>,
     caller: Caller,
     Part(id): Part<i32>,
+    Expected(version): Expected,
     Body(change): Body<TaskChange>,
-) -> Result<Json<Task>, ApiError> {
-    let TaskChange { title, description, completed, priority } = &change;
-    if title.is_none() && description.is_none() && completed.is_none() && priority.is_none() {
-        return Err(ApiError::Invalid("nothing to change; give title, description, completed or priority".to_owned()));
-    }
-    let title = change.title.as_deref().map(valid_title).transpose()?;
-    let describes = change.description.is_some();
-    let description = change.description.flatten();
-    let description = description.as_deref().map(valid_description).transpose()?;
-    let task = sqlx::query_as(
-        "UPDATE tasks SET title = coalesce($2, title),
-             description = CASE WHEN $3 THEN $4 ELSE description END,
-             completed = coalesce($5, completed), priority = coalesce($6, priority), updated_at = now()
-         WHERE id = $1 AND user_id = $7 RETURNING *",
-    )
-    .bind(id)
-    .bind(title)
-    .bind(describes)
-    .bind(description)
-    .bind(change.completed)
-    .bind(change.priority)
-    .bind(caller.user_id)
-    .fetch_optional(&backend.database.pool)
-    .await?;
-    found(task).map(Json)
+) -> Result<Answer, ApiError> {
+    let change = fields::change(change)?;
+    let mut connection = backend.database.pool.acquire().await?;
+    Ok(Answer(StatusCode::OK, store::update(&mut connection, &caller.user_id, id, &change, version).await?))
 }
 
 /// Complete a task
 ///
 /// Completing one that is completed changes nothing.
-#[utoipa::path(post, path = "/{id}/complete", tag = "tasks", params(("id" = i32, Path)), responses(
-    (status = 200, description = "The task as it is now", body = Task),
-    (status = 400, description = "The id is not a number", body = ErrorBody),
-    (status = 404, description = "There is no such task", body = ErrorBody),
-    (status = 401, description = "Nobody is signed in", body = ErrorBody),
-    (status = 503, description = "The database is unavailable", body = ErrorBody),
-))]
-async fn complete(State(backend): State<Backend>, caller: Caller, Part(id): Part<i32>) -> Result<Json<Task>, ApiError> {
-    store::complete(&backend.database.pool, &caller.user_id, id).await.map(Json)
+#[utoipa::path(
+    post, path = "/{id}/complete", tag = "tasks",
+    params(("id" = i32, Path), ("if-match" = Option<String>, Header, description = "The version in quotes")),
+    responses(
+        (status = 200, description = "The task as it is now. Undo-Token takes the change back", body = Task),
+        (status = 400, description = "The id or If-Match can't be read", body = ErrorBody),
+        (status = 404, description = "There is no such task", body = ErrorBody),
+        (status = 409, description = "It is open, and has another version by now", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 503, description = "The database is unavailable", body = ErrorBody),
+    )
+)]
+async fn complete(
+    State(backend): State<Backend>,
+    caller: Caller,
+    Part(id): Part<i32>,
+    Expected(version): Expected,
+) -> Result<Answer, ApiError> {
+    let mut connection = backend.database.pool.acquire().await?;
+    Ok(Answer(StatusCode::OK, store::set_completed(&mut connection, &caller.user_id, id, true, version).await?))
+}
+
+/// Reopen a task
+///
+/// Reopening one that is open changes nothing.
+#[utoipa::path(
+    post, path = "/{id}/reopen", tag = "tasks",
+    params(("id" = i32, Path), ("if-match" = Option<String>, Header, description = "The version in quotes")),
+    responses(
+        (status = 200, description = "The task as it is now. Undo-Token takes the change back", body = Task),
+        (status = 400, description = "The id or If-Match can't be read", body = ErrorBody),
+        (status = 404, description = "There is no such task", body = ErrorBody),
+        (status = 409, description = "It is completed, and has another version by now", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 503, description = "The database is unavailable", body = ErrorBody),
+    )
+)]
+async fn reopen(
+    State(backend): State<Backend>,
+    caller: Caller,
+    Part(id): Part<i32>,
+    Expected(version): Expected,
+) -> Result<Answer, ApiError> {
+    let mut connection = backend.database.pool.acquire().await?;
+    Ok(Answer(StatusCode::OK, store::set_completed(&mut connection, &caller.user_id, id, false, version).await?))
 }
 
 /// Delete a task
-#[utoipa::path(delete, path = "/{id}", tag = "tasks", params(("id" = i32, Path)), responses(
-    (status = 204, description = "It is gone"),
-    (status = 400, description = "The id is not a number", body = ErrorBody),
-    (status = 404, description = "There is no such task", body = ErrorBody),
-    (status = 401, description = "Nobody is signed in", body = ErrorBody),
-    (status = 503, description = "The database is unavailable", body = ErrorBody),
-))]
-async fn remove(State(backend): State<Backend>, caller: Caller, Part(id): Part<i32>) -> Result<StatusCode, ApiError> {
-    store::remove(&backend.database.pool, &caller.user_id, id).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// What the API and the assistant both do to a user's tasks.
-pub mod store {
-    use sqlx::PgPool;
-
-    use super::{Page, Priority, Task, found, valid_description, valid_title};
-    use crate::error::ApiError;
-
-    pub async fn add(
-        pool: &PgPool,
-        user_id: &str,
-        title: &str,
-        description: Option<&str>,
-        priority: Priority,
-    ) -> Result<Task, ApiError> {
-        let title = valid_title(title)?;
-        let description = description.map(valid_description).transpose()?;
-        let task = sqlx::query_as(
-            "INSERT INTO tasks (title, description, priority, user_id) VALUES ($1, $2, $3, $4) RETURNING *",
-        );
-        Ok(task.bind(title).bind(description).bind(priority).bind(user_id).fetch_one(pool).await?)
-    }
-
-    /// Newest first.
-    pub async fn list(
-        pool: &PgPool,
-        user_id: &str,
-        completed: Option<bool>,
-        page: Page,
-    ) -> Result<Vec<Task>, ApiError> {
-        let tasks = sqlx::query_as(
-            "SELECT * FROM tasks WHERE user_id = $1 AND ($2::boolean IS NULL OR completed = $2)
-             ORDER BY created_at DESC, id DESC LIMIT $3 OFFSET $4",
-        );
-        Ok(tasks.bind(user_id).bind(completed).bind(page.limit).bind(page.offset).fetch_all(pool).await?)
-    }
-
-    pub async fn complete(pool: &PgPool, user_id: &str, id: i32) -> Result<Task, ApiError> {
-        let task = sqlx::query_as(
-            "UPDATE tasks SET updated_at = CASE WHEN completed THEN updated_at ELSE now() END, completed = true
-             WHERE id = $1 AND user_id = $2 RETURNING *",
-        );
-        found(task.bind(id).bind(user_id).fetch_optional(pool).await?)
-    }
-
-    /// Returns what is gone.
-    pub async fn remove(pool: &PgPool, user_id: &str, id: i32) -> Result<Task, ApiError> {
-        let task = sqlx::query_as("DELETE FROM tasks WHERE id = $1 AND user_id = $2 RETURNING *");
-        found(task.bind(id).bind(user_id).fetch_optional(pool).await?)
-    }
-}
-
-fn found(task: Option<Task>) -> Result<Task, ApiError> {
-    task.ok_or(ApiError::NotFound("task"))
-}
-
-fn valid_title(title: &str) -> Result<&str, ApiError> {
-    let title = title.trim();
-    let chars = title.chars().count();
-    if chars == 0 {
-        return Err(ApiError::Invalid("title is empty; give it 1 to 200 characters".to_owned()));
-    }
-    if chars > TITLE_MAX_CHARS {
-        return Err(ApiError::Invalid(format!("title has {chars} characters; at most {TITLE_MAX_CHARS} are kept")));
-    }
-    if title.chars().any(char::is_control) {
-        return Err(ApiError::Invalid("title holds a control character; use one line of text".to_owned()));
-    }
-    Ok(title)
-}
-
-fn valid_description(description: &str) -> Result<&str, ApiError> {
-    let chars = description.chars().count();
-    if chars > DESCRIPTION_MAX_CHARS {
-        let message = format!("description has {chars} characters; at most {DESCRIPTION_MAX_CHARS} are kept");
-        return Err(ApiError::Invalid(message));
-    }
-    // PostgreSQL keeps every character but this one.
-    if description.contains('\0') {
-        return Err(ApiError::Invalid("description holds a NUL character; take it out".to_owned()));
-    }
-    Ok(description)
+#[utoipa::path(
+    delete, path = "/{id}", tag = "tasks",
+    params(("id" = i32, Path), ("if-match" = Option<String>, Header, description = "The version in quotes")),
+    responses(
+        (status = 204, description = "It is gone. Undo-Token brings it back"),
+        (status = 400, description = "The id or If-Match can't be read", body = ErrorBody),
+        (status = 404, description = "There is no such task", body = ErrorBody),
+        (status = 409, description = "It has another version by now", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 503, description = "The database is unavailable", body = ErrorBody),
+    )
+)]
+async fn remove(
+    State(backend): State<Backend>,
+    caller: Caller,
+    Part(id): Part<i32>,
+    Expected(version): Expected,
+) -> Result<(StatusCode, HeaderMap), ApiError> {
+    let mut connection = backend.database.pool.acquire().await?;
+    let task = store::delete(&mut connection, &caller.user_id, id, version).await?;
+    Ok((StatusCode::NO_CONTENT, undo_header(task.undo.as_deref())))
 }
 
 /// Tells a field that is null from one that is left out.
@@ -299,26 +386,19 @@ mod tests {
     }
 
     #[test]
-    fn titles_are_trimmed_and_bounded() {
-        assert_eq!(valid_title("  milk ").unwrap(), "milk");
-        assert_eq!(valid_title(&"ä".repeat(200)).unwrap().chars().count(), 200);
-        for wrong in ["", " \t ", "a\nb", "a\0", &"ä".repeat(201)] {
-            assert!(matches!(valid_title(wrong), Err(ApiError::Invalid(_))), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn descriptions_may_have_lines_but_no_nul() {
-        assert!(valid_description("a\nb").is_ok());
-        assert!(valid_description("a\0b").is_err());
-        assert!(valid_description(&"x".repeat(10_001)).is_err());
-    }
-
-    #[test]
     fn null_differs_from_absent() {
         assert_eq!(change("{}").description, None);
         assert_eq!(change(r#"{"description": null}"#).description, Some(None));
         assert_eq!(change(r#"{"description": "x"}"#).description, Some(Some("x".to_owned())));
         assert!(serde_json::from_str::<TaskChange>(r#"{"titel": "x"}"#).is_err());
+    }
+
+    #[tokio::test]
+    async fn if_match_is_a_version_in_quotes() {
+        for (value, wanted) in [("\"3\"", Ok(Some(3))), ("3", Ok(Some(3))), ("*", Ok(None)), ("W/\"3\"", Err(()))] {
+            let request = axum::http::Request::builder().header(header::IF_MATCH, value).body(()).unwrap();
+            let expected = Expected::from_request_parts(&mut request.into_parts().0, &()).await;
+            assert_eq!(expected.map(|Expected(version)| version).map_err(drop), wanted, "{value}");
+        }
     }
 }
