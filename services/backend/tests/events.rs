@@ -13,7 +13,7 @@ use backend::{Backend, Changes, config::Config};
 use http_body_util::BodyExt;
 use kit::serve::Readiness;
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
@@ -79,6 +79,24 @@ impl Events {
     async fn expect_reload(&mut self) {
         assert_eq!(self.next().await, Some(("reload".to_owned(), json!({}))));
     }
+}
+
+/// Waits until no older transaction runs, not even of other tests: then all changes are read at once.
+async fn settle(pool: &PgPool) {
+    let settled = async {
+        loop {
+            let is_settled: bool = sqlx::query_scalar(
+                "SELECT max(transaction_id) < pg_snapshot_xmin(pg_current_snapshot())::text::bigint FROM task_changes",
+            )
+            .fetch_one(pool)
+            .await
+            .unwrap();
+            if is_settled {
+                return;
+            }
+        }
+    };
+    timeout(LIMIT, settled).await.expect("transactions end");
 }
 
 /// Another replica on the same database, whose heart beats fast.
@@ -162,6 +180,7 @@ async fn who_comes_again_has_missed_nothing_or_loads_the_list() {
                 .execute(&database.pool)
                 .await
                 .unwrap();
+            settle(&database.pool).await;
             let mut events = open("", &app, &before).await.unwrap();
             if is_reload {
                 events.expect_reload().await;

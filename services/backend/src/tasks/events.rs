@@ -42,8 +42,8 @@ use crate::{
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// For each user, in each replica.
 const STREAMS_MAX: usize = 20;
-/// How far a client may fall behind; then its stream ends, and it comes again.
-const QUEUE_MAX: usize = 256;
+/// How far a client may fall behind; then its stream ends, and it comes again. Whatever is written at once fits.
+const QUEUE_MAX: usize = 1_024;
 /// Read at once; who has missed more loads the list.
 const READ_MAX: i64 = 1_000;
 /// Until the changes of other replicas are seen.
