@@ -78,7 +78,8 @@ fn write_operation(page: &mut String, method: &str, path: &str, operation: &Valu
     }
     page.push_str("<ul>\n");
     for (status, answer) in entries(&operation["responses"]) {
-        let schema = &answer["content"]["application/json"]["schema"];
+        // A file comes as one of several; the first says what it is.
+        let schema = entries(&answer["content"]).next().map_or(&Value::Null, |(_, content)| &content["schema"]);
         let shape = if schema.is_null() { String::new() } else { format!(": {}", kind(schema)) };
         put(
             page,

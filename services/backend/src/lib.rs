@@ -89,11 +89,12 @@ pub async fn start(config: Config, readiness: Readiness) -> Router {
 }
 
 pub fn app(backend: Backend, cors_origins: &[HeaderValue]) -> Router {
-    let (api, openapi) = OpenApiRouter::with_openapi(Description::openapi())
+    let (api, mut openapi) = OpenApiRouter::with_openapi(Description::openapi())
         .nest("/api/auth", auth::router())
         .nest("/api/conversations", conversations::router())
         .nest("/api/tasks", tasks::router())
         .split_for_parts();
+    error::describe(&mut openapi);
     let api = api
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(middleware::from_fn_with_state(backend.clone(), announce_writes))

@@ -28,11 +28,11 @@ async fn undo(app: &Router, token: &str) -> (StatusCode, Value) {
 }
 
 fn code(answer: &Value) -> &str {
-    answer["error"]["code"].as_str().unwrap_or_default()
+    answer["code"].as_str().unwrap_or_default()
 }
 
 fn message(answer: &Value) -> &str {
-    answer["error"]["message"].as_str().unwrap_or_default()
+    answer["detail"].as_str().unwrap_or_default()
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn a_stale_write_gets_the_task_as_it_is() {
                 send_with(&app, method.clone(), &path, &[json, ("if-match", "\"1\"")], body).await;
             let answer: Value = serde_json::from_str(&answer).unwrap();
             assert_eq!((status, code(&answer)), (StatusCode::CONFLICT, "stale"), "{method} {path}");
-            let current = &answer["error"]["current"];
+            let current = &answer["current"];
             assert_eq!((&current["title"], &current["version"]), (&json!("oat milk"), &json!(2)), "{answer}");
             assert_eq!(message(&answer), "the task was changed meanwhile; its version is now 2");
         }

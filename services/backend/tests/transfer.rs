@@ -114,12 +114,12 @@ async fn one_mistake_and_nothing_is_imported() {
         create(&app, "kept").await;
         let file = "title,due_on,time_zone\nright,,\n,,\nx,soon,\ny,2026-01-01,Europe/Nowhere\nz,,Europe/Nowhere\n";
         let (status, answer, undo) = import(&app, "text/csv", file).await;
-        let error = &answer["error"];
+        let error = &answer;
         assert_eq!((status, &error["code"], undo.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, &json!("invalid"), ""));
-        assert_eq!(error["message"], "the file has 4 mistakes; nothing is imported");
+        assert_eq!(error["detail"], "the file has 4 mistakes; nothing is imported");
         let unknown = "time_zone is not a zone of the IANA, as Europe/Berlin is";
         assert_eq!(
-            error["mistakes"],
+            error["errors"],
             json!([
                 {"place": "line 3", "message": "title is missing"},
                 {"place": "line 4", "message": "due_on is not a day, YYYY-MM-DD as in 2026-12-24"},
@@ -129,14 +129,11 @@ async fn one_mistake_and_nothing_is_imported() {
         );
         let (_, answer, _) =
             import(&app, "application/json", json!([{"title": "x"}, {"titel": "x"}]).to_string()).await;
-        assert_eq!(answer["error"]["mistakes"][0]["place"], "item 2");
+        assert_eq!(answer["errors"][0]["place"], "item 2");
         let many = "title\n".to_owned() + &" x,\n".repeat(101);
         let (_, answer, _) = import(&app, "text/csv", many).await;
-        assert_eq!(
-            answer["error"]["message"],
-            "the file has 101 mistakes, of which 100 are listed; nothing is imported"
-        );
-        assert_eq!(answer["error"]["mistakes"].as_array().unwrap().len(), 100);
+        assert_eq!(answer["detail"], "the file has 101 mistakes, of which 100 are listed; nothing is imported");
+        assert_eq!(answer["errors"].as_array().unwrap().len(), 100);
         for (kind, file, wanted) in [
             ("application/json", "[", 400),
             ("application/json", "{}", 422),
@@ -146,11 +143,11 @@ async fn one_mistake_and_nothing_is_imported() {
         ] {
             let (status, answer, _) = import(&app, kind, file).await;
             assert_eq!(status.as_u16(), wanted, "{kind} {file}");
-            assert!(!answer["error"]["message"].as_str().unwrap().is_empty());
+            assert!(!answer["detail"].as_str().unwrap().is_empty());
         }
         let (status, answer, _) = import(&app, "text/csv", vec![0xff]).await;
         assert_eq!(
-            (status, &answer["error"]["message"]),
+            (status, &answer["detail"]),
             (StatusCode::BAD_REQUEST, &json!("the file is not UTF-8; save it as UTF-8"))
         );
         assert_eq!(titles(&app, "").await, ["kept"]);
@@ -178,7 +175,7 @@ async fn files_are_bounded() {
         assert_eq!(import(&app, "application/json", padded(1024 * 1024)).await.0, StatusCode::CREATED);
         let (status, answer, _) = import(&app, "application/json", padded(1024 * 1024 + 1)).await;
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
-        assert_eq!(answer["error"]["message"], "the file is larger than 1 MiB; import it in parts");
+        assert_eq!(answer["detail"], "the file is larger than 1 MiB; import it in parts");
         // Other bodies are bounded as before.
         let (status, _, _) = send_with(
             &app,

@@ -253,7 +253,7 @@ async fn lists_are_filtered_and_bounded() {
 async fn a_stale_update_gets_the_task_as_it_is() {
     let current = json!({"id": ID, "title": "oat milk", "version": 3});
     let message = "the task was changed meanwhile; its version is now 3";
-    let refusal = json!({"error": {"code": "stale", "message": message, "current": current}});
+    let refusal = json!({"code": "stale", "detail": message, "current": current});
     let seen = Arc::new(Mutex::new(None));
     let keep = seen.clone();
     let backend = Router::new().fallback(async move |headers: HeaderMap| {
@@ -288,7 +288,7 @@ async fn the_callers_own_token_is_passed_on() {
 
 #[tokio::test]
 async fn what_the_backend_refuses_is_reported_to_the_caller() {
-    let refusal = json!({"error": {"code": "not_found", "message": "there is no such task"}});
+    let refusal = json!({"code": "not_found", "detail": "there is no such task"});
     let (server, _) = server(404, refusal).await;
     let answer = call(server, "complete_task", json!({"id": ID})).await;
     assert_eq!(answer["result"]["isError"], true, "{answer}");

@@ -90,8 +90,7 @@ impl Backend {
 /// In the backend's own words. A write that comes too late gets the task as it is now.
 fn refusal(answer: &Answer) -> String {
     let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let error = &value["error"];
-    let message = error["message"].as_str().map(str::to_owned);
+    let message = value["detail"].as_str().map(str::to_owned);
     let message = message.unwrap_or_else(|| format!("the backend answered {}", answer.status));
-    if error["current"].is_object() { format!("{message}. It is now: {}", error["current"]) } else { message }
+    if value["current"].is_object() { format!("{message}. It is now: {}", value["current"]) } else { message }
 }

@@ -1,17 +1,23 @@
-//! Every failure of the API is one JSON shape.
+//! Every failure of the API is one JSON shape, that of RFC 9457.
+
+mod input;
 
 use axum::{
-    Json,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use kit::reply;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde_json::json;
 use tracing::error;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{OpenApi, RefOr},
+};
 
 use crate::tasks::Task;
+
+pub use input::{Asked, Body, Part};
 
 #[derive(Debug)]
 pub enum ApiError {
@@ -39,23 +45,23 @@ pub enum ApiError {
     Internal,
 }
 
-/// The body of every answer that is not a success.
-#[derive(Serialize, ToSchema)]
+/// The body of every answer that is not a success: `application/problem+json`. It is written by `kit::reply`; this tells
+/// its fields.
+#[allow(dead_code, reason = "only described")]
+#[derive(ToSchema)]
+#[schema(as = Problem)]
 pub struct ErrorBody {
-    error: ErrorDetail,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct ErrorDetail {
+    /// `about:blank`: `title` is that of the status.
+    r#type: String,
+    title: String,
+    status: u16,
+    /// For people.
+    detail: String,
     /// Stable, for programs.
     code: String,
-    /// For people.
-    message: String,
     /// What is wrong, place by place; only where there may be several.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    mistakes: Vec<Mistake>,
+    errors: Option<Vec<Mistake>>,
     /// The task as it is now; only where a write comes too late.
-    #[serde(skip_serializing_if = "Option::is_none")]
     current: Option<Box<Task>>,
 }
 
@@ -87,14 +93,11 @@ impl IntoResponse for ApiError {
             Self::Conflict(code, message) => reply::error(StatusCode::CONFLICT, code, message),
             Self::Upstream(status, code, message) => reply::error(status, code, message),
             Self::Stale(task) => {
-                let message = format!("the task was changed meanwhile; its version is now {}", task.version);
-                let detail =
-                    ErrorDetail { code: "stale".to_owned(), message, mistakes: Vec::new(), current: Some(task) };
-                (StatusCode::CONFLICT, Json(ErrorBody { error: detail })).into_response()
+                let detail = format!("the task was changed meanwhile; its version is now {}", task.version);
+                reply::error_with(StatusCode::CONFLICT, "stale", detail, "current", json!(task))
             }
-            Self::Mistakes(message, mistakes) => {
-                let detail = ErrorDetail { code: "invalid".to_owned(), message, mistakes, current: None };
-                (StatusCode::UNPROCESSABLE_ENTITY, Json(ErrorBody { error: detail })).into_response()
+            Self::Mistakes(detail, mistakes) => {
+                reply::error_with(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail, "errors", json!(mistakes))
             }
             Self::TooMany(code, message) => {
                 let mut response = reply::error(StatusCode::TOO_MANY_REQUESTS, code, message);
@@ -156,42 +159,16 @@ impl Page {
     }
 }
 
-/// axum's `Json`, with errors of our shape.
-pub struct Body<T>(pub T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match Json::from_request(request, state).await {
-            Ok(Json(value)) => Ok(Self(value)),
-            Err(JsonRejection::JsonDataError(err)) => Err(ApiError::Invalid(err.body_text())),
-            Err(JsonRejection::JsonSyntaxError(err)) => Err(ApiError::BadRequest(err.body_text())),
-            Err(other) => Err(ApiError::Body(other.status(), other.body_text())),
+/// Failures are described as what they are sent as: `application/problem+json`.
+pub fn describe(openapi: &mut OpenApi) {
+    let operations = openapi.paths.paths.values_mut().flat_map(|path| {
+        [&mut path.get, &mut path.post, &mut path.patch, &mut path.delete].into_iter().filter_map(Option::as_mut)
+    });
+    for (status, response) in operations.flat_map(|operation| operation.responses.responses.iter_mut()) {
+        if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response)
+            && let Some(content) = response.content.shift_remove("application/json")
+        {
+            response.content.insert("application/problem+json".to_owned(), content);
         }
-    }
-}
-
-/// axum's `Path`, with errors of our shape.
-pub struct Part<T>(pub T);
-
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Part<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let path = Path::from_request_parts(parts, state).await;
-        path.map(|Path(value)| Self(value)).map_err(|err| ApiError::BadRequest(err.body_text()))
-    }
-}
-
-/// axum's `Query`, with errors of our shape.
-pub struct Asked<T>(pub T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let query = Query::from_request_parts(parts, state).await;
-        query.map(|Query(value)| Self(value)).map_err(|err| ApiError::BadRequest(err.body_text()))
     }
 }
