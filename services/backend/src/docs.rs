@@ -92,9 +92,22 @@ fn write_operation(page: &mut String, method: &str, path: &str, operation: &Valu
 fn write_schema(page: &mut String, name: &str, schema: &Value) {
     let name = escape(name);
     put(page, format_args!("<section>\n<h3 id=\"{name}\">{name}</h3>\n<p>{}</p>\n", text(&schema["description"])));
-    if schema["properties"].is_null() {
-        return put(page, format_args!("<p>{}</p>\n</section>\n", kind(schema)));
+    let choices = schema["oneOf"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if schema["properties"].is_object() {
+        write_fields(page, schema);
+    } else if choices.iter().all(|choice| choice["properties"].is_object()) && !choices.is_empty() {
+        for (number, choice) in choices.iter().enumerate() {
+            let or = if number == 0 { "" } else { "or: " };
+            put(page, format_args!("<p>{or}{}</p>\n", text(&choice["description"])));
+            write_fields(page, choice);
+        }
+    } else {
+        put(page, format_args!("<p>{}</p>\n", kind(schema)));
     }
+    page.push_str("</section>\n");
+}
+
+fn write_fields(page: &mut String, schema: &Value) {
     page.push_str("<dl>\n");
     let required = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
     for (field, schema) in entries(&schema["properties"]) {
@@ -109,7 +122,7 @@ fn write_schema(page: &mut String, name: &str, schema: &Value) {
             ),
         );
     }
-    page.push_str("</dl>\n</section>\n");
+    page.push_str("</dl>\n");
 }
 
 /// A schema in a few words.

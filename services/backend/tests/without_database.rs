@@ -173,6 +173,7 @@ async fn the_docs_load_nothing_from_elsewhere() {
         "<code>PATCH /api/tasks/{id}</code>",
         "NewTask",
         "Problem",
+        "<code>action</code> <small>tag</small>",
         "updated_at",
         "<p>low or medium or high</p>",
     ] {

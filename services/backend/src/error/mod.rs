@@ -12,7 +12,7 @@ use serde_json::json;
 use tracing::error;
 use utoipa::{
     ToSchema,
-    openapi::{OpenApi, RefOr},
+    openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder},
 };
 
 use crate::tasks::Task;
@@ -159,16 +159,31 @@ impl Page {
     }
 }
 
-/// Failures are described as what they are sent as: `application/problem+json`.
+/// What is so for all operations needn't be written at each: failures are `application/problem+json`, and a body may be too
+/// large, of another kind, or wrong.
 pub fn describe(openapi: &mut OpenApi) {
     let operations = openapi.paths.paths.values_mut().flat_map(|path| {
         [&mut path.get, &mut path.post, &mut path.patch, &mut path.delete].into_iter().filter_map(Option::as_mut)
     });
-    for (status, response) in operations.flat_map(|operation| operation.responses.responses.iter_mut()) {
-        if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response)
-            && let Some(content) = response.content.shift_remove("application/json")
-        {
-            response.content.insert("application/problem+json".to_owned(), content);
+    for operation in operations {
+        let responses = &mut operation.responses.responses;
+        if operation.request_body.is_some() {
+            for (status, description) in [
+                ("413", "The body is too large"),
+                ("415", "The body is of another kind"),
+                ("422", "A field is missing, unknown or out of range"),
+            ] {
+                let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+                let response = ResponseBuilder::new().description(description).content("application/json", content);
+                responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
+            }
+        }
+        for (status, response) in responses {
+            if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response)
+                && let Some(content) = response.content.shift_remove("application/json")
+            {
+                response.content.insert("application/problem+json".to_owned(), content);
+            }
         }
     }
 }

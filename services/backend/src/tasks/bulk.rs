@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Task, TaskChange, fields, store, undo_header};
+use super::{Tag, Task, TaskChange, fields, store, undo_header};
 use crate::{
     Backend,
     auth::Caller,
@@ -23,25 +23,32 @@ pub fn router() -> OpenApiRouter<Backend> {
 #[serde(tag = "action", rename_all = "lowercase", deny_unknown_fields)]
 enum Action {
     Complete {
+        #[schema(min_items = 1, max_items = 200)]
         ids: Vec<i32>,
     },
     Reopen {
+        #[schema(min_items = 1, max_items = 200)]
         ids: Vec<i32>,
     },
     Delete {
+        #[schema(min_items = 1, max_items = 200)]
         ids: Vec<i32>,
     },
     /// The same change to each: another day for instance.
     Update {
+        #[schema(min_items = 1, max_items = 200)]
         ids: Vec<i32>,
         change: TaskChange,
     },
     /// Adds some tags, takes others away, and leaves the rest.
     Tag {
+        #[schema(min_items = 1, max_items = 200)]
         ids: Vec<i32>,
         #[serde(default)]
+        #[schema(value_type = Vec<Tag>, max_items = 20)]
         add: Vec<String>,
         #[serde(default)]
+        #[schema(value_type = Vec<Tag>, max_items = 20)]
         remove: Vec<String>,
     },
 }

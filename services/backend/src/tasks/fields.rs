@@ -114,7 +114,8 @@ pub(super) fn filter(listing: Listing) -> Result<Filter, ApiError> {
     if q.contains('\0') {
         return Err(ApiError::Invalid("q holds a NUL character; take it out".to_owned()));
     }
-    let tags: Vec<String> = listing.tag.iter().flat_map(|tags| tags.split(',')).map(str::to_owned).collect();
+    let tags = listing.tag.iter().flat_map(|tags| tags.split(','));
+    let tags: Vec<String> = tags.filter(|tag| !tag.trim().is_empty()).map(str::to_owned).collect();
     Ok(Filter {
         completed: listing.completed,
         priority: listing.priority,

@@ -91,6 +91,12 @@ pub struct Task {
     pub undo: Option<String>,
 }
 
+/// Kept in lower case.
+#[allow(dead_code, reason = "only described")]
+#[derive(ToSchema)]
+#[schema(min_length = 1, max_length = 50, pattern = "^[^,]*[^,\\s][^,]*$")]
+struct Tag(String);
+
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewTask {
@@ -105,13 +111,14 @@ struct NewTask {
     #[schema(format = "date")]
     due_on: Option<String>,
     /// `HH:MM`; needs `due_on`.
+    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
     due_time: Option<String>,
     /// A zone of the IANA, `Europe/Berlin` for instance; `UTC` unless it is given.
-    #[schema(max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, examples("Europe/Berlin"))]
     time_zone: Option<String>,
     /// At most 20, each of 1 to 50 characters without commas.
     #[serde(default)]
-    #[schema(max_items = 20)]
+    #[schema(value_type = Vec<Tag>, max_items = 20)]
     tags: Vec<String>,
 }
 
@@ -133,13 +140,13 @@ struct TaskChange {
     due_on: Option<Option<String>>,
     /// `HH:MM`; `null` for the whole day.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
     due_time: Option<Option<String>>,
     /// A zone of the IANA.
-    #[schema(max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, examples("Europe/Berlin"))]
     time_zone: Option<String>,
     /// All of them: others are taken away.
-    #[schema(max_items = 20)]
+    #[schema(value_type = Option<Vec<Tag>>, max_items = 20)]
     tags: Option<Vec<String>>,
 }
 
@@ -183,8 +190,10 @@ struct Listing {
     #[param(inline)]
     sort: Sort,
     /// At most this many, 1 to 500; 100 unless it is given.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<i64>,
     /// Leave out this many of the first.
+    #[param(minimum = 0)]
     offset: Option<i64>,
 }
 
@@ -204,6 +213,16 @@ fn undo_header(token: Option<&str>) -> HeaderMap {
     value.into_iter().map(|value| (UNDO_TOKEN, value)).collect()
 }
 
+/// Only described; `Expected` reads it.
+#[allow(dead_code, reason = "only described")]
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+struct Precondition {
+    /// The version in quotes that the task must still have.
+    #[param(rename = "if-match", value_type = String, required = false, pattern = r#"^("[1-9][0-9]{0,8}"|\*)$"#)]
+    if_match: Option<String>,
+}
+
 /// The version that the client believes to be the latest, from `If-Match`.
 struct Expected(Option<i32>);
 
@@ -216,10 +235,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Expected {
         if text == "*" {
             return Ok(Self(None));
         }
-        let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).parse();
-        version
-            .map(|version| Self(Some(version)))
-            .map_err(|_| ApiError::BadRequest("If-Match is not a task's version in quotes, as its ETag is".to_owned()))
+        let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
+        version.map(|version| Self(Some(version))).ok_or_else(|| {
+            ApiError::BadRequest("If-Match is not a task's version in quotes, as its ETag is".to_owned())
+        })
     }
 }
 
@@ -275,7 +294,7 @@ async fn read(State(backend): State<Backend>, caller: Caller, Part(id): Part<i32
 /// now.
 #[utoipa::path(
     patch, path = "/{id}", tag = "tasks", request_body = TaskChange,
-    params(("id" = i32, Path), ("if-match" = Option<String>, Header, description = "The version in quotes")),
+    params(("id" = i32, Path), Precondition),
     responses(
         (status = 200, description = "The task as it is now. Undo-Token takes the change back", body = Task),
         (status = 400, description = "Not JSON, or the id or If-Match can't be read", body = ErrorBody),
@@ -303,7 +322,7 @@ async fn update(
 /// Completing one that is completed changes nothing.
 #[utoipa::path(
     post, path = "/{id}/complete", tag = "tasks",
-    params(("id" = i32, Path), ("if-match" = Option<String>, Header, description = "The version in quotes")),
+    params(("id" = i32, Path), Precondition),
     responses(
         (status = 200, description = "The task as it is now. Undo-Token takes the change back", body = Task),
         (status = 400, description = "The id or If-Match can't be read", body = ErrorBody),
@@ -328,7 +347,7 @@ async fn complete(
 /// Reopening one that is open changes nothing.
 #[utoipa::path(
     post, path = "/{id}/reopen", tag = "tasks",
-    params(("id" = i32, Path), ("if-match" = Option<String>, Header, description = "The version in quotes")),
+    params(("id" = i32, Path), Precondition),
     responses(
         (status = 200, description = "The task as it is now. Undo-Token takes the change back", body = Task),
         (status = 400, description = "The id or If-Match can't be read", body = ErrorBody),
@@ -351,7 +370,7 @@ async fn reopen(
 /// Delete a task
 #[utoipa::path(
     delete, path = "/{id}", tag = "tasks",
-    params(("id" = i32, Path), ("if-match" = Option<String>, Header, description = "The version in quotes")),
+    params(("id" = i32, Path), Precondition),
     responses(
         (status = 204, description = "It is gone. Undo-Token brings it back"),
         (status = 400, description = "The id or If-Match can't be read", body = ErrorBody),
@@ -395,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn if_match_is_a_version_in_quotes() {
-        for (value, wanted) in [("\"3\"", Ok(Some(3))), ("3", Ok(Some(3))), ("*", Ok(None)), ("W/\"3\"", Err(()))] {
+        for (value, wanted) in [("\"3\"", Ok(Some(3))), ("3", Err(())), ("*", Ok(None)), ("W/\"3\"", Err(()))] {
             let request = axum::http::Request::builder().header(header::IF_MATCH, value).body(()).unwrap();
             let expected = Expected::from_request_parts(&mut request.into_parts().0, &()).await;
             assert_eq!(expected.map(|Expected(version)| version).map_err(drop), wanted, "{value}");

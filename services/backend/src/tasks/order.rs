@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Answer, Expected, Task, store};
+use super::{Answer, Expected, Precondition, Task, store};
 use crate::{
     Backend,
     auth::Caller,
@@ -50,7 +50,7 @@ enum Goal {
 /// Move a task in the order by hand
 #[utoipa::path(
     post, path = "/{id}/move", tag = "tasks", request_body = Destination,
-    params(("id" = i32, Path), ("if-match" = Option<String>, Header, description = "The version in quotes")),
+    params(("id" = i32, Path), Precondition),
     responses(
         (status = 200, description = "The task with its new position. Undo-Token moves it back", body = Task),
         (status = 400, description = "Not JSON, or the id or If-Match can't be read", body = ErrorBody),
