@@ -17,7 +17,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use common::{create, create_as, hs256, migrated, send, send_as, sign_up, with_database};
+use common::{create, create_as, hs256, migrated, send, send_as, sign_up, titles_as, with_database};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -223,6 +223,57 @@ async fn a_slow_transaction_is_not_left_behind() {
         for events in [&mut events, &mut later] {
             events.expect("created", "slow").await;
             events.expect("created", "quick").await;
+        }
+    })
+    .await;
+}
+
+/// Whoever opens a stream, then lists, then reads events knows of every task, whenever he comes and whoever comes with him.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
+async fn a_list_and_what_comes_after_it_are_everything() {
+    const USERS: usize = 8;
+    const TASKS: usize = 30;
+    with_database(async |config| {
+        let config = Config { database_max_connections: 12, ..hs256(config) };
+        let (_, one) = migrated(&config).await;
+        let (_, other, _) = replica(&config).await;
+        let mut tokens = Vec::new();
+        for user in 0..USERS {
+            tokens.push(sign_up(&one, &format!("user{user}@example.org")).await);
+        }
+        let users: Vec<_> = tokens
+            .into_iter()
+            .enumerate()
+            .map(|(user, token)| {
+                let (one, other) = (one.clone(), other.clone());
+                tokio::spawn(async move {
+                    let write = {
+                        let (token, apps) = (token.clone(), [one.clone(), other]);
+                        tokio::spawn(async move {
+                            for number in 0..TASKS {
+                                create_as(&token, &apps[number % 2], &number.to_string()).await;
+                            }
+                        })
+                    };
+                    // Everyone comes at another moment, some when all is written.
+                    let mut known = std::collections::HashSet::new();
+                    while known.len() < user * 4 {
+                        known = titles_as(&token, &one, "").await.into_iter().collect();
+                    }
+                    let mut events = open(&token, &one, "").await.unwrap();
+                    events.expect_reload().await;
+                    known = titles_as(&token, &one, "").await.into_iter().collect();
+                    while known.len() < TASKS {
+                        let (_, task) = events.next().await.expect("the stream goes on");
+                        known.insert(task["title"].as_str().unwrap().to_owned());
+                    }
+                    write.await.unwrap();
+                })
+            })
+            .collect();
+        for user in users {
+            user.await.unwrap();
         }
     })
     .await;

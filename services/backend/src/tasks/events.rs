@@ -470,6 +470,17 @@ mod tests {
     }
 
     #[test]
+    fn a_look_counts_only_if_nobody_new_has_come_meanwhile() {
+        let mut watchers = Watchers::default();
+        let _tab = watchers.enter("ann").unwrap();
+        let (_, arrivals) = watchers.users_or_end().unwrap();
+        let _another_tab = watchers.enter("ann").unwrap();
+        assert_eq!(watchers.arrivals, arrivals);
+        let _other = watchers.enter("ben").unwrap();
+        assert_ne!(watchers.arrivals, arrivals);
+    }
+
+    #[test]
     fn who_is_too_slow_is_left_behind() {
         let change = |id| Change {
             cursor: Cursor(1, id),
