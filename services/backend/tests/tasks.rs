@@ -6,6 +6,7 @@ use axum::{
     Router,
     http::{Method, StatusCode},
 };
+use backend::config::Config;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
@@ -184,6 +185,60 @@ async fn a_stale_write_gets_the_task_as_it_is() {
         assert_eq!(status, StatusCode::NO_CONTENT);
         let (status, _, _) = send_with(&app, Method::DELETE, &path, &[("if-match", "\"2\"")], "").await;
         assert_eq!(status, StatusCode::NOT_FOUND);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
+async fn writes_at_the_same_time_neither_overwrite_nor_block_one_another() {
+    with_database(async |config| {
+        let (database, app) = migrated(&Config { database_max_connections: 12, ..config }).await;
+        let id = create(&app, "wanted by all").await;
+        let same_version: Vec<_> = (0..8)
+            .map(|number| {
+                let app = app.clone();
+                tokio::spawn(async move {
+                    let headers = [("content-type", "application/json"), ("if-match", "\"1\"")];
+                    let body = json!({"title": number.to_string()}).to_string();
+                    send_with(&app, Method::PATCH, &format!("/api/tasks/{id}"), &headers, body).await.0
+                })
+            })
+            .collect();
+        let mut won = 0;
+        for write in same_version {
+            match write.await.unwrap() {
+                StatusCode::OK => won += 1,
+                other => assert_eq!(other, StatusCode::CONFLICT),
+            }
+        }
+        assert_eq!((won, &read(&app, id).await["version"]), (1, &json!(2)));
+
+        // Each wants the others' rows, in another order; a move that numbers all anew, too.
+        for title in ["b", "c", "d", "e", "f"] {
+            create(&app, title).await;
+        }
+        let ids: Vec<i64> = (1..=6).collect();
+        let backwards: Vec<i64> = ids.iter().rev().copied().collect();
+        let many: Vec<_> = (0..24)
+            .map(|number| {
+                let (app, pool) = (app.clone(), database.pool.clone());
+                let ids = if number % 2 == 0 { ids.clone() } else { backwards.clone() };
+                tokio::spawn(async move {
+                    if number % 3 == 0 {
+                        sqlx::query("UPDATE tasks SET position = 1 WHERE id = 5").execute(&pool).await.unwrap();
+                        sqlx::query("UPDATE tasks SET position = 1 WHERE id = 6").execute(&pool).await.unwrap();
+                        return post(&app, "/api/tasks/4/move", json!({"after": 6})).await;
+                    }
+                    let change = json!({"title": number.to_string()});
+                    post(&app, "/api/tasks/bulk", json!({"action": "update", "ids": ids, "change": change})).await
+                })
+            })
+            .collect();
+        for write in many {
+            let (status, answer) = write.await.unwrap();
+            assert_eq!(status, StatusCode::OK, "{answer}");
+        }
     })
     .await;
 }

@@ -283,6 +283,8 @@ mod tests {
         {
             assert!(valid_time_zone(right).is_ok(), "{right}");
         }
+        assert!(valid_time_zone(&format!("A/{}", "b".repeat(62))).is_ok());
+        assert!(valid_time_zone(&format!("A/{}", "b".repeat(63))).is_err());
         for wrong in
             ["", "CET-1", "Foo/Bar+3", "EST5EDT", "Europe/", "../etc/passwd", "Europe/Ber'lin", &"A/b".repeat(30)]
         {

@@ -74,7 +74,7 @@ async fn move_task(
         Some(position) => position,
         None => {
             renumber(&mut transaction, &caller.user_id).await?;
-            place(&mut transaction, &caller.user_id, id, goal).await?.expect("whole numbers have others between them")
+            place(&mut transaction, &caller.user_id, id, goal).await?.ok_or(ApiError::Internal)?
         }
     };
     let task = sqlx::query_as(
@@ -149,6 +149,11 @@ fn between(lower: Option<f64>, upper: Option<f64>) -> Option<f64> {
 }
 
 async fn renumber(connection: &mut PgConnection, user_id: &str) -> Result<(), ApiError> {
+    // In one order, as whatever else changes several at once: so none of them waits for another that waits for it.
+    sqlx::query("SELECT FROM tasks WHERE user_id = $1 ORDER BY id FOR UPDATE")
+        .bind(user_id)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query(
         "UPDATE tasks SET position = numbered.position
          FROM (SELECT id, row_number() OVER (ORDER BY position, id DESC)::double precision AS position
