@@ -78,7 +78,8 @@ fn write_operation(page: &mut String, method: &str, path: &str, operation: &Valu
     }
     page.push_str("<ul>\n");
     for (status, answer) in entries(&operation["responses"]) {
-        let schema = &answer["content"]["application/json"]["schema"];
+        // A file comes as one of several; the first says what it is.
+        let schema = entries(&answer["content"]).next().map_or(&Value::Null, |(_, content)| &content["schema"]);
         let shape = if schema.is_null() { String::new() } else { format!(": {}", kind(schema)) };
         put(
             page,
@@ -91,9 +92,22 @@ fn write_operation(page: &mut String, method: &str, path: &str, operation: &Valu
 fn write_schema(page: &mut String, name: &str, schema: &Value) {
     let name = escape(name);
     put(page, format_args!("<section>\n<h3 id=\"{name}\">{name}</h3>\n<p>{}</p>\n", text(&schema["description"])));
-    if schema["properties"].is_null() {
-        return put(page, format_args!("<p>{}</p>\n</section>\n", kind(schema)));
+    let choices = schema["oneOf"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if schema["properties"].is_object() {
+        write_fields(page, schema);
+    } else if choices.iter().all(|choice| choice["properties"].is_object()) && !choices.is_empty() {
+        for (number, choice) in choices.iter().enumerate() {
+            let or = if number == 0 { "" } else { "or: " };
+            put(page, format_args!("<p>{or}{}</p>\n", text(&choice["description"])));
+            write_fields(page, choice);
+        }
+    } else {
+        put(page, format_args!("<p>{}</p>\n", kind(schema)));
     }
+    page.push_str("</section>\n");
+}
+
+fn write_fields(page: &mut String, schema: &Value) {
     page.push_str("<dl>\n");
     let required = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
     for (field, schema) in entries(&schema["properties"]) {
@@ -108,7 +122,7 @@ fn write_schema(page: &mut String, name: &str, schema: &Value) {
             ),
         );
     }
-    page.push_str("</dl>\n</section>\n");
+    page.push_str("</dl>\n");
 }
 
 /// A schema in a few words.

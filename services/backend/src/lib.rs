@@ -32,6 +32,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{assistant::Assistant, auth::Auth, config::Config, database::Database, error::ApiError};
 
+pub use tasks::Changes;
+
 pub const SERVICE: Service =
     Service { name: "backend", version: env!("CARGO_PKG_VERSION"), default_port: 8000, health_path: "/health" };
 
@@ -43,6 +45,7 @@ pub struct Backend {
     pub readiness: Readiness,
     pub auth: Arc<Auth>,
     pub assistant: Arc<Assistant>,
+    pub changes: Arc<Changes>,
 }
 
 impl Backend {
@@ -50,7 +53,9 @@ impl Backend {
     pub fn open(config: &Config, readiness: Readiness) -> Self {
         let auth = Arc::new(Auth::open(&config.auth));
         let assistant = Arc::new(Assistant::open(&config.assistant));
-        Self { database: Database::open(config), readiness, auth, assistant }
+        let database = Database::open(config);
+        let changes = Arc::new(Changes::new(database.pool.clone(), tasks::HEARTBEAT_MS));
+        Self { database, readiness, auth, assistant, changes }
     }
 }
 
@@ -79,17 +84,20 @@ impl Modify for Bearer {
 pub async fn start(config: Config, readiness: Readiness) -> Router {
     let backend = Backend::open(&config, readiness);
     tokio::spawn(backend.database.clone().migrate_until_done());
+    tokio::spawn(backend.changes.clone().prune_forever());
     app(backend, &config.cors_origins)
 }
 
 pub fn app(backend: Backend, cors_origins: &[HeaderValue]) -> Router {
-    let (api, openapi) = OpenApiRouter::with_openapi(Description::openapi())
+    let (api, mut openapi) = OpenApiRouter::with_openapi(Description::openapi())
         .nest("/api/auth", auth::router())
         .nest("/api/conversations", conversations::router())
         .nest("/api/tasks", tasks::router())
         .split_for_parts();
+    error::describe(&mut openapi);
     let api = api
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .layer(middleware::from_fn_with_state(backend.clone(), announce_writes))
         .layer(middleware::from_fn_with_state(backend.clone(), refuse_before_migrations));
     Router::new()
         .merge(api)
@@ -122,9 +130,26 @@ async fn refuse_before_migrations(
     Ok(next.run(request).await)
 }
 
+/// Who watches his tasks hears of a write at once where it is this replica's, and soon where it is another's.
+async fn announce_writes(State(backend): State<Backend>, request: Request, next: Next) -> Response {
+    let is_write = request.method() != Method::GET;
+    let response = next.run(request).await;
+    if is_write && response.status().is_success() {
+        backend.changes.look();
+    }
+    response
+}
+
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins.iter().cloned()))
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION, HeaderName::from_static("x-request-id")])
+        .allow_headers([
+            header::CONTENT_TYPE,
+            header::AUTHORIZATION,
+            header::IF_MATCH,
+            HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("x-request-id"),
+        ])
+        .expose_headers([header::ETAG, tasks::UNDO_TOKEN])
 }

@@ -37,7 +37,7 @@ async fn an_account_is_made_used_and_deleted() {
         assert_eq!(session, json!({"mode": "hs256", "user": user}));
 
         let (status, again) = send(&app, Method::POST, "/api/auth/sign-up", Some(new)).await;
-        assert_eq!((status, &again["error"]["code"]), (StatusCode::CONFLICT, &json!("email_taken")));
+        assert_eq!((status, &again["code"]), (StatusCode::CONFLICT, &json!("email_taken")));
 
         for (email, password, wanted) in [
             ("ann@example.org", "the right password", 200),
@@ -114,7 +114,7 @@ async fn without_accounts_nobody_signs_in() {
             (Method::DELETE, "/api/auth/user", None),
         ] {
             let (status, answer) = send(&app, method, path, body).await;
-            assert_eq!((status, &answer["error"]["code"]), (StatusCode::CONFLICT, &json!("accounts_off")), "{path}");
+            assert_eq!((status, &answer["code"]), (StatusCode::CONFLICT, &json!("accounts_off")), "{path}");
         }
         create_as("whatever is sent", &app, "everybody's").await;
         assert_eq!(titles_as("", &app, "").await, ["everybody's"]);
@@ -166,7 +166,7 @@ async fn tokens_that_are_not_ours_are_refused() {
             let (status, answer) = send_as(&token, &app, Method::GET, "/api/tasks", None).await;
             assert_eq!(status == StatusCode::OK, is_taken, "{what}: {answer}");
             if !is_taken {
-                assert_eq!((status.as_u16(), &answer["error"]["code"]), (401, &json!("unauthorized")), "{what}");
+                assert_eq!((status.as_u16(), &answer["code"]), (401, &json!("unauthorized")), "{what}");
                 assert!(token.len() < 20 || !answer.to_string().contains(&token), "{what}");
             }
         }
@@ -237,7 +237,7 @@ async fn published_keys_decide_in_the_mode_that_has_them() {
         let (_, stranger) = migrated(&stranger).await;
         let foreign = sign_up(&stranger, "eve@example.org").await;
         let (status, answer) = send_as(&foreign, &app, Method::GET, "/api/tasks", None).await;
-        assert_eq!((status, &answer["error"]["code"]), (StatusCode::UNAUTHORIZED, &json!("unauthorized")));
+        assert_eq!((status, &answer["code"]), (StatusCode::UNAUTHORIZED, &json!("unauthorized")));
     })
     .await;
 }
@@ -254,7 +254,7 @@ async fn keys_that_can_not_be_read_are_no_reason_to_be_unready() {
         let token = sign_up(&app, "ann@example.org").await;
         let (status, answer) = send_as(&token, &app, Method::GET, "/api/tasks", None).await;
         let wanted = (StatusCode::SERVICE_UNAVAILABLE, &json!("keys_unavailable"));
-        assert_eq!((status, &answer["error"]["code"]), wanted);
+        assert_eq!((status, &answer["code"]), wanted);
         assert_eq!(send(&app, Method::GET, "/ready", None).await.0, StatusCode::OK);
     })
     .await;

@@ -248,8 +248,8 @@ async fn a_language_model_that_fails_is_reported_and_the_message_kept() {
             ["answered 401", "asked too often", "answered 500", "no answer", "can't be read", "empty", "no end"]
         {
             let (status, answer) = say("", &app, &conversation, wanted).await;
-            assert_eq!((status, &answer["error"]["code"]), (StatusCode::BAD_GATEWAY, &json!("assistant_failed")));
-            let text = answer["error"]["message"].as_str().unwrap();
+            assert_eq!((status, &answer["code"]), (StatusCode::BAD_GATEWAY, &json!("assistant_failed")));
+            let text = answer["detail"].as_str().unwrap();
             assert!(text.contains(wanted) && !text.contains(KEY), "{wanted}: {text}");
         }
         let kept = said(&app, &conversation).await;
@@ -272,7 +272,7 @@ async fn a_language_model_that_is_gone_is_reported() {
             let conversation = begin("", &app).await;
             let (status, answer) = say("", &app, &conversation, "hello").await;
             assert_eq!(status, StatusCode::BAD_GATEWAY, "{answer}");
-            assert!(answer["error"]["message"].as_str().unwrap().contains("can't be reached"), "{answer}");
+            assert!(answer["detail"].as_str().unwrap().contains("can't be reached"), "{answer}");
         }
     })
     .await;

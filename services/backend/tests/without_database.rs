@@ -7,12 +7,12 @@ use std::process::{Command, Output};
 use axum::{
     Router,
     body::Body,
-    http::{HeaderValue, Request, StatusCode, header},
+    http::{HeaderValue, Method, Request, StatusCode, header},
 };
 use backend::{Backend, database::Database};
 use http_body_util::BodyExt;
 use kit::serve::Readiness;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use common::config;
@@ -38,8 +38,8 @@ async fn answer(app: Router, request: Request<Body>) -> (StatusCode, String) {
 
 fn code(body: &str) -> String {
     let body: Value = serde_json::from_str(body).unwrap();
-    assert!(!body["error"]["message"].as_str().unwrap().is_empty());
-    body["error"]["code"].as_str().unwrap().to_owned()
+    assert!(!body["detail"].as_str().unwrap().is_empty());
+    body["code"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -111,6 +111,8 @@ async fn the_description_names_every_operation() {
             "get /api/conversations/{id}",
             "get /api/conversations/{id}/messages",
             "get /api/tasks",
+            "get /api/tasks/events",
+            "get /api/tasks/export",
             "get /api/tasks/{id}",
             "patch /api/tasks/{id}",
             "post /api/auth/sign-in",
@@ -119,9 +121,47 @@ async fn the_description_names_every_operation() {
             "post /api/conversations",
             "post /api/conversations/{id}/messages",
             "post /api/tasks",
+            "post /api/tasks/bulk",
+            "post /api/tasks/import",
+            "post /api/tasks/undo",
             "post /api/tasks/{id}/complete",
+            "post /api/tasks/{id}/move",
+            "post /api/tasks/{id}/reopen",
         ]
     );
+}
+
+#[tokio::test]
+async fn every_failure_is_a_problem_as_the_rfc_has_it() {
+    let (status, headers, body) =
+        common::send_with(&app(Readiness::default()), Method::GET, "/api/tasks", &[], "").await;
+    assert_eq!(
+        (status, &headers["content-type"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"application/problem+json".parse().unwrap())
+    );
+    let detail = "the database is not ready yet; try again in a moment";
+    let wanted = json!({
+        "type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": detail, "code": "database_unavailable",
+    });
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), wanted);
+
+    let description: Value = serde_json::from_str(&get("/docs/openapi.json").await.1).unwrap();
+    let mut failures = 0;
+    for operation in
+        description["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values())
+    {
+        for (status, answer) in operation["responses"].as_object().unwrap() {
+            if status.starts_with(['4', '5']) {
+                let kinds: Vec<&String> = answer["content"].as_object().unwrap().keys().collect();
+                assert_eq!(kinds, ["application/problem+json"], "{operation}");
+                assert_eq!(answer["content"][kinds[0]]["schema"]["$ref"], "#/components/schemas/Problem");
+                failures += 1;
+            }
+        }
+    }
+    assert!(failures > 50, "{failures}");
+    let required = &description["components"]["schemas"]["Problem"]["required"];
+    assert_eq!(required, &json!(["type", "title", "status", "detail", "code"]));
 }
 
 #[tokio::test]
@@ -132,6 +172,8 @@ async fn the_docs_load_nothing_from_elsewhere() {
         "<code>POST /api/tasks</code>",
         "<code>PATCH /api/tasks/{id}</code>",
         "NewTask",
+        "Problem",
+        "<code>action</code> <small>tag</small>",
         "updated_at",
         "<p>low or medium or high</p>",
     ] {

@@ -53,7 +53,7 @@ async function api(method, path, body, timeoutMs = REQUEST_TIMEOUT_MS) {
     }
     const answer = response.status === 204 ? null : await response.json().catch(() => null);
     if (!response.ok) {
-        const error = new Error(answer?.error?.message ?? `The server answered ${response.status}`);
+        const error = new Error(answer?.detail ?? `The server answered ${response.status}`);
         error.status = response.status;
         if (response.status === 401 && user !== null) {
             forgetUser();

@@ -194,6 +194,37 @@ async fn bodies_are_streamed_both_ways() {
     tokio::time::timeout(std::time::Duration::from_secs(30), talk).await.expect("both sides are heard");
 }
 
+/// The backend bounds how many streams are open, and must hear at once of a tab that was closed.
+#[tokio::test]
+async fn a_client_that_goes_takes_its_stream_with_it() {
+    struct Open(tokio::sync::mpsc::UnboundedSender<()>);
+    impl Drop for Open {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    let (close, mut closed) = tokio::sync::mpsc::unbounded_channel();
+    let events = Router::new().route(
+        "/api/tasks/events",
+        get(async move |headers: HeaderMap| {
+            let first = format!("id: {}\n\n", headers["last-event-id"].to_str().unwrap());
+            let stream = stream::unfold((Some(first), Open(close)), async |(first, open)| {
+                let Some(first) = first else { return std::future::pending().await };
+                Some((Ok::<_, std::io::Error>(first), (None, open)))
+            });
+            ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream))
+        }),
+    );
+    let frontend = spawn(app_before(spawn(events).await)).await;
+    let request = Request::get(format!("http://{frontend}/api/tasks/events")).header("last-event-id", "7-8-9");
+    let response = client().request(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+    let mut body = Body::new(response.into_body()).into_data_stream();
+    assert_eq!(body.next().await.unwrap().unwrap(), "id: 7-8-9\n\n");
+    drop(body);
+    tokio::time::timeout(std::time::Duration::from_secs(30), closed.recv()).await.expect("the backend hears of it");
+}
+
 #[tokio::test]
 async fn a_backend_that_is_gone_is_reported() {
     let app = app_before(nowhere().await);

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    http::{Method, Request, StatusCode, Uri, header::CONTENT_TYPE},
+    http::{HeaderMap, Method, Request, StatusCode, Uri, header::CONTENT_TYPE},
     response::Response,
 };
 use http_body_util::{BodyExt, Limited};
@@ -35,6 +35,7 @@ const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
+    pub headers: HeaderMap,
     pub body: Bytes,
 }
 
@@ -71,10 +72,10 @@ where
 {
     let whole = async {
         let response = client.request(request).await.map_err(|err| reason(&err))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES);
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_MAX_BYTES);
         let body = body.collect().await.map_err(|err| reason(err.as_ref()))?.to_bytes();
-        Ok(Answer { status, body })
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
     };
     timeout(Duration::from_millis(timeout_ms), whole)
         .await

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::Request,
-    http::StatusCode,
+    http::{StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -11,9 +11,31 @@ use serde_json::json;
 use std::time::Instant;
 use tracing::{debug, info};
 
+/// A failure as RFC 9457 has it: a code for programs, a message for people.
 pub fn error(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
-    let message: String = message.into();
-    (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
+    problem(status, problem_of(status, code, message.into()))
+}
+
+/// With a member more.
+pub fn error_with(
+    status: StatusCode,
+    code: &str,
+    message: impl Into<String>,
+    name: &str,
+    member: serde_json::Value,
+) -> Response {
+    let mut body = problem_of(status, code, message.into());
+    body[name] = member;
+    problem(status, body)
+}
+
+fn problem_of(status: StatusCode, code: &str, detail: String) -> serde_json::Value {
+    let title = status.canonical_reason().unwrap_or_default();
+    json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "code": code})
+}
+
+fn problem(status: StatusCode, body: serde_json::Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }
 
 /// `/health`: the process answers, nothing else is asked.

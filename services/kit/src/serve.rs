@@ -2,10 +2,7 @@
 
 use std::{
     future::{Future, IntoFuture},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -13,7 +10,7 @@ use axum::{Router, response::Response};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
@@ -25,7 +22,7 @@ const START_AGAIN_DRAIN_MS: u64 = 300;
 /// Whether the service is on its way out; `/ready` asks it first, and answers through it.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
-    stopping: Arc<AtomicBool>,
+    stopping: Arc<watch::Sender<bool>>,
     /// Why the last probe got "not ready"; None where it got "ready".
     is_reported: Arc<Mutex<Option<String>>>,
 }
@@ -36,11 +33,18 @@ pub struct NotReady(pub &'static str, pub String);
 
 impl Readiness {
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        *self.stopping.borrow()
     }
 
     pub fn set_stopping(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits until the service stops: what streams for as long as it is wanted ends then, and is asked for again
+    /// elsewhere.
+    pub async fn stopping(&self) {
+        // The sender lives as long as this.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// The answer of `/ready`. Probes come every few seconds: a reason is logged when it is new, not with each of them.
@@ -153,6 +157,18 @@ mod tests {
         let probes = [None, Some("down"), Some("down"), Some("slow"), Some("down"), None, None, Some("down")];
         let new = probes.map(|reason| readiness.clone().is_new(reason));
         assert_eq!(new, [false, true, false, true, true, true, false, true]);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_stop_hears_of_it() {
+        let readiness = Readiness::default();
+        let waiting = tokio::spawn({
+            let readiness = readiness.clone();
+            async move { readiness.stopping().await }
+        });
+        readiness.set_stopping();
+        waiting.await.unwrap();
+        readiness.stopping().await;
     }
 
     #[test]

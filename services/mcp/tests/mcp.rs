@@ -9,7 +9,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::Request,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode},
     response::{IntoResponse, Response},
 };
 use http_body_util::BodyExt;
@@ -24,6 +24,8 @@ use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 const ID: i32 = 7;
+/// In each answer of the stand-in backend to a write.
+const UNDO_TOKEN: &str = "1234";
 
 /// What the stand-in backend was asked: method, path with query, body.
 type Asked = Arc<Mutex<Vec<(String, String, String)>>>;
@@ -51,7 +53,12 @@ async fn server(status: u16, answer: Value) -> (SocketAddr, Asked) {
         let body = body.collect().await.unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();
         keep.lock().unwrap().push((parts.method.to_string(), parts.uri.to_string(), body));
-        if status == StatusCode::NO_CONTENT { status.into_response() } else { (status, Json(answer)).into_response() }
+        let undo = [("undo-token", UNDO_TOKEN)];
+        match (status, parts.method) {
+            (StatusCode::NO_CONTENT, _) => (status, undo).into_response(),
+            (_, Method::GET) => (status, Json(answer)).into_response(),
+            _ => (status, undo, Json(answer)).into_response(),
+        }
     });
     (spawn(app(spawn(backend).await, &[])).await, asked)
 }
@@ -91,69 +98,173 @@ async fn a_client_is_greeted_and_gets_the_tools() {
 
     let (_, _, answer) = post(server, json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}), &[]).await;
     let tools = answer["result"]["tools"].as_array().unwrap();
-    let mut needs: Vec<(&str, &Value)> =
-        tools.iter().map(|tool| (tool["name"].as_str().unwrap(), &tool["inputSchema"]["required"])).collect();
-    needs.sort_by_key(|(name, _)| *name);
-    let (id, title) = (json!(["id"]), json!(["title"]));
-    let wanted = [("add_task", &title), ("complete_task", &id), ("delete_task", &id), ("list_tasks", &Value::Null)];
-    assert_eq!(needs, wanted);
+    let hint =
+        |tool: &Value, name: &str| tool["annotations"][name].as_bool().map_or('-', |hint| if hint { 'y' } else { 'n' });
+    let mut described: Vec<String> = Vec::new();
+    for tool in tools {
+        let schema = &tool["inputSchema"];
+        assert_eq!((&schema["type"], &schema["additionalProperties"]), (&json!("object"), &json!(false)), "{tool}");
+        for text in [&tool["description"], &tool["annotations"]["title"]] {
+            assert!(text.as_str().is_some_and(|text| !text.is_empty()), "{tool}");
+        }
+        for (name, property) in schema["properties"].as_object().unwrap() {
+            assert!(property["description"].is_string(), "{}: {name}", tool["name"]);
+        }
+        let hints: String = ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"]
+            .map(|name| hint(tool, name))
+            .iter()
+            .collect();
+        described.push(format!("{} {hints} {}", tool["name"].as_str().unwrap(), schema["required"]));
+    }
+    described.sort();
+    // Read only, destructive, idempotent, open to the world.
+    assert_eq!(
+        described,
+        [
+            r#"add_task -n-n ["title"]"#,
+            r#"complete_task -nyn ["id"]"#,
+            r#"delete_task -yyn ["id"]"#,
+            r#"get_task y--n ["id"]"#,
+            "list_tasks y--n null",
+            r#"move_task -nyn ["id"]"#,
+            r#"reopen_task -nyn ["id"]"#,
+            r#"search_tasks y--n ["query"]"#,
+            r#"undo_change -ynn ["undo_token"]"#,
+            r#"update_task -yyn ["id"]"#,
+        ]
+    );
 }
 
 #[tokio::test]
 async fn each_tool_asks_the_backend_for_one_thing() {
     let task = json!({"id": ID, "title": "milk"});
-    let list = json!([task]);
-    for (tool, arguments, backend_answers, wanted_request, wanted_result) in [
+    let written = json!({"id": ID, "title": "milk", "undo_token": UNDO_TOKEN});
+    let all = json!({
+        "title": "milk", "description": "two", "priority": "high", "due_on": "2026-12-24", "due_time": "17:00",
+        "time_zone": "Europe/Berlin", "tags": ["shop"],
+    });
+    let with_id = |mut arguments: Value| {
+        arguments["id"] = json!(ID);
+        arguments
+    };
+    let undone = json!({"tasks": [task], "deleted": [], "undo_token": UNDO_TOKEN});
+    let of = |rest: &str| format!("/api/tasks/{ID}{rest}");
+    let no_end = json!({"before": null, "after": null, "to": null});
+    let to = |name: &str, value: Value| {
+        let mut body = no_end.clone();
+        body[name] = value;
+        body
+    };
+    for (tool, arguments, status, wanted_request, wanted_result) in [
         (
             "add_task",
             json!({"title": "milk"}),
-            (201, task.clone()),
-            ("POST", "/api/tasks".to_owned(), r#"{"description":null,"title":"milk"}"#),
-            task.clone(),
+            201,
+            ("POST", "/api/tasks".to_owned(), json!({"title": "milk"})),
+            &written,
         ),
+        ("add_task", all.clone(), 201, ("POST", "/api/tasks".to_owned(), all.clone()), &written),
+        ("get_task", json!({"id": ID}), 200, ("GET", of(""), Value::Null), &task),
+        ("update_task", with_id(all.clone()), 200, ("PATCH", of(""), all), &written),
         (
-            "add_task",
-            json!({"title": "milk", "priority": "high"}),
-            (201, task.clone()),
-            ("POST", "/api/tasks".to_owned(), r#"{"description":null,"priority":"high","title":"milk"}"#),
-            task.clone(),
+            "update_task",
+            json!({"id": ID, "clear": ["due_on"]}),
+            200,
+            ("PATCH", of(""), json!({"due_on": null})),
+            &written,
         ),
-        (
-            "list_tasks",
-            json!({}),
-            (200, list.clone()),
-            ("GET", "/api/tasks?limit=500".to_owned(), ""),
-            json!({"tasks": list, "there_may_be_more": false}),
-        ),
-        (
-            "list_tasks",
-            json!({"completed": true}),
-            (200, json!([])),
-            ("GET", "/api/tasks?limit=500&completed=true".to_owned(), ""),
-            json!({"tasks": [], "there_may_be_more": false}),
-        ),
-        (
-            "complete_task",
-            json!({"id": ID}),
-            (200, task.clone()),
-            ("POST", format!("/api/tasks/{ID}/complete"), ""),
-            task.clone(),
-        ),
+        ("complete_task", json!({"id": ID}), 200, ("POST", of("/complete"), Value::Null), &written),
+        ("reopen_task", json!({"id": ID}), 200, ("POST", of("/reopen"), Value::Null), &written),
+        ("move_task", json!({"id": ID, "before": 3}), 200, ("POST", of("/move"), to("before", json!(3))), &written),
+        ("move_task", json!({"id": ID, "to": "first"}), 200, ("POST", of("/move"), to("to", json!("first"))), &written),
         (
             "delete_task",
             json!({"id": ID}),
-            (204, Value::Null),
-            ("DELETE", format!("/api/tasks/{ID}"), ""),
-            json!({"deleted": ID}),
+            204,
+            ("DELETE", of(""), Value::Null),
+            &json!({"deleted": ID, "undo_token": UNDO_TOKEN}),
+        ),
+        (
+            "undo_change",
+            json!({"undo_token": "5"}),
+            200,
+            ("POST", "/api/tasks/undo".to_owned(), json!({"token": "5"})),
+            &undone,
         ),
     ] {
-        let (server, asked) = server(backend_answers.0, backend_answers.1).await;
+        let answer = if tool == "undo_change" { json!({"tasks": [task], "deleted": []}) } else { task.clone() };
+        let (server, asked) = server(status, answer).await;
         let answer = call(server, tool, arguments).await;
-        assert_eq!(answer["result"]["structuredContent"], wanted_result, "{tool}: {answer}");
+        assert_eq!(&answer["result"]["structuredContent"], wanted_result, "{tool}: {answer}");
         assert_eq!(answer["result"]["isError"], false, "{tool}: {answer}");
-        let (method, path, body) = wanted_request;
-        assert_eq!(*asked.lock().unwrap(), [(method.to_owned(), path, body.to_owned())], "{tool}");
+        let asked = asked.lock().unwrap();
+        let [(method, path, body)] = asked.as_slice() else { panic!("{tool}: {asked:?}") };
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        assert_eq!((method.as_str(), path.clone(), body), wanted_request, "{tool}");
     }
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_bounded() {
+    for (tool, arguments, wanted) in [
+        ("list_tasks", json!({}), "limit=51"),
+        ("list_tasks", json!({"completed": true, "limit": 1}), "completed=true&limit=2"),
+        (
+            "list_tasks",
+            json!({"priority": "high", "tags": ["a", "b c"], "due_before": "2026-12-24", "due_after": "2026-01-01",
+                "overdue": true, "sort": "due", "limit": 100, "offset": 3}),
+            "priority=high&tag=a%2Cb+c&due_before=2026-12-24&due_after=2026-01-01&overdue=true&sort=due&limit=101&offset=3",
+        ),
+        ("search_tasks", json!({"query": "oat & milk", "completed": null}), "q=oat+%26+milk&limit=51"),
+    ] {
+        let (server, asked) = server(200, json!([{"id": ID}])).await;
+        let answer = call(server, tool, arguments).await;
+        let wanted_result = json!({"tasks": [{"id": ID}], "there_may_be_more": false});
+        assert_eq!(answer["result"]["structuredContent"], wanted_result, "{tool}: {answer}");
+        assert_eq!(asked.lock().unwrap()[0].1, format!("/api/tasks?{wanted}"), "{tool}");
+    }
+
+    let tasks = |count: usize| json!(vec![json!({"description": "x".repeat(201)}); count]);
+    for (count, limit, wanted, has_more) in [(51, None, 50, true), (50, None, 50, false), (2, Some(1), 1, true)] {
+        let (server, _) = server(200, tasks(count)).await;
+        let arguments = limit.map_or(json!({}), |limit| json!({"limit": limit}));
+        let answer = call(server, "list_tasks", arguments).await;
+        let list = &answer["result"]["structuredContent"];
+        assert_eq!(list["tasks"].as_array().unwrap().len(), wanted);
+        assert_eq!(list["there_may_be_more"], has_more);
+        assert_eq!(list["tasks"][0]["description"].as_str().unwrap().chars().count(), 201);
+        assert!(list["tasks"][0]["description"].as_str().unwrap().ends_with("x…"));
+    }
+
+    let (server, asked) = server(200, json!([])).await;
+    for (tool, arguments) in [
+        ("list_tasks", json!({"limit": 0})),
+        ("list_tasks", json!({"limit": 101})),
+        ("search_tasks", json!({"query": " "})),
+        ("update_task", json!({"id": ID, "due_on": "2026-12-24", "clear": ["due_on"]})),
+    ] {
+        let answer = call(server, tool, arguments).await;
+        assert_eq!(answer["result"]["isError"], true, "{tool}: {answer}");
+    }
+    assert!(asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_stale_update_gets_the_task_as_it_is() {
+    let current = json!({"id": ID, "title": "oat milk", "version": 3});
+    let message = "the task was changed meanwhile; its version is now 3";
+    let refusal = json!({"code": "stale", "detail": message, "current": current});
+    let seen = Arc::new(Mutex::new(None));
+    let keep = seen.clone();
+    let backend = Router::new().fallback(async move |headers: HeaderMap| {
+        *keep.lock().unwrap() = headers.get("if-match").cloned();
+        (StatusCode::CONFLICT, Json(refusal))
+    });
+    let server = spawn(app(spawn(backend).await, &[])).await;
+    let answer = call(server, "update_task", json!({"id": ID, "version": 2, "title": "soy milk"})).await;
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    assert_eq!(answer["result"]["content"][0]["text"], format!("{message}. It is now: {current}"));
+    assert_eq!(seen.lock().unwrap().as_ref().unwrap(), "\"2\"");
 }
 
 #[tokio::test]
@@ -162,20 +273,22 @@ async fn the_callers_own_token_is_passed_on() {
         Json(json!({"authorization": headers.get("authorization").map(|value| value.to_str().unwrap())}))
     });
     let server = spawn(app(spawn(echo).await, &[])).await;
-    let body = json!({
-        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-        "params": {"name": "complete_task", "arguments": {"id": ID}},
-    });
-    for token in [Some("Bearer the.callers.own"), None] {
-        let headers: Vec<(&str, &str)> = token.iter().map(|token| ("authorization", *token)).collect();
-        let (_, _, answer) = post(server, body.clone(), &headers).await;
-        assert_eq!(answer["result"]["structuredContent"], json!({"authorization": token}), "{answer}");
+    for tool in ["complete_task", "get_task"] {
+        let body = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": tool, "arguments": {"id": ID}},
+        });
+        for token in [Some("Bearer the.callers.own"), None] {
+            let headers: Vec<(&str, &str)> = token.iter().map(|token| ("authorization", *token)).collect();
+            let (_, _, answer) = post(server, body.clone(), &headers).await;
+            assert_eq!(answer["result"]["structuredContent"], json!({"authorization": token}), "{answer}");
+        }
     }
 }
 
 #[tokio::test]
 async fn what_the_backend_refuses_is_reported_to_the_caller() {
-    let refusal = json!({"error": {"code": "not_found", "message": "there is no such task"}});
+    let refusal = json!({"code": "not_found", "detail": "there is no such task"});
     let (server, _) = server(404, refusal).await;
     let answer = call(server, "complete_task", json!({"id": ID})).await;
     assert_eq!(answer["result"]["isError"], true, "{answer}");

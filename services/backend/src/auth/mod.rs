@@ -104,18 +104,30 @@ impl FromRequestParts<Backend> for Caller {
         let token = bearer(parts).ok_or(ApiError::Unauthorized("sign in first, and send the token as a bearer"))?;
         let Claims { sub, jti, .. } = accounts.tokens.verify(token).await?;
         // A token is good until its time is over, unless its user has signed out, or is gone.
-        let is_open: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM sessions WHERE id = $1 AND user_id = $2 AND expires_at > now())",
-        )
-        .bind(&jti)
-        .bind(&sub)
-        .fetch_one(&backend.database.pool)
-        .await?;
+        let is_open = is_open(&backend.database.pool, &jti, &sub).await?;
         if !is_open {
             return Err(ApiError::Unauthorized("the session is over; sign in again"));
         }
         Ok(Self { user_id: sub, session_id: Some(jti) })
     }
+}
+
+impl Caller {
+    /// Whether a request that lasts may go on: the session may have ended since it began.
+    pub async fn is_still_in(&self, pool: &PgPool) -> Result<bool, sqlx::Error> {
+        match &self.session_id {
+            Some(session_id) => is_open(pool, session_id, &self.user_id).await,
+            None => Ok(true),
+        }
+    }
+}
+
+async fn is_open(pool: &PgPool, session_id: &str, user_id: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM sessions WHERE id = $1 AND user_id = $2 AND expires_at > now())")
+        .bind(session_id)
+        .bind(user_id)
+        .fetch_one(pool)
+        .await
 }
 
 fn bearer(parts: &Parts) -> Option<&str> {

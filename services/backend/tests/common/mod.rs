@@ -7,7 +7,7 @@ use std::{future::Future, str::FromStr};
 use axum::{
     Router,
     body::Body,
-    http::{Method, Request, StatusCode, header},
+    http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use backend::{
     Backend,
@@ -85,6 +85,35 @@ pub async fn send_as(
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() })
+}
+
+/// With headers, and those of the answer; the answer's body as text.
+pub async fn send_with(
+    app: &Router,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> (StatusCode, HeaderMap, String) {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let (parts, body) = app.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// Writes, and returns the answer with what takes the write back.
+pub async fn write_as(token: &str, app: &Router, method: Method, path: &str, body: Value) -> (Value, String) {
+    let authorization = format!("Bearer {token}");
+    let headers = [("content-type", "application/json"), ("authorization", authorization.as_str())];
+    let headers = if token.is_empty() { &headers[..1] } else { &headers };
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let (status, headers, answer) = send_with(app, method, path, headers, body).await;
+    assert!(status.is_success(), "{path}: {status}: {answer}");
+    let undo = headers.get("undo-token").map(|token| token.to_str().unwrap().to_owned()).unwrap_or_default();
+    (serde_json::from_str(&answer).unwrap_or_default(), undo)
 }
 
 pub async fn create(app: &Router, title: &str) -> i64 {

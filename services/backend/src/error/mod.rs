@@ -1,15 +1,23 @@
-//! Every failure of the API is one JSON shape.
+//! Every failure of the API is one JSON shape, that of RFC 9457.
+
+mod input;
 
 use axum::{
-    Json,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use kit::reply;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde_json::json;
 use tracing::error;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder},
+};
+
+use crate::tasks::Task;
+
+pub use input::{Asked, Body, Part};
 
 #[derive(Debug)]
 pub enum ApiError {
@@ -20,8 +28,14 @@ pub enum ApiError {
     NotFound(&'static str),
     /// A code, and what stands in the way.
     Conflict(&'static str, &'static str),
+    /// A write of a version that is no longer the latest; the task as it is now.
+    Stale(Box<Task>),
     /// The request is read and asks for what can't be.
     Invalid(String),
+    /// What is wrong in several places, and nothing is done.
+    Mistakes(String, Vec<Mistake>),
+    /// The caller has too much going on: a code, and what to do.
+    TooMany(&'static str, &'static str),
     Unavailable(&'static str),
     Database(sqlx::Error),
     Body(StatusCode, String),
@@ -31,18 +45,31 @@ pub enum ApiError {
     Internal,
 }
 
-/// The body of every answer that is not a success.
-#[derive(Serialize, ToSchema)]
+/// The body of every answer that is not a success: `application/problem+json`. It is written by `kit::reply`; this tells
+/// its fields.
+#[allow(dead_code, reason = "only described")]
+#[derive(ToSchema)]
+#[schema(as = Problem)]
 pub struct ErrorBody {
-    error: ErrorDetail,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct ErrorDetail {
+    /// `about:blank`: `title` is that of the status.
+    r#type: String,
+    title: String,
+    status: u16,
+    /// For people.
+    detail: String,
     /// Stable, for programs.
     code: String,
-    /// For people.
-    message: String,
+    /// What is wrong, place by place; only where there may be several.
+    errors: Option<Vec<Mistake>>,
+    /// The task as it is now; only where a write comes too late.
+    current: Option<Box<Task>>,
+}
+
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub struct Mistake {
+    /// `line 3` of a CSV file, `item 3` of a JSON list.
+    pub place: String,
+    pub message: String,
 }
 
 impl From<sqlx::Error> for ApiError {
@@ -65,6 +92,18 @@ impl IntoResponse for ApiError {
             }
             Self::Conflict(code, message) => reply::error(StatusCode::CONFLICT, code, message),
             Self::Upstream(status, code, message) => reply::error(status, code, message),
+            Self::Stale(task) => {
+                let detail = format!("the task was changed meanwhile; its version is now {}", task.version);
+                reply::error_with(StatusCode::CONFLICT, "stale", detail, "current", json!(task))
+            }
+            Self::Mistakes(detail, mistakes) => {
+                reply::error_with(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail, "errors", json!(mistakes))
+            }
+            Self::TooMany(code, message) => {
+                let mut response = reply::error(StatusCode::TOO_MANY_REQUESTS, code, message);
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+                response
+            }
             Self::Invalid(message) => reply::error(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message),
             Self::Body(status, message) => reply::error(status, "bad_body", message),
             Self::Unavailable(reason) => reply::error(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", reason),
@@ -120,42 +159,31 @@ impl Page {
     }
 }
 
-/// axum's `Json`, with errors of our shape.
-pub struct Body<T>(pub T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match Json::from_request(request, state).await {
-            Ok(Json(value)) => Ok(Self(value)),
-            Err(JsonRejection::JsonDataError(err)) => Err(ApiError::Invalid(err.body_text())),
-            Err(JsonRejection::JsonSyntaxError(err)) => Err(ApiError::BadRequest(err.body_text())),
-            Err(other) => Err(ApiError::Body(other.status(), other.body_text())),
+/// What is so for all operations needn't be written at each: failures are `application/problem+json`, and a body may be too
+/// large, of another kind, or wrong.
+pub fn describe(openapi: &mut OpenApi) {
+    let operations = openapi.paths.paths.values_mut().flat_map(|path| {
+        [&mut path.get, &mut path.post, &mut path.patch, &mut path.delete].into_iter().filter_map(Option::as_mut)
+    });
+    for operation in operations {
+        let responses = &mut operation.responses.responses;
+        if operation.request_body.is_some() {
+            for (status, description) in [
+                ("413", "The body is too large"),
+                ("415", "The body is of another kind"),
+                ("422", "A field is missing, unknown or out of range"),
+            ] {
+                let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+                let response = ResponseBuilder::new().description(description).content("application/json", content);
+                responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
+            }
         }
-    }
-}
-
-/// axum's `Path`, with errors of our shape.
-pub struct Part<T>(pub T);
-
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Part<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let path = Path::from_request_parts(parts, state).await;
-        path.map(|Path(value)| Self(value)).map_err(|err| ApiError::BadRequest(err.body_text()))
-    }
-}
-
-/// axum's `Query`, with errors of our shape.
-pub struct Asked<T>(pub T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let query = Query::from_request_parts(parts, state).await;
-        query.map(|Query(value)| Self(value)).map_err(|err| ApiError::BadRequest(err.body_text()))
+        for (status, response) in responses {
+            if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response)
+                && let Some(content) = response.content.shift_remove("application/json")
+            {
+                response.content.insert("application/problem+json".to_owned(), content);
+            }
+        }
     }
 }
