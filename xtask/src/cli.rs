@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::completions::Shell;
 use crate::run::context::DEFAULT_PROFILE;
@@ -299,7 +299,21 @@ pub enum Command {
         /// How long to wait for a quiet machine before each row
         #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
         wait: Duration,
+        /// Measure other tools at the same work, in turn with this one, and print the ratios: skaffold,tilt,minikube
+        #[arg(long, value_name = "TOOL,...", value_delimiter = ',')]
+        peer: Vec<Peer>,
     },
+}
+
+/// A tool of others that `bench` can measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Peer {
+    /// `skaffold run` and `skaffold dev`
+    Skaffold,
+    /// `tilt ci` and `tilt up`
+    Tilt,
+    /// `minikube image load`
+    Minikube,
 }
 
 impl Command {
@@ -423,6 +437,20 @@ mod tests {
         let parse = |arguments: &[&str]| Cli::try_parse_from([&["xtask", "status"][..], arguments].concat()).unwrap();
         assert_eq!(parse(&given).options.arguments(), given);
         assert_eq!(parse(&["--json", "--verbose"]).options.arguments(), [""; 0]);
+    }
+
+    #[test]
+    fn peers_are_listed_with_commas_or_one_by_one() {
+        let peers =
+            |arguments: &[&str]| match Cli::try_parse_from([&["xtask", "bench"][..], arguments].concat())?.command {
+                Command::Bench { peer, .. } => Ok(peer),
+                other => panic!("{other:?} is not bench"),
+            };
+        assert_eq!(peers(&[]).unwrap(), []);
+        assert_eq!(peers(&["--peer", "skaffold,tilt"]).unwrap(), [Peer::Skaffold, Peer::Tilt]);
+        assert_eq!(peers(&["--peer", "minikube", "--peer=tilt"]).unwrap(), [Peer::Minikube, Peer::Tilt]);
+        let refused: clap::Error = peers(&["--peer", "skaffold,garden"]).unwrap_err();
+        assert!(refused.to_string().contains("[possible values: skaffold, tilt, minikube]"), "{refused}");
     }
 
     #[test]

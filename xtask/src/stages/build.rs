@@ -149,6 +149,15 @@ pub fn arguments(service: &Service) -> Vec<(String, String)> {
     arguments
 }
 
+/// All that a build of a service is given, with the version that the image is labelled with.
+pub fn all_arguments(service: &Service, images: &Images, version: &str) -> Vec<(String, Option<String>)> {
+    let mut all: Vec<_> = arguments(service).into_iter().map(|(name, value)| (name, Some(value))).collect();
+    all.push(("VERSION".to_string(), Some(version.to_string())));
+    all.extend(base_argument(images, service.base).map(|(name, image)| (name.to_string(), Some(image.to_string()))));
+    all.extend(proxies());
+    all
+}
+
 fn base_argument(images: &Images, base: Base) -> Option<(&'static str, &str)> {
     match (images, base) {
         (Images::Public, _) => None,
@@ -169,17 +178,13 @@ fn build(ctx: &Context, images: &Images, name: &str, reference: &str) -> Result<
     step.update(&why);
     let context = stage(ctx, name, service)?;
     let tag = reference.rsplit(':').next().unwrap_or_default();
-    let mut args: Vec<_> = arguments(service).into_iter().map(|(name, value)| (name, Some(value))).collect();
-    args.push(("VERSION".to_string(), Some(tag.to_string())));
-    args.extend(base_argument(images, service.base).map(|(name, image)| (name.to_string(), Some(image.to_string()))));
-    args.extend(proxies());
     let ca = ca_bundle();
     let call = docker::build(&Build {
         dockerfile: &ctx.path(&service.dockerfile),
         context: &context.display().to_string(),
         target: None,
         tags: &[reference.to_string()],
-        args,
+        args: all_arguments(service, images, tag),
         labels: vec![
             (docker::label(&ctx.config.project), name.to_string()),
             (inputs_label(ctx), serde_json::to_string(&inputs(ctx, service, images)?)?),
@@ -223,7 +228,7 @@ fn stage(ctx: &Context, name: &str, service: &Service) -> Result<PathBuf> {
 }
 
 /// The bundle that this machine trusts, which may hold a private CA that a build inside docker must trust as well.
-fn ca_bundle() -> Option<String> {
+pub fn ca_bundle() -> Option<String> {
     let chosen = std::env::var("SSL_CERT_FILE").ok();
     let known = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
     chosen.into_iter().chain(known.map(str::to_string)).find(|path| Path::new(path).is_file())

@@ -37,6 +37,11 @@ pub fn start(cluster: &Cluster, node_image: Option<&str>, root: bool) -> Call {
     ))
 }
 
+/// Loads an image of the host's docker into the nodes, in minikube's own way.
+pub fn load_image(name: &str, image: &str) -> Call {
+    call(argv!("minikube image load {image} --profile {name}"))
+}
+
 /// Turns an addon on. `image` is minikube's name for the addon's image with one of our own, as registry, name and tag.
 pub fn enable_addon(name: &str, addon: &str, image: Option<(&str, &str, &str)>) -> Call {
     let more: Vec<String> = image

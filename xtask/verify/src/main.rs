@@ -28,10 +28,11 @@ fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Validate { live, sbom, .. } => validate::run(project, *live, sbom.as_deref()),
         Command::Lint { update } => lint::run(project, cli.options.profile.as_deref(), *update),
         Command::Test { no_e2e } => test::run(project, !no_e2e),
-        Command::Bench { runs, only, against, to, svg, wait } => {
+        Command::Bench { runs, only, against, to, svg, wait, peer } => {
             let (only, against) = (only.as_deref(), against.as_deref());
             let (to, svg) = (to.as_deref(), svg.as_deref());
-            bench::run(project, &bench::BenchOptions { runs: usize::from(*runs), only, against, to, svg, wait: *wait })
+            let (runs, wait, peers) = (usize::from(*runs), *wait, peer.as_slice());
+            bench::run(project, &bench::BenchOptions { runs, only, against, to, svg, wait, peers })
         }
         Command::TestE2e { list: true, only, .. } => e2e::list(project, only.as_deref()),
         Command::TestE2e { keep, only, junit, helm, .. } => {

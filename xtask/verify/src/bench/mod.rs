@@ -1,24 +1,35 @@
 //! `bench`: how long the loop takes, on a copy of the project in a namespace of its own.
 
+mod dev;
+mod load;
+mod peers;
 mod report;
 mod rows;
+mod turns;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
-use report::{Report, Row};
-use rows::{Bench, ROWS};
+use peers::Rival;
+use report::{PeerRow, Report, Row, Sample};
+use rows::{Bench, NAMESPACE, ROWS, Runner, Wanted, Work};
+use turns::Taken;
+use xtask::cli::Peer;
 use xtask::run::context::Project;
 use xtask::run::exit::Stop;
 use xtask::run::files;
 use xtask::run::poll;
+use xtask::stages::setup::Ready;
 use xtask::stages::{cluster, setup};
 
 /// Others' work shows in each figure.
 const QUIET: f64 = 1.0;
+/// Between the turns of two: what one has set off, such as the end of replaced pods, is no part of the next.
+const SETTLE: Duration = Duration::from_secs(5);
 
 pub struct BenchOptions<'a> {
     /// How often each row is measured.
@@ -33,6 +44,8 @@ pub struct BenchOptions<'a> {
     pub svg: Option<&'a Path>,
     /// How long a quiet machine is waited for.
     pub wait: Duration,
+    /// Who is measured in turn with us.
+    pub peers: &'a [Peer],
 }
 
 /// Measures each row that is wanted, prints medians, and removes what it made.
@@ -47,8 +60,8 @@ pub fn run(project: &Project, wanted: &BenchOptions) -> Result<()> {
     let before = wanted.against.map(read_report).transpose()?;
     let ready = setup::set_up(project, None)?;
     cluster::bring_up(&ready)?;
-    let bench = Bench::new(&ready.ctx)?;
-    let measured = measure(&bench, &chosen, wanted);
+    let bench = Bench::new(&ready.ctx, NAMESPACE)?;
+    let measured = measure(&bench, &ready, &chosen, wanted);
     let removed = bench.remove();
     let report = Report { commit: bench.commit(), cores: cores(), rows: measured? };
     removed?;
@@ -62,19 +75,78 @@ pub fn run(project: &Project, wanted: &BenchOptions) -> Result<()> {
     Ok(())
 }
 
-fn measure(bench: &Bench, chosen: &[&rows::Wanted], wanted: &BenchOptions) -> Result<Vec<Row>> {
-    let ui = &bench.ctx.ui;
+fn measure(bench: &Bench, ready: &Ready, chosen: &[&Wanted], wanted: &BenchOptions) -> Result<Vec<Row>> {
     bench.up()?;
-    let mut rows = Vec::new();
-    for row in chosen {
-        let load = await_quiet(bench, wanted.wait)?;
-        let step = ui.step(format!("measure {}", row.name));
-        let samples = (row.measure)(bench, wanted.runs)?;
-        let measured = Row { name: row.name.to_string(), load, samples };
-        step.done(&measured.brief());
-        rows.push(measured);
+    let does_any = |peer: &Peer| chosen.iter().any(|row| peers::has(*peer, row.work));
+    let mut rivals: Vec<(Peer, Result<Rival>)> = Vec::new();
+    for peer in BTreeSet::from_iter(wanted.peers).into_iter().copied().filter(does_any) {
+        if bench.ctx.spawn.interrupt.check().is_err() {
+            break;
+        }
+        let rival = peers::prepare(&ready.ctx, &ready.images, peer);
+        if let Err(error) = &rival {
+            let why = report::one_line(&format!("{error:#}"));
+            bench.ctx.ui.say(&format!("{} is left out: {why}", peers::name(peer)));
+        }
+        rivals.push((peer, rival));
     }
+    let measure = |row: &&Wanted| {
+        bench.ctx.spawn.interrupt.check()?;
+        measure_row(bench, row, &rivals, wanted)
+    };
+    let rows: Result<Vec<Row>> = chosen.iter().map(measure).collect();
+    let removed: Vec<Result<()>> =
+        rivals.iter().filter_map(|(_, rival)| rival.as_ref().ok()).map(Rival::remove).collect();
+    let rows = rows?;
+    removed.into_iter().collect::<Result<()>>()?;
     Ok(rows)
+}
+
+fn measure_row(bench: &Bench, row: &Wanted, rivals: &[(Peer, Result<Rival>)], wanted: &BenchOptions) -> Result<Row> {
+    let load = await_quiet(bench, wanted.wait)?;
+    let step = bench.ctx.ui.step(format!("measure {}", row.name));
+    let ours = match row.work {
+        Work::Load => Runner { take: Box::new(|| load::ours(bench)), dev: None },
+        work => rows::runner(bench, work)?,
+    };
+    let mut loops: Vec<_> = ours.dev.iter().cloned().collect();
+    let mut takes = Vec::new();
+    for (peer, rival) in rivals.iter().filter(|(peer, _)| peers::has(*peer, row.work)) {
+        let runner = match rival {
+            Ok(rival) => rival.runner(bench, row.work),
+            Err(error) => Err(anyhow!("{error:#}")),
+        };
+        if let Ok(runner) = &runner {
+            loops.extend(runner.dev.clone());
+        }
+        takes.push((peers::name(*peer).to_string(), runner.map(|runner| runner.take)));
+    }
+    let is_alone = takes.is_empty();
+    let settle = || {
+        bench.ctx.spawn.interrupt.check()?;
+        if !is_alone {
+            std::thread::sleep(SETTLE);
+        }
+        Ok(())
+    };
+    let taken = turns::take_turns(wanted.runs, ours.take, takes, settle);
+    // Each is ended, whatever becomes of the others.
+    let ended: Vec<Result<()>> = loops.iter().map(|one| one.end()).collect();
+    bench.ctx.spawn.interrupt.check()?;
+    let (samples, taken) = taken?;
+    ended.into_iter().collect::<Result<()>>()?;
+    let measured = Row { name: row.name.to_string(), load, samples, peers: taken.into_iter().map(peer_row).collect() };
+    step.done(&measured.brief());
+    Ok(measured)
+}
+
+fn peer_row(Taken { name, result }: Taken<Sample>) -> PeerRow {
+    match result {
+        Ok(samples) => PeerRow { peer: name, samples, failed: None },
+        Err(error) => {
+            PeerRow { peer: name, samples: Vec::new(), failed: Some(report::one_line(&format!("{error:#}"))) }
+        }
+    }
 }
 
 /// Waits until nobody else is at work, at most so long. Returns the load of the last minute.

@@ -1,70 +1,90 @@
-//! What is measured.
+//! What is measured, and how our own tool does it.
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::Signal;
 
+use crate::bench::dev::{Dev, SERVED};
 use crate::bench::report::Sample;
+use crate::bench::turns::Take;
 use xtask::commands::verify;
 use xtask::live;
 use xtask::run::call::{Call, DEADLINE};
 use xtask::run::context::{Context, Project};
 use xtask::run::exit::Stop;
 use xtask::run::http;
-use xtask::run::poll;
-use xtask::run::process::{Background, Spawn};
+use xtask::run::process::Spawn;
 use xtask::tools::{cargo, git};
 
 pub const NAMESPACE: &str = "todo-chatbot-bench";
-const COMMAND: Duration = Duration::from_secs(1800);
-/// What may take longest between a change and its sight.
-const SERVED: Duration = Duration::from_secs(120);
+pub const COMMAND: Duration = Duration::from_secs(1800);
 const PAGE: Change = Change { file: "services/frontend/assets/app.css", line: |number| format!("/* {number} */") };
-/// A line that the program has in it: of a comment it would be the same.
+/// A line that the program has in it: with another comment it would be the same.
 const BACKEND: Change = Change {
-    file: "services/backend/src/tasks.rs",
+    file: "services/backend/src/tasks/store.rs",
     line: |number| format!("#[used]\nstatic CHANGED_{number}: &str = \"{number}\";"),
 };
-/// What `dev` prints when a change may come.
+/// What our `dev` prints when a change may come.
 const WAITS: &str = "waiting for a change";
+/// An editor saves no faster than this, and what follows a copy is no part of it.
+const PAUSE: Duration = Duration::from_secs(2);
 
-/// A file of the project, and what is added to it, made of a number that comes once.
-struct Change {
+/// What is added to a file, made of a number that comes once.
+#[derive(Clone, Copy)]
+pub struct Change {
     file: &'static str,
     line: fn(u128) -> String,
 }
 
-/// A row, and how it is measured so many times.
-pub struct Wanted {
-    pub name: &'static str,
-    pub measure: fn(&Bench, usize) -> Result<Vec<Sample>>,
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// One whole command, after a change.
+    Once(Option<Change>),
+    /// From a change of the page to its sight in a loop that runs.
+    PageInDev,
+    /// From a change of the backend until a loop that runs waits for the next.
+    BackendInDev,
+    /// An image of which the node has nothing, from docker into the node.
+    Load,
 }
 
-pub const ROWS: [Wanted; 5] = [
-    Wanted { name: "up, nothing changed", measure: |bench, runs| up_after(bench, runs, None) },
-    Wanted { name: "up, one line of the page", measure: |bench, runs| up_after(bench, runs, Some(PAGE)) },
-    Wanted { name: "up, one line of the backend", measure: |bench, runs| up_after(bench, runs, Some(BACKEND)) },
-    Wanted { name: "dev, one line of the page until it is served", measure: page_in_dev },
-    Wanted { name: "dev, one line of the backend until it is checked", measure: backend_in_dev },
+/// A row.
+pub struct Wanted {
+    pub name: &'static str,
+    pub work: Work,
+}
+
+pub const ROWS: [Wanted; 6] = [
+    Wanted { name: "up, nothing changed", work: Work::Once(None) },
+    Wanted { name: "up, one line of the page", work: Work::Once(Some(PAGE)) },
+    Wanted { name: "up, one line of the backend", work: Work::Once(Some(BACKEND)) },
+    Wanted { name: "dev, one line of the page until it is served", work: Work::PageInDev },
+    Wanted { name: "dev, one line of the backend until it is checked", work: Work::BackendInDev },
+    Wanted { name: "load, an image that is new to the node", work: Work::Load },
 ];
+
+/// What does the work of a row, and what has to be ended after it.
+pub struct Runner<'a> {
+    pub take: Take<'a, Sample>,
+    pub dev: Option<Rc<Dev>>,
+}
 
 /// A copy of the project, in a namespace of its own.
 pub struct Bench {
     pub ctx: Context,
-    root: PathBuf,
+    pub root: PathBuf,
     spawn: Spawn,
 }
 
 impl Bench {
-    pub fn new(ctx: &Context) -> Result<Bench> {
+    pub fn new(ctx: &Context, namespace: &str) -> Result<Bench> {
         let mut project: Project = (**ctx).clone();
-        project.config.move_to(NAMESPACE).map_err(Stop::usage)?;
+        project.config.move_to(namespace).map_err(Stop::usage)?;
         let own = Context::new(&project, ctx.tools.clone());
-        let root = ctx.staging("bench");
+        let root = own.staging("bench");
         ctx.copy_to(&root)?;
         let mut spawn = ctx.spawn.clone();
         spawn.env.push((verify::ROOT.to_string(), root.display().to_string()));
@@ -73,17 +93,14 @@ impl Bench {
 
     /// The whole command, as it is typed.
     pub fn up(&self) -> Result<Sample> {
-        let (began, cpu) = (Instant::now(), cpu_s());
-        let output = self.spawn.output(self.call(&["up", "--yes"]).within(COMMAND))?;
-        ensure!(output.success, "up failed\n{}", output.tail);
-        let cpu_s = cpu.zip(cpu_s()).map(|(before, after)| after - before);
-        Ok(Sample { wall_s: began.elapsed().as_secs_f64(), cpu_s })
+        whole(&self.spawn, self.call(&["up", "--yes"]), "up")
     }
 
     pub fn remove(&self) -> Result<()> {
         let spawn = self.spawn.uninterrupted();
         let output = spawn.output(self.call(&["down", "--purge", "--yes"]).within(COMMAND))?;
-        ensure!(output.success, "the namespace {NAMESPACE} is left: down failed\n{}", output.tail);
+        let namespace = &self.ctx.config.namespace;
+        ensure!(output.success, "the namespace {namespace} is left: down failed\n{}", output.tail);
         Ok(fs::remove_dir_all(&self.root)?)
     }
 
@@ -93,18 +110,8 @@ impl Bench {
     }
 
     fn call(&self, arguments: &[&str]) -> Call {
-        let all: Vec<&str> = ["--namespace", NAMESPACE].iter().chain(arguments).copied().collect();
+        let all: Vec<&str> = ["--namespace", &self.ctx.config.namespace].iter().chain(arguments).copied().collect();
         cargo::xtask(&self.ctx.path("Cargo.toml"), &all)
-    }
-
-    /// Adds a line that no one has seen yet to a file of the copy. Returns it.
-    fn change(&self, change: &Change) -> Result<String> {
-        let path = self.root.join(change.file);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let line = (change.line)(now.as_nanos());
-        let text = fs::read_to_string(&path)?;
-        fs::write(&path, format!("{text}{line}\n"))?;
-        Ok(line)
     }
 
     fn url(&self) -> Result<String> {
@@ -112,91 +119,93 @@ impl Bench {
     }
 }
 
-fn up_after(bench: &Bench, runs: usize, change: Option<Change>) -> Result<Vec<Sample>> {
-    let run = |_| {
-        change.as_ref().map(|change| bench.change(change)).transpose()?;
-        bench.up()
-    };
-    // The first of a kind has caches to fill.
-    run(0)?;
-    (0..runs).map(run).collect()
+/// Our own way to do the work of a row, but for `Work::Load`.
+pub fn runner<'a>(bench: &'a Bench, work: Work) -> Result<Runner<'a>> {
+    let start = || Dev::start(&bench.spawn, bench.call(&["dev", "--yes"]), WAITS);
+    let once = || bench.up();
+    do_work(bench, work, once, start)
 }
 
-fn page_in_dev(bench: &Bench, runs: usize) -> Result<Vec<Sample>> {
-    let url = format!("{}/assets/app.css", bench.url()?);
-    let client = http::agent(DEADLINE);
-    let has = |line: &str| client.get(&url).call().ok()?.body_mut().read_to_string().ok()?.contains(line).then_some(());
-    in_dev(bench, |_| {
-        (0..=runs)
-            .map(|_| {
-                let began = Instant::now();
-                let line = bench.change(&PAGE)?;
-                let mut seen = None;
-                while seen.is_none() && began.elapsed() < SERVED {
-                    bench.ctx.spawn.interrupt.check()?;
-                    seen = has(&line);
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                seen.with_context(|| format!("{url} never had {line}"))?;
-                let wall_s = began.elapsed().as_secs_f64();
-                // An editor saves no faster than this, and what follows the copy is no part of it.
-                std::thread::sleep(Duration::from_secs(2));
-                Ok(Sample { wall_s, cpu_s: None })
-            })
-            .skip(1)
-            .collect()
-    })
-}
-
-fn backend_in_dev(bench: &Bench, runs: usize) -> Result<Vec<Sample>> {
-    in_dev(bench, |dev| {
-        (0..=runs)
-            .map(|_| {
-                let (began, count) = (Instant::now(), dev.times(WAITS));
-                bench.change(&BACKEND)?;
-                dev.wait(bench, count + 1)?;
-                Ok(Sample { wall_s: began.elapsed().as_secs_f64(), cpu_s: None })
-            })
-            .skip(1)
-            .collect()
-    })
-}
-
-/// A `dev` that runs.
-struct Dev {
-    running: Background,
-    lines: Arc<Mutex<Vec<String>>>,
-}
-
-impl Dev {
-    fn times(&self, text: &str) -> usize {
-        self.lines.lock().unwrap().iter().filter(|line| line.contains(text)).count()
-    }
-
-    fn wait(&self, bench: &Bench, count: usize) -> Result<()> {
-        let began = Instant::now();
-        while self.times(WAITS) < count {
-            bench.ctx.spawn.interrupt.check()?;
-            let all = || self.lines.lock().unwrap().join("\n");
-            ensure!(!self.running.has_ended() && began.elapsed() < SERVED, "dev does not come to wait\n{}", all());
-            std::thread::sleep(Duration::from_millis(5));
+/// The work of a row by whoever has `once`, a whole command, and `start`, a loop that says after each change
+/// that it waits again.
+pub fn do_work<'a>(
+    bench: &'a Bench,
+    work: Work,
+    once: impl Fn() -> Result<Sample> + 'a,
+    start: impl FnOnce() -> Result<Dev>,
+) -> Result<Runner<'a>> {
+    let change = match work {
+        Work::Once(change) => {
+            let take = move || {
+                change.map(|change| add_line(&bench.root, change)).transpose()?;
+                once()
+            };
+            return Ok(Runner { take: Box::new(take), dev: None });
         }
-        Ok(())
-    }
+        Work::PageInDev => PAGE,
+        Work::BackendInDev | Work::Load => BACKEND,
+    };
+    let dev = Rc::new(start()?);
+    let running = dev.clone();
+    let url = if let Work::PageInDev = work { bench.url()? } else { String::new() };
+    let take = move || -> Result<Sample> {
+        let (began, count) = (Instant::now(), running.times());
+        let line = add_line(&bench.root, change)?;
+        if let Work::PageInDev = work {
+            await_page(bench, &url, &line)?;
+            let wall_s = began.elapsed().as_secs_f64();
+            running.wait(count + 1, SERVED)?;
+            std::thread::sleep(PAUSE);
+            return Ok(Sample { wall_s, cpu_s: None });
+        }
+        running.wait(count + 1, SERVED)?;
+        Ok(Sample { wall_s: began.elapsed().as_secs_f64(), cpu_s: None })
+    };
+    Ok(Runner { take: Box::new(take), dev: Some(dev) })
 }
 
-/// Measures while `dev` runs, and ends it as Ctrl-C does.
-fn in_dev(bench: &Bench, measure: impl FnOnce(&Dev) -> Result<Vec<Sample>>) -> Result<Vec<Sample>> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let said = lines.clone();
-    let note = move |line: &str| said.lock().unwrap().push(line.to_string());
-    let dev = Dev { running: bench.spawn.background(bench.call(&["dev", "--yes"]), note)?, lines };
-    dev.wait(bench, 1)?;
-    let samples = measure(&dev);
-    dev.running.signal(Signal::INT);
-    let ended = poll::until(&bench.ctx.spawn.interrupt, SERVED, || Ok(dev.running.code()))?;
-    ended.context("dev does not end")?;
-    samples
+/// Runs a command to its end, and measures it and all that it starts.
+pub fn whole(spawn: &Spawn, call: Call, name: &str) -> Result<Sample> {
+    measure(|| {
+        let output = spawn.output(call.within(COMMAND))?;
+        ensure!(output.success, "{name} failed\n{}", output.tail);
+        Ok(())
+    })
+}
+
+/// Measures what is done, and all that it starts.
+pub fn measure(work: impl FnOnce() -> Result<()>) -> Result<Sample> {
+    let (began, cpu) = (Instant::now(), cpu_s());
+    work()?;
+    let cpu_s = cpu.zip(cpu_s()).map(|(before, after)| after - before);
+    Ok(Sample { wall_s: began.elapsed().as_secs_f64(), cpu_s })
+}
+
+/// Adds a line that no one has seen yet to a file of the copy. Returns it.
+fn add_line(root: &Path, Change { file, line }: Change) -> Result<String> {
+    let path = root.join(file);
+    let line = line(nonce()?);
+    let text = fs::read_to_string(&path)?;
+    fs::write(&path, format!("{text}{line}\n"))?;
+    Ok(line)
+}
+
+/// What no one has seen yet.
+pub fn nonce() -> Result<u128> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())
+}
+
+/// Asks for the page until it has a line.
+fn await_page(bench: &Bench, url: &str, line: &str) -> Result<()> {
+    let (began, url) = (Instant::now(), format!("{url}/assets/app.css"));
+    let client = http::agent(DEADLINE);
+    let has = || Some(client.get(&url).call().ok()?.body_mut().read_to_string().ok()?.contains(line));
+    while has() != Some(true) {
+        bench.ctx.spawn.interrupt.check()?;
+        ensure!(began.elapsed() < SERVED, "{url} never had {line}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// Seconds of processor time of all children that have ended, and of theirs, where the system tells it.

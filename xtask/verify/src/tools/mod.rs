@@ -4,4 +4,6 @@ pub mod grep;
 pub mod kube_score;
 pub mod kubeconform;
 pub mod pod_security;
+pub mod skaffold;
+pub mod tilt;
 pub mod vegeta;
