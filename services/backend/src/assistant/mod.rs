@@ -3,6 +3,7 @@
 
 mod grammar;
 mod provider;
+pub mod understanding;
 
 use std::fmt::Write as _;
 
