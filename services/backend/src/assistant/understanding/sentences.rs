@@ -22,25 +22,24 @@ struct Boundary {
 
 pub fn understand(context: &Context, words: &[Word]) -> Understanding {
     if let Some(steps) = adding::lines(context, words) {
-        return conclude(context, vec![Some(steps)], &[]);
+        return conclude(context, vec![(Some(steps), words)]);
     }
-    let parts = parts(context, words);
     let mut context = context.clone();
-    let mut understood = Vec::new();
-    for part in &parts {
+    let mut understood: Vec<(Option<Vec<Step>>, &[Word])> = Vec::new();
+    for part in parts(&context, words) {
         let steps = parse(part, &context);
         for step in steps.iter().flatten() {
             speak_of(step, &mut context);
         }
-        understood.push(steps);
+        understood.push((steps, part));
     }
     // `hey, add milk` and `add milk, thanks` ask for one thing.
     let small =
         |steps: &Option<Vec<Step>>| matches!(steps.as_deref(), Some([Step::Do(Request::Help | Request::Thanks)]));
-    let kept: Vec<bool> = understood.iter().map(|steps| parts.len() == 1 || !small(steps)).collect();
-    let mut kept = kept.iter();
-    understood.retain(|_| kept.next().is_none_or(|keep| *keep));
-    conclude(&context, understood, &parts)
+    if understood.iter().any(|(steps, _)| !small(steps)) {
+        understood.retain(|(steps, _)| !small(steps));
+    }
+    conclude(&context, understood)
 }
 
 /// What `it` is in the next request.
@@ -58,25 +57,27 @@ fn parts<'w>(context: &Context, words: &'w [Word]) -> Vec<&'w [Word]> {
     let mut context = context.clone();
     // So that `it` is something; the requests before are not read yet.
     context.spoken = if context.spoken.is_empty() { vec![ADDED] } else { context.spoken };
-    let boundaries = boundaries(context.text, words);
-    let mut ends: Vec<usize> = Vec::new();
+    let mut cuts: Vec<Boundary> = Vec::new();
     let mut to = words.len();
-    for boundary in boundaries.iter().rev() {
+    for boundary in boundaries(context.text, words).into_iter().rev() {
         let begins = parse(&words[boundary.start..to], &context);
         if begins.is_some_and(|steps| is_request(&steps, boundary.hard)) {
-            ends.push(boundary.start);
             to = boundary.end;
+            cuts.push(boundary);
         }
     }
-    ends.reverse();
-    let mut parts = Vec::new();
-    let mut from = 0;
-    for start in ends {
-        let end = boundaries.iter().find(|boundary| boundary.start == start).map_or(start, |boundary| boundary.end);
-        parts.push(&words[from..end]);
-        from = start;
+    // `milk and eggs are done`: what is nothing alone belongs to what follows.
+    let (mut parts, mut from, mut to) = (Vec::new(), 0, words.len());
+    cuts.reverse();
+    for (number, cut) in cuts.iter().enumerate() {
+        to = cuts.get(number + 1).map_or(words.len(), |next| next.end);
+        let alone = parse(&words[from..cut.end], &context).is_some();
+        if alone || cut.hard || parse(&words[from..to], &context).is_none() {
+            parts.push(&words[from..cut.end]);
+            from = cut.start;
+        }
     }
-    parts.push(&words[from..]);
+    parts.push(&words[from..to]);
     parts
 }
 
@@ -250,10 +251,10 @@ pub fn polite(mut words: &[Word]) -> &[Word] {
 }
 
 /// The requests in their order, those alike made one, and what would delete more than one task turned into a question.
-fn conclude(context: &Context, understood: Vec<Option<Vec<Step>>>, parts: &[&[Word]]) -> Understanding {
+fn conclude(context: &Context, understood: Vec<(Option<Vec<Step>>, &[Word])>) -> Understanding {
     let mut result = Understanding::default();
-    for (number, steps) in understood.into_iter().enumerate() {
-        let said = || parts.get(number).map_or("", |part| written(context.text, part)).to_owned();
+    for (steps, part) in understood {
+        let said = || written(context.text, part).to_owned();
         let Some(steps) = steps else {
             result.problems.push(Problem::Unknown(said()));
             continue;
@@ -319,8 +320,7 @@ fn confirm(context: &Context, result: &mut Understanding) {
         result.requests.retain(|request| !matches!(request, Request::Delete { .. }));
         doomed.sort_unstable();
         doomed.dedup();
-        if let Some(question) = result.question.replace(Question::Sure(Request::Delete { ids: doomed })) {
-            let _ = question;
+        if result.question.replace(Question::Sure(Request::Delete { ids: doomed })).is_some() {
             result.problems.push(Problem::TooMuch(context.text.trim().to_owned()));
         }
     }
