@@ -105,9 +105,8 @@ fn added(context: &Context, words: &[Word], priority: Option<Priority>) -> Step 
     // `a task for visiting mum`, but not `for friday: visit mum`.
     let words = strip(words, "for").filter(|rest| !rest.is_empty() && phrase(words, now).is_none()).unwrap_or(words);
     let (title, details) = details::take(context.text, words, now);
-    // Where nothing is left of it, it is still asked for.
-    if details.is_empty() && details::whole(words, now).is_some_and(|details| details.when.is_none()) {
-        let all = details::whole(words, now).unwrap_or_default();
+    // `add a task for tomorrow` has no title yet.
+    if let Some(all) = details::whole(words, now).filter(|_| !words.iter().any(|word| word.quoted)) {
         return add(new(String::new(), &all, priority, context));
     }
     add(new(title, &details, priority, context))

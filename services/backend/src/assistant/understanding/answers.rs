@@ -5,7 +5,7 @@ use super::{
     references::{Context, Reference, Scope, numbered, resolve},
     sentences,
     steps::{Step, settle},
-    words::{Word, number, plain, skip, strip_any, written},
+    words::{Word, number, plain, skip, strip, strip_any, written},
 };
 
 /// `None` where it is no answer but something else.
@@ -13,11 +13,12 @@ pub fn answer(question: &Question, words: &[Word], context: &Context) -> Option<
     if words.is_empty() {
         return None;
     }
-    if let Some(rest) = refusal(words) {
+    let some = strip(words, "no only").or_else(|| strip(words, "no just")).is_some();
+    if let Some(rest) = refusal(words).filter(|_| !some) {
         return Some(if rest.is_empty() { problem(Problem::Dropped) } else { sentences::understand(context, rest) });
     }
     match question {
-        Question::Sure(request) => agrees(words).then(|| done(request.clone())),
+        Question::Sure(request) => sure(request, words, context),
         Question::Which { request, options } => which(request, options, words, context),
         Question::What(request) => what(request, words, context),
         Question::When { ids } => when(ids, words, context),
@@ -32,7 +33,28 @@ fn problem(problem: Problem) -> Understanding {
     Understanding { problems: vec![problem], ..Understanding::default() }
 }
 
-fn agrees(words: &[Word]) -> bool {
+/// Yes; yes and something more; or only some of them.
+fn sure(request: &Request, words: &[Word], context: &Context) -> Option<Understanding> {
+    if let Some(some) = ["no only", "no just", "only", "just"].iter().find_map(|only| strip(words, only)) {
+        let Reference::Ids(ids) = resolve(some, context, Scope::Any) else { return None };
+        let all = ids.iter().all(|id| request.ids().contains(id));
+        return request.clone().with_ids(ids).filter(|_| all).map(done);
+    }
+    let rest = agreed(words)?;
+    let rest = skip(rest, &["and", "then", "also", "but"]);
+    if rest.is_empty() {
+        return Some(done(request.clone()));
+    }
+    let mut more = sentences::understand(context, rest);
+    if more.requests.is_empty() {
+        return None;
+    }
+    more.requests.insert(0, request.clone());
+    Some(more)
+}
+
+/// What follows a yes.
+fn agreed(words: &[Word]) -> Option<&[Word]> {
     const YES: &[&str] = &[
         "yes",
         "y",
@@ -61,7 +83,6 @@ fn agrees(words: &[Word]) -> bool {
         "that is right",
         "go for it",
         "go on",
-        "delete",
         "add it",
         "make it so",
         "delete it",
@@ -69,7 +90,6 @@ fn agrees(words: &[Word]) -> bool {
         "remove them",
         "delete them all",
         "remove it",
-        "add",
         "all",
         "all of them",
         "thanks",
@@ -81,7 +101,7 @@ fn agrees(words: &[Word]) -> bool {
     while let Some((_, after)) = strip_any(rest, YES) {
         rest = after;
     }
-    rest.is_empty()
+    (rest.len() < words.len()).then_some(rest)
 }
 
 /// What follows a no, if it is one.
@@ -160,7 +180,7 @@ fn which(request: &Request, options: &[i32], words: &[Word], context: &Context) 
         return None;
     }
     match reference {
-        Reference::Missing | Reference::Unsaid => None,
+        Reference::Missing(_) | Reference::Unsaid => None,
         reference => Some(match settle(reference, request.clone(), context.text, words) {
             Step::Do(request) if request.ids().len() > 1 && matches!(request, Request::Delete { .. }) && any => {
                 Understanding { question: Some(Question::Sure(request)), ..Understanding::default() }

@@ -275,6 +275,9 @@ fn asks_for_next(plain: &str) -> bool {
         "give me a task",
         "surprise me",
         "what is the most important thing",
+        "what is my most important task",
+        "what is my top priority",
+        "what is the top priority",
         "what would you do",
     ];
     let starts = [
@@ -476,6 +479,8 @@ fn state(words: &[Word], context: &Context) -> Option<Vec<Step>> {
 /// `list`, `show done`, `show 4`, `show milk`.
 fn shown(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     let (head, rest) = strip_any(words, SHOW)?;
+    let sorted = rest.iter().position(|word| ["sorted", "ordered", "grouped"].contains(&word.low.as_str()));
+    let rest = &rest[..sorted.unwrap_or(rest.len())];
     let rest = strip(rest, "what is").or_else(|| strip(rest, "what")).unwrap_or(rest);
     let said = filters::read(rest, FILLERS, context.scene.now);
     let task = strip_any(rest, &["task", "number"]).map_or(rest, |(_, rest)| rest);
@@ -526,6 +531,20 @@ fn bare(words: &[Word], context: &Context) -> Option<Vec<Step>> {
         && said.filter.completed != Some(true);
     (said.other.is_empty() && (noun || asks || filter || said.all && words.len() < 3))
         .then(|| vec![Step::Do(Request::List(with_status(&said)))])
+}
+
+/// Nothing but a task or a day: `3`, `milk`, `today`.
+pub fn mention(words: &[Word], context: &Context) -> Option<Vec<Step>> {
+    let words = super::sentences::polite(words);
+    let said = filters::read(words, FILLERS, context.scene.now);
+    if words.is_empty() || words.len() > 6 {
+        return None;
+    }
+    if said.is_some() && said.other.is_empty() {
+        return Some(vec![Step::Do(Request::List(with_status(&said)))]);
+    }
+    let pointed = strip_any(words, &["it", "that", "this", "them", "those", "these", "all"]).is_some();
+    refer_known(words, context, Scope::Any, show()).filter(|_| !pointed).map(|step| vec![step])
 }
 
 fn has_topic(words: &[Word]) -> bool {

@@ -7,7 +7,7 @@ use super::{
     references::{Context, Reference, Scope, numbered, resolve},
     statements::{Outcome, predicate},
     steps::{Step, complete, delete, refer, refer_known, reopen, settle},
-    words::{Word, plain, skip, strip, strip_any, strip_end, strip_end_any, written},
+    words::{Word, is_past, plain, skip, strip, strip_any, strip_end, strip_end_any, written},
 };
 
 const DATES: &[&str] = &["due date", "duedate", "deadline", "date", "due time", "due", "time"];
@@ -194,7 +194,7 @@ fn deleted(words: &[Word], context: &Context) -> Option<Step> {
             .contains(&plain(rest).as_str())
     {
         let ids = super::references::ids_of(&super::Filter::default(), context);
-        let reference = if ids.is_empty() { Reference::Missing } else { Reference::Ids(ids) };
+        let reference = if ids.is_empty() { Reference::Missing(Vec::new()) } else { Reference::Ids(ids) };
         return Some(settle(reference, delete(), context.text, rest));
     }
     let rest = strip_end_any(rest, ENDS).unwrap_or(rest);
@@ -250,7 +250,9 @@ fn marked(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     (0..rest.len()).find_map(|split| {
         let (named, said) = rest.split_at(split);
         let said = skip(said, &["as", "to", "a", "being", "on", "at"]);
-        let outcome = predicate(said, context.scene.now)?;
+        // `mark rent as paid`
+        let happened = matches!(said, [only] if is_past(&only.low) && only.low != "read").then_some(Outcome::Complete);
+        let outcome = predicate(said, context.scene.now).or(happened)?;
         if said.is_empty() || (named.is_empty() && split == 0 && strip(rest, "as").is_none()) {
             return None;
         }
@@ -266,7 +268,7 @@ pub fn carry_out(named: &[Word], outcome: Outcome, context: &Context) -> Option<
         Outcome::Delete => refer_known(named, context, Scope::Any, delete())?,
         Outcome::Change(details) => {
             return match resolve(named, context, Scope::AnyOpen) {
-                Reference::Missing => None,
+                Reference::Missing(_) => None,
                 reference => Some(changes(reference, &details, context, named)),
             };
         }
@@ -315,7 +317,7 @@ fn with_target(words: &[Word], context: &Context, target: &dyn Fn(&[Word]) -> Op
         let (named, said) = words.split_at(split);
         let details = target(said).filter(|details| !details.is_empty())?;
         match resolve(named, context, Scope::AnyOpen) {
-            Reference::Missing => None,
+            Reference::Missing(_) => None,
             reference => Some(changes(reference, &details, context, named)),
         }
     })
@@ -331,13 +333,14 @@ fn moved(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     let forward = verb == "bring forward";
     for split in 0..rest.len() {
         let (named, said) = rest.split_at(split);
+        let named = strip_end(named, "back").unwrap_or(named);
         if (named.is_empty() && !sure) || strip(said, "and").is_some() {
             continue;
         }
         let steps = shift(said, forward).and_then(|shift| shifted(named, shift, context)).or_else(|| {
             let details = details::whole(strip(said, "to").unwrap_or(said), context.scene.now)?;
             match resolve(named, context, Scope::AnyOpen) {
-                Reference::Missing => None,
+                Reference::Missing(_) => None,
                 reference => Some(changes(reference, &details, context, named)),
             }
         });
@@ -350,7 +353,7 @@ fn moved(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     }
     match resolve(rest, context, Scope::AnyOpen) {
         Reference::Ids(ids) => Some(vec![Step::Ask(Question::When { ids })]),
-        Reference::Missing => sure.then(|| vec![Step::Missing(written(context.text, rest).to_owned())]),
+        Reference::Missing(_) => sure.then(|| vec![Step::Missing(written(context.text, rest).to_owned())]),
         reference => {
             let request = Request::Change { ids: Vec::new(), change: Change::default() };
             Some(vec![settle(reference, request, context.text, rest)])
@@ -376,7 +379,7 @@ pub fn shift(words: &[Word], forward: bool) -> Option<Shift> {
 
 pub fn shifted(named: &[Word], shift: Shift, context: &Context) -> Option<Vec<Step>> {
     let reference = resolve(named, context, Scope::AnyOpen);
-    if reference == Reference::Missing {
+    if matches!(reference, Reference::Missing(_)) {
         return None;
     }
     Some(shifted_by(reference, shift, context, named))
@@ -440,6 +443,11 @@ fn renamed(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     }
     if let Some(rest) = strip(words, "replace") {
         return retitled(rest, &["with", "by"], context);
+    }
+    if let Some((_, title)) =
+        strip_any(words, &["call it", "call that", "call this"]).filter(|(_, title)| !title.is_empty())
+    {
+        return Some(vec![refer(&[], context, Scope::AnyOpen, titled(written(context.text, title).to_owned()))]);
     }
     let (_, rest) = strip_any(words, &["change", "edit", "update", "correct", "modify", "call", "fix"])?;
     retitled(rest, &["to", "into"], context).filter(|steps| {

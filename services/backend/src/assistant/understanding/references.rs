@@ -23,7 +23,8 @@ pub enum Reference {
     Unclear(Vec<i32>),
     /// No task is named, and none was spoken of.
     Unsaid,
-    Missing,
+    /// No task fits; the numbers that no task has, where it is numbers.
+    Missing(Vec<i32>),
 }
 
 /// Which tasks are meant where there are both.
@@ -67,10 +68,11 @@ pub fn resolve(words: &[Word], context: &Context, scope: Scope) -> Reference {
     }
     if let Some(ids) = numbered(words) {
         let known = |id: &i32| context.scene.tasks.iter().any(|task| task.id == *id);
-        return if ids.iter().all(known) { Reference::Ids(ids) } else { Reference::Missing };
+        let (ids, missing): (Vec<i32>, Vec<i32>) = ids.into_iter().partition(known);
+        return if missing.is_empty() { Reference::Ids(ids) } else { Reference::Missing(missing) };
     }
     if let Some(ids) = placed(words, context) {
-        return if ids.is_empty() { Reference::Missing } else { Reference::Ids(ids) };
+        return if ids.is_empty() { Reference::Missing(Vec::new()) } else { Reference::Ids(ids) };
     }
     if let Some(reference) = filtered(words, context, scope) {
         return reference;
@@ -158,7 +160,7 @@ fn placed(words: &[Word], context: &Context) -> Option<Vec<i32>> {
         all.sort_unstable();
         all
     };
-    let count = rest.first().and_then(|word| number(&word.low)).filter(|_| !rest.is_empty());
+    let count = rest.first().and_then(|word| number(&word.low)).filter(|_| rest[0].low != "one");
     let count = count.and_then(|count| usize::try_from(count).ok());
     let rest = if count.is_some() { &rest[1..] } else { rest };
     if !skip(rest, &["one", "ones", "task", "tasks", "of", "them", "item", "items", "added", "in", "on", "the", "list"])
@@ -200,7 +202,7 @@ fn filtered(words: &[Word], context: &Context, scope: Scope) -> Option<Reference
         };
     }
     let ids = ids_of(&filter, context);
-    Some(if ids.is_empty() { Reference::Missing } else { Reference::Ids(ids) })
+    Some(if ids.is_empty() { Reference::Missing(Vec::new()) } else { Reference::Ids(ids) })
 }
 
 pub fn ids_of(filter: &Filter, context: &Context) -> Vec<i32> {
@@ -215,7 +217,7 @@ fn named(words: &[Word], context: &Context, scope: Scope) -> Reference {
     let mut ids: Vec<i32> = matches(words, context, scope).into_iter().map(|task| task.id).collect();
     ids.sort_unstable();
     match ids.len() {
-        0 => Reference::Missing,
+        0 => Reference::Missing(Vec::new()),
         1 => Reference::Ids(ids),
         _ => Reference::Unclear(ids),
     }

@@ -26,8 +26,10 @@ pub fn understand(context: &Context, words: &[Word]) -> Understanding {
     }
     let mut context = context.clone();
     let mut understood: Vec<(Option<Vec<Step>>, &[Word])> = Vec::new();
-    for part in parts(&context, words) {
-        let steps = parse(part, &context);
+    let parts = parts(&context, words);
+    let alone = parts.len() == 1;
+    for part in parts {
+        let steps = parse(part, &context).or_else(|| asking::mention(part, &context).filter(|_| alone));
         for step in steps.iter().flatten() {
             speak_of(step, &mut context);
         }
@@ -230,6 +232,7 @@ pub fn polite(mut words: &[Word]) -> &[Word] {
         "wait",
         "quickly",
         "maybe",
+        "first",
         "btw",
         "do",
     ];
@@ -240,10 +243,11 @@ pub fn polite(mut words: &[Word]) -> &[Word] {
     {
         words = rest;
     }
-    while let Some(rest) = strip_end_any(words, &["please", "for me", "thanks", "thank you", "mate", "cheers"])
+    while let Some(rest) =
+        strip_end_any(words, &["please", "for me", "thanks", "thank you", "mate", "cheers", "instead"])
         && let Some(last) = rest.last()
         && last.low != "say"
-        && (!last.trail.is_empty() || ["please", "me"].contains(&words[words.len() - 1].low.as_str()))
+        && (!last.trail.is_empty() || ["please", "me", "instead"].contains(&words[words.len() - 1].low.as_str()))
     {
         words = rest;
     }

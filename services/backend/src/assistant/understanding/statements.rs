@@ -103,6 +103,9 @@ fn said_of(words: &[Word], context: &Context) -> Option<Vec<Step>> {
             "should be",
             "must be",
             "can be",
+            "can wait",
+            "is moved to",
+            "moved to",
             "will be",
             "needs to be",
             "has",
@@ -137,7 +140,7 @@ fn past(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     let own = said.len() < words.len();
     let step = refer_known(rest, context, Scope::Open, complete()).or_else(|| {
         refer_known(&rest[1..], context, Scope::Open, complete())
-            .filter(|_| own && rest.len() > 1 && first.low != "read")
+            .filter(|_| (own || first.low == "got") && rest.len() > 1 && first.low != "read")
     })?;
     Some(vec![step])
 }

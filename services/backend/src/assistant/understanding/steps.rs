@@ -40,7 +40,8 @@ pub fn settle(reference: Reference, request: Request, text: &str, words: &[Word]
         },
         Reference::Unclear(options) => Step::Ask(Question::Which { request, options }),
         Reference::Unsaid => Step::Ask(Question::Which { request, options: Vec::new() }),
-        Reference::Missing => Step::Missing(written(text, words).to_owned()),
+        Reference::Missing(ids) if ids.is_empty() => Step::Missing(written(text, words).to_owned()),
+        Reference::Missing(ids) => Step::Missing(ids.iter().map(|id| format!("#{id}")).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -51,7 +52,7 @@ pub fn refer(words: &[Word], context: &Context, scope: Scope, request: Request) 
 /// Only where the words name a task.
 pub fn refer_known(words: &[Word], context: &Context, scope: Scope, request: Request) -> Option<Step> {
     match resolve(words, context, scope) {
-        Reference::Missing => None,
+        Reference::Missing(_) => None,
         reference => Some(settle(reference, request, context.text, words)),
     }
 }
