@@ -208,7 +208,9 @@ fn long_and_odd_texts_are_borne() {
         "to ",
     ] {
         let said: String = piece.chars().cycle().take(4_000).collect();
+        let t = std::time::Instant::now();
         check(&said, &scene);
+        eprintln!("{piece:?} {:?}", t.elapsed());
     }
     for end in 0..60 {
         // Cut anywhere, also within what was quoted.

@@ -7,7 +7,7 @@ use super::{
     references::{Context, Reference, Scope, numbered, resolve},
     statements::{Outcome, predicate},
     steps::{Step, complete, delete, refer, refer_known, reopen, settle},
-    words::{Word, is_past, plain, skip, strip, strip_any, strip_end, strip_end_any, written},
+    words::{STATEMENT_MAX, Word, is_past, plain, skip, strip, strip_any, strip_end, strip_end_any, written},
 };
 
 const DATES: &[&str] = &["due date", "duedate", "deadline", "date", "due time", "due", "time"];
@@ -247,7 +247,7 @@ fn marked(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     let (_, rest) =
         strip_any(words, &["mark", "make", "set", "flag", "give", "turn", "bump", "put", "change", "rate"])?;
     // The longest predicate first.
-    (0..rest.len()).find_map(|split| {
+    (0..rest.len().min(STATEMENT_MAX)).find_map(|split| {
         let (named, said) = rest.split_at(split);
         let said = skip(said, &["as", "to", "a", "being", "on", "at"]);
         // `mark rent as paid`
@@ -313,7 +313,7 @@ fn each_due(
 
 /// Splits the words into a name and what `target` understands, the longest of that.
 fn with_target(words: &[Word], context: &Context, target: &dyn Fn(&[Word]) -> Option<Details>) -> Option<Vec<Step>> {
-    (0..words.len()).find_map(|split| {
+    (0..words.len().min(STATEMENT_MAX)).find_map(|split| {
         let (named, said) = words.split_at(split);
         let details = target(said).filter(|details| !details.is_empty())?;
         match resolve(named, context, Scope::AnyOpen) {
@@ -331,7 +331,7 @@ fn moved(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     let (verb, rest) = strip_any(words, SURE).or_else(|| strip_any(words, MAYBE))?;
     let sure = SURE.contains(&verb);
     let forward = verb == "bring forward";
-    for split in 0..rest.len() {
+    for split in 0..rest.len().min(STATEMENT_MAX) {
         let (named, said) = rest.split_at(split);
         let named = strip_end(named, "back").unwrap_or(named);
         if (named.is_empty() && !sure) || strip(said, "and").is_some() {

@@ -51,8 +51,13 @@ const IDLE: &[&str] = &[
 ];
 
 const WORDS_MAX: usize = 12;
+/// At most so many tasks are named by numbers, with commas and words between.
+const NUMBERS_MAX: usize = 100;
 
 pub fn resolve(words: &[Word], context: &Context, scope: Scope) -> Reference {
+    if words.len() > NUMBERS_MAX * 2 {
+        return Reference::Missing(Vec::new());
+    }
     let words = skip(words, &["with", "task", "number", "no", "nr", "item", "please"]);
     let words = ["please", "now", "too", "already", "off", "up", "from my list", "from the list"]
         .iter()
@@ -105,14 +110,14 @@ fn pointed(words: &[Word], context: &Context) -> Option<Reference> {
 
 /// `3`, `#3`, `1, 2 and 5`, `1-3`, `1 to 3`.
 pub fn numbered(words: &[Word]) -> Option<Vec<i32>> {
-    const MAX: usize = 100;
     let id = |text: &str| {
         let digits = text.strip_prefix('#').unwrap_or(text);
         (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
             .then(|| digits.parse::<i32>().unwrap_or(i32::MAX))
     };
-    let range =
-        |from: i32, to: i32| (from <= to && (to - from) as usize <= MAX).then(|| (from..=to).collect::<Vec<i32>>());
+    let range = |from: i32, to: i32| {
+        (from <= to && (to - from) as usize <= NUMBERS_MAX).then(|| (from..=to).collect::<Vec<i32>>())
+    };
     let mut ids: Vec<i32> = Vec::new();
     let mut rest = words;
     while let Some((first, after)) = rest.split_first() {
@@ -136,7 +141,7 @@ pub fn numbered(words: &[Word]) -> Option<Vec<i32>> {
             },
         }
     }
-    if ids.is_empty() || ids.len() > MAX {
+    if ids.is_empty() || ids.len() > NUMBERS_MAX {
         return None;
     }
     let mut seen = Vec::new();

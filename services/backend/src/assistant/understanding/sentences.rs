@@ -268,7 +268,7 @@ fn conclude(context: &Context, understood: Vec<(Option<Vec<Step>>, &[Word])>) ->
                 Step::Do(request) => join(&mut result, request),
                 Step::Missing(words) => result.problems.push(Problem::Missing(words)),
                 Step::Drop => result.problems.push(Problem::Dropped),
-                Step::Ask(question) if result.question.is_none() => result.question = Some(question),
+                Step::Ask(question) if result.question.is_none() => result.question = Some(of_known(question)),
                 Step::Ask(_) => result.problems.push(Problem::TooMuch(said())),
             }
         }
@@ -310,6 +310,18 @@ fn of_added(result: &mut Understanding, request: Request) {
             result.question = Some(Question::Which { request, options: Vec::new() });
         }
         _ => {}
+    }
+}
+
+/// What is only now added has no number by which the answer could find it.
+fn of_known(question: Question) -> Question {
+    let which = |request| Question::Which { request, options: Vec::new() };
+    match question {
+        Question::When { ids } if ids.contains(&ADDED) => {
+            which(Request::Change { ids: Vec::new(), change: Change::default() })
+        }
+        Question::What(request) | Question::Sure(request) if request.ids().contains(&ADDED) => which(request),
+        other => other,
     }
 }
 

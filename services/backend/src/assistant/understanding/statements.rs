@@ -7,7 +7,7 @@ use super::{
     details::{self, Details},
     references::{Context, Scope},
     steps::{Step, complete, refer_known},
-    words::{Word, is_past, plain, skip, strip, strip_any, strip_end_any},
+    words::{STATEMENT_MAX, Word, is_past, plain, skip, strip, strip_any, strip_end_any},
 };
 
 /// What is said of a task.
@@ -82,6 +82,9 @@ pub fn predicate(words: &[Word], now: PrimitiveDateTime) -> Option<Outcome> {
 }
 
 pub fn parse(words: &[Word], context: &Context) -> Option<Vec<Step>> {
+    if words.len() > STATEMENT_MAX {
+        return None;
+    }
     past(words, context).or_else(|| said_of(words, context)).or_else(|| passive(words, context))
 }
 

@@ -204,6 +204,9 @@ pub fn plain(words: &[Word]) -> String {
     words.iter().map(|word| word.low.as_str()).collect::<Vec<_>>().join(" ")
 }
 
+/// No statement about a task and no change of one has more words; a title or a description may.
+pub const STATEMENT_MAX: usize = 40;
+
 /// What follows the phrase.
 pub fn strip<'w>(words: &'w [Word], phrase: &str) -> Option<&'w [Word]> {
     let mut rest = words;
