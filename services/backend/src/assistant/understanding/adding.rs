@@ -93,11 +93,29 @@ pub fn parse(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     {
         return (!rest.is_empty()).then(|| vec![added(context, rest, None)]);
     }
+    if let Some(step) = put(words, context) {
+        return Some(vec![step]);
+    }
     let Head { title, priority, many } = head(words)?;
     if many {
         return Some(each(context, title, priority));
     }
     Some(vec![added(context, title, priority)])
+}
+
+/// `put milk on my list for friday`
+fn put(words: &[Word], context: &Context) -> Option<Step> {
+    let (_, rest) = strip_any(words, &["put", "get", "throw", "stick"])?;
+    if let Some((_, title)) = strip_any(rest, LISTS) {
+        return Some(added(context, title, None));
+    }
+    let now = context.scene.now;
+    let (at, after) = (1..rest.len()).find_map(|at| strip_any(&rest[at..], LISTS).map(|(_, after)| (at, after)))?;
+    let details = details::whole(after, now)?;
+    match added(context, &rest[..at], details.priority) {
+        Step::Do(Request::Add(new)) => Some(add(New { due: details.due(now).or(new.due), ..new })),
+        other => Some(other),
+    }
 }
 
 fn added(context: &Context, words: &[Word], priority: Option<Priority>) -> Step {
@@ -142,11 +160,6 @@ fn head(words: &[Word]) -> Option<Head<'_>> {
     let forgets = ["do not forget", "do not let me forget", "never forget", "must not forget", "i must not forget"];
     if let Some((_, rest)) = strip_any(words, &forgets) {
         return one(strip_any(rest, &["to", "about", "that"]).map_or(rest, |(_, rest)| rest));
-    }
-    if let Some((_, rest)) = strip_any(words, &["put", "get", "throw", "stick"])
-        && let Some(title) = strip_end_any(rest, LISTS).or_else(|| strip_any(rest, LISTS).map(|(_, title)| title))
-    {
-        return one(title);
     }
     if let Some((_, rest)) = strip_any(words, &["make", "set", "set up", "schedule"]) {
         let head = noun(rest).filter(|head| head.title.len() < rest.len());
@@ -218,6 +231,12 @@ fn noun(words: &[Word]) -> Option<Head<'_>> {
         return Some(Head { title: words, priority: None, many: false });
     };
     let colon = words[words.len() - after.len() - 1].trail.contains(':');
+    // `add note taking app` names a thing.
+    let thing = !["task", "todo"].contains(&noun) && !PLURALS.contains(&noun);
+    let linked = strip_any(after, &["to", "for", "about", "that", "called", "saying", "named"]).is_some();
+    if thing && !colon && !linked && !after.is_empty() && rest.len() == words.len() {
+        return Some(Head { title: words, priority: None, many: false });
+    }
     if PLURALS.contains(&noun) && !colon && strip(after, "to").is_none() {
         return Some(Head { title: words, priority: None, many: false });
     }

@@ -88,6 +88,8 @@ const FILLERS: &[&str] = &[
     "today's",
     "until",
     "exist",
+    "plan",
+    "plans",
 ];
 /// At least one of these or a filter, so that a question is one about tasks.
 const TOPICS: &[&str] = &[
@@ -107,6 +109,8 @@ const TOPICS: &[&str] = &[
     "planned",
     "scheduled",
     "coming",
+    "plan",
+    "plans",
 ];
 const SHOW: &[&str] = &[
     "list",
@@ -148,169 +152,52 @@ const ASK: &[&str] = &[
     "am i",
 ];
 
-/// Whole sentences.
-pub fn small(words: &[Word]) -> Option<Vec<Step>> {
-    let all = plain(words);
-    let request = match skip_oops(&all) {
-        "help"
-        | "help me"
-        | "hello"
-        | "hi"
-        | "hey"
-        | "good morning"
-        | "morning"
-        | "good evening"
-        | "what can you do"
-        | "what can i say"
-        | "what can i ask"
-        | "what do you do"
-        | "what are you"
-        | "who are you"
-        | "how does this work"
-        | "how do you work"
-        | "how does it work"
-        | "commands"
-        | "what can you do for me"
-        | "what can i do here"
-        | "i need help"
-        | "need help"
-        | "menu"
-        | "hello there"
-        | "hi there" => Request::Help,
-        "thanks"
-        | "thank you"
-        | "thanks a lot"
-        | "many thanks"
-        | "thank you very much"
-        | "thank you so much"
-        | "thanks so much"
-        | "ok"
-        | "okay"
-        | "great"
-        | "cool"
-        | "perfect"
-        | "nice"
-        | "good job"
-        | "well done"
-        | "awesome"
-        | "ok thanks"
-        | "good"
-        | "cheers" => Request::Thanks,
-        "undo"
-        | "undo that"
-        | "undo it"
-        | "undo this"
-        | "undo last"
-        | "undo the last"
-        | "undo the last one"
-        | "undo the last change"
-        | "undo my last change"
-        | "undo the last thing"
-        | "undo the last action"
-        | "take that back"
-        | "take it back"
-        | "revert"
-        | "revert that"
-        | "revert the last change"
-        | "roll back"
-        | "roll that back"
-        | "oops"
-        | "put it back"
-        | "bring it back"
-        | "that was a mistake"
-        | "that was wrong"
-        | "my mistake"
-        | "i did not mean that"
-        | "put that back"
-        | "bring that back" => Request::Undo,
-        "never mind" | "nevermind" | "forget it" | "cancel" | "stop" | "no" | "nope" | "nothing" | "forget that" => {
-            return Some(vec![Step::Drop]);
-        }
-        other if asks_for_next(other) => Request::Next,
-        _ => return None,
-    };
-    Some(vec![Step::Do(request)])
-}
+const SEARCH: &[&str] = &[
+    "find",
+    "search for",
+    "search",
+    "look for",
+    "look up",
+    "lookup",
+    "where is my",
+    "where is",
+    "where are",
+    "i am looking for",
+];
 
-fn skip_oops(plain: &str) -> &str {
-    ["oops ", "ups ", "whoops ", "no ", "damn ", "oh no "]
-        .iter()
-        .find_map(|start| plain.strip_prefix(start))
-        .unwrap_or(plain)
-}
-
-fn asks_for_next(plain: &str) -> bool {
-    const WHOLE: &[&str] = &[
-        "next",
-        "what now",
-        "now what",
-        "what next",
-        "what is next",
-        "and next",
-        "what should i do",
-        "what to do",
-        "what do i do",
-        "what shall i do",
-        "what can i do",
-        "where to start",
-        "pick one",
-        "pick one for me",
-        "pick something",
-        "suggest something",
-        "suggest a task",
-        "suggest one",
-        "what is the most important",
-        "what is most important",
-        "what is the most important task",
-        "what is the most urgent task",
-        "what is most urgent",
-        "what comes next",
-        "next task",
-        "next one",
-        "what is the next task",
-        "what is my next task",
-        "what is up next",
-        "show me the next task",
-        "give me something to do",
-        "give me a task",
-        "surprise me",
-        "what is the most important thing",
-        "what is my most important task",
-        "what is my top priority",
-        "what is the top priority",
-        "what would you do",
-    ];
-    let starts = [
-        "what should i",
-        "what do i",
-        "what shall i",
-        "what can i",
-        "what must i",
-        "where should i",
-        "where do i",
-        "where shall i",
-        "which task should i",
-        "which one should i",
-        "which should i",
-        "what to",
-    ];
-    let ends = [
-        "next",
-        "now",
-        "first",
-        "start",
-        "begin",
-        "start with",
-        "begin with",
-        "do right now",
-        "work on",
-        "focus on",
-        "tackle",
-    ];
-    let ended = |suffix: &&str| plain.strip_suffix(*suffix).is_some_and(|rest| rest.ends_with(' '));
-    WHOLE.contains(&plain)
-        || (starts.iter().any(|start| plain.starts_with(start)) && ends.iter().any(|end| ended(&end)))
-}
+const ABOUT: &[&str] = &[
+    "is there anything about",
+    "is there something about",
+    "is there a task about",
+    "is there a task for",
+    "are there tasks about",
+    "are there any tasks about",
+    "anything about",
+    "something about",
+    "do i have anything about",
+    "do i have something about",
+    "do i have a task about",
+    "do i have a task for",
+    "do i have any tasks about",
+    "which tasks mention",
+    "which task mentions",
+    "what tasks mention",
+    "tasks about",
+    "tasks with",
+    "tasks containing",
+    "which tasks are about",
+    "show me tasks about",
+    "show tasks about",
+    "show everything about",
+    "show me everything about",
+    "list everything about",
+    "list tasks about",
+    "anything with",
+    "everything about",
+    "list all tasks about",
+    "show me all about",
+    "anything regarding",
+];
 
 pub fn parse(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     count(words, context)
@@ -345,53 +232,7 @@ fn with_status(said: &filters::Said) -> Filter {
 }
 
 fn search(words: &[Word], context: &Context) -> Option<Vec<Step>> {
-    let heads = [
-        "find",
-        "search for",
-        "search",
-        "look for",
-        "look up",
-        "lookup",
-        "where is my",
-        "where is",
-        "where are",
-        "i am looking for",
-    ];
-    let about = [
-        "is there anything about",
-        "is there something about",
-        "is there a task about",
-        "is there a task for",
-        "are there tasks about",
-        "are there any tasks about",
-        "anything about",
-        "something about",
-        "do i have anything about",
-        "do i have something about",
-        "do i have a task about",
-        "do i have a task for",
-        "do i have any tasks about",
-        "which tasks mention",
-        "which task mentions",
-        "what tasks mention",
-        "tasks about",
-        "tasks with",
-        "tasks containing",
-        "which tasks are about",
-        "show me tasks about",
-        "show tasks about",
-        "show everything about",
-        "show me everything about",
-        "list everything about",
-        "list tasks about",
-        "anything with",
-        "everything about",
-        "list all tasks about",
-        "show me all about",
-        "anything regarding",
-        "what about",
-    ];
-    let (_, rest) = strip_any(words, &about).or_else(|| strip_any(words, &heads))?;
+    let (_, rest) = strip_any(words, ABOUT).or_else(|| strip_any(words, SEARCH))?;
     let rest = strip_any(
         rest,
         &[
@@ -482,7 +323,14 @@ fn shown(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     let sorted = rest.iter().position(|word| ["sorted", "ordered", "grouped"].contains(&word.low.as_str()));
     let rest = &rest[..sorted.unwrap_or(rest.len())];
     let rest = strip(rest, "what is").or_else(|| strip(rest, "what")).unwrap_or(rest);
-    let said = filters::read(rest, FILLERS, context.scene.now);
+    let mut said = filters::read(rest, FILLERS, context.scene.now);
+    // `list home tasks`, where `home` is a tag.
+    if let ([only], true) = (&said.other[..], has_topic(rest))
+        && context.scene.tasks.iter().any(|task| task.tags.contains(&only.low))
+    {
+        said.filter.tag = Some(only.low.clone());
+        said.other.clear();
+    }
     let task = strip_any(rest, &["task", "number"]).map_or(rest, |(_, rest)| rest);
     if !rest.is_empty() && numbered(task).is_some() {
         return Some(vec![settle(resolve(task, context, Scope::Any), show(), context.text, task)]);

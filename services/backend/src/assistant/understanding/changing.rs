@@ -24,56 +24,56 @@ pub fn parse(words: &[Word], context: &Context) -> Option<Vec<Step>> {
         .or_else(|| renamed(words, context))
 }
 
+const COMPLETE_MAYBE: &[&str] = &[
+    "close",
+    "closed",
+    "did",
+    "do",
+    "tick",
+    "check",
+    "accomplished",
+    "cross",
+    "strike",
+    "through with",
+    "wrapped up",
+    "wrap up",
+];
+const COMPLETE_SURE: &[&str] = &[
+    "done with",
+    "done",
+    "complete",
+    "completed",
+    "finish with",
+    "finish",
+    "finished with",
+    "finished",
+    "check off",
+    "tick off",
+    "cross off",
+    "cross out",
+    "strike off",
+    "mark off",
+    "i am done with",
+    "i am finished with",
+    "i am through with",
+    "am done with",
+    "got done with",
+    "mark as done",
+    "mark as complete",
+    "mark as completed",
+    "mark as finished",
+    "mark done",
+    "mark complete",
+];
 fn completed(words: &[Word], context: &Context) -> Option<Step> {
-    const SURE: &[&str] = &[
-        "done with",
-        "done",
-        "complete",
-        "completed",
-        "finish with",
-        "finish",
-        "finished with",
-        "finished",
-        "check off",
-        "tick off",
-        "cross off",
-        "cross out",
-        "strike off",
-        "mark off",
-        "i am done with",
-        "i am finished with",
-        "i am through with",
-        "am done with",
-        "got done with",
-        "mark as done",
-        "mark as complete",
-        "mark as completed",
-        "mark as finished",
-        "mark done",
-        "mark complete",
-    ];
-    const MAYBE: &[&str] = &[
-        "close",
-        "closed",
-        "did",
-        "do",
-        "tick",
-        "check",
-        "accomplished",
-        "cross",
-        "strike",
-        "through with",
-        "wrapped up",
-        "wrap up",
-    ];
     let said = skip(words, &["i", "we", "have", "just", "already", "finally", "now", "also"]);
-    if let Some((_, rest)) = strip_any(said, SURE).or_else(|| strip_any(words, SURE)) {
+    if let Some((_, rest)) = strip_any(said, COMPLETE_SURE).or_else(|| strip_any(words, COMPLETE_SURE)) {
         let rest = strip_end_any(rest, &["off"]).unwrap_or(rest);
         // `done tasks` and `finished ones?` are lists.
         let listed = ["tasks", "ones", "todos", "items"].contains(&plain(rest).as_str());
         return (!listed).then(|| refer(rest, context, Scope::Open, complete()));
     }
-    let (verb, rest) = strip_any(said, MAYBE)?;
+    let (verb, rest) = strip_any(said, COMPLETE_MAYBE)?;
     let off = strip_end_any(rest, &["off my list", "off the list", "off", "out"]);
     if ["cross", "strike", "check"].contains(&verb) && off.is_none() {
         let numbers = verb == "check" && numbered(rest).is_some();
@@ -126,69 +126,69 @@ fn reopened(words: &[Word], context: &Context) -> Option<Step> {
     if rest.is_empty() { None } else { refer_known(rest, context, Scope::Done, reopen()) }
 }
 
+const DELETE_ENDS: &[&str] = &[
+    "from my list",
+    "from the list",
+    "from my tasks",
+    "off my list",
+    "off the list",
+    "from list",
+    "from my todo list",
+    "from the todo list",
+    "off",
+];
+const DELETE_MAYBE: &[&str] = &[
+    "drop",
+    "trash",
+    "discard",
+    "scratch",
+    "cancel",
+    "forget about",
+    "forget",
+    "throw away",
+    "throw out",
+    "dismiss",
+    "kill",
+    "bin",
+    "clear out",
+    "clear",
+    "empty",
+    "wipe",
+    "purge",
+    "scrap",
+    "ditch",
+    "clean up",
+    "take off",
+    "eliminate",
+    "nuke",
+    "skip",
+];
+const UNNEEDED: &[&str] = &[
+    "i do not need to",
+    "i do not need",
+    "i do not have to",
+    "i no longer need to",
+    "i no longer need",
+    "do not need",
+    "no need to",
+    "no need for",
+    "i do not want to",
+    "i do not want",
+    "no longer need",
+];
+const DELETE_SURE: &[&str] = &["delete", "remove", "erase", "del", "rm", "get rid of"];
 fn deleted(words: &[Word], context: &Context) -> Option<Step> {
-    const SURE: &[&str] = &["delete", "remove", "erase", "del", "rm", "get rid of"];
-    const MAYBE: &[&str] = &[
-        "drop",
-        "trash",
-        "discard",
-        "scratch",
-        "cancel",
-        "forget about",
-        "forget",
-        "throw away",
-        "throw out",
-        "dismiss",
-        "kill",
-        "bin",
-        "clear out",
-        "clear",
-        "empty",
-        "wipe",
-        "purge",
-        "scrap",
-        "ditch",
-        "clean up",
-        "take off",
-        "eliminate",
-        "nuke",
-        "skip",
-    ];
-    const ENDS: &[&str] = &[
-        "from my list",
-        "from the list",
-        "from my tasks",
-        "off my list",
-        "off the list",
-        "from list",
-        "from my todo list",
-        "from the todo list",
-        "off",
-    ];
-    let unneeded = [
-        "i do not need to",
-        "i do not need",
-        "i do not have to",
-        "i no longer need to",
-        "i no longer need",
-        "do not need",
-        "no need to",
-        "no need for",
-        "i do not want to",
-        "i do not want",
-        "no longer need",
-    ];
-    if let Some((_, rest)) = strip_any(words, &unneeded) {
+    if let Some((_, rest)) = strip_any(words, UNNEEDED) {
         let rest = strip_end_any(rest, &["anymore", "any more", "any longer", "now", "no more"]).unwrap_or(rest);
         return refer_known(rest, context, Scope::Any, delete());
     }
-    if let Some(rest) = strip(words, "take").and_then(|rest| strip_end_any(rest, ENDS)) {
+    if let Some(rest) = strip(words, "take").and_then(|rest| strip_end_any(rest, DELETE_ENDS)) {
         return Some(refer(rest, context, Scope::Any, delete()));
     }
-    if let Some((_, rest)) = strip_any(words, SURE) {
-        return Some(refer(strip_end_any(rest, ENDS).unwrap_or(rest), context, Scope::Any, delete()));
+    if let Some((_, rest)) = strip_any(words, DELETE_SURE) {
+        return Some(refer(strip_end_any(rest, DELETE_ENDS).unwrap_or(rest), context, Scope::Any, delete()));
     }
-    let (verb, rest) = strip_any(words, MAYBE)?;
+    let (verb, rest) = strip_any(words, DELETE_MAYBE)?;
     if ["clear", "clear out", "empty", "wipe", "purge", "nuke"].contains(&verb)
         && ["the list", "my list", "list", "the whole list", "my tasks", "my todo list", "the board"]
             .contains(&plain(rest).as_str())
@@ -197,7 +197,7 @@ fn deleted(words: &[Word], context: &Context) -> Option<Step> {
         let reference = if ids.is_empty() { Reference::Missing(Vec::new()) } else { Reference::Ids(ids) };
         return Some(settle(reference, delete(), context.text, rest));
     }
-    let rest = strip_end_any(rest, ENDS).unwrap_or(rest);
+    let rest = strip_end_any(rest, DELETE_ENDS).unwrap_or(rest);
     if rest.is_empty() { None } else { refer_known(rest, context, Scope::Any, delete()) }
 }
 
@@ -234,7 +234,7 @@ fn field(words: &[Word], context: &Context) -> Option<Vec<Step>> {
         .flat_map(|name| [format!("{name} of"), format!("{name} for"), format!("{name} on")])
         .collect();
     let rest = fields.iter().find_map(|field| strip(rest, field))?;
-    with_target(rest, context, &|target| details::whole(strip(target, "to").unwrap_or(target), context.scene.now))
+    with_target(rest, context, &|target| details::target(target, context.scene.now))
 }
 
 fn prioritized(words: &[Word], priority: Priority, context: &Context) -> Vec<Step> {
@@ -338,7 +338,7 @@ fn moved(words: &[Word], context: &Context) -> Option<Vec<Step>> {
             continue;
         }
         let steps = shift(said, forward).and_then(|shift| shifted(named, shift, context)).or_else(|| {
-            let details = details::whole(strip(said, "to").unwrap_or(said), context.scene.now)?;
+            let details = details::target(said, context.scene.now)?;
             match resolve(named, context, Scope::AnyOpen) {
                 Reference::Missing(_) => None,
                 reference => Some(changes(reference, &details, context, named)),
@@ -434,6 +434,14 @@ fn tagged(words: &[Word], context: &Context) -> Option<Vec<Step>> {
 fn renamed(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     if let Some((_, rest)) = strip_any(words, &["rename", "retitle", "reword", "rephrase"]) {
         return retitled(rest, &["to", "as", "into", "with"], context).or_else(|| {
+            // `rename 3 call mom`
+            if let Some((first, title)) = rest.split_first()
+                && numbered(std::slice::from_ref(first)).is_some()
+                && !title.is_empty()
+            {
+                let title = titled(written(context.text, title).to_owned());
+                return Some(vec![refer(&rest[..1], context, Scope::AnyOpen, title)]);
+            }
             let step = refer(rest, context, Scope::AnyOpen, titled(String::new()));
             Some(vec![match step {
                 Step::Do(request) => Step::Ask(Question::What(request)),

@@ -5,7 +5,7 @@ use time::{Date, Duration, Month, PrimitiveDateTime, Time, Weekday};
 use super::{
     Due, Known,
     clock::{clock, part_of_day, within},
-    words::{Word, number, plain, strip, strip_any},
+    words::{Word, number, strip, strip_any},
 };
 
 /// What a phrase says, and how many words it has.
@@ -157,6 +157,9 @@ fn day(words: &[Word], led: bool, now: PrimitiveDateTime) -> Option<(usize, Date
         return Some((length, date, None));
     }
     if let Some((length, date)) = weekday_phrase(words, led, today).or_else(|| month_day(words, today)) {
+        return Some((length, date, None));
+    }
+    if let Some((length, date)) = holiday(words, today) {
         return Some((length, date, None));
     }
     if let Some(date) = numeric(first, led, today) {
@@ -362,6 +365,13 @@ fn month_day(words: &[Word], today: Date) -> Option<(usize, Date)> {
     Some((length, dated(year, month, day, today)?))
 }
 
+/// `christmas` at the end; a `christmas tree` is no date.
+fn holiday(words: &[Word], today: Date) -> Option<(usize, Date)> {
+    let days = [("christmas eve", 24), ("xmas eve", 24), ("new years eve", 31), ("christmas", 25), ("xmas", 25)];
+    let (name, day) = days.into_iter().find(|(name, _)| strip(words, name).is_some_and(<[Word]>::is_empty))?;
+    Some((name.split(' ').count(), dated(None, Month::December, day, today)?))
+}
+
 /// Without a year, the next one.
 fn dated(year: Option<i32>, month: Month, day: u8, today: Date) -> Option<Date> {
     match year {
@@ -453,6 +463,7 @@ pub fn span(words: &[Word], now: PrimitiveDateTime) -> Option<(usize, (Date, Dat
 
 /// All of the words are one phrase; it may begin with `to`.
 pub fn whole(words: &[Word], now: PrimitiveDateTime) -> Option<When> {
-    let words = strip(words, "to").unwrap_or(words);
-    phrase(words, now).filter(|when| when.length == words.len() && !plain(words).is_empty())
+    let is_whole = |words: &[Word]| phrase(words, now).filter(|when| when.length == words.len());
+    let Some(rest) = strip(words, "to") else { return is_whole(words) };
+    is_whole(rest).or_else(|| is_whole(&[&[words[0].meaning("on")], rest].concat()))
 }

@@ -53,6 +53,13 @@ pub fn take(text: &str, words: &[Word], now: PrimitiveDateTime) -> (String, Deta
     (written(text, words).to_owned(), details)
 }
 
+/// What something is changed to: `to friday`, `to the 5th`, `to high`.
+pub fn target(words: &[Word], now: PrimitiveDateTime) -> Option<Details> {
+    let Some(rest) = strip(words, "to") else { return whole(words, now) };
+    let on: Vec<Word> = [&[words[0].meaning("on")], rest].concat();
+    whole(rest, now).or_else(|| whole(&on, now)).filter(|_| !rest.is_empty())
+}
+
 /// Details where the words are nothing but details.
 pub fn whole(words: &[Word], now: PrimitiveDateTime) -> Option<Details> {
     let mut details = Details::default();

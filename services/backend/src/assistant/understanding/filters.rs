@@ -27,6 +27,8 @@ const OPEN: &[&str] = &[
     "current",
 ];
 const DONE: &[&str] = &[
+    "did i do",
+    "did i get done",
     "done",
     "completed",
     "complete",

@@ -11,6 +11,7 @@ mod details;
 mod filters;
 mod references;
 mod sentences;
+mod small;
 mod statements;
 mod steps;
 mod words;

@@ -3,7 +3,7 @@
 use super::{
     Change, New, NewDue, Problem, Question, Request, Understanding, adding, asking, changing,
     references::{ADDED, Context},
-    statements,
+    small, statements,
     steps::Step,
     words::{Word, is_slip_of, skip, strip, strip_any, strip_end_any, written},
 };
@@ -73,8 +73,8 @@ fn parts<'w>(context: &Context, words: &'w [Word]) -> Vec<&'w [Word]> {
     cuts.reverse();
     for (number, cut) in cuts.iter().enumerate() {
         to = cuts.get(number + 1).map_or(words.len(), |next| next.end);
-        let alone = parse(&words[from..cut.end], &context).is_some();
-        if alone || cut.hard || parse(&words[from..to], &context).is_none() {
+        let sound = |words| parse(words, &context).is_some_and(|steps| !is_guess(&steps));
+        if cut.hard || sound(&words[from..cut.end]) || !sound(&words[from..to]) {
             parts.push(&words[from..cut.end]);
             from = cut.start;
         }
@@ -109,6 +109,10 @@ fn boundaries(text: &str, words: &[Word]) -> Vec<Boundary> {
     found
 }
 
+fn is_guess(steps: &[Step]) -> bool {
+    matches!(steps, [Step::Ask(Question::Sure(Request::Add(_)))])
+}
+
 /// Whether a part may stand alone. What is soft before it must leave no doubt.
 fn is_request(steps: &[Step], hard: bool) -> bool {
     let doubtful = |request: &Request| {
@@ -127,41 +131,51 @@ fn is_request(steps: &[Step], hard: bool) -> bool {
     }
 }
 
+/// Words of their own, however near they are to a verb.
+const OTHERS: &[&str] = &[
+    "how", "who", "love", "more", "most", "last", "lost", "park", "send", "sent", "slow", "must", "lift", "gone",
+    "line", "dad", "did",
+];
+/// Where a sentence is not understood, these may be meant by its first word.
+const VERBS: &[&str] = &[
+    "remember",
+    "remind",
+    "create",
+    "delete",
+    "remove",
+    "rename",
+    "complete",
+    "finish",
+    "finished",
+    "reopen",
+    "postpone",
+    "reschedule",
+    "search",
+    "list",
+    "show",
+    "done",
+    "undo",
+    "move",
+    "change",
+    "mark",
+    "tasks",
+    "help",
+    "add",
+];
+
 /// One request. What is not understood is tried again without a slip in its first word.
 pub fn parse(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     let words = polite(words);
     one(words, context).or_else(|| {
-        const VERBS: &[&str] = &[
-            "remember",
-            "remind",
-            "create",
-            "delete",
-            "remove",
-            "rename",
-            "complete",
-            "finish",
-            "finished",
-            "reopen",
-            "postpone",
-            "reschedule",
-            "search",
-            "list",
-            "show",
-            "done",
-            "undo",
-            "move",
-            "change",
-            "mark",
-            "tasks",
-            "help",
-            "add",
-        ];
         let (first, rest) = words.split_first()?;
         let slip = |verb: &&&str| {
             is_slip_of(&first.low, verb)
-                || (**verb == "add" && ["addd", "aad", "adda", "ad", "dad"].contains(&first.low.as_str()))
+                || (**verb == "add" && ["addd", "aad", "adda", "ad"].contains(&first.low.as_str()))
         };
-        let verb = VERBS.iter().find(slip).filter(|verb| first.low != **verb && !first.quoted)?;
+        let verb = VERBS
+            .iter()
+            .find(slip)
+            .filter(|verb| first.low != **verb && !first.quoted && !OTHERS.contains(&first.low.as_str()))?;
         let mut corrected = vec![first.meaning(verb)];
         corrected.extend(rest.iter().cloned());
         one(&corrected, context).filter(|steps| is_request(steps, true) && !matches!(steps[..], [Step::Missing(_)]))
@@ -172,7 +186,7 @@ fn one(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     if words.is_empty() {
         return None;
     }
-    asking::small(words)
+    small::parse(words)
         .or_else(|| changing::parse(words, context))
         .or_else(|| adding::parse(words, context))
         .or_else(|| asking::parse(words, context))
@@ -180,65 +194,68 @@ fn one(words: &[Word], context: &Context) -> Option<Vec<Step>> {
         .or_else(|| adding::guess(words, context))
 }
 
+const POLITE_BEFORE: &[&str] = &[
+    "please to",
+    "please",
+    "hey there",
+    "hey",
+    "hello",
+    "hi there",
+    "hi",
+    "okay",
+    "ok",
+    "so",
+    "well",
+    "now",
+    "then",
+    "also",
+    "and",
+    "plus",
+    "actually",
+    "sorry",
+    "oh",
+    "yes",
+    "alright",
+    "all right",
+    "right",
+    "kindly",
+    "can you",
+    "could you",
+    "would you",
+    "will you",
+    "you can",
+    "you could",
+    "you should",
+    "can we",
+    "i want you to",
+    "i would like you to",
+    "i would like to",
+    "i want to",
+    "i would want to",
+    "i want",
+    "i like to",
+    "let us",
+    "go ahead and",
+    "just",
+    "finally",
+    "yeah",
+    "great",
+    "good",
+    "wait",
+    "quickly",
+    "maybe",
+    "first",
+    "btw",
+    "i need you to",
+    "i wish to",
+    "i would like",
+    "want to",
+    "would like to",
+];
 /// Without what is only polite.
 pub fn polite(mut words: &[Word]) -> &[Word] {
-    const BEFORE: &[&str] = &[
-        "please to",
-        "please",
-        "hey there",
-        "hey",
-        "hello",
-        "hi there",
-        "hi",
-        "okay",
-        "ok",
-        "so",
-        "well",
-        "now",
-        "then",
-        "also",
-        "and",
-        "plus",
-        "actually",
-        "sorry",
-        "oh",
-        "yes",
-        "alright",
-        "all right",
-        "right",
-        "kindly",
-        "can you",
-        "could you",
-        "would you",
-        "will you",
-        "you can",
-        "you could",
-        "you should",
-        "can we",
-        "i want you to",
-        "i would like you to",
-        "i would like to",
-        "i want to",
-        "i would want to",
-        "i want",
-        "i like to",
-        "let us",
-        "go ahead and",
-        "just",
-        "finally",
-        "yeah",
-        "great",
-        "good",
-        "wait",
-        "quickly",
-        "maybe",
-        "first",
-        "btw",
-        "do",
-    ];
-    while let Some((phrase, rest)) = strip_any(words, BEFORE)
+    while let Some((phrase, rest)) = strip_any(words, POLITE_BEFORE)
         && !rest.is_empty()
-        && !(phrase == "do" && strip_any(rest, &["i", "we", "not"]).is_some())
         && !(phrase == "now" && strip(rest, "what").is_some())
     {
         words = rest;

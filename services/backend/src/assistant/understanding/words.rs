@@ -29,6 +29,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("plz", "please"),
     ("plese", "please"),
     ("pleas", "please"),
+    ("abt", "about"),
     ("thx", "thanks"),
     ("ty", "thanks"),
     ("prio", "priority"),
