@@ -16,12 +16,14 @@ const CLOCK: StaticFormatDescription = format_description!("[hour]:[minute]");
 struct Corpus {
     now: String,
     utterances: Vec<Utterance>,
+    later: Vec<Utterance>,
     scenes: std::collections::BTreeMap<String, Tasks>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Utterance {
+    #[serde(default)]
     set: String,
     scene: String,
     say: String,
@@ -195,5 +197,13 @@ fn utterances_are_understood() {
         let percent = f64::from(right) * 100.0 / 150.0;
         println!("{set}: {right} of 150 understood, {percent:.1} %");
         assert!(right * 100 >= least * 150, "{set}: {percent:.1} %; {least} % is the least");
+    }
+}
+
+#[test]
+fn what_was_put_right_stays_right() {
+    let corpus: Corpus = toml::from_str(include_str!("utterances.toml")).unwrap();
+    for utterance in &corpus.later {
+        assert_eq!(hear(&corpus, utterance), utterance.want, "{:?}", utterance.say);
     }
 }

@@ -264,3 +264,64 @@ fn day(date: Date, now: PrimitiveDateTime) -> String {
     let year = if date.year() == now.year() { String::new() } else { format!(" {}", date.year()) };
     format!("{} {} {}{year}", &weekday[..3], date.day(), &month[..3])
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::{date, datetime, time};
+
+    use super::*;
+
+    const NOW: PrimitiveDateTime = datetime!(2026-11-25 10:15);
+
+    fn known(id: i32) -> Known {
+        let due = Some(Due { date: date!(2026 - 11 - 24), time: Some(time!(9:05)) });
+        Known {
+            id,
+            title: format!("t{id}"),
+            completed: false,
+            priority: Priority::High,
+            due,
+            tags: vec!["home".to_owned()],
+        }
+    }
+
+    #[test]
+    fn details_are_named() {
+        assert_eq!(details(&known(1), NOW, false), " (due Tue 24 Nov 09:05, overdue, high, #home)");
+        let plain = Known { priority: Priority::Medium, due: None, tags: Vec::new(), ..known(1) };
+        assert_eq!(details(&plain, NOW, true), "");
+        assert_eq!(day(date!(2027 - 01 - 02), NOW), "Sat 2 Jan 2027");
+    }
+
+    #[test]
+    fn questions_name_what_they_ask_about() {
+        let tasks = [known(1), known(2)];
+        let asked = |question_: &Question| question(question_, &tasks, NOW);
+        assert_eq!(
+            asked(&Question::Which { request: Request::Help, options: vec![1, 2] }),
+            "Which one do you mean: #1 \"t1\" or #2 \"t2\"?"
+        );
+        assert_eq!(
+            asked(&Question::Sure(Request::Delete { ids: (1..=12).collect() })),
+            "Delete 12 tasks: #1 \"t1\", #2 \"t2\", #3, #4, #5, #6, #7, #8, #9, #10 and 2 more? Say yes or no."
+        );
+    }
+
+    #[test]
+    fn counts_are_sentences() {
+        let of = |count, filter: &Filter| counted(count, &described(filter, NOW));
+        assert_eq!(of(1, &Filter::open()), "There is 1 open task.");
+        assert_eq!(of(0, &Filter { overdue: true, ..Filter::open() }), "There are no overdue tasks.");
+        let week = Some((date!(2026 - 11 - 23), date!(2026 - 11 - 29)));
+        assert_eq!(
+            of(2, &Filter { due: week, ..Filter::default() }),
+            "There are 2 tasks due Mon 23 Nov to Sun 29 Nov."
+        );
+    }
+
+    #[test]
+    fn what_was_said_is_repeated_only_in_part() {
+        let answer = problem(&Problem::Unknown("\u{e9}".repeat(4_000)), false);
+        assert!(answer.chars().count() < 300 && answer.contains('\u{2026}'), "{answer}");
+    }
+}

@@ -11,8 +11,19 @@ use super::{
 };
 
 /// What begins an addition whatever follows.
-const VERBS: &[&str] =
-    &["add", "new", "create", "insert", "append", "jot down", "write down", "note down", "put down", "remember"];
+const VERBS: &[&str] = &[
+    "add",
+    "new",
+    "create",
+    "insert",
+    "append",
+    "jot down",
+    "write down",
+    "note down",
+    "note that",
+    "put down",
+    "remember",
+];
 /// What does so only before a colon.
 const LABELS: &[&str] = &["task", "todo", "note", "reminder", "note to self", "memo", "remember", "tasks", "todos"];
 const NEEDS: &[&str] = &[
@@ -73,6 +84,8 @@ const DEEDS: &[&str] = &[
     "send", "sign", "study", "submit", "talk", "text", "update", "visit", "wash", "water", "write", "read",
 ];
 
+type Parse<'p> = &'p dyn Fn(&Context, &[Word]) -> Option<Vec<Step>>;
+
 /// What is to be added, after the words that say so.
 struct Head<'w> {
     title: &'w [Word],
@@ -93,6 +106,9 @@ pub fn parse(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     {
         return (!rest.is_empty()).then(|| vec![added(context, rest, None)]);
     }
+    if let Some(steps) = dated(words, context) {
+        return Some(steps);
+    }
     if let Some(step) = put(words, context) {
         return Some(vec![step]);
     }
@@ -101,6 +117,19 @@ pub fn parse(words: &[Word], context: &Context) -> Option<Vec<Step>> {
         return Some(each(context, title, priority));
     }
     Some(vec![added(context, title, priority)])
+}
+
+/// `tomorrow I have to call the school`
+fn dated(words: &[Word], context: &Context) -> Option<Vec<Step>> {
+    let when = phrase(words, context.scene.now)?;
+    let rest = &words[when.length..];
+    let begins = NEEDS.iter().chain(&["remind me", "add"]).any(|begin| strip(rest, begin).is_some());
+    let mut steps = parse(rest, context).filter(|_| begins)?;
+    match &mut steps[..] {
+        [Step::Do(Request::Add(new))] if new.due.is_none() => new.due = when.due(context.scene.now),
+        _ => return None,
+    }
+    Some(steps)
 }
 
 /// `put milk on my list for friday`
@@ -120,6 +149,7 @@ fn put(words: &[Word], context: &Context) -> Option<Step> {
 
 fn added(context: &Context, words: &[Word], priority: Option<Priority>) -> Step {
     let now = context.scene.now;
+    let words = strip_end_any(words, &["too", "as well"]).filter(|rest| !rest.is_empty()).unwrap_or(words);
     // `a task for visiting mum`, but not `for friday: visit mum`.
     let words = strip(words, "for").filter(|rest| !rest.is_empty() && phrase(words, now).is_none()).unwrap_or(words);
     let (title, details) = details::take(context.text, words, now);
@@ -154,7 +184,18 @@ fn head(words: &[Word]) -> Option<Head<'_>> {
     if let Some((_, rest)) = strip_any(words, &["note to self", "memo to self"]) {
         return one(strip_any(rest, &["to"]).map_or(rest, |(_, rest)| rest));
     }
-    if let Some((_, rest)) = strip_any(words, &["remind me", "remind us", "reminder to", "remember"]) {
+    if let Some((_, rest)) = strip_any(
+        words,
+        &[
+            "remind me",
+            "remind us",
+            "reminder to",
+            "remember",
+            "can i get a reminder",
+            "i need a reminder",
+            "a reminder",
+        ],
+    ) {
         return one(strip_any(rest, &["to", "about", "of", "that"]).map_or(rest, |(_, rest)| rest));
     }
     let forgets = ["do not forget", "do not let me forget", "never forget", "must not forget", "i must not forget"];
@@ -178,6 +219,11 @@ fn listed(words: &[Word]) -> Option<Head<'_>> {
         rest = after;
     }
     rest = strip_any(rest, LISTS).map_or(rest, |(_, after)| after);
+    if let Some((_, after)) = strip_any(rest, &["another one", "one more", "one", "this one", "this", "these"])
+        && rest[rest.len() - after.len() - 1].trail.contains(':')
+    {
+        rest = after;
+    }
     let mut head = noun(rest)?;
     while let Some((phrase, after)) =
         strip_any(head.title, &["for me", "please", "to", "that i need to", "that i have to"])
@@ -286,9 +332,7 @@ pub fn lines(context: &Context, words: &[Word]) -> Option<Vec<Step>> {
     let first = sentences::polite(&split_line(words, context.text, line)?).to_vec();
     let head = head(&first)?;
     let lines: Vec<&str> = more.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let of_line = |line: &str, parse: &dyn Fn(&Context, &[Word]) -> Option<Vec<Step>>| {
-        parse(&Context { text: line, ..context.clone() }, &split(line))
-    };
+    let of_line = |line: &str, parse: Parse| parse(&Context { text: line, ..context.clone() }, &split(line));
     if head.title.is_empty() {
         let items = lines.iter().take(50).map(|line| line.trim_start_matches(['-', '*', '\u{2022}', ' ']));
         let each = |context: &Context, words: &[Word]| Some(vec![added(context, words, head.priority)]);

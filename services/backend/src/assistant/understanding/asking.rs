@@ -90,6 +90,7 @@ const FILLERS: &[&str] = &[
     "exist",
     "plan",
     "plans",
+    "else",
 ];
 /// At least one of these or a filter, so that a question is one about tasks.
 const TOPICS: &[&str] = &[
@@ -111,6 +112,7 @@ const TOPICS: &[&str] = &[
     "coming",
     "plan",
     "plans",
+    "else",
 ];
 const SHOW: &[&str] = &[
     "list",

@@ -1,7 +1,7 @@
 //! What begins with a verb and changes tasks: complete, reopen, delete, rename, move, set, tag.
 
 use super::{
-    Change, Due, NewDue, Priority, Question, Request,
+    Change, Due, NewDue, Priority, Question, Request, Scene,
     dates::{self, Shift},
     details::{self, Details},
     references::{Context, Reference, Scope, numbered, resolve},
@@ -220,6 +220,12 @@ fn field(words: &[Word], context: &Context) -> Option<Vec<Step>> {
         let rest = strip_end_any(rest, &["to high", "to low"]).unwrap_or(rest);
         return Some(prioritized(rest, if high { Priority::High } else { Priority::Low }, context));
     }
+    if let Some((length, priority)) = details::priority(words)
+        && let Some((_, named)) = strip_any(&words[length..], &["for", "on"])
+        && !matches!(resolve(named, context, Scope::AnyOpen), Reference::Missing(_))
+    {
+        return Some(prioritized(named, priority, context));
+    }
     if let Some((verb, rest)) = strip_any(words, &["prioritize", "prioritise", "deprioritize", "deprioritise"]) {
         return Some(prioritized(rest, if verb.starts_with("de") { Priority::Low } else { Priority::High }, context));
     }
@@ -286,8 +292,6 @@ fn changes(reference: Reference, details: &Details, context: &Context, words: &[
     let change = |due| Change { due, priority: details.priority, tags: details.tags.clone() };
     each_due(reference, &due_of, &change, context, words)
 }
-
-use super::Scene;
 
 fn each_due(
     reference: Reference,
@@ -387,6 +391,12 @@ pub fn shifted(named: &[Word], shift: Shift, context: &Context) -> Option<Vec<St
 
 pub fn shifted_by(reference: Reference, shift: Shift, context: &Context, words: &[Word]) -> Vec<Step> {
     let Scene { now, tasks, .. } = context.scene;
+    let is_due = |id: &i32| tasks.iter().any(|task| task.id == *id && task.due.is_some());
+    // `push everything back a day`: what is due on no day stays so, unless nothing else is meant.
+    let reference = match reference {
+        Reference::Ids(ids) if ids.iter().any(is_due) => Reference::Ids(ids.into_iter().filter(is_due).collect()),
+        other => other,
+    };
     let due_of = |id: Option<i32>| {
         let due = id.and_then(|id| tasks.iter().find(|task| task.id == id)).and_then(|task| task.due);
         dates::apply(shift, due.unwrap_or(Due { date: now.date(), time: None }), now).map(NewDue::At)

@@ -403,7 +403,7 @@ fn numeric(word: &Word, led: bool, today: Date) -> Option<Date> {
     let parts = |separator: char| -> Option<Vec<u16>> {
         let parts: Vec<&str> = low.split(separator).collect();
         let digits = |part: &&str| (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-        parts.iter().all(|part| digits(&part)).then(|| parts.iter().filter_map(|part| part.parse().ok()).collect())
+        parts.iter().all(|part| digits(part)).then(|| parts.iter().filter_map(|part| part.parse().ok()).collect())
     };
     let date = |year: Option<u16>, month: u16, day: u16| {
         let year = year.map(|year| i32::from(if year < 100 { 2000 + year } else { year }));
@@ -436,6 +436,7 @@ pub fn span(words: &[Word], now: PrimitiveDateTime) -> Option<(usize, (Date, Dat
     let rest = strip(rest, "the").unwrap_or(rest);
     let lead = words.len() - rest.len();
     let spans: &[(&str, Option<(Date, Date)>)] = &[
+        ("soon", Some(today).zip(plus(today, 7))),
         ("next weekend", plus(monday, 12).zip(plus(monday, 13))),
         ("this weekend", plus(monday, 5).zip(plus(monday, 6))),
         ("weekend", plus(monday, 5).zip(plus(monday, 6))),
@@ -466,4 +467,108 @@ pub fn whole(words: &[Word], now: PrimitiveDateTime) -> Option<When> {
     let is_whole = |words: &[Word]| phrase(words, now).filter(|when| when.length == words.len());
     let Some(rest) = strip(words, "to") else { return is_whole(words) };
     is_whole(rest).or_else(|| is_whole(&[&[words[0].meaning("on")], rest].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::{date, datetime, time};
+
+    use super::{super::words::split, *};
+
+    /// A Wednesday.
+    const NOW: PrimitiveDateTime = datetime!(2026-11-25 10:15);
+
+    fn due(text: &str) -> Option<Due> {
+        let words = split(text);
+        phrase(&words, NOW).filter(|when| when.length == words.len()).and_then(|when| when.due(NOW))
+    }
+
+    #[test]
+    fn days_are_read() {
+        for (text, wanted) in [
+            ("today", date!(2026 - 11 - 25)),
+            ("the day after tomorrow", date!(2026 - 11 - 27)),
+            ("friday", date!(2026 - 11 - 27)),
+            ("wednesday", date!(2026 - 12 - 02)),
+            ("this friday", date!(2026 - 11 - 27)),
+            ("next friday", date!(2026 - 12 - 04)),
+            ("next mon", date!(2026 - 11 - 30)),
+            ("in 3 days", date!(2026 - 11 - 28)),
+            ("a week from now", date!(2026 - 12 - 02)),
+            ("in a month", date!(2026 - 12 - 25)),
+            ("next month", date!(2026 - 12 - 01)),
+            ("by the end of the month", date!(2026 - 11 - 30)),
+            ("on the 3rd", date!(2026 - 12 - 03)),
+            ("on the 31st", date!(2026 - 12 - 31)),
+            ("Dec 24", date!(2026 - 12 - 24)),
+            ("24th of december 2027", date!(2027 - 12 - 24)),
+            ("march 1", date!(2027 - 03 - 01)),
+            ("feb 29", date!(2028 - 02 - 29)),
+            ("friday the 27th", date!(2026 - 11 - 27)),
+            ("saturday dec 5", date!(2026 - 12 - 05)),
+            ("2026-12-24", date!(2026 - 12 - 24)),
+            ("24.12.2026", date!(2026 - 12 - 24)),
+            ("by 24/12", date!(2026 - 12 - 24)),
+            ("by 12/24", date!(2026 - 12 - 24)),
+            ("before christmas", date!(2026 - 12 - 25)),
+        ] {
+            assert_eq!(due(text), Some(Due { date: wanted, time: None }), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_come_with_days_or_alone() {
+        for (text, date, time) in [
+            ("5pm", date!(2026 - 11 - 25), time!(17:00)),
+            ("9am", date!(2026 - 11 - 26), time!(9:00)),
+            ("tonight", date!(2026 - 11 - 25), time!(20:00)),
+            ("by monday 9:30", date!(2026 - 11 - 30), time!(9:30)),
+            ("tomorrow evening at 7", date!(2026 - 11 - 26), time!(19:00)),
+            ("at 10:30 on the 1st of december", date!(2026 - 12 - 01), time!(10:30)),
+            ("in 2 hours", date!(2026 - 11 - 25), time!(12:15)),
+            ("in half an hour", date!(2026 - 11 - 25), time!(10:45)),
+        ] {
+            assert_eq!(due(text), Some(Due { date, time: Some(time) }), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_date_is_none() {
+        for text in [
+            "friday the 13th",
+            "3/12",
+            "sun cream",
+            "may",
+            "march",
+            "the 3rd",
+            "24/7",
+            "on 32/13",
+            "in 3 apples",
+            "feb 30",
+            "\"friday\"",
+        ] {
+            assert_eq!(due(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_are_of_spans() {
+        for (text, from, to) in [
+            ("this week", date!(2026 - 11 - 23), date!(2026 - 11 - 29)),
+            ("next week", date!(2026 - 11 - 30), date!(2026 - 12 - 06)),
+            ("this month", date!(2026 - 11 - 01), date!(2026 - 11 - 30)),
+            ("the next 3 days", date!(2026 - 11 - 25), date!(2026 - 11 - 28)),
+            ("on friday", date!(2026 - 11 - 27), date!(2026 - 11 - 27)),
+        ] {
+            assert_eq!(span(&split(text), NOW).map(|(_, days)| days), Some((from, to)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_the_calendar_is_no_date() {
+        let last = datetime!(9999-12-31 23:59);
+        for text in ["tomorrow", "in 5 days", "next week", "in 10000 years", "9am"] {
+            assert_eq!(phrase(&split(text), last).and_then(|when| when.due(last)), None, "{text}");
+        }
+    }
 }

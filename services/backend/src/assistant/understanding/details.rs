@@ -288,3 +288,52 @@ fn priority_at_end(words: &[Word]) -> Option<(&[Word], Priority)> {
         (start + length == words.len() && (set_off || marked || plain)).then_some((&words[..start], priority))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::{super::words::split, *};
+
+    const NOW: PrimitiveDateTime = datetime!(2026-11-25 10:15);
+
+    #[test]
+    fn a_title_keeps_the_words_that_only_look_like_details() {
+        for title in [
+            "read Friday the 13th",
+            "buy the Sunday Times",
+            "watch Black Friday",
+            "water plants every monday",
+            "reply to urgent email from Jo",
+            "check what is important",
+            "important papers to the safe",
+            "move from monday",
+            "tomorrow",
+            "say please",
+        ] {
+            let (left, details) = take(title, &split(title), NOW);
+            assert_eq!((left.as_str(), details), (title, Details::default()));
+        }
+    }
+
+    #[test]
+    fn details_are_taken_from_around_a_title() {
+        for (said, title, priority, tags, dated) in [
+            ("call mum tomorrow !high", "call mum", Some(Priority::High), &[][..], true),
+            ("urgent: call mum", "call mum", Some(Priority::High), &[], false),
+            ("call mum (no rush)", "call mum", Some(Priority::Low), &[], false),
+            ("call mum #family on friday at 5, p1", "call mum", Some(Priority::High), &["family"], true),
+            ("tomorrow call mum", "call mum", None, &[], true),
+            ("call mum tomorrow about the cake", "call mum about the cake", None, &[], true),
+            ("'call mum tomorrow' !low", "call mum tomorrow", Some(Priority::Low), &[], false),
+        ] {
+            let (left, details) = take(said, &split(said), NOW);
+            assert_eq!(
+                (left.as_str(), details.priority, &details.tags[..]),
+                (title, priority, &tags.iter().map(ToString::to_string).collect::<Vec<_>>()[..]),
+                "{said}"
+            );
+            assert_eq!(details.when.is_some(), dated, "{said}");
+        }
+    }
+}

@@ -63,6 +63,16 @@ pub fn resolve(words: &[Word], context: &Context, scope: Scope) -> Reference {
         .iter()
         .find_map(|end| strip_end(words, end))
         .unwrap_or(words);
+    if let Some(at) = words.iter().position(|word| word.low == "except" && !word.quoted) {
+        let but = skip(&words[at + 1..], &["for"]);
+        return match (resolve(&words[..at], context, scope), resolve(but, context, scope)) {
+            (Reference::Ids(mut ids), Reference::Ids(but)) => {
+                ids.retain(|id| !but.contains(id));
+                if ids.is_empty() { Reference::Missing(Vec::new()) } else { Reference::Ids(ids) }
+            }
+            (_, other) => other,
+        };
+    }
     if let [only] = words
         && only.quoted
     {

@@ -1,7 +1,7 @@
 //! Several requests in one sentence: where one ends and the next begins, and what they come to together.
 
 use super::{
-    Change, New, NewDue, Problem, Question, Request, Understanding, adding, asking, changing,
+    Change, New, NewDue, Problem, Question, Request, Understanding, adding, asking, changing, details,
     references::{ADDED, Context},
     small, statements,
     steps::Step,
@@ -62,7 +62,10 @@ fn parts<'w>(context: &Context, words: &'w [Word]) -> Vec<&'w [Word]> {
     let mut cuts: Vec<Boundary> = Vec::new();
     let mut to = words.len();
     for boundary in boundaries(context.text, words).into_iter().rev() {
-        let begins = parse(&words[boundary.start..to], &context);
+        let part = &words[boundary.start..to];
+        // `send it to Acme Corp. asap` goes on.
+        let detail = details::whole(part, context.scene.now).is_some();
+        let begins = parse(part, &context).filter(|_| !detail);
         if begins.is_some_and(|steps| is_request(&steps, boundary.hard)) {
             to = boundary.end;
             cuts.push(boundary);
@@ -166,6 +169,10 @@ const VERBS: &[&str] = &[
 /// One request. What is not understood is tried again without a slip in its first word.
 pub fn parse(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     let words = polite(words);
+    if let Some(rest) = strip(words, "its") {
+        let known: Vec<Word> = [&[words[0].meaning("it"), words[0].meaning("is")], rest].concat();
+        return one(&known, context);
+    }
     one(words, context).or_else(|| {
         let (first, rest) = words.split_first()?;
         let slip = |verb: &&&str| {

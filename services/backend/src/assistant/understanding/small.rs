@@ -15,7 +15,7 @@ const THANKS: &str = "thanks|thank you|thanks a lot|many thanks|thank you very m
 const UNDO: &str = "undo|undo that|undo it|undo this|undo last|undo the last|undo the last one|undo the last change\
     |undo my last change|undo the last thing|undo the last action|take that back|take it back|revert|revert that\
     |revert the last change|roll back|roll that back|oops|put it back|bring it back|that was a mistake|that was wrong\
-    |my mistake|i did not mean that|put that back|bring that back";
+    |my mistake|i did not mean that|put that back|bring that back|undo the delete|undo the deletion|undo the rename|undo the move|undo delete|go back";
 const DROP: &str = "never mind|nevermind|forget it|cancel|stop|no|nope|nothing|forget that";
 const NEXT: &str = "next|what now|now what|what next|what is next|and next|what should i do|what to do|what do i do\
     |what shall i do|what can i do|where to start|pick one|pick one for me|pick something|suggest something|suggest a task\
@@ -24,7 +24,8 @@ const NEXT: &str = "next|what now|now what|what next|what is next|and next|what 
     |what is my next task|what is up next|show me the next task|give me something to do|give me a task|surprise me\
     |what is the most important thing|what is my most important task|what is my top priority|what is the top priority\
     |what would you do|which one is most urgent|which one is the most urgent|which task is most urgent\
-    |which one is most important|which one is the most important|which task is the most important|what is the priority";
+    |which one is most important|which one is the most important|which task is the most important|what is the priority|any suggestions|any suggestion|what is the first thing i should do\
+    |what would be best to do now|what would be best to do next|what do you suggest|what do you recommend";
 /// A question that begins and ends so is for the next one, too.
 const NEXT_BEGINS: &str = "what should i|what do i|what shall i|what can i|what must i|where should i|where do i|where shall i\
     |which task should i|which one should i|which should i|what to";

@@ -30,6 +30,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("plese", "please"),
     ("pleas", "please"),
     ("abt", "about"),
+    ("@", "at"),
+    ("+", "add"),
+    ("whens", "when is"),
     ("thx", "thanks"),
     ("ty", "thanks"),
     ("prio", "priority"),
@@ -69,8 +72,14 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// Only with the apostrophe; without it each is another word.
-const CONTRACTIONS: &[(&str, &str)] =
-    &[("it's", "it is"), ("i'd", "i would"), ("i'll", "i will"), ("we're", "we are"), ("there's", "there is")];
+const CONTRACTIONS: &[(&str, &str)] = &[
+    ("it's", "it is"),
+    ("one's", "one is"),
+    ("i'd", "i would"),
+    ("i'll", "i will"),
+    ("we're", "we are"),
+    ("there's", "there is"),
+];
 
 impl Word {
     /// Whether a new line begins between them.
