@@ -76,6 +76,21 @@ const LISTS: &[&str] = &[
     "into my list",
     "in the list",
 ];
+const ARTICLES: &[&str] =
+    &["a", "an", "another", "one more", "the following", "the", "these", "this", "some", "my", "new", "following"];
+/// Between `task` and its title.
+const NAMED: &[&str] = &[
+    "called",
+    "named",
+    "titled",
+    "saying",
+    "that says",
+    "with the title",
+    "with title",
+    "that i have to",
+    "to",
+    "about",
+];
 /// What tasks often begin with; a sentence that does is rather a task than anything else.
 const DEEDS: &[&str] = &[
     "book", "bring", "build", "buy", "call", "check", "clean", "collect", "contact", "cook", "email", "feed", "fetch",
@@ -241,23 +256,7 @@ fn noun(words: &[Word]) -> Option<Head<'_>> {
     let mut rest = words;
     let mut priority = None;
     loop {
-        if let Some((_, after)) = strip_any(
-            rest,
-            &[
-                "a",
-                "an",
-                "another",
-                "one more",
-                "the following",
-                "the",
-                "these",
-                "this",
-                "some",
-                "my",
-                "new",
-                "following",
-            ],
-        ) {
+        if let Some((_, after)) = strip_any(rest, ARTICLES) {
             rest = after;
         } else if let Some((length, found)) = details::priority(rest).or_else(|| details::priority_word(rest)) {
             priority = Some(found);
@@ -286,19 +285,7 @@ fn noun(words: &[Word]) -> Option<Head<'_>> {
     if PLURALS.contains(&noun) && !colon && strip(after, "to").is_none() {
         return Some(Head { title: words, priority: None, many: false });
     }
-    let leads = [
-        "called",
-        "named",
-        "titled",
-        "saying",
-        "that says",
-        "with the title",
-        "with title",
-        "that i have to",
-        "to",
-        "about",
-    ];
-    let title = strip_any(after, &leads).map_or(after, |(_, title)| title);
+    let title = strip_any(after, NAMED).map_or(after, |(_, title)| title);
     Some(Head { title, priority, many: PLURALS.contains(&noun) && colon })
 }
 

@@ -295,7 +295,6 @@ const IRREGULAR: &[(&str, &str)] = &[
     ("taught", "teach"),
     ("took", "take"),
     ("threw", "throw"),
-    ("told", "tell"),
     ("went", "go"),
     ("won", "win"),
     ("wrote", "write"),
