@@ -182,7 +182,7 @@ fn which(request: &Request, options: &[i32], words: &[Word], context: &Context) 
     match reference {
         Reference::Missing(_) | Reference::Unsaid => None,
         reference => Some(match settle(reference, request.clone(), context.text, words) {
-            Step::Do(request) if request.ids().len() > 1 && matches!(request, Request::Delete { .. }) && any => {
+            Step::Do(request) if request.ids().len() > 1 && matches!(request, Request::Delete { .. }) => {
                 Understanding { question: Some(Question::Sure(request)), ..Understanding::default() }
             }
             Step::Do(Request::Change { ids, change }) if change == Change::default() => {
