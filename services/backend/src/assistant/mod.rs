@@ -60,7 +60,8 @@ impl Place<'_> {
         let mut adding = false;
         for request in understood.requests {
             let adds = matches!(request, Request::Add(_));
-            let outcome = perform::perform(self, request, now).await?;
+            let undo = if next.undo.is_empty() { &memory.undo } else { &next.undo };
+            let outcome = perform::perform(self, request, now, undo).await?;
             spoken = match (spoken, outcome.spoken()) {
                 (Some(before), Some(added)) if adds && adding => Some([before, added].concat()),
                 (before, ids) => ids.or(before),
@@ -88,7 +89,7 @@ impl Place<'_> {
     /// One request of a language model, and what came of it in words.
     async fn perform(self, request: Request) -> Result<String, ApiError> {
         let now = perform::now(self).await?;
-        let outcome = perform::perform(self, request, now).await?;
+        let outcome = perform::perform(self, request, now, &[]).await?;
         Ok(replies::outcome(&outcome.done, now))
     }
 }

@@ -23,8 +23,8 @@ const TAGS_MAX: usize = 20;
 /// What came of a request.
 pub struct Outcome {
     pub done: Done,
-    /// What takes it back.
-    pub undo: Option<String>,
+    /// What takes it back, in the order in which it was done.
+    pub undo: Vec<String>,
 }
 
 pub enum Done {
@@ -89,9 +89,14 @@ pub fn known(task: &Task) -> Known {
     }
 }
 
-/// What the user can put right is an outcome, and no error.
-pub async fn perform(place: Place<'_>, request: Request, now: PrimitiveDateTime) -> Result<Outcome, ApiError> {
-    match attempt(place, request, now).await {
+/// What the user can put right is an outcome, and no error. `undo` takes back what was done before.
+pub async fn perform(
+    place: Place<'_>,
+    request: Request,
+    now: PrimitiveDateTime,
+    undo: &[String],
+) -> Result<Outcome, ApiError> {
+    match attempt(place, request, now, undo).await {
         Err(ApiError::Invalid(reason)) => Ok(refused(format!("That can't be: {reason}."))),
         Err(ApiError::NotFound(_)) => Ok(refused("There is no such task. \"list\" shows the numbers.".to_owned())),
         outcome => outcome,
@@ -99,10 +104,15 @@ pub async fn perform(place: Place<'_>, request: Request, now: PrimitiveDateTime)
 }
 
 fn refused(reason: String) -> Outcome {
-    Outcome { done: Done::Refused(reason), undo: None }
+    Outcome { done: Done::Refused(reason), undo: Vec::new() }
 }
 
-async fn attempt(place: Place<'_>, request: Request, now: PrimitiveDateTime) -> Result<Outcome, ApiError> {
+async fn attempt(
+    place: Place<'_>,
+    request: Request,
+    now: PrimitiveDateTime,
+    undo: &[String],
+) -> Result<Outcome, ApiError> {
     let done = match request {
         Request::Add(new) => return add(place, new).await,
         Request::Rename { id, title } => return rename(place, id, &title).await,
@@ -110,7 +120,7 @@ async fn attempt(place: Place<'_>, request: Request, now: PrimitiveDateTime) -> 
         Request::Reopen { ids } => return each(place, Write::Complete(false), &ids).await,
         Request::Delete { ids } => return each(place, Write::Delete, &ids).await,
         Request::Change { ids, change } => return each(place, Write::Change(change), &ids).await,
-        Request::Undo => return take_back().await,
+        Request::Undo => return take_back(place, undo).await,
         Request::List(filter) => {
             let mut tasks = fitting(place, &filter, now).await?;
             if filter.due.is_some() || filter.overdue {
@@ -139,7 +149,7 @@ async fn attempt(place: Place<'_>, request: Request, now: PrimitiveDateTime) -> 
         Request::Help => Done::Helped,
         Request::Thanks => Done::Thanked,
     };
-    Ok(Outcome { done, undo: None })
+    Ok(Outcome { done, undo: Vec::new() })
 }
 
 async fn fitting(place: Place<'_>, filter: &Filter, now: PrimitiveDateTime) -> Result<Vec<Task>, ApiError> {
@@ -177,7 +187,7 @@ async fn add(place: Place<'_>, new: New) -> Result<Outcome, ApiError> {
         tags: with_tags(&[], &new.tags)?,
     };
     let task = store::create(&mut *place.pool.acquire().await?, place.user_id, &draft, None).await?;
-    Ok(Outcome { undo: task.undo.clone(), done: Done::Added(task) })
+    Ok(Outcome { undo: task.undo.iter().cloned().collect(), done: Done::Added(task) })
 }
 
 async fn rename(place: Place<'_>, id: i32, title: &str) -> Result<Outcome, ApiError> {
@@ -186,7 +196,7 @@ async fn rename(place: Place<'_>, id: i32, title: &str) -> Result<Outcome, ApiEr
     let before = store::read(&mut transaction, place.user_id, id).await?;
     let task = store::update(&mut transaction, place.user_id, id, &change, None).await?;
     transaction.commit().await?;
-    Ok(Outcome { undo: task.undo.clone(), done: Done::Renamed(task, before.title) })
+    Ok(Outcome { undo: task.undo.iter().cloned().collect(), done: Done::Renamed(task, before.title) })
 }
 
 enum Write {
@@ -216,7 +226,8 @@ async fn each(place: Place<'_>, write: Write, ids: &[i32]) -> Result<Outcome, Ap
         });
     }
     transaction.commit().await?;
-    let undo = tasks.iter().find_map(|task| task.undo.clone());
+    // One transaction, and so one for all.
+    let undo = tasks.iter().find_map(|task| task.undo.clone()).into_iter().collect();
     let done = match write {
         Write::Complete(true) => Done::Completed(tasks),
         Write::Complete(false) => Done::Reopened(tasks),
@@ -262,7 +273,10 @@ fn with_tags(old: &[String], new: &[String]) -> Result<Vec<String>, ApiError> {
     Ok(tags)
 }
 
-/// The store can't do this yet from here; `Memory::undo` has the tokens.
-async fn take_back() -> Result<Outcome, ApiError> {
-    Ok(refused("I can't take that back yet; the page can.".to_owned()))
+/// The store can't do this from here yet; its API can, by these.
+async fn take_back(_place: Place<'_>, undo: &[String]) -> Result<Outcome, ApiError> {
+    Ok(refused(match undo {
+        [] => "There is nothing to take back.".to_owned(),
+        _ => "I can't take that back yet; the page can.".to_owned(),
+    }))
 }
