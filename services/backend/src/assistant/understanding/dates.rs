@@ -403,7 +403,7 @@ fn numeric(word: &Word, led: bool, today: Date) -> Option<Date> {
     let parts = |separator: char| -> Option<Vec<u16>> {
         let parts: Vec<&str> = low.split(separator).collect();
         let digits = |part: &&str| (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-        parts.iter().all(|part| digits(part)).then(|| parts.iter().filter_map(|part| part.parse().ok()).collect())
+        parts.iter().all(digits).then(|| parts.iter().filter_map(|part| part.parse().ok()).collect())
     };
     let date = |year: Option<u16>, month: u16, day: u16| {
         let year = year.map(|year| i32::from(if year < 100 { 2000 + year } else { year }));
