@@ -117,7 +117,8 @@ pub fn parse(words: &[Word], context: &Context) -> Option<Vec<Step>> {
             .filter(|steps| matches!(steps[..], [Step::Do(_)]))
             .or_else(|| (!rest.is_empty()).then(|| vec![added(context, rest, None)]));
     }
-    if let Some(rest) = ["i need", "we need", "we are out of", "i am out of"].iter().find_map(|need| strip(words, need))
+    if let Some(rest) =
+        ["i need", "we need", "need", "we are out of", "i am out of"].iter().find_map(|need| strip(words, need))
     {
         return (!rest.is_empty()).then(|| vec![added(context, rest, None)]);
     }
@@ -348,7 +349,10 @@ fn split_line(words: &[Word], text: &str, line: &str) -> Option<Vec<Word>> {
 
 /// No request, but it sounds like a task: shall it be added?
 pub fn guess(words: &[Word], context: &Context) -> Option<Vec<Step>> {
-    let asks = ["what", "when", "where", "who", "why", "how", "which", "is", "are", "can", "does"];
+    let asks = [
+        "what", "when", "where", "who", "why", "how", "which", "is", "are", "can", "does", "i", "we", "you", "it",
+        "that", "they",
+    ];
     if words.iter().any(|word| word.trail.contains('?')) || asks.contains(&words[0].low.as_str()) {
         return None;
     }

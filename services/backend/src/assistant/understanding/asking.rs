@@ -91,6 +91,9 @@ const FILLERS: &[&str] = &[
     "plan",
     "plans",
     "else",
+    "look",
+    "looking",
+    "like",
 ];
 /// At least one of these or a filter, so that a question is one about tasks.
 const TOPICS: &[&str] = &[
@@ -113,6 +116,8 @@ const TOPICS: &[&str] = &[
     "plan",
     "plans",
     "else",
+    "stuff",
+    "looking",
 ];
 const SHOW: &[&str] = &[
     "list",
@@ -275,6 +280,8 @@ fn state(words: &[Word], context: &Context) -> Option<Vec<Step>> {
             "when must i",
             "when do i need to",
             "till when is",
+            "what is the status of",
+            "status of",
             "what is the due date of",
             "what is the deadline of",
             "what is the deadline for",
@@ -333,6 +340,8 @@ fn shown(words: &[Word], context: &Context) -> Option<Vec<Step>> {
         said.filter.tag = Some(only.low.clone());
         said.other.clear();
     }
+    let detailed = ["details of", "details for", "details about", "details on", "all about"];
+    let rest = strip_any(rest, &detailed).map_or(rest, |(_, rest)| rest);
     let task = strip_any(rest, &["task", "number"]).map_or(rest, |(_, rest)| rest);
     if !rest.is_empty() && numbered(task).is_some() {
         return Some(vec![settle(resolve(task, context, Scope::Any), show(), context.text, task)]);
@@ -362,9 +371,17 @@ fn asked(words: &[Word], context: &Context) -> Option<Vec<Step>> {
     }
     let named = strip_any(rest, &["is", "are", "about", "was"]).map_or(rest, |(_, rest)| rest);
     let named = strip_end_any(named, &["on my list", "on the list", "on the todo list"]).unwrap_or(named);
-    let pointed = ["what", "what about", "do i have", "is there"].contains(&head) && !named.is_empty();
+    let pointed = ["what", "what about", "do i have", "is there", "any"].contains(&head) && !named.is_empty();
+    let rest: Vec<Word> = said.other.iter().copied().cloned().collect();
     match resolve(named, context, Scope::Any) {
         Reference::Ids(ids) if pointed => Some(vec![Step::Do(Request::Show { ids })]),
+        // `which invoices are open?`
+        _ if ["which", "any", "what"].contains(&head)
+            && said.is_some()
+            && !matches!(resolve(&rest, context, Scope::Any), Reference::Missing(_) | Reference::Unsaid) =>
+        {
+            Some(vec![Step::Do(Request::Search { words: plain(&rest) })])
+        }
         _ => None,
     }
 }

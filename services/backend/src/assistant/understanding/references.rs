@@ -41,7 +41,8 @@ pub enum Scope {
 
 const FILLERS: &[&str] = &[
     "the", "my", "of", "task", "tasks", "todo", "todos", "item", "items", "one", "ones", "thing", "things", "that",
-    "which", "are", "is", "due", "them", "these", "those", "with", "marked", "as", "list", "our", "on", "in",
+    "which", "are", "is", "due", "them", "these", "those", "with", "marked", "as", "list", "our", "on", "in", "from",
+    "stuff",
 ];
 /// Words of a reference that no title needs to have.
 const IDLE: &[&str] = &[
@@ -198,13 +199,23 @@ fn placed(words: &[Word], context: &Context) -> Option<Vec<i32>> {
 
 /// `all overdue`, `everything`, `the done ones`, `all the milk ones`.
 fn filtered(words: &[Word], context: &Context, scope: Scope) -> Option<Reference> {
-    let said = filters::read(words, FILLERS, context.scene.now);
-    if !said.is_some() {
+    let mut said = filters::read(words, FILLERS, context.scene.now);
+    let plural = words.iter().any(|word| ["tasks", "ones", "todos", "items", "stuff"].contains(&word.low.as_str()));
+    // `all work tasks`, where `work` is a tag.
+    if let ([only], true) = (&said.other[..], plural)
+        && context.scene.tasks.iter().any(|task| task.tags.contains(&only.low))
+        && matches(words, context, scope).is_empty()
+    {
+        said.filter.tag = Some(only.low.clone());
+        said.other.clear();
+    }
+    let both = strip_any(words, &["both of", "both"]).is_some();
+    if !said.is_some() && !both {
         return None;
     }
     if !said.other.is_empty() {
         // `all the milk ones`; but `finish all invoices` and `call all` are rather names.
-        let (_, rest) = strip_any(words, &["all of", "all", "every"])?;
+        let (_, rest) = strip_any(words, &["all of", "all", "every", "both of", "both"])?;
         let ids: Vec<i32> = matches(rest, context, scope).into_iter().map(|task| task.id).collect();
         return (!ids.is_empty()).then_some(Reference::Ids(ids));
     }

@@ -5,7 +5,7 @@ use time::PrimitiveDateTime;
 use super::{
     Priority, changing,
     details::{self, Details},
-    references::{Context, Scope},
+    references::{Context, Scope, numbered},
     steps::{Step, complete, refer_known},
     words::{STATEMENT_MAX, Word, is_past, plain, skip, strip, strip_any, strip_end_any},
 };
@@ -42,7 +42,19 @@ pub fn predicate(words: &[Word], now: PrimitiveDateTime) -> Option<Outcome> {
     let words = skip(words, ADVERBS);
     let words = strip_end_any(
         words,
-        &["now", "yet", "already", "anymore", "any more", "any longer", "after all", "again", "at all"],
+        &[
+            "as well",
+            "too",
+            "now",
+            "yet",
+            "already",
+            "anymore",
+            "any more",
+            "any longer",
+            "after all",
+            "again",
+            "at all",
+        ],
     )
     .unwrap_or(words);
     let priority = |priority| Some(Outcome::Change(Details { priority: Some(priority), ..Details::default() }));
@@ -121,7 +133,8 @@ fn said_of(words: &[Word], context: &Context) -> Option<Vec<Step>> {
         // `both are done`, and without a verb only what can't be a part of a title.
         let named = strip_end_any(named, &["is", "are"]).unwrap_or(named);
         let dated = matches!(&outcome, Outcome::Change(details) if details.when.is_some());
-        if linked.is_none() && (dated && strip(said, "due").is_none()) {
+        // `14 tomorrow` can hardly be anything else.
+        if linked.is_none() && dated && strip(said, "due").is_none() && numbered(named).is_none() {
             return None;
         }
         changing::carry_out(named, outcome, context)

@@ -31,6 +31,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("pleas", "please"),
     ("abt", "about"),
     ("@", "at"),
+    ("w/", "with"),
     ("+", "add"),
     ("whens", "when is"),
     ("thx", "thanks"),
