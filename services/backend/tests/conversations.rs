@@ -128,6 +128,39 @@ async fn the_built_in_assistant_understands_ordinary_english() {
 
 #[tokio::test]
 #[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
+async fn the_assistant_takes_back_what_it_did_last() {
+    with_database(async |config| {
+        let (_, app) = migrated(&config).await;
+        let conversation = begin("", &app).await;
+        for (said, wanted) in [
+            ("undo", "There is nothing to take back."),
+            ("add milk and add eggs", "Added #1 \"milk\".\nAdded #2 \"eggs\"."),
+            ("what is left?", "2 open tasks:\n- #2 eggs\n- #1 milk"),
+            ("undo", "#2 and #1 are gone again."),
+            ("undo", "#1 \"milk\" and #2 \"eggs\" are again as they were."),
+            ("delete everything", "Delete 2 tasks: #1 \"milk\" and #2 \"eggs\"? Say yes or no."),
+            ("yes", "Deleted #1 \"milk\" and #2 \"eggs\"."),
+            ("oops, undo that", "#1 \"milk\" and #2 \"eggs\" are again as they were."),
+            (
+                "done with milk and move eggs to 24 Dec 2099",
+                "Done: #1 \"milk\".\n#2 \"eggs\" is now due Thu 24 Dec 2099.",
+            ),
+        ] {
+            assert_eq!(answers(&app, &conversation, said).await, wanted, "{said}");
+        }
+        let (status, _) = send(&app, Method::PATCH, "/api/tasks/1", Some(json!({"title": "oat milk"}))).await;
+        assert_eq!(status, StatusCode::OK);
+        let wanted = "#2 \"eggs\" is again as it was. The rest was changed since and stays.";
+        assert_eq!(answers(&app, &conversation, "undo").await, wanted);
+        assert_eq!(titles(&app, "?completed=true").await, ["oat milk"]);
+        let other = begin("", &app).await;
+        assert_eq!(answers(&app, &other, "undo").await, "There is nothing to take back.");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
 async fn what_the_assistant_remembers_survives_a_change_of_release() {
     with_database(async |config| {
         let (database, app) = migrated(&config).await;

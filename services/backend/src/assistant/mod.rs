@@ -51,7 +51,7 @@ impl Place<'_> {
     async fn understand(self, said: &str) -> Result<String, ApiError> {
         let memory = memory::load(self).await?;
         let now = perform::now(self).await?;
-        let tasks: Vec<Known> = perform::tasks(self).await?.iter().map(perform::known).collect();
+        let tasks: Vec<Known> = perform::all_tasks(self).await?.iter().map(perform::known).collect();
         let scene = Scene { now, tasks: &tasks, spoken: &memory.spoken, pending: memory.pending.as_ref() };
         let understood = understand(said, &scene);
         let mut next = Memory { pending: understood.question, ..Memory::default() };

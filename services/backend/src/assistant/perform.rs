@@ -9,16 +9,14 @@ use super::{
 use crate::{
     error::{ApiError, Page},
     tasks::{
-        Sort, Task,
+        self, Sort, Task,
         store::{self, Draft},
+        valid_tags, valid_title,
     },
 };
 
 /// More are not referred to by their titles.
 const TASKS_MAX: i64 = 2_000;
-/// As the table allows.
-const TITLE_MAX_CHARS: usize = 200;
-const TAGS_MAX: usize = 20;
 
 /// What came of a request.
 pub struct Outcome {
@@ -41,6 +39,12 @@ pub enum Done {
     Changed(Vec<Task>, Change),
     /// The best to do next, and why.
     Next(Option<(Task, &'static str)>),
+    /// What is as it was, what is gone again, and whether that is all of it.
+    Undone {
+        tasks: Vec<Task>,
+        deleted: Vec<i32>,
+        all: bool,
+    },
     /// It can't be, and why.
     Refused(String),
     Helped,
@@ -59,7 +63,8 @@ impl Outcome {
             | Done::Shown(tasks)
             | Done::Completed(tasks)
             | Done::Reopened(tasks)
-            | Done::Changed(tasks, _) => ids(tasks),
+            | Done::Changed(tasks, _)
+            | Done::Undone { tasks, .. } => ids(tasks),
             Done::Deleted(_) => Some(Vec::new()),
             _ => None,
         }
@@ -73,7 +78,7 @@ pub async fn now(place: Place<'_>) -> Result<PrimitiveDateTime, ApiError> {
 }
 
 /// All that can be spoken of, newest first.
-pub async fn tasks(place: Place<'_>) -> Result<Vec<Task>, ApiError> {
+pub async fn all_tasks(place: Place<'_>) -> Result<Vec<Task>, ApiError> {
     let page = Page { limit: TASKS_MAX, offset: 0 };
     store::find(place.pool, place.user_id, &store::Filter::default(), Sort::Created, page).await
 }
@@ -142,10 +147,10 @@ async fn attempt(
             Done::Found(words, tasks)
         }
         Request::Show { ids } => {
-            let tasks = tasks(place).await?.into_iter().filter(|task| ids.contains(&task.id)).collect();
+            let tasks = all_tasks(place).await?.into_iter().filter(|task| ids.contains(&task.id)).collect();
             Done::Shown(tasks)
         }
-        Request::Next => Done::Next(best(tasks(place).await?, now)),
+        Request::Next => Done::Next(best(all_tasks(place).await?, now)),
         Request::Help => Done::Helped,
         Request::Thanks => Done::Thanked,
     };
@@ -153,7 +158,7 @@ async fn attempt(
 }
 
 async fn fitting(place: Place<'_>, filter: &Filter, now: PrimitiveDateTime) -> Result<Vec<Task>, ApiError> {
-    Ok(tasks(place).await?.into_iter().filter(|task| filter.fits(&known(task), now)).collect())
+    Ok(all_tasks(place).await?.into_iter().filter(|task| filter.fits(&known(task), now)).collect())
 }
 
 /// What is overdue or due today comes first, then what is important, then what is due at all, then the oldest.
@@ -177,21 +182,21 @@ fn best(tasks: Vec<Task>, now: PrimitiveDateTime) -> Option<(Task, &'static str)
 
 async fn add(place: Place<'_>, new: New) -> Result<Outcome, ApiError> {
     let draft = Draft {
-        title: valid_title(&new.title)?,
+        title: one_line(&new.title)?,
         description: new.description,
         completed: false,
         priority: new.priority.unwrap_or_default(),
         due_on: new.due.map(|due| due.date),
         due_time: new.due.and_then(|due| due.time),
         time_zone: Some(place.time_zone.to_owned()),
-        tags: with_tags(&[], &new.tags)?,
+        tags: valid_tags(&new.tags)?,
     };
     let task = store::create(&mut *place.pool.acquire().await?, place.user_id, &draft, None).await?;
     Ok(Outcome { undo: task.undo.iter().cloned().collect(), done: Done::Added(task) })
 }
 
 async fn rename(place: Place<'_>, id: i32, title: &str) -> Result<Outcome, ApiError> {
-    let change = store::Change { title: Some(valid_title(title)?), ..store::Change::default() };
+    let change = store::Change { title: Some(one_line(title)?), ..store::Change::default() };
     let mut transaction = place.pool.begin().await?;
     let before = store::read(&mut transaction, place.user_id, id).await?;
     let task = store::update(&mut transaction, place.user_id, id, &change, None).await?;
@@ -242,7 +247,7 @@ fn stored(change: &Change, before: &Task, time_zone: &str) -> Result<store::Chan
         NewDue::At(due) => (Some(due.date), due.time),
         NewDue::Never => (None, None),
     });
-    let tags = (!change.tags.is_empty()).then(|| with_tags(&before.tags, &change.tags)).transpose()?;
+    let tags = (!change.tags.is_empty()).then(|| valid_tags(&[&before.tags[..], &change.tags].concat())).transpose()?;
     Ok(store::Change {
         priority: change.priority,
         due_on: due.map(|(date, _)| date),
@@ -253,30 +258,33 @@ fn stored(change: &Change, before: &Task, time_zone: &str) -> Result<store::Chan
     })
 }
 
-/// As the API refuses it.
-fn valid_title(title: &str) -> Result<String, ApiError> {
-    let title = title.replace(char::is_control, " ").trim().to_owned();
-    let chars = title.chars().count();
-    if chars > TITLE_MAX_CHARS {
-        return Err(ApiError::Invalid(format!("title has {chars} characters; at most {TITLE_MAX_CHARS} are kept")));
-    }
-    if title.is_empty() { Err(ApiError::Invalid("title is empty".to_owned())) } else { Ok(title) }
+/// On one line, and as the API takes it.
+fn one_line(title: &str) -> Result<String, ApiError> {
+    valid_title(&title.replace(char::is_control, " ")).map(str::to_owned)
 }
 
-fn with_tags(old: &[String], new: &[String]) -> Result<Vec<String>, ApiError> {
-    let mut tags = [old, new].concat();
-    tags.sort_unstable();
-    tags.dedup();
-    if tags.len() > TAGS_MAX || tags.iter().any(|tag| tag.chars().count() > 50) {
-        return Err(ApiError::Invalid(format!("a task has at most {TAGS_MAX} tags of at most 50 characters")));
+/// The latest first. It ends at what was changed by somebody else since.
+async fn take_back(place: Place<'_>, undo: &[String]) -> Result<Outcome, ApiError> {
+    let (mut tasks, mut deleted, mut redo) = (Vec::new(), Vec::new(), Vec::new());
+    for token in undo.iter().rev() {
+        match tasks::take_back(place.pool, place.user_id, token).await {
+            Ok((undone, token)) => {
+                tasks.extend(undone.tasks);
+                deleted.extend(undone.deleted);
+                redo.push(token);
+            }
+            Err(ApiError::NotFound(_) | ApiError::Conflict(..)) => break,
+            Err(other) => return Err(other),
+        }
     }
-    Ok(tags)
-}
-
-/// The store can't do this from here yet; its API can, by these.
-async fn take_back(_place: Place<'_>, undo: &[String]) -> Result<Outcome, ApiError> {
-    Ok(refused(match undo {
-        [] => "There is nothing to take back.".to_owned(),
-        _ => "I can't take that back yet; the page can.".to_owned(),
-    }))
+    if redo.is_empty() {
+        let reason = if undo.is_empty() {
+            "There is nothing to take back."
+        } else {
+            "That can't be taken back any more: it is too long ago, or was changed since."
+        };
+        return Ok(refused(reason.to_owned()));
+    }
+    let all = redo.len() == undo.len();
+    Ok(Outcome { done: Done::Undone { tasks, deleted, all }, undo: redo })
 }

@@ -21,7 +21,7 @@ pub const HELP: &str = "I keep your tasks. Say it in your own words, for example
     - what is left? What is due this week? What should I do next?\n\
     - done with milk, or: done 3, or: the last two are done\n\
     - move 3 to Friday, make it urgent, rename it to buy oat milk\n\
-    - delete 3, or: delete all done ones (I ask first)";
+    - delete 3, or: delete all done ones (I ask first), and undo takes it back";
 
 const HINT: &str = "Try \"add buy milk tomorrow\", \"what is left?\" or \"done 3\"; \"help\" shows more.";
 
@@ -49,6 +49,7 @@ pub fn outcome(done: &Done, now: PrimitiveDateTime) -> String {
             format!("Next: {}{}; {why}.", named(task), details(&known(task), now, true))
         }
         Done::Next(None) => "Nothing is open. Enjoy!".to_owned(),
+        Done::Undone { tasks, deleted, all } => undone(tasks, deleted, *all),
         Done::Refused(reason) => reason.clone(),
         Done::Helped => HELP.to_owned(),
         Done::Thanked => "Any time.".to_owned(),
@@ -243,6 +244,22 @@ fn changed(tasks: &[Task], change: &Change, now: PrimitiveDateTime) -> String {
     }
     let are = if tasks.len() == 1 { "is" } else { "are" };
     format!("{} {are} now {}.", all(tasks), joined(&news, "and"))
+}
+
+fn undone(tasks: &[Task], deleted: &[i32], whole: bool) -> String {
+    let mut parts = Vec::new();
+    if !tasks.is_empty() {
+        let (is, it) = if tasks.len() == 1 { ("is", "it was") } else { ("are", "they were") };
+        parts.push(format!("{} {is} again as {it}.", all(tasks)));
+    }
+    if !deleted.is_empty() {
+        let ids: Vec<String> = deleted.iter().map(|id| format!("#{id}")).collect();
+        parts.push(format!("{} {} gone again.", joined(&ids, "and"), if ids.len() == 1 { "is" } else { "are" }));
+    }
+    if !whole {
+        parts.push("The rest was changed since and stays.".to_owned());
+    }
+    parts.join(" ")
 }
 
 fn level(priority: Priority) -> &'static str {
