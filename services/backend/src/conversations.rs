@@ -14,6 +14,8 @@ use crate::{
 };
 
 const SAID_MAX_CHARS: usize = 4_000;
+/// Until the user's is known.
+const TIME_ZONE: &str = "UTC";
 /// As the table allows.
 const ANSWER_MAX_CHARS: usize = 20_000;
 
@@ -167,7 +169,8 @@ async fn say(
 ) -> Result<(StatusCode, Json<Exchange>), ApiError> {
     let said = valid_content(&new.content)?;
     let user = keep(&backend, &caller, id, Role::User, said).await?;
-    let place = Place { pool: &backend.database.pool, user_id: &caller.user_id, conversation_id: id };
+    let place =
+        Place { pool: &backend.database.pool, user_id: &caller.user_id, conversation_id: id, time_zone: TIME_ZONE };
     let answer: String = backend.assistant.answer(place, said).await?.replace('\0', "");
     let answer = answer.char_indices().nth(ANSWER_MAX_CHARS).map_or(answer.as_str(), |(end, _)| &answer[..end]);
     let assistant = keep(&backend, &caller, id, Role::Assistant, answer).await?;

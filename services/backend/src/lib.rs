@@ -1,6 +1,6 @@
 //! The backend: tasks over HTTP, kept in PostgreSQL. Each resource is a module that exports its router.
 
-mod assistant;
+pub mod assistant;
 mod auth;
 pub mod config;
 mod conversations;

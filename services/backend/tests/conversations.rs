@@ -47,17 +47,18 @@ async fn the_built_in_assistant_does_what_it_says() {
         assert_eq!(status, StatusCode::CREATED, "{exchange}");
         assert_eq!((&exchange["user"]["role"], &exchange["assistant"]["role"]), (&json!("user"), &json!("assistant")));
         assert_eq!(exchange["user"]["content"], "add buy milk !high");
-        assert_eq!(exchange["assistant"]["content"], "Added 1 \"buy milk\".");
+        assert_eq!(exchange["assistant"]["content"], "Added #1 \"buy milk\", high priority.");
         for (words, wanted) in [
-            ("add bread", "Added 2 \"bread\"."),
-            ("list", "2: bread\n1: buy milk (high)"),
-            ("done 1", "Done: 1 \"buy milk\"."),
-            ("list all", "2: bread\n1: buy milk (high) (done)"),
-            ("delete it", "Deleted 1 \"buy milk\"."),
-            ("done 1", "There is no such task. \"list\" shows the numbers."),
+            ("add bread", "Added #2 \"bread\"."),
+            ("list", "2 open tasks:\n- #2 bread\n- #1 buy milk (high)"),
+            ("done 1", "Done: #1 \"buy milk\"."),
+            ("list all", "2 tasks:\n- #2 bread\n- #1 buy milk (high, done)"),
+            ("delete it", "Which one do you mean: #2 \"bread\" or #1 \"buy milk\"?"),
+            ("the milk one", "Deleted #1 \"buy milk\"."),
+            ("done 1", "There is no task #1. \"list\" shows the numbers."),
             ("list done", "Nothing is done yet."),
-            ("add eggs", "Added 3 \"eggs\"."),
-            ("done", "Done: 3 \"eggs\"."),
+            ("add eggs", "Added #3 \"eggs\"."),
+            ("done", "Done: #3 \"eggs\"."),
         ] {
             let (_, exchange) = say("", &app, &conversation, words).await;
             assert_eq!(exchange["assistant"]["content"], wanted, "{words}");
@@ -70,12 +71,125 @@ async fn the_built_in_assistant_does_what_it_says() {
         // Another conversation remembers nothing of this one.
         let other = begin("", &app).await;
         let (_, exchange) = say("", &app, &other, "done").await;
-        assert_eq!(exchange["assistant"]["content"], "That can't be: say which task, by its number.");
+        assert_eq!(exchange["assistant"]["content"], "Which task? Say its number or some words of its title.");
         assert_eq!(said(&app, &other).await.len(), 2);
-        assert_eq!(said(&app, &conversation).await.len(), 22);
+        assert_eq!(said(&app, &conversation).await.len(), 24);
         assert_eq!(said(&app, &conversation).await[0], r#""user": "add buy milk !high""#);
         let (_, latest) = send(&app, Method::GET, &format!("{other}/messages?limit=1&offset=1"), None).await;
         assert_eq!((latest.as_array().unwrap().len(), &latest[0]["content"]), (1, &json!("done")));
+    })
+    .await;
+}
+
+/// What the assistant answers.
+async fn answers(app: &Router, conversation: &str, said: &str) -> String {
+    let (status, exchange) = say("", app, conversation, said).await;
+    assert_eq!(status, StatusCode::CREATED, "{said}: {exchange}");
+    exchange["assistant"]["content"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
+async fn the_built_in_assistant_understands_ordinary_english() {
+    with_database(async |config| {
+        let (_, app) = migrated(&config).await;
+        let conversation = begin("", &app).await;
+        let answer = async |said: &str| answers(&app, &conversation, said).await;
+        for (said, wanted) in [
+            ("please add call mum on 24 Dec 2099 at 5pm #family, high priority and then list",
+             "Added #1 \"call mum\", due Thu 24 Dec 2099 17:00, high priority, #family.\n1 open task:\n- #1 call mum (due Thu 24 Dec 2099 17:00, high, #family)"),
+            ("done with mum and add eggs", "Done: #1 \"call mum\".\nAdded #2 \"eggs\"."),
+            ("rename it to buy six eggs", "#2 is now \"buy six eggs\"; it was \"eggs\"."),
+            ("mum is not done", "Open again: #1 \"call mum\"."),
+            ("postpone mum by a week", "#1 \"call mum\" is now due Thu 31 Dec 2099 17:00."),
+            ("no due date for mum", "#1 \"call mum\" is now without a due date."),
+            ("set 1 to low and tag it calls", "#1 \"call mum\" is now of low priority.\n#1 \"call mum\" is now tagged calls."),
+            ("how many are open?", "There are 2 open tasks."),
+            ("what should I do next?", "Next: #2 \"buy six eggs\"; it has waited the longest."),
+            ("show 1", "#1 \"call mum\", open, low priority, #calls, #family."),
+            ("find eggs", "1 task with \"eggs\":\n- #2 buy six eggs"),
+            ("add", "What shall I add? Say for example: buy milk"),
+            ("oat milk", "Added #3 \"oat milk\"."),
+            ("delete 2 and 3", "Delete 2 tasks: #2 \"buy six eggs\" and #3 \"oat milk\"? Say yes or no."),
+            ("no", "All right, nothing is changed."),
+            ("yes", "I didn't understand \"yes\". Try \"add buy milk tomorrow\", \"what is left?\" or \"done 3\"; \"help\" shows more."),
+            ("delete everything", "Delete 3 tasks: #1 \"call mum\", #2 \"buy six eggs\" and #3 \"oat milk\"? Say yes or no."),
+            ("yes, and add start over", "Deleted #1 \"call mum\", #2 \"buy six eggs\" and #3 \"oat milk\".\nAdded #4 \"start over\"."),
+        ] {
+            assert_eq!(answer(said).await, wanted, "{said}");
+        }
+        assert_eq!(titles(&app, "").await, ["start over"]);
+        answer("add x\ny\nz").await;
+        let (_, task) = send(&app, Method::GET, "/api/tasks/5", None).await;
+        assert_eq!((&task["title"], &task["description"]), (&json!("x"), &json!("y\nz")));
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
+async fn the_assistant_takes_back_what_it_did_last() {
+    with_database(async |config| {
+        let (_, app) = migrated(&config).await;
+        let conversation = begin("", &app).await;
+        for (said, wanted) in [
+            ("undo", "There is nothing to take back."),
+            ("add milk and add eggs", "Added #1 \"milk\".\nAdded #2 \"eggs\"."),
+            ("what is left?", "2 open tasks:\n- #2 eggs\n- #1 milk"),
+            ("undo", "#2 and #1 are gone again."),
+            ("undo", "#1 \"milk\" and #2 \"eggs\" are again as they were."),
+            ("delete everything", "Delete 2 tasks: #1 \"milk\" and #2 \"eggs\"? Say yes or no."),
+            ("yes", "Deleted #1 \"milk\" and #2 \"eggs\"."),
+            ("oops, undo that", "#1 \"milk\" and #2 \"eggs\" are again as they were."),
+            (
+                "done with milk and move eggs to 24 Dec 2099",
+                "Done: #1 \"milk\".\n#2 \"eggs\" is now due Thu 24 Dec 2099.",
+            ),
+        ] {
+            assert_eq!(answers(&app, &conversation, said).await, wanted, "{said}");
+        }
+        let (status, _) = send(&app, Method::PATCH, "/api/tasks/1", Some(json!({"title": "oat milk"}))).await;
+        assert_eq!(status, StatusCode::OK);
+        let wanted = "#2 \"eggs\" is again as it was. The rest was changed since and stays.";
+        assert_eq!(answers(&app, &conversation, "undo").await, wanted);
+        assert_eq!(titles(&app, "?completed=true").await, ["oat milk"]);
+        let other = begin("", &app).await;
+        assert_eq!(answers(&app, &other, "undo").await, "There is nothing to take back.");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
+async fn what_the_assistant_remembers_survives_a_change_of_release() {
+    with_database(async |config| {
+        let (database, app) = migrated(&config).await;
+        let conversation = begin("", &app).await;
+        for title in ["milk", "eggs"] {
+            create(&app, title).await;
+        }
+        let id: i32 = conversation.rsplit('/').next().unwrap().parse().unwrap();
+        // As the release before wrote it, and as one that comes may.
+        for (state, said, wanted) in [
+            (json!({"last_task": 1}), "done", "Done: #1 \"milk\"."),
+            (json!({"spoken": [2], "pending": {"later": {}}, "undo": 3}), "done", "Done: #2 \"eggs\"."),
+        ] {
+            sqlx::query(
+                "INSERT INTO agent_state (conversation_id, state) VALUES ($1, $2)
+                 ON CONFLICT (conversation_id) DO UPDATE SET state = excluded.state",
+            )
+            .bind(id)
+            .bind(&state)
+            .execute(&database.pool)
+            .await
+            .unwrap();
+            assert_eq!(answers(&app, &conversation, said).await, wanted, "{state}");
+        }
+        let last: Option<i32> = sqlx::query_scalar("SELECT (state->>'last_task')::integer FROM agent_state")
+            .fetch_one(&database.pool)
+            .await
+            .unwrap();
+        assert_eq!(last, Some(2), "the release before finds its own");
     })
     .await;
 }
@@ -103,7 +217,7 @@ async fn a_conversation_is_its_users_alone() {
         assert_eq!(send_as(&bob, &app, Method::GET, "/api/conversations", None).await.1, json!([]));
         let own = begin(&bob, &app).await;
         let (_, exchange) = say(&bob, &app, &own, "done 1").await;
-        assert_eq!(exchange["assistant"]["content"], "There is no such task. \"list\" shows the numbers.");
+        assert_eq!(exchange["assistant"]["content"], "There is no task #1. \"list\" shows the numbers.");
         assert!(titles_as(&bob, &app, "").await.is_empty());
         assert_eq!(titles_as(&ann, &app, "?completed=false").await, ["ann's"]);
 
@@ -215,8 +329,8 @@ async fn a_language_model_gets_the_conversation_and_tools() {
                 r#"assistant "Hello.""#,
                 r#"user "I need milk, and have bread""#,
                 "assistant null",
-                r#"tool "Added 2 \"milk\".""#,
-                r#"tool "Done: 1 \"bread\".""#,
+                r#"tool "Added #2 \"milk\", low priority.""#,
+                r#"tool "Done: #1 \"bread\".""#,
             ]
         );
         assert!(text[7].starts_with("tool \"That call can't be carried out"), "{text:?}");

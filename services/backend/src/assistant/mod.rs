@@ -1,56 +1,23 @@
-//! Who answers in a conversation: a language model where there is a key for one, else a small grammar. Both do what the
-//! user asks for to his own tasks, by the same commands.
+//! Who answers in a conversation: a language model where there is a key for one, else a grammar of ordinary English. Both
+//! do what the user asks for to his own tasks, by the same requests.
 
-mod grammar;
+mod memory;
+mod perform;
 mod provider;
+mod replies;
+pub mod understanding;
 
-use std::fmt::Write as _;
-
-use serde::Deserialize;
-use serde_json::json;
 use sqlx::PgPool;
 
-use crate::{
-    config::AssistantConfig,
-    error::{ApiError, Page},
-    tasks::{Priority, Task, store},
-};
+use crate::{config::AssistantConfig, error::ApiError};
 
+use memory::Memory;
 use provider::Provider;
-
-/// More than one reads in a conversation.
-const LIST_MAX: i64 = 50;
-
-const HELP: &str = "I keep your tasks. Try:\n\
-    add buy milk — or: add buy milk !high\n\
-    list — or: list done, list all\n\
-    done 3\n\
-    delete 3";
+use understanding::{Known, Question, Request, Scene, understand};
 
 pub enum Assistant {
     BuiltIn,
     Provider(Box<Provider>),
-}
-
-/// What can be done to tasks. `None` for an id means the task that was last spoken of.
-#[derive(Debug, Deserialize, PartialEq)]
-#[serde(tag = "name", content = "arguments", rename_all = "snake_case")]
-enum Command {
-    AddTask {
-        title: String,
-        description: Option<String>,
-        #[serde(default)]
-        priority: Priority,
-    },
-    ListTasks {
-        completed: Option<bool>,
-    },
-    CompleteTask {
-        id: Option<i32>,
-    },
-    DeleteTask {
-        id: Option<i32>,
-    },
 }
 
 /// Whose tasks, and in which conversation.
@@ -59,6 +26,8 @@ pub struct Place<'a> {
     pub pool: &'a PgPool,
     pub user_id: &'a str,
     pub conversation_id: i32,
+    /// In which the user means days and times.
+    pub time_zone: &'a str,
 }
 
 impl Assistant {
@@ -73,100 +42,64 @@ impl Assistant {
     pub async fn answer(&self, place: Place<'_>, said: &str) -> Result<String, ApiError> {
         match self {
             Self::Provider(provider) => provider.answer(place).await,
-            Self::BuiltIn => match grammar::parse(said) {
-                Ok(command) => place.perform(command).await,
-                Err(hint) => Ok(hint),
-            },
+            Self::BuiltIn => place.understand(said).await,
         }
     }
 }
 
 impl Place<'_> {
-    /// Does it, and says what was done. What the user can put right is said as well and is no error.
-    async fn perform(self, command: Command) -> Result<String, ApiError> {
-        match self.attempt(command).await {
-            Err(ApiError::Invalid(reason)) => Ok(format!("That can't be: {reason}.")),
-            Err(ApiError::NotFound(_)) => Ok("There is no such task. \"list\" shows the numbers.".to_owned()),
-            outcome => outcome,
+    async fn understand(self, said: &str) -> Result<String, ApiError> {
+        let memory = memory::load(self).await?;
+        let now = perform::now(self).await?;
+        let tasks: Vec<Known> = perform::all_tasks(self).await?.iter().map(perform::known).collect();
+        let scene = Scene { now, tasks: &tasks, spoken: &memory.spoken, pending: memory.pending.as_ref() };
+        let understood = understand(said, &scene);
+        let mut next = Memory { pending: understood.question, ..Memory::default() };
+        let mut answer = Vec::new();
+        let mut spoken = None;
+        let mut adding = false;
+        for request in understood.requests {
+            let adds = matches!(request, Request::Add(_));
+            let undo = if next.undo.is_empty() { &memory.undo } else { &next.undo };
+            let outcome = perform::perform(self, request, now, undo).await?;
+            spoken = match (spoken, outcome.spoken()) {
+                (Some(before), Some(added)) if adds && adding => Some([before, added].concat()),
+                (before, ids) => ids.or(before),
+            };
+            adding = adds;
+            answer.push(replies::outcome(&outcome.done, now));
+            next.undo.extend(outcome.undo);
         }
+        let alone = answer.is_empty() && next.pending.is_none() && understood.problems.len() == 1;
+        answer.extend(understood.problems.iter().map(|problem| replies::problem(problem, alone)));
+        if let Some(question) = &next.pending {
+            answer.push(replies::question(question, &tasks, now));
+            spoken = asked_of(question).or(spoken);
+        }
+        next.spoken = spoken.unwrap_or_else(|| memory.spoken.clone());
+        if next.undo.is_empty() {
+            next.undo.clone_from(&memory.undo);
+        }
+        if next != memory {
+            memory::save(self, &next).await?;
+        }
+        Ok(answer.join("\n"))
     }
 
-    async fn attempt(self, command: Command) -> Result<String, ApiError> {
-        let Self { pool, user_id, .. } = self;
-        match command {
-            Command::AddTask { title, description, priority } => {
-                let task = store::add(pool, user_id, &title, description.as_deref(), priority).await?;
-                self.remember(task.id).await?;
-                Ok(format!("Added {}.", named(&task)))
-            }
-            Command::ListTasks { completed } => {
-                let tasks = store::list(pool, user_id, completed, Page { limit: LIST_MAX, offset: 0 }).await?;
-                Ok(listed(&tasks, completed))
-            }
-            Command::CompleteTask { id } => {
-                let task = store::complete(pool, user_id, self.meant(id).await?).await?;
-                self.remember(task.id).await?;
-                Ok(format!("Done: {}.", named(&task)))
-            }
-            Command::DeleteTask { id } => {
-                let task = store::remove(pool, user_id, self.meant(id).await?).await?;
-                Ok(format!("Deleted {}.", named(&task)))
-            }
-        }
-    }
-
-    async fn meant(self, id: Option<i32>) -> Result<i32, ApiError> {
-        if let Some(id) = id {
-            return Ok(id);
-        }
-        let remembered: Option<Option<i32>> =
-            sqlx::query_scalar("SELECT (state->>'last_task')::integer FROM agent_state WHERE conversation_id = $1")
-                .bind(self.conversation_id)
-                .fetch_optional(self.pool)
-                .await?;
-        remembered.flatten().ok_or_else(|| ApiError::Invalid("say which task, by its number".to_owned()))
-    }
-
-    async fn remember(self, task_id: i32) -> Result<(), ApiError> {
-        // No row where the conversation was deleted meanwhile.
-        sqlx::query(
-            "INSERT INTO agent_state (conversation_id, state) SELECT id, $2 FROM conversations WHERE id = $1
-             ON CONFLICT (conversation_id) DO UPDATE SET state = agent_state.state || excluded.state, updated_at = now()",
-        )
-        .bind(self.conversation_id)
-        .bind(json!({"last_task": task_id}))
-        .execute(self.pool)
-        .await?;
-        Ok(())
+    /// One request of a language model, and what came of it in words.
+    async fn perform(self, request: Request) -> Result<String, ApiError> {
+        let now = perform::now(self).await?;
+        let outcome = perform::perform(self, request, now, &[]).await?;
+        Ok(replies::outcome(&outcome.done, now))
     }
 }
 
-fn named(task: &Task) -> String {
-    format!("{} \"{}\"", task.id, task.title)
-}
-
-fn listed(tasks: &[Task], completed: Option<bool>) -> String {
-    if tasks.is_empty() {
-        let nothing = match completed {
-            Some(false) => "Nothing is open.",
-            Some(true) => "Nothing is done yet.",
-            None => "There are no tasks yet.",
-        };
-        return nothing.to_owned();
-    }
-    let mut text = String::new();
-    for task in tasks {
-        let done = if task.completed && completed.is_none() { " (done)" } else { "" };
-        let priority = match task.priority {
-            Priority::Low => " (low)",
-            Priority::Medium => "",
-            Priority::High => " (high)",
-        };
-        writeln!(text, "{}: {}{priority}{done}", task.id, task.title).expect("a string takes everything");
-    }
-    if i64::try_from(tasks.len()) == Ok(LIST_MAX) {
-        text.push_str("There may be more.");
-    }
-    text.truncate(text.trim_end().len());
-    text
+/// The tasks that a question speaks of.
+fn asked_of(question: &Question) -> Option<Vec<i32>> {
+    let ids = match question {
+        Question::Sure(request) | Question::What(request) => request.ids(),
+        Question::Which { options, .. } => options,
+        Question::When { ids } => ids,
+    };
+    (!ids.is_empty()).then(|| ids.to_vec())
 }

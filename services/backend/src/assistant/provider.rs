@@ -20,8 +20,11 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::{Command, Place};
-use crate::{config::ProviderConfig, error::ApiError};
+use super::{
+    Place,
+    understanding::{Filter, New, Request},
+};
+use crate::{config::ProviderConfig, error::ApiError, tasks::Priority};
 
 /// For the whole of an answer; shorter than the frontend waits.
 const ANSWER_TIMEOUT_MS: u64 = 25_000;
@@ -34,6 +37,40 @@ const HISTORY_MAX: i64 = 20;
 
 const INSTRUCTIONS: &str = "You keep the user's to-do list. Use the tools to add, list, complete and delete tasks; ask \
     before you delete more than one. Refer to a task by its number and title. Answer briefly, in plain text.";
+
+/// What the model may ask for.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(tag = "name", content = "arguments", rename_all = "snake_case")]
+enum Command {
+    AddTask {
+        title: String,
+        description: Option<String>,
+        #[serde(default)]
+        priority: Priority,
+    },
+    ListTasks {
+        completed: Option<bool>,
+    },
+    CompleteTask {
+        id: i32,
+    },
+    DeleteTask {
+        id: i32,
+    },
+}
+
+impl Command {
+    fn request(self) -> Request {
+        match self {
+            Self::AddTask { title, description, priority } => {
+                Request::Add(New { title, description, priority: Some(priority), ..New::default() })
+            }
+            Self::ListTasks { completed } => Request::List(Filter { completed, ..Filter::default() }),
+            Self::CompleteTask { id } => Request::Complete { ids: vec![id] },
+            Self::DeleteTask { id } => Request::Delete { ids: vec![id] },
+        }
+    }
+}
 
 pub struct Provider {
     name: &'static str,
@@ -130,7 +167,7 @@ impl Provider {
             for (number, call) in calls.iter().enumerate() {
                 let outcome = match command(&call.function) {
                     _ if number >= CALLS_MAX => "Too many calls at once.".to_owned(),
-                    Ok(command) => place.perform(command).await?,
+                    Ok(command) => place.perform(command.request()).await?,
                     Err(reason) => reason,
                 };
                 debug!(tool = call.function.name, "the language model used a tool");

@@ -26,7 +26,8 @@ use crate::{
 };
 
 pub use events::{Changes, HEARTBEAT_MS};
-pub use fields::{day, moment};
+pub use fields::{day, moment, valid_tags, valid_title};
+pub use undo::take_back;
 
 /// Names, in every answer to a write, what takes it back.
 pub const UNDO_TOKEN: HeaderName = HeaderName::from_static("undo-token");

@@ -3,43 +3,12 @@
 use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder};
 
 use super::{
-    Priority, Sort, Task,
-    fields::{NEEDS_DUE_ON, unknown_time_zone, valid_description, valid_title},
+    Sort, Task,
+    fields::{NEEDS_DUE_ON, unknown_time_zone},
 };
 use crate::error::{ApiError, Page};
 
 pub use super::fields::{Change, Draft, Filter};
-
-/// As `create`, given only what most tasks have.
-pub async fn add(
-    pool: &PgPool,
-    user_id: &str,
-    title: &str,
-    description: Option<&str>,
-    priority: Priority,
-) -> Result<Task, ApiError> {
-    let draft = Draft {
-        title: valid_title(title)?.to_owned(),
-        description: description.map(valid_description).transpose()?.map(str::to_owned),
-        priority,
-        ..Draft::default()
-    };
-    create(&mut *pool.acquire().await?, user_id, &draft, None).await
-}
-
-/// Newest first.
-pub async fn list(pool: &PgPool, user_id: &str, completed: Option<bool>, page: Page) -> Result<Vec<Task>, ApiError> {
-    find(pool, user_id, &Filter { completed, ..Filter::default() }, Sort::Created, page).await
-}
-
-pub async fn complete(pool: &PgPool, user_id: &str, id: i32) -> Result<Task, ApiError> {
-    set_completed(&mut *pool.acquire().await?, user_id, id, true, None).await
-}
-
-/// Returns what is gone.
-pub async fn remove(pool: &PgPool, user_id: &str, id: i32) -> Result<Task, ApiError> {
-    delete(&mut *pool.acquire().await?, user_id, id, None).await
-}
 
 /// Without a position it comes before all others.
 pub async fn create(

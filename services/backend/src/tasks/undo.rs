@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, http::HeaderMap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -29,11 +29,11 @@ struct Undo {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Undone {
+pub struct Undone {
     /// The tasks that are again as they were.
-    tasks: Vec<Task>,
+    pub tasks: Vec<Task>,
     /// The ids of those that are gone again.
-    deleted: Vec<i32>,
+    pub deleted: Vec<i32>,
 }
 
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
@@ -70,16 +70,22 @@ async fn undo(
     caller: Caller,
     Body(Undo { token }): Body<Undo>,
 ) -> Result<(HeaderMap, Json<Undone>), ApiError> {
+    let (undone, token) = take_back(&backend.database.pool, &caller.user_id, &token).await?;
+    Ok((undo_header(Some(&token)), Json(undone)))
+}
+
+/// What came of it, and what takes this back in turn.
+pub async fn take_back(pool: &PgPool, user_id: &str, token: &str) -> Result<(Undone, String), ApiError> {
     const NOTHING: ApiError = ApiError::NotFound("change to undo any more");
     let transaction_id: i64 = token.parse().map_err(|_| NOTHING)?;
-    let mut transaction = backend.database.pool.begin().await?;
+    let mut transaction = pool.begin().await?;
     let changes: Vec<Change> = sqlx::query_as(
         "SELECT task_id, kind, version, before FROM task_changes
          WHERE transaction_id = $1 AND user_id = $2 AND created_at > now() - make_interval(mins => $3)
          ORDER BY task_id, id",
     )
     .bind(transaction_id)
-    .bind(&caller.user_id)
+    .bind(user_id)
     .bind(UNDO_MINUTES)
     .fetch_all(&mut *transaction)
     .await?;
@@ -88,14 +94,14 @@ async fn undo(
     }
     let mut undone = Undone { tasks: Vec::new(), deleted: Vec::new() };
     for whole in wholes(&changes) {
-        match restore(&mut transaction, &caller.user_id, &whole).await? {
+        match restore(&mut transaction, user_id, &whole).await? {
             Some(task) => undone.tasks.push(task),
             None => undone.deleted.push(whole.task_id),
         }
     }
     let token: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text").fetch_one(&mut *transaction).await?;
     transaction.commit().await?;
-    Ok((undo_header(Some(&token)), Json(undone)))
+    Ok((undone, token))
 }
 
 /// The changes are in the order of their tasks, and those of a task in the order in which they were made.
