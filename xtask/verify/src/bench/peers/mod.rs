@@ -139,7 +139,7 @@ impl Rival {
             Rival::Minikube => Ok(Runner { take: Box::new(|| load::by_minikube(ours)), dev: None }),
             Rival::Skaffold(one) => {
                 let start = || Dev::start(&one.spawn, one.call(skaffold::dev), skaffold::WAITS);
-                let once = || whole(&one.spawn, one.call(skaffold::run), "skaffold");
+                let once = move || whole(&one.spawn, one.call(skaffold::run), "skaffold");
                 do_work(&one.bench, work, once, start)
             }
         }
