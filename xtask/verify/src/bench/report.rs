@@ -114,9 +114,9 @@ impl Report {
         let width = self.rows.iter().filter_map(widest).max().unwrap_or_default();
         let mut head = format!("{:width$}   median   min – max        CPU      load", "");
         if self.rows.iter().any(|row| !row.peers.is_empty()) {
-            head.push_str("   × ours");
+            head.push_str("     × ours");
         } else if before.is_some() {
-            head.push_str("         ");
+            head.push_str("           ");
         }
         if before.is_some() {
             head.push_str("   × before");
@@ -209,12 +209,16 @@ fn bar(y: usize, name: &str, colour: &str, figures: &Figures, longest_s: f64, no
     )
 }
 
-/// An error in one line: what failed, and the last that it said.
+/// An error in one line: what failed, and of what it said the last line that has an error in it, or the last of all.
 pub fn one_line(error: &str) -> String {
     const LONGEST: usize = 300;
+    const SIGNS: [&str; 5] = ["error", "fail", "unknown", "cannot", "could not"];
     let mut lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or("for no reason that it gives").to_string();
-    let all = lines.next_back().map_or(first.clone(), |last| format!("{first}: {last}"));
+    let said: Vec<&str> = lines.filter(|line| !line.starts_with("Next: ")).collect();
+    let is_error = |line: &&&str| SIGNS.iter().any(|sign| line.to_lowercase().contains(sign));
+    let cause = said.iter().rev().find(is_error).or(said.last());
+    let all = cause.map_or(first.clone(), |cause| format!("{first}: {cause}"));
     match all.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", &all[..at]),
         None => all,
@@ -277,7 +281,7 @@ mod tests {
         assert_eq!((report.rows[0].ratio("skaffold"), report.rows[0].ratio("tilt")), (Some(4.5), None));
         let text = report.text(None);
         let [head, ours, skaffold, tilt] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
-        assert!(head.ends_with("load   × ours"), "{text}");
+        assert!(head.ends_with("load     × ours"), "{text}");
         assert!(ours.starts_with("up, a <change>   2.00 s"), "{text}");
         assert!(skaffold.starts_with("  skaffold       9.00 s") && skaffold.ends_with("  4.50"), "{text}");
         assert_eq!(head.chars().count(), skaffold.chars().count(), "{text}");
@@ -307,7 +311,9 @@ mod tests {
     #[test]
     fn an_error_fits_in_one_line() {
         assert_eq!(one_line("skaffold failed\n  building\n  no space left\n\n"), "skaffold failed: no space left");
-        assert_eq!(one_line("refused"), "refused");
+        let docker = "skaffold failed\nBuilding...\nunknown flag: --load\nSee 'docker build --help'.\n";
+        assert_eq!(one_line(docker), "skaffold failed: unknown flag: --load");
+        assert_eq!(one_line("refused\nNext: try again"), "refused");
         assert_eq!(one_line(&"ü".repeat(400)).chars().count(), 301);
     }
 

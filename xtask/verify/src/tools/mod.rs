@@ -5,5 +5,4 @@ pub mod kube_score;
 pub mod kubeconform;
 pub mod pod_security;
 pub mod skaffold;
-pub mod tilt;
 pub mod vegeta;

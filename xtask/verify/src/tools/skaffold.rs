@@ -5,8 +5,10 @@ use xtask::run::call::{Call, argv, call};
 /// What it prints when a change may come.
 pub const WAITS: &str = "Watching for changes";
 
-/// Children of it ask nobody outside whether there is a newer version.
-pub const ENVIRONMENT: [(&str, &str); 2] = [("SKAFFOLD_UPDATE_CHECK", "false"), ("SKAFFOLD_INTERACTIVE", "false")];
+/// It asks nobody outside whether there is a newer version. BuildKit is asked for here: by its own setting it would also
+/// give docker the flag `--load`, which clients without buildx don't know.
+pub const ENVIRONMENT: [(&str, &str); 3] =
+    [("SKAFFOLD_UPDATE_CHECK", "false"), ("SKAFFOLD_INTERACTIVE", "false"), ("DOCKER_BUILDKIT", "1")];
 
 /// Its settings: it sends no metrics, asks for no survey, and takes the cluster for one that is here.
 pub const SETTINGS: &str =

@@ -1,37 +1,45 @@
-//! Skaffold and Tilt at our own work: the same Dockerfiles, inputs, chart and values, in the same cluster.
+//! Others' tools at our own work: the same Dockerfiles, inputs, chart and values, in the same cluster.
 
 mod recipe;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::bench::dev::Dev;
-use crate::bench::report::Sample;
+use crate::bench::load;
 use crate::bench::rows::{Bench, NAMESPACE, Runner, Work, do_work, whole};
-use crate::bench::{load, rows};
-use crate::tools::{skaffold, tilt};
+use crate::tools::skaffold;
 use recipe::{Artifact, Recipe, Release};
 use xtask::cli::Peer;
+use xtask::model::cluster::Target;
 use xtask::model::image::Images;
 use xtask::run::call::Call;
 use xtask::run::context::{Context, Project};
+use xtask::run::exit::Stop;
 use xtask::run::process::Spawn;
 use xtask::secrets::overrides;
 use xtask::stages::{build, cluster, render, setup};
 use xtask::tools::helm;
 
+/// Tilt 0.33.21 is the newest that could be had, and its parser of Tiltfiles for editors is in C.
+const NO_TILT: &str = "Tilt cannot be built here: it needs cgo (github.com/smacker/go-tree-sitter: build constraints exclude all \
+    Go files), and modules are built with CGO_ENABLED=0";
+
+/// Files of Skaffold's folder.
+const DESCRIBED: &str = "skaffold.yaml";
+const SETTINGS: &str = "settings";
+
 /// A peer that is ready to be measured.
 pub enum Rival {
-    Loop(Box<Loop>),
+    Skaffold(Box<Skaffold>),
     Minikube,
 }
 
-/// A tool that builds and deploys, with a copy of the project in a namespace of its own.
-pub struct Loop {
-    peer: Peer,
+/// Skaffold, with a copy of the project in a namespace of its own.
+pub struct Skaffold {
     bench: Bench,
     spawn: Spawn,
     program: String,
@@ -55,14 +63,15 @@ pub fn has(peer: Peer, work: Work) -> bool {
 /// Builds the peer where it is not there, and gives it what our own tool has: a namespace with the Secrets, and the release,
 /// which it takes over.
 pub fn prepare(ctx: &Context, images: &Images, peer: Peer) -> Result<Rival> {
-    if peer == Peer::Minikube {
-        return Ok(Rival::Minikube);
+    match peer {
+        Peer::Minikube => return Ok(Rival::Minikube),
+        Peer::Tilt => return Err(Stop::needs_setup(NO_TILT).into()),
+        Peer::Skaffold => {}
     }
-    let [program] = setup::programs(ctx, [name(peer)])?;
-    let bench = Bench::new(ctx, &format!("{NAMESPACE}-{}", name(peer)))?;
-    let prepared = hand_over(&bench, images, peer);
-    match prepared {
-        Ok((folder, spawn)) => Ok(Rival::Loop(Box::new(Loop { peer, bench, spawn, program, folder }))),
+    let [program] = setup::programs(ctx, ["skaffold"])?;
+    let bench = Bench::new(ctx, &format!("{NAMESPACE}-skaffold"))?;
+    match hand_over(&bench, images) {
+        Ok((folder, spawn)) => Ok(Rival::Skaffold(Box::new(Skaffold { bench, spawn, program, folder }))),
         Err(error) => {
             bench.remove()?;
             Err(error)
@@ -70,25 +79,21 @@ pub fn prepare(ctx: &Context, images: &Images, peer: Peer) -> Result<Rival> {
     }
 }
 
-fn hand_over(bench: &Bench, images: &Images, peer: Peer) -> Result<(PathBuf, Spawn)> {
+fn hand_over(bench: &Bench, images: &Images) -> Result<(PathBuf, Spawn)> {
     bench.up()?;
-    let folder = bench.ctx.staging(name(peer));
+    let folder = bench.ctx.staging("skaffold");
     fs::create_dir_all(&folder)?;
     let recipe = describe(bench, images, &folder)?;
-    let (file, text, environment) = match peer {
-        Peer::Tilt => ("Tiltfile", recipe::tiltfile(&recipe), tilt::ENVIRONMENT),
-        _ => ("skaffold.yaml", format!("{:#}\n", recipe::skaffold(&recipe)), skaffold::ENVIRONMENT),
-    };
-    fs::write(folder.join(file), text)?;
-    fs::write(folder.join("settings"), skaffold::SETTINGS)?;
+    fs::write(folder.join(DESCRIBED), format!("{:#}\n", recipe::skaffold(&recipe)))?;
+    fs::write(folder.join(SETTINGS), skaffold::SETTINGS)?;
     // Minikube, which the peer calls, has a temporary folder of its own.
     let mut spawn = bench.ctx.spawn_minikube()?;
-    spawn.env.extend(environment.map(|(name, value)| (name.to_string(), value.to_string())));
+    spawn.env.extend(skaffold::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
     Ok((folder, spawn))
 }
 
 /// What the profile is in the peer's words, with the values that our own release has.
-fn describe(bench: &Bench, images: &Images, folder: &std::path::Path) -> Result<Recipe> {
+fn describe(bench: &Bench, images: &Images, folder: &Path) -> Result<Recipe> {
     let ctx = &bench.ctx;
     let copy = Project { root: bench.root.clone(), ..(**ctx).clone() };
     let staged = render::stage_all(&copy, &overrides::read_overrides(&copy)?)?;
@@ -99,7 +104,6 @@ fn describe(bench: &Bench, images: &Images, folder: &std::path::Path) -> Result<
             image: format!("{}-{name}", ctx.config.namespace),
             context: bench.root.join(&service.context).display().to_string(),
             dockerfile: bench.root.join(&service.dockerfile).display().to_string(),
-            inputs: service.inputs.iter().map(|input| input.display().to_string()).collect(),
             args: build::all_arguments(service, images, &ctx.config.version).into_iter().collect(),
         }
     };
@@ -133,17 +137,18 @@ impl Rival {
     pub fn runner<'a>(&'a self, ours: &'a Bench, work: Work) -> Result<Runner<'a>> {
         match self {
             Rival::Minikube => Ok(Runner { take: Box::new(|| load::by_minikube(ours)), dev: None }),
-            Rival::Loop(one) => {
-                let start = || Dev::start(&one.spawn, one.call(true), one.waits());
-                do_work(&one.bench, work, || one.once(), start)
+            Rival::Skaffold(one) => {
+                let start = || Dev::start(&one.spawn, one.call(skaffold::dev), skaffold::WAITS);
+                let once = move || whole(&one.spawn, one.call(skaffold::run), "skaffold");
+                do_work(&one.bench, work, once, start)
             }
         }
     }
 
     /// Removes what was made for the peer, and what it made.
     pub fn remove(&self) -> Result<()> {
-        let Rival::Loop(one) = self else { return Ok(()) };
-        let Loop { bench, folder, .. } = &**one;
+        let Rival::Skaffold(one) = self else { return Ok(()) };
+        let Skaffold { bench, folder, .. } = &**one;
         let (ctx, prefix) = (bench.ctx.uninterrupted(), format!("{}-", bench.ctx.config.namespace));
         bench.remove()?;
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
@@ -151,30 +156,11 @@ impl Rival {
     }
 }
 
-impl Loop {
-    fn once(&self) -> Result<Sample> {
-        whole(&self.spawn, self.call(false), name(self.peer))
-    }
-
-    fn waits(&self) -> &'static str {
-        if self.peer == Peer::Tilt { tilt::SETTLES } else { skaffold::WAITS }
-    }
-
-    fn call(&self, is_loop: bool) -> Call {
+impl Skaffold {
+    fn call(&self, verb: fn(&str, &skaffold::Given) -> Call) -> Call {
         let file = |name: &str| self.folder.join(name).display().to_string();
-        let target = self.bench.ctx.target();
-        let (context, namespace) = (target.context.as_str(), target.namespace.as_str());
-        let call = match (self.peer, is_loop) {
-            (Peer::Tilt, false) => tilt::ci(&self.program, &file("Tiltfile"), context, namespace),
-            (Peer::Tilt, true) => tilt::up(&self.program, &file("Tiltfile"), context, namespace),
-            (_, is_loop) => {
-                let (described, settings, cache) = (&file("skaffold.yaml"), &file("settings"), &file("cache"));
-                let kubeconfig = &target.kubeconfig;
-                let given = skaffold::Given { described, settings, cache, kubeconfig, context, namespace };
-                let call = if is_loop { skaffold::dev } else { skaffold::run };
-                call(&self.program, &given)
-            }
-        };
-        call.folder(&self.folder).within(rows::COMMAND)
+        let (described, settings, cache) = (&file(DESCRIBED), &file(SETTINGS), &file("cache"));
+        let Target { kubeconfig, context, namespace } = &self.bench.ctx.target();
+        verb(&self.program, &skaffold::Given { described, settings, cache, kubeconfig, context, namespace })
     }
 }

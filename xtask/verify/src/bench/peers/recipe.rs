@@ -1,4 +1,4 @@
-//! The project in the words of other tools: what `up` builds and deploys, as Skaffold and Tilt are given it. No I/O.
+//! The project in the words of other tools: what `up` builds and deploys, as Skaffold is given it. No I/O.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,6 @@ pub struct Artifact {
     pub image: String,
     pub context: String,
     pub dockerfile: String,
-    /// What of the context reaches the build.
-    pub inputs: Vec<String>,
     /// One without a value has that of the environment.
     pub args: BTreeMap<String, Option<String>>,
 }
@@ -52,7 +50,7 @@ pub fn skaffold(recipe: &Recipe) -> Value {
         "build": {
             // There is no git repository to take a tag from.
             "tagPolicy": { "inputDigest": {} },
-            "local": { "push": false, "useDockerCLI": true, "useBuildkit": true, "concurrency": 1 },
+            "local": { "push": false, "useDockerCLI": true, "concurrency": 1 },
             "artifacts": artifacts,
         },
         "deploy": { "statusCheckDeadlineSeconds": recipe.rollout_s, "helm": { "releases": releases } },
@@ -114,56 +112,6 @@ pub fn values(ours: &Value, release: &Release, artifacts: &[Artifact]) -> Value 
     values
 }
 
-/// A Tiltfile. Tilt has no way into minikube's containerd either: it builds by a command, which loads the image too.
-pub fn tiltfile(recipe: &Recipe) -> String {
-    let Recipe { cluster, namespace, .. } = recipe;
-    let mut lines = vec![
-        format!("allow_k8s_contexts({})", quoted(cluster)),
-        "analytics_settings(False)".to_string(),
-        "update_settings(max_parallel_updates=1)".to_string(),
-    ];
-    for artifact in &recipe.artifacts {
-        let paths: Vec<String> = artifact.inputs.iter().map(|input| format!("{}/{input}", artifact.context)).collect();
-        let watched: Vec<String> = paths.iter().chain([&artifact.dockerfile]).map(|path| quoted(path)).collect();
-        lines.push(format!(
-            "custom_build({}, {}, deps=[{}], disable_push=True)",
-            quoted(&artifact.image),
-            quoted(&tilt_build(recipe, artifact)),
-            watched.join(", ")
-        ));
-    }
-    for Release { name, chart, values, .. } in &recipe.releases {
-        let [name, chart, values, namespace] = [name, chart, values, namespace].map(|text| quoted(text));
-        lines.push(format!("k8s_yaml(helm({chart}, name={name}, namespace={namespace}, values=[{values}]))"));
-    }
-    lines.iter().map(|line| format!("{line}\n")).collect()
-}
-
-fn tilt_build(recipe: &Recipe, artifact: &Artifact) -> String {
-    let argument = |(name, value): (&String, &Option<String>)| match value {
-        Some(value) => shell_quoted(&format!("{name}={value}")),
-        None => name.clone(),
-    };
-    let args: String = artifact.args.iter().map(|pair| format!(" --build-arg {}", argument(pair))).collect();
-    let secret = recipe.ca.iter().map(|file| format!(" --secret {}", shell_quoted(&format!("id=ca,src={file}"))));
-    let secret: String = secret.collect();
-    let (dockerfile, context) = (shell_quoted(&artifact.dockerfile), shell_quoted(&artifact.context));
-    format!(
-        "DOCKER_BUILDKIT=1 docker build --file {dockerfile} --tag $EXPECTED_REF{args}{secret} {context} && \
-         minikube image load $EXPECTED_REF --profile {}",
-        recipe.cluster
-    )
-}
-
-/// A string of Starlark's, which has JSON's escapes.
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
-fn shell_quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +123,6 @@ mod tests {
             image: "todo-bench-backend".into(),
             context: "/copy/services".into(),
             dockerfile: "/copy/docker/backend.Dockerfile".into(),
-            inputs: vec!["Cargo.toml".into(), "backend/src".into()],
             args: args.into(),
         };
         let release = Release {
@@ -249,17 +196,5 @@ mod tests {
         assert_eq!(values(&alone, &recipe(false).releases[0], &artifacts), expected);
         let others = [Artifact { service: "mcp".into(), ..artifacts[0].clone() }];
         assert_eq!(values(&ours, &releases[0], &others), ours);
-    }
-
-    #[test]
-    fn tilt_builds_and_deploys_the_same() {
-        let text = tiltfile(&recipe(true));
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], r#"allow_k8s_contexts("mini")"#);
-        let build = r#"custom_build("todo-bench-backend", "DOCKER_BUILDKIT=1 docker build --file '/copy/docker/backend.Dockerfile' --tag $EXPECTED_REF --build-arg HTTP_PROXY --build-arg 'PORT=8000' --secret 'id=ca,src=/ca'\\''s.crt' '/copy/services' && minikube image load $EXPECTED_REF --profile mini", deps=["/copy/services/Cargo.toml", "/copy/services/backend/src", "/copy/docker/backend.Dockerfile"], disable_push=True)"#;
-        assert_eq!(lines[3], build);
-        let deploy =
-            r#"k8s_yaml(helm("/stage/chart", name="todo", namespace="bench-peer", values=["/stage/values.json"]))"#;
-        assert_eq!(lines[4..], [deploy]);
     }
 }
