@@ -141,7 +141,6 @@ fn measure_row(bench: &Bench, row: &Wanted, rivals: &[(Peer, Result<Rival>)], wa
 }
 
 fn peer_row(Taken { name, result }: Taken<Sample>) -> PeerRow {
-    if let Err(error) = &result {}
     match result {
         Ok(samples) => PeerRow { peer: name, samples, failed: None },
         Err(error) => {
