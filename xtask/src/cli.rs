@@ -310,7 +310,7 @@ pub enum Command {
 pub enum Peer {
     /// `skaffold run` and `skaffold dev`
     Skaffold,
-    /// `tilt ci` and `tilt up`
+    /// Not measured, and it says why
     Tilt,
     /// `minikube image load`
     Minikube,

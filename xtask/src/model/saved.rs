@@ -29,6 +29,13 @@ pub enum Entry {
     Other(String),
 }
 
+impl Saved {
+    /// The path of what it runs: the first word of its entry point, or of its command where it has none.
+    pub fn program(&self) -> Option<&str> {
+        ["Entrypoint", "Cmd"].iter().find_map(|key| self.config[key][0].as_str())
+    }
+}
+
 /// Reads the archive of one image.
 pub fn read(archive: impl Read) -> Result<Saved> {
     let mut parts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
@@ -190,6 +197,14 @@ mod tests {
         assert_eq!(read(archive.as_slice()).unwrap(), of(&[plain]), "labels are none of how it runs");
         let message = read(pack(&[("x", 0o644, b"")]).as_slice()).unwrap_err().to_string();
         assert_eq!(message, "the saved image has no manifest.json");
+    }
+
+    #[test]
+    fn the_program_is_that_of_the_entry_point_or_of_the_command() {
+        let program = |config: Value| Saved { config, ..Saved::default() }.program().map(str::to_string);
+        assert_eq!(program(json!({"Entrypoint": ["/app/web"], "Cmd": ["serve"]})).as_deref(), Some("/app/web"));
+        assert_eq!(program(json!({"Entrypoint": null, "Cmd": ["/app/web", "serve"]})).as_deref(), Some("/app/web"));
+        assert_eq!(program(json!({"User": "1"})), None);
     }
 
     #[test]

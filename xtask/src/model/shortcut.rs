@@ -91,28 +91,24 @@ mod tests {
             let copies = found.copies.into_iter().map(|copy| format!("{} {}", copy.service, copy.to));
             Some(copies.chain(found.restarts.into_iter().map(|one| one.service + " again")).collect::<Vec<_>>())
         };
-        let all = [page, api];
+        let mut all = [page, api];
         let copied = Some(vec!["page /app/assets".to_string()]);
         assert_eq!(way(&["/p/assets/a.css", "/p/assets/below/b.js"], &all), copied);
         assert_eq!(way(&["/p/assets"], &all), copied, "the folder itself, as a rename reports it");
         for other in ["/p/src/main.rs", "/p/kit/lib.rs", "/p/api/main.rs", "/p/chart/values.yaml", "/p/assets2/x"] {
             assert_eq!(way(&["/p/assets/a.css", other], &all), None, "{other}");
         }
-        let [page, mut api] = all;
-        api.signal = Some("HUP");
+        all[1].signal = Some("HUP");
         let both = ["/p/assets/a.css", "/p/api/main.rs"];
-        let all = [page, api];
         let wanted = |ways: &[&str]| Some(ways.iter().map(|way| way.to_string()).collect::<Vec<_>>());
         assert_eq!(way(&both, &all), wanted(&["page /app/assets", "api again"]));
         assert_eq!(way(&["/p/kit/lib.rs"], &all), None, "the page has it too, and does not start again");
-        let [mut page, api] = all;
-        page.signal = Some("USR1");
-        let all = [page, api];
+        all[0].signal = Some("USR1");
         assert_eq!(way(&["/p/kit/lib.rs"], &all), wanted(&["api again", "page again"]));
         assert_eq!(way(&["/p/assets/a.css", "/p/src/main.rs"], &all), wanted(&["page again"]), "the image has both");
         assert_eq!(way(&["/p/src/main.rs", "/p/Dockerfile"], &all), None);
-        let [mut page, api] = all;
-        page.signal = None;
+        all[0].signal = None;
+        let [page, api] = all;
         assert_eq!(way(&["/p/assets/help/x"], &[page, api, docs]), None, "another service compiles it");
     }
 }

@@ -60,16 +60,10 @@ fn first_difference<'a>(one: &'a Listing, other: &'a Listing) -> Option<&'a Stri
 }
 
 fn pack(folder: &Path, listing: &Listing) -> Result<Vec<u8>> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (path, (mode, _)) in listing {
-        let content = fs::read(folder.join(path))?;
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        header.set_mode(u32::from_str_radix(mode, 8)?);
-        header.set_mtime(0);
-        builder.append_data(&mut header, path, content.as_slice())?;
-    }
-    Ok(builder.into_inner()?)
+    let file = |(path, (mode, _)): (&String, &(String, String))| {
+        Ok((path.clone(), mode.clone(), fs::read(folder.join(path))?))
+    };
+    containerd::pack(listing.iter().map(file))
 }
 
 #[cfg(test)]

@@ -66,6 +66,21 @@ sha256sum "/proc/$pid/exe" 2>/dev/null | cut -d " " -f 1"#;
 /// How often it is asked whether the program has started again, every 20 ms.
 const TRIES: u32 = 500;
 
+/// A tar archive of files by path, mode, as in `644`, and content.
+pub fn pack<C: AsRef<[u8]>>(files: impl IntoIterator<Item = Result<(String, String, C)>>) -> Result<Vec<u8>> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for file in files {
+        let (path, mode, content) = file?;
+        let content = content.as_ref();
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(u32::from_str_radix(&mode, 8)?);
+        header.set_mtime(0);
+        builder.append_data(&mut header, path, content)?;
+    }
+    Ok(builder.into_inner()?)
+}
+
 /// What lies in a folder of a container.
 pub fn list_folder(place: &Place, folder: &str) -> Call<Listing> {
     let (node, path) = (&place.node, on_node(place, folder));
@@ -151,8 +166,8 @@ mod tests {
         let shell = digest("app/web");
         assert_eq!(list().len(), 1, "what is not there, and what is a folder, is left out");
         // Tells that it listens by a file, and is another program from the signal on. A shell can't trap what was ignored
-        // when it began, as HUP is under nohup.
-        let script = r#"trap 'exec "$0" 60' USR1; : >"$1"; while :; do sleep 0.02; done"#;
+        // when it began, as HUP is under nohup. It ends by itself where this test ends early.
+        let script = r#"trap 'exec "$0" 60' USR1; : >"$1"; for _ in $(seq 3000); do sleep 0.02; done"#;
         let ready = root.path().join("ready");
         let mut service = Command::new(&program).args(["-c", script]).arg(&program).arg(&ready).spawn().unwrap();
         while !ready.exists() {
@@ -160,7 +175,7 @@ mod tests {
         }
         fs::write(root.path().join("init.pid"), service.id().to_string()).unwrap();
         let sleep = fs::read("/bin/sleep").unwrap();
-        let archive = archive_of(&[("app/web", 0o755, &sleep), ("app/new", 0o644, b"new")]);
+        let archive = archive(&[("app/web", "755", &sleep), ("app/new", "644", b"new")]);
         let said = run_with(START_AGAIN, &folder, &["USR1", "500"], archive.clone());
         assert_eq!(said.trim(), digest("app/web"));
         assert_ne!(said.trim(), shell);
@@ -171,20 +186,8 @@ mod tests {
         service.wait().unwrap();
     }
 
-    fn archive_of(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (path, mode, content) in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(content.len() as u64);
-            header.set_mode(*mode);
-            builder.append_data(&mut header, path, *content).unwrap();
-        }
-        builder.into_inner().unwrap()
-    }
-
-    fn archive(files: &[(&str, &str)]) -> Vec<u8> {
-        let all: Vec<_> = files.iter().map(|(path, content)| (*path, 0o644, content.as_bytes())).collect();
-        archive_of(&all)
+    fn archive(files: &[(&str, &str, &[u8])]) -> Vec<u8> {
+        pack(files.iter().map(|(path, mode, content)| Ok((path.to_string(), mode.to_string(), content)))).unwrap()
     }
 
     #[test]
@@ -197,7 +200,7 @@ mod tests {
         fs::write(folder.join("a b.js"), "one").unwrap();
         fs::set_permissions(folder.join("a b.js"), fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(parse_listing(&run(LIST, &folder, Vec::new())).unwrap()["a b.js"].0, "600");
-        run(REPLACE, &folder, archive(&[("a b.js", "two"), ("deep/er/c.css", "three")]));
+        run(REPLACE, &folder, archive(&[("a b.js", "644", b"two"), ("deep/er/c.css", "644", b"three")]));
         let listed = parse_listing(&run(LIST, &folder, Vec::new())).unwrap();
         let digest = "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3";
         assert_eq!(listed["a b.js"], ("644".to_string(), digest.to_string()));

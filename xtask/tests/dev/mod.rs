@@ -205,9 +205,9 @@ fn that_starts_again() -> Project {
     project.answer(
         "docker save --output ",
         r#"mkdir -p image/app
-printf %s "$4" >image/app/backend
+[ -e same ] && printf %s same >image/app/backend && printf %s "$4" >image/app/page || printf %s "$4" >image/app/backend
 tar -C image -cf layer.tar app
-echo '{"config":{}}' >c.json
+echo '{"config":{"Entrypoint":["/app/backend"]}}' >c.json
 echo '[{"Config":"c.json","Layers":["layer.tar"]}]' >manifest.json
 tar -cf "$3" manifest.json c.json layer.tar"#,
     );
@@ -268,6 +268,24 @@ fn what_does_not_start_again_takes_the_way_of_up() {
         "a container of backend has other files than its image; it takes the way of up",
     ]);
     assert_eq!(run.calls_of(&["helm upgrade todo"]).len(), 3);
+}
+
+#[test]
+fn a_program_that_is_the_same_is_sent_no_signal() {
+    let project = that_starts_again();
+    for (file, text) in [("same", ""), ("rootfs/app/backend", "same"), ("rootfs/app/page", "old:1")] {
+        project.write(&format!("standin/{file}"), text);
+    }
+    let run = dev(&project, || {
+        wait_for_runs(&project, 1);
+        project.write("services/backend/main.rs", "fn main() { one() }");
+        wait_for_runs(&project, 3);
+    });
+    run.assert_ended(0);
+    run.assert_says(&[
+        "the program of backend is the same, and other files of its image are not; it takes the way of up",
+    ]);
+    assert_eq!(run.calls_of(&["docker exec --interactive todo sh"]), [""; 0]);
 }
 
 #[test]
