@@ -269,8 +269,11 @@ pub enum Command {
         /// Run the scenarios whose "GROUP: NAME" contains this
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
+        /// How many run side by side [default: one more than the node has CPUs]
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=16))]
+        jobs: Option<u8>,
         /// List the scenarios and run none
-        #[arg(long, conflicts_with_all = ["keep", "junit"])]
+        #[arg(long, conflicts_with_all = ["keep", "jobs", "junit"])]
         list: bool,
         /// Write the JUnit report here [default: logs/e2e.xml in the state folder]
         #[arg(long, value_name = "FILE")]

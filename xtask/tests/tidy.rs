@@ -88,6 +88,7 @@ const PURE: &[&str] = &[
     "xtask/src/secrets/judge.rs",
     "xtask/src/secrets/placeholder.rs",
     "xtask/src/tools/",
+    "xtask/verify/src/e2e/schedule.rs",
     "xtask/verify/src/entities/",
     "xtask/verify/src/rules/",
     "xtask/verify/src/tools/",

@@ -285,7 +285,8 @@ fn choose_port(
     fixed
         .filter(|port| !taken.contains_key(port))
         .or_else(|| mine.map(|(port, _)| *port).filter(|port| range.contains(port)))
-        .or_else(|| range.find(|port| !taken.contains_key(port)))
+        // From the end: profiles with a number of their own have one at the beginning.
+        .or_else(|| range.rfind(|port| !taken.contains_key(port)))
 }
 
 /// Why a release that is deployed needs another upgrade.
@@ -439,5 +440,6 @@ mod tests {
         assert_eq!(choose_port(&theirs, "b", "frontend", Fixed(30080), 30080..=30081), Some(30081));
         assert_eq!(choose_port(&theirs, "a", "frontend", Fixed(30080), 30080..=30081), Some(30080));
         assert_eq!(choose_port(&theirs, "b", "frontend", Auto, 30080..=30080), None);
+        assert_eq!(choose_port(&theirs, "b", "frontend", Auto, 30080..=30089), Some(30089));
     }
 }

@@ -35,9 +35,9 @@ fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
             bench::run(project, &bench::BenchOptions { runs, only, against, to, svg, wait, peers })
         }
         Command::TestE2e { list: true, only, .. } => e2e::list(project, only.as_deref()),
-        Command::TestE2e { keep, only, junit, helm, .. } => {
+        Command::TestE2e { keep, only, jobs, junit, helm, .. } => {
             let (only, junit, helm) = (only.as_deref(), junit.as_deref(), helm.as_deref());
-            e2e::run(project, &e2e::TestOptions { keep: *keep, only, junit, helm })
+            e2e::run(project, &e2e::TestOptions { keep: *keep, only, jobs: jobs.map(usize::from), junit, helm })
         }
         _ => xtask::dispatch(project, cli),
     }

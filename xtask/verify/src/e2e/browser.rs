@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::e2e::World;
+use crate::e2e::world::World;
 use xtask::run::call::{DEADLINE, call};
 use xtask::run::poll;
 use xtask::run::process::Background;

@@ -5,7 +5,10 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::e2e::{FOREIGN_KUBECONFIG, Scenario, World, dev, fourth, leftovers, page, secrets, tells};
+use crate::e2e::scenario::Scenario;
+use crate::e2e::schedule::Takes;
+use crate::e2e::world::{FOREIGN_KUBECONFIG, World, tells};
+use crate::e2e::{dev, fourth, leftovers, page, secrets};
 use xtask::run::call::DEADLINE;
 use xtask::run::poll;
 use xtask::stages::{cluster, load};
@@ -15,30 +18,33 @@ pub const NAMESPACE: &str = "todo-chatbot-e2e";
 const RELEASE: &str = "todo-chatbot";
 const SECRET: &str = "todo-chatbot-secrets";
 
-pub const COMES_UP: Scenario = ("a fresh namespace comes up and answers", comes_up);
+pub const COMES_UP: Scenario =
+    Scenario::new("a fresh namespace comes up and answers", comes_up).taking(Takes::NodePorts);
 
-/// Each begins with an application that runs, and is followed by an `up` that must find it well or make it so.
+/// Each begins with an application that runs, and is followed by an `up` that must find it well or make it so. What nothing
+/// may run beside comes last.
 pub const SCENARIOS: &[Scenario] = &[
-    ("a second up changes nothing", changes_nothing),
-    ("the page of ui shows what runs, and asks no other server", page::shows_what_runs),
-    ("what was scaled by hand is put right", scaled_by_hand),
-    ("what was deleted by hand is put back", deleted_by_hand),
-    ("what was added by hand is taken out", added_by_hand),
-    ("a port that was renumbered by hand is set back", renumbered_by_hand),
-    ("an image gone from the node is loaded again", image_gone),
-    ("dev copies a style sheet into what runs, and builds it at its end", dev::copies),
-    ("dev has services start again as what was built, and deploys it at its end", dev::restarts),
-    ("helm's own test passes, and fails for each fault", helm_test),
-    ("a broken Secret is reported with pod and log, and mended", broken_secret),
-    ("an upgrade that fails goes back, and what served serves on", failed_upgrade),
-    ("a service more is data, a Dockerfile and a chart of three lines", fourth::is_data),
-    ("a rotation leaves all as it was but the Secrets' values", secrets::rotate),
-    ("what a Secret holds gets nowhere", secrets::stay_secret),
-    ("tasks survive the node being killed", node_killed),
-    ("a node that was paused goes on", node_paused),
-    ("down keeps the tasks, up finds them", down_keeps_data),
-    ("up, smoke and down leave nothing behind", leftovers::nothing_behind),
-    ("the user's kubeconfig is as it was", kubeconfig_untouched),
+    Scenario::new("a second up changes nothing", changes_nothing).taking(Takes::Nothing),
+    Scenario::new("the page of ui shows what runs, and asks no other server", page::shows_what_runs)
+        .taking(Takes::Nothing),
+    Scenario::new("what was scaled by hand is put right", scaled_by_hand),
+    Scenario::new("what was deleted by hand is put back", deleted_by_hand),
+    Scenario::new("what was added by hand is taken out", added_by_hand),
+    Scenario::new("a port that was renumbered by hand is set back", renumbered_by_hand),
+    Scenario::new("dev copies a style sheet into what runs, and builds it at its end", dev::copies),
+    Scenario::new("dev has services start again as what was built, and deploys it at its end", dev::restarts),
+    Scenario::new("helm's own test passes, and fails for each fault", helm_test),
+    Scenario::new("a broken Secret is reported with pod and log, and mended", broken_secret),
+    Scenario::new("an upgrade that fails goes back, and what served serves on", failed_upgrade),
+    Scenario::new("a service more is data, a Dockerfile and a chart of three lines", fourth::is_data),
+    Scenario::new("a rotation leaves all as it was but the Secrets' values", secrets::rotate),
+    Scenario::new("what a Secret holds gets nowhere", secrets::stay_secret),
+    Scenario::new("down keeps the tasks, up finds them", down_keeps_data).taking(Takes::NodePorts),
+    Scenario::new("the user's kubeconfig is as it was", kubeconfig_untouched).taking(Takes::Nothing),
+    Scenario::new("an image gone from the node is loaded again", image_gone).taking(Takes::All),
+    Scenario::new("tasks survive the node being killed", node_killed).taking(Takes::All),
+    Scenario::new("a node that was paused goes on", node_paused).taking(Takes::All),
+    Scenario::new("up, smoke and down leave nothing behind", leftovers::nothing_behind).taking(Takes::All),
 ];
 
 fn comes_up(world: &World) -> Result<()> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use crate::e2e::World;
 use crate::e2e::world::Begun;
+use crate::e2e::world::World;
 use xtask::run::call::DEADLINE;
 use xtask::run::poll;
 use xtask::tools::kubectl;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use crate::e2e::World;
+use crate::e2e::world::World;
 
 /// What a contributor would add to xtask.toml for both: the image, and a check of each.
 const SERVICES: &str = r#"

@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::e2e::{Scenario, World};
+use crate::e2e::scenario::Scenario;
+use crate::e2e::schedule::Takes;
+use crate::e2e::world::World;
 use xtask::commands::verify;
 use xtask::run::process::Spawn;
 
@@ -11,9 +13,11 @@ pub const PROJECT: &str = "examples/hello";
 /// Not the project's own, which may be in use.
 pub const NAMESPACE: &str = "hello-e2e";
 
-pub const COMES_UP: Scenario = ("another repository's chart comes up and answers", comes_up);
-pub const CHANGES_NOTHING: Scenario = ("a second up changes nothing", changes_nothing);
-pub const GOES_AWAY: Scenario = ("goes away and leaves no namespace", goes_away);
+pub const COMES_UP: Scenario =
+    Scenario::new("another repository's chart comes up and answers", comes_up).taking(Takes::NodePorts);
+pub const CHANGES_NOTHING: Scenario =
+    Scenario::new("a second up changes nothing", changes_nothing).taking(Takes::Nothing);
+pub const GOES_AWAY: Scenario = Scenario::new("goes away and leaves no namespace", goes_away).taking(Takes::Nothing);
 
 /// Cargo in another project: it finds that project by itself, and builds into the folder that this program comes from.
 pub fn spawn(mut spawn: Spawn) -> Result<Spawn> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::e2e::World;
+use crate::e2e::world::World;
 use xtask::tools::{cargo, docker};
 
 const COMMAND: Duration = Duration::from_secs(2400);

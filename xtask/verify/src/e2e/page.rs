@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::e2e::World;
 use crate::e2e::browser::Browser;
+use crate::e2e::world::World;
 use xtask::run::call::DEADLINE;
 use xtask::run::poll;
 
@@ -31,7 +31,7 @@ fn look(world: &World, url: &str) -> Result<()> {
     ensure!(world.get(url)?.contains("<title>"), "{origin} has no title");
     ensure!(world.get(origin).is_err(), "{origin} is served without the token");
     let Some(mut browser) = Browser::open(world, url)? else {
-        world.ctx.ui.say("no Chromium was found: the page was read, and not opened");
+        world.remark("no Chromium was found: the page was read, and not opened".to_string());
         return Ok(());
     };
     let count = world.ctx.config.running().count();

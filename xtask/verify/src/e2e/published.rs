@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::e2e::{Scenario, World, tells};
+use crate::e2e::scenario::Scenario;
+use crate::e2e::schedule::Takes;
+use crate::e2e::world::{World, tells};
 use crate::tools::vegeta;
 use xtask::config::{ConfigErrors, to_json, yaml};
 use xtask::live;
@@ -15,28 +17,27 @@ use xtask::run::poll;
 use xtask::stages::setup;
 use xtask::tools::{helm, kubectl};
 
-pub const COMES_UP: Scenario = ("comes up and answers", comes_up);
-pub const GOES_AWAY: Scenario = ("goes away and leaves nothing", goes_away);
+pub const COMES_UP: Scenario = Scenario::new("comes up and answers", comes_up).taking(Takes::NodePorts);
+pub const GOES_AWAY: Scenario = Scenario::new("goes away and leaves nothing", goes_away).taking(Takes::Nothing);
 
-/// What a profile that runs is held to; the last are for profiles that have what they are about.
+/// What a profile that runs is held to; some are for profiles that have what they are about. Those that replace pods come
+/// last: for a profile that fills the node they wait until others have gone.
 pub fn scenarios(project: &Project) -> Result<Vec<Scenario>> {
-    let mut all: Vec<Scenario> = vec![
-        ("obeys every rule of its data model", obeys),
-        ("helm's own tests pass", helm_tests),
-        ("upgrades and rolls back under load, and loses no request", upgrades),
-        ("what fails goes back, with what needs it", fails),
-    ];
+    let quiet = |name, prove| Scenario::new(name, prove).taking(Takes::Nothing);
+    let mut all = vec![quiet("obeys every rule of its data model", obeys), quiet("helm's own tests pass", helm_tests)];
     if project.config.cluster.addons.iter().any(|addon| addon == METRICS) {
-        all.push(("an autoscaler gets its measures, and nobody works against it", scales));
+        all.push(quiet("an autoscaler gets its measures, and nobody works against it", scales));
     }
     for file in project.config.releases.values().flat_map(|release| &release.values) {
         let name = file.display().to_string();
         let text = std::fs::read_to_string(project.root.join(file)).with_context(|| format!("cannot read {name}"))?;
         let values = yaml::parse_one(&name, &text).map_err(|problem| ConfigErrors(vec![problem]))?;
         if has_load_balancer(&to_json(&values)) {
-            all.push(("a LoadBalancer answers at the address that a tunnel gives it", tunnel));
+            all.push(quiet("a LoadBalancer answers at the address that a tunnel gives it", tunnel));
         }
     }
+    all.push(Scenario::new("upgrades and rolls back under load, and loses no request", upgrades));
+    all.push(Scenario::new("what fails goes back, with what needs it", fails));
     Ok(all)
 }
 
@@ -76,7 +77,7 @@ fn obeys(world: &World) -> Result<()> {
     // Which rule was looked at where is worth more than that none was broken.
     let report = world.ctx.folders.logs().join(format!("rules-{}.txt", world.ctx.config.profile));
     std::fs::write(&report, &output.stdout)?;
-    world.ctx.ui.say(&format!("what was looked at is in {}", report.display()));
+    world.remark(format!("what was looked at is in {}", report.display()));
     Ok(())
 }
 
@@ -104,7 +105,7 @@ fn upgrades(world: &World) -> Result<()> {
     ensure!(revisions(world)? > upgraded, "a rollback is a revision of its own");
     let (sent, lost) = load.end(world)?;
     let profile = &world.ctx.config.profile;
-    world.ctx.ui.say(&format!("{profile}: {sent} requests during an upgrade and a rollback, {lost} lost"));
+    world.remark(format!("{profile}: {sent} requests during an upgrade and a rollback, {lost} lost"));
     ensure!(sent > 0, "nothing was asked during the upgrade");
     ensure!(lost == 0, "{lost} of {sent} requests were lost during the upgrade and the rollback");
     // Where nothing is changed by hand, `up` finds nothing to do after a rollback.

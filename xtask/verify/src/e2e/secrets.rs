@@ -12,7 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
-use crate::e2e::World;
+use crate::e2e::world::World;
 use crate::tools::grep;
 use xtask::run::call::{DEADLINE, call};
 use xtask::tools::{cargo, docker, helm, kubectl};

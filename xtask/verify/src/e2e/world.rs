@@ -18,6 +18,8 @@ use xtask::run::poll;
 use xtask::run::process::{Background, Output, Spawn};
 use xtask::tools::{cargo, kubectl};
 
+/// A kubeconfig as a user may have it: nothing of it may change, and nothing may be done to what it points at.
+pub const FOREIGN_KUBECONFIG: &str = "apiVersion: v1\nkind: Config\ncurrent-context: production\ncontexts:\n- name: production\n  context: {cluster: production, user: me}\nclusters:\n- name: production\n  cluster: {server: \"https://127.0.0.1:1\"}\nusers:\n- name: me\n  user: {}\n";
 const COMMAND: Duration = Duration::from_secs(2400);
 
 pub struct World {
@@ -34,6 +36,8 @@ pub struct World {
     pub kubeconfig: PathBuf,
     /// What was typed in the scenario, and what was said to it.
     pub said: Mutex<String>,
+    /// What is worth a line once the scenario has ended.
+    pub remarks: Mutex<Vec<String>>,
 }
 
 /// Whether a failure tells each of `words`.
@@ -45,6 +49,10 @@ pub fn tells(output: &Output, words: &[&str]) -> Result<()> {
 }
 
 impl World {
+    pub fn remark(&self, line: String) {
+        self.remarks.lock().unwrap().push(line);
+    }
+
     /// The command as a contributor types it, with the group's options. The `tail` of what it returns has all lines.
     pub fn xtask(&self, arguments: &[&str]) -> Result<Output> {
         let all: Vec<&str> = self.options.iter().map(String::as_str).chain(arguments.iter().copied()).collect();

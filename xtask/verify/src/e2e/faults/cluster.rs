@@ -11,7 +11,7 @@ use crate::e2e::faults::{
     Failure, NAMESPACE, RELEASE, await_some, failed, fails, finally, image_of, status, while_serving,
 };
 use crate::e2e::world::Begun;
-use crate::e2e::{World, tells};
+use crate::e2e::world::{World, tells};
 use xtask::run::call::DEADLINE;
 use xtask::stages::{cluster, load};
 use xtask::tools::{docker, kubectl};

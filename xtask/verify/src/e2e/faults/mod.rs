@@ -11,53 +11,66 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::e2e::{Scenario, World, tells};
+use crate::e2e::scenario::Scenario;
+use crate::e2e::schedule::Takes;
+use crate::e2e::world::{World, tells};
 use xtask::run::poll;
 use xtask::run::process::Output;
 use xtask::tools::{docker, kubectl};
 
+/// One for each of the two lists, so that they run side by side.
+pub const PODS_NAMESPACE: &str = "todo-chatbot-pod-faults";
 pub const NAMESPACE: &str = "todo-chatbot-faults";
 const RELEASE: &str = "todo-chatbot";
 /// The registry of images that stand in for ours; there is none of that name.
 const REGISTRY: &str = "fault.invalid";
 
-pub const SCENARIOS: &[Scenario] = &[
-    ("an image that is not on the node is reported", pods::image_absent),
-    ("an image that cannot be pulled is reported", pods::image_unreachable),
-    ("an image for another processor is reported", pods::wrong_architecture),
-    ("a crash at start is reported with the log of the container before", pods::crash),
-    ("a container that takes too much memory is reported with its limit", pods::out_of_memory),
-    ("a readiness probe that fails is reported with its answer", pods::readiness),
-    ("a liveness probe that fails is reported as what restarts the container", pods::liveness),
-    ("a pod for which there is too little CPU is reported with what is missing", pods::too_little_cpu),
-    ("a pod for which there is too little memory is reported with what is missing", pods::too_little_memory),
-    ("a key that a ConfigMap lacks is reported", pods::config_key),
-    ("a key that a Secret lacks is reported", pods::secret_key),
-    ("a migration that fails is reported", pods::migration),
-    ("a start that is slow is no failure", pods::slow_start),
-    ("a volume that nobody makes is reported", pods::claim_pending),
-    ("a quota that is used up is reported", cluster::quota),
-    ("a pod that is not admitted is reported with the rule", cluster::admission),
-    ("a hook that fails is reported with its log", cluster::hook_fails),
-    ("a hook that hangs is reported while helm waits", cluster::hook_hangs),
-    ("a Service without endpoints is reported though pods run", cluster::no_endpoints),
-    ("another image under the same tag is replaced on the node", cluster::other_image),
-    ("a node port that another Service took is left to it", cluster::port_taken),
-    ("a namespace of others is not removed", cluster::foreign_namespace),
-    ("a namespace of another profile is left to it", cluster::other_profile),
-    ("a volume that cannot grow is refused before anything changes", cluster::volume_grows),
-    ("a rollout that somebody paused goes on", cluster::paused_rollout),
-    ("a finalizer that holds the namespace is named", cluster::held_namespace),
-    ("a password is not made anew while a volume needs the old one", cluster::password_lost),
-    ("a placeholder is refused before anything is done", cluster::placeholder),
-    ("another current context makes no difference", cluster::current_context),
-    ("a context that leads to another cluster is refused", cluster::other_cluster),
-    ("an upgrade that helm left pending is mended", runs::left_pending),
-    ("a change of immutable fields that fails goes back", runs::immutable_change_fails),
-    ("Ctrl-C while helm works leaves nothing pending", runs::interrupted_in_helm),
-    ("Ctrl-C in a rollout ends it, and the next up is well", runs::interrupted_in_rollout),
-    ("a run that is killed is made good by the next", runs::killed),
-    ("a second run waits for the first, and says so", runs::lock_held),
+/// Pods that do not get ready.
+pub const PODS: &[Scenario] = &[
+    Scenario::new("an image that is not on the node is reported", pods::image_absent),
+    Scenario::new("an image that cannot be pulled is reported", pods::image_unreachable),
+    Scenario::new("an image for another processor is reported", pods::wrong_architecture),
+    Scenario::new("a crash at start is reported with the log of the container before", pods::crash),
+    Scenario::new("a container that takes too much memory is reported with its limit", pods::out_of_memory),
+    Scenario::new("a readiness probe that fails is reported with its answer", pods::readiness),
+    Scenario::new("a liveness probe that fails is reported as what restarts the container", pods::liveness),
+    Scenario::new("a pod for which there is too little CPU is reported with what is missing", pods::too_little_cpu),
+    Scenario::new(
+        "a pod for which there is too little memory is reported with what is missing",
+        pods::too_little_memory,
+    ),
+    Scenario::new("a key that a ConfigMap lacks is reported", pods::config_key),
+    Scenario::new("a key that a Secret lacks is reported", pods::secret_key),
+    Scenario::new("a migration that fails is reported", pods::migration),
+    Scenario::new("a start that is slow is no failure", pods::slow_start),
+    Scenario::new("a volume that nobody makes is reported", pods::claim_pending),
+];
+
+/// Everything else. What nothing may run beside comes last.
+pub const OTHERS: &[Scenario] = &[
+    Scenario::new("a quota that is used up is reported", cluster::quota),
+    Scenario::new("a pod that is not admitted is reported with the rule", cluster::admission),
+    Scenario::new("a hook that fails is reported with its log", cluster::hook_fails),
+    Scenario::new("a hook that hangs is reported while helm waits", cluster::hook_hangs),
+    Scenario::new("a Service without endpoints is reported though pods run", cluster::no_endpoints),
+    Scenario::new("a node port that another Service took is left to it", cluster::port_taken).taking(Takes::NodePorts),
+    Scenario::new("a namespace of others is not removed", cluster::foreign_namespace).taking(Takes::Nothing),
+    Scenario::new("a namespace of another profile is left to it", cluster::other_profile).taking(Takes::Nothing),
+    Scenario::new("a volume that cannot grow is refused before anything changes", cluster::volume_grows)
+        .taking(Takes::Nothing),
+    Scenario::new("a rollout that somebody paused goes on", cluster::paused_rollout),
+    Scenario::new("a finalizer that holds the namespace is named", cluster::held_namespace).taking(Takes::NodePorts),
+    Scenario::new("a password is not made anew while a volume needs the old one", cluster::password_lost),
+    Scenario::new("a placeholder is refused before anything is done", cluster::placeholder).taking(Takes::Nothing),
+    Scenario::new("a context that leads to another cluster is refused", cluster::other_cluster).taking(Takes::Nothing),
+    Scenario::new("an upgrade that helm left pending is mended", runs::left_pending),
+    Scenario::new("a change of immutable fields that fails goes back", runs::immutable_change_fails),
+    Scenario::new("Ctrl-C while helm works leaves nothing pending", runs::interrupted_in_helm),
+    Scenario::new("Ctrl-C in a rollout ends it, and the next up is well", runs::interrupted_in_rollout),
+    Scenario::new("a run that is killed is made good by the next", runs::killed),
+    Scenario::new("a second run waits for the first, and says so", runs::lock_held).taking(Takes::Nothing),
+    Scenario::new("another image under the same tag is replaced on the node", cluster::other_image).taking(Takes::All),
+    Scenario::new("another current context makes no difference", cluster::current_context).taking(Takes::All),
 ];
 
 /// How `up` must fail.

@@ -4,8 +4,8 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::e2e::World;
 use crate::e2e::faults::{Failure, REGISTRY, await_some, fails, finally, forget_image, image_of, is_of, sql};
+use crate::e2e::world::World;
 use xtask::stages::cluster;
 use xtask::tools::docker;
 use xtask::tools::docker::Build;

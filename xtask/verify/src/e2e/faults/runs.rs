@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::e2e::faults::cluster::{HOOK, with_hook};
 use crate::e2e::faults::{NAMESPACE, RELEASE, await_some, finally, status, while_serving};
 use crate::e2e::world::Begun;
-use crate::e2e::{World, tells};
+use crate::e2e::world::{World, tells};
 use xtask::run::call::DEADLINE;
 use xtask::run::lock;
 use xtask::stages::render;

@@ -1,0 +1,25 @@
+//! What a scenario is: a promise, its proof, and what nobody else may touch meanwhile.
+
+use anyhow::Result;
+
+use crate::e2e::schedule::Takes;
+use crate::e2e::world::World;
+
+/// A promise with the function that proves it.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub prove: fn(&World) -> Result<()>,
+    pub takes: Takes,
+}
+
+impl Scenario {
+    /// One that replaces pods and stays within its namespace.
+    pub const fn new(name: &'static str, prove: fn(&World) -> Result<()>) -> Scenario {
+        Scenario { name, prove, takes: Takes::Room }
+    }
+
+    pub const fn taking(self, takes: Takes) -> Scenario {
+        Scenario { takes, ..self }
+    }
+}

@@ -1,0 +1,181 @@
+//! Runs lanes side by side: a thread for each scenario that runs, and one line that says how far all of them are.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::e2e::lane::{Lane, REMOVAL};
+use crate::e2e::report::Suite;
+use crate::e2e::schedule::{self, Limits, Requests, Takes, Turn};
+use crate::e2e::times::Times;
+use xtask::config::{ConfigErrors, yaml};
+use xtask::diagnosis::capacity;
+use xtask::model::quantity::Cpu;
+use xtask::run::context::{Context, Project};
+use xtask::tools::kubectl;
+
+/// How often the line of what runs is brought up to date.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs all scenarios of all lanes, and removes what they have made. Lanes of one group become one suite.
+pub fn run(ctx: &Context, lanes: Vec<Lane>, jobs: Option<usize>) -> Result<Vec<Suite>> {
+    let times = Times::read(ctx);
+    let limits = limits(ctx, &lanes, jobs)?;
+    let plan = lanes.iter().map(|lane| plan(ctx, lane, &times)).collect::<Result<Vec<_>>>()?;
+    let lanes: Vec<Mutex<Lane>> = lanes.into_iter().map(Mutex::new).collect();
+    drive(ctx, &lanes, plan, limits);
+    let mut suites: Vec<Suite> = Vec::new();
+    for lane in lanes {
+        let lane = lane.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (name, cases) = (lane.group.name.clone(), lane.into_cases());
+        match suites.iter_mut().find(|suite| suite.name == name) {
+            Some(suite) => suite.cases.extend(cases),
+            None => suites.push(Suite { name, cases }),
+        }
+    }
+    times.with(&suites).write(ctx)?;
+    Ok(suites)
+}
+
+/// A scenario that runs, or the removal of a namespace.
+struct Running {
+    label: String,
+    since: Instant,
+}
+
+/// Says that a step of a lane has ended, however it ended.
+struct Ended(usize, Sender<usize>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // The receiver lives as long as any thread.
+        let _ = self.1.send(self.0);
+    }
+}
+
+fn drive(ctx: &Context, lanes: &[Mutex<Lane>], mut plan: Vec<schedule::Lane>, limits: Limits) {
+    let (sender, receiver) = channel();
+    let printing = Mutex::new(());
+    let total: usize = plan.iter().map(|lane| lane.waiting.len()).sum();
+    let step = ctx.ui.step("end to end");
+    std::thread::scope(|scope| {
+        let mut running: Vec<Option<Running>> = lanes.iter().map(|_| None).collect();
+        loop {
+            while let Some(index) = schedule::next(&plan, limits) {
+                plan[index].begin();
+                let label = lanes[index].lock().unwrap().next();
+                running[index] = Some(Running { label, since: Instant::now() });
+                let (ended, printing) = (Ended(index, sender.clone()), &printing);
+                scope.spawn(move || {
+                    lanes[ended.0].lock().unwrap().step(printing);
+                });
+            }
+            if running.iter().all(Option::is_none) {
+                break;
+            }
+            step.update(&progress(&plan, &running, total, limits));
+            wait(&receiver, |index| {
+                plan[index].end();
+                running[index] = None;
+            });
+        }
+    });
+    step.done(&format!("up to {} at a time", limits.jobs));
+}
+
+/// Waits until something ends, or it is time to say something again.
+fn wait(receiver: &Receiver<usize>, mut end: impl FnMut(usize)) {
+    match receiver.recv_timeout(TICK) {
+        Ok(index) => end(index),
+        Err(RecvTimeoutError::Timeout) => {}
+        Err(RecvTimeoutError::Disconnected) => unreachable!("a sender is kept here"),
+    }
+}
+
+/// What runs, how far all of it is, and how long it is likely to go on.
+fn progress(plan: &[schedule::Lane], running: &[Option<Running>], total: usize, limits: Limits) -> String {
+    let mut plan = plan.to_vec();
+    for (lane, running) in plan.iter_mut().zip(running) {
+        if let (Some(turn), Some(running)) = (&mut lane.running, running) {
+            turn.time = turn.time.saturating_sub(running.since.elapsed()).max(TICK);
+        }
+    }
+    let left = schedule::time_left(&plan, limits);
+    let labels: Vec<&str> = running.iter().flatten().map(|running| running.label.as_str()).collect();
+    let begun = plan.iter().map(|lane| lane.waiting.len()).sum::<usize>() + labels.len();
+    format!("{} of {total}, {} left; {}", total - begun, schedule::rounded(left), labels.join(" | "))
+}
+
+fn plan(ctx: &Context, lane: &Lane, times: &Times) -> Result<schedule::Lane> {
+    let turn = |name: &str, takes| Turn { takes, time: times.of(&lane.group.label(name)) };
+    let scenarios = lane.group.scenarios.iter().map(|planned| turn(planned.scenario.name, planned.scenario.takes));
+    let removal = (!lane.keep).then(|| turn(REMOVAL, Takes::Nothing));
+    Ok(schedule::Lane::new(scenarios.chain(removal), requests(ctx, &lane.group.profile)?))
+}
+
+/// What the pods of a profile request, by its snapshot, which `lint` holds to what is rendered.
+fn requests(project: &Project, profile: &str) -> Result<Requests> {
+    let file = format!("helm/snapshots/{profile}.yaml");
+    let text = fs::read_to_string(project.root.join(&file)).with_context(|| format!("cannot read {file}"))?;
+    let objects = yaml::objects(&text).map_err(|problem| ConfigErrors(vec![problem]))?;
+    Ok(sum(&objects))
+}
+
+fn sum(objects: &[Value]) -> Requests {
+    let mut sum = Requests::default();
+    for object in objects {
+        let pod = &object["spec"]["template"]["spec"];
+        let containers = pod["containers"].as_array().into_iter().flatten();
+        let cpu = containers.filter_map(|one| Cpu::from_value(&one["resources"]["requests"]["cpu"]).ok());
+        let cpu: u64 = cpu.map(Cpu::millis).sum();
+        sum.held += cpu * object["spec"]["replicas"].as_u64().unwrap_or(1);
+        if object["kind"] == "Deployment" {
+            sum.surge = sum.surge.max(cpu);
+        }
+    }
+    sum
+}
+
+/// As many jobs as were asked for, and the CPU that pods of others leave.
+fn limits(ctx: &Context, lanes: &[Lane], jobs: Option<usize>) -> Result<Limits> {
+    let all = ctx.run(kubectl::get_everywhere(&ctx.target(), "nodes,pods"))?;
+    let own: BTreeSet<String> = lanes.iter().flat_map(|lane| lane.world.ctx.config.namespaces()).collect();
+    let (nodes, pods): (Vec<Value>, Vec<Value>) = all.into_iter().partition(|object| object["kind"] == "Node");
+    let foreign = |pod: &Value| !own.contains(pod["metadata"]["namespace"].as_str().unwrap_or_default());
+    let others: Vec<Value> = pods.into_iter().filter(foreign).collect();
+    let cpu = |node: &Value, of: &str| Cpu::from_value(&node["status"][of]["cpu"]).map_or(0, Cpu::millis);
+    let free = |node: &Value| {
+        let held = capacity::requested(node, &others).get("cpu").copied().unwrap_or(0);
+        cpu(node, "allocatable").saturating_sub(held)
+    };
+    let cpus: u64 = nodes.iter().map(|node| cpu(node, "capacity") / 1000).sum();
+    let jobs = jobs.unwrap_or(usize::try_from(cpus)? + 1);
+    Ok(Limits { jobs, cpu: nodes.iter().map(free).sum() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn requests_are_those_of_all_pods_and_of_the_largest_that_is_replaced() {
+        let workload = |kind: &str, replicas: u64, cpu: &[&str]| {
+            let container = |cpu: &&str| json!({"resources": {"requests": {"cpu": cpu}}});
+            let containers: Vec<Value> = cpu.iter().map(container).collect();
+            json!({"kind": kind, "spec": {"replicas": replicas, "template": {"spec": {"containers": containers}}}})
+        };
+        let objects = [
+            json!({"kind": "Service", "spec": {}}),
+            workload("Deployment", 2, &["100m", "50m"]),
+            workload("Deployment", 1, &["0.2"]),
+            workload("StatefulSet", 1, &["1"]),
+        ];
+        assert_eq!(sum(&objects), Requests { held: 1500, surge: 200 });
+    }
+}
