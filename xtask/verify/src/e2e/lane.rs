@@ -75,9 +75,10 @@ impl<'a> Lane<'a> {
         );
     }
 
-    /// What the next step is called.
-    pub fn next(&self) -> String {
-        self.group.label(self.waiting.front().map_or(REMOVAL, |planned| planned.scenario.name))
+    /// What its steps are called.
+    pub fn labels(&self) -> Vec<String> {
+        let removal = (!self.keep).then(|| self.group.label(REMOVAL));
+        self.group.labels().into_iter().chain(removal).collect()
     }
 
     pub fn into_cases(self) -> Vec<Case> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub fn run(ctx: &Context, lanes: Vec<Lane>, jobs: Option<usize>) -> Result<Vec<S
     let limits = limits(ctx, &lanes, jobs)?;
     let plan = lanes.iter().map(|lane| plan(ctx, lane, &times)).collect::<Result<Vec<_>>>()?;
     let lanes: Vec<Mutex<Lane>> = lanes.into_iter().map(Mutex::new).collect();
-    drive(ctx, &lanes, plan, limits);
+    show(ctx, &lanes, plan, limits);
     let mut suites: Vec<Suite> = Vec::new();
     for lane in lanes {
         let lane = lane.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -42,10 +42,13 @@ pub fn run(ctx: &Context, lanes: Vec<Lane>, jobs: Option<usize>) -> Result<Vec<S
     Ok(suites)
 }
 
-/// A scenario that runs, or the removal of a namespace.
-struct Running {
-    label: String,
-    since: Instant,
+fn show(ctx: &Context, lanes: &[Mutex<Lane>], plan: Vec<schedule::Lane>, limits: Limits) {
+    let labels: Vec<Vec<String>> = lanes.iter().map(|lane| lane.lock().unwrap().labels()).collect();
+    let printing = Mutex::new(());
+    let step = ctx.ui.step("end to end");
+    let work = |index: usize| lanes[index].lock().unwrap().step(&printing);
+    drive(plan, limits, &work, &mut |plan| step.update(&progress(plan, &labels, limits)));
+    step.done(&format!("up to {} at a time", limits.jobs));
 }
 
 /// Says that a step of a lane has ended, however it ended.
@@ -58,57 +61,53 @@ impl Drop for Ended {
     }
 }
 
-fn drive(ctx: &Context, lanes: &[Mutex<Lane>], mut plan: Vec<schedule::Lane>, limits: Limits) {
+/// Runs a step of a lane in a thread of its own whenever one may begin, until none is left; `show` is handed how far they
+/// are, and each turn with the time that it has left.
+fn drive(
+    mut plan: Vec<schedule::Lane>,
+    limits: Limits,
+    step: &(dyn Fn(usize) + Sync),
+    show: &mut dyn FnMut(&[schedule::Lane]),
+) {
     let (sender, receiver) = channel();
-    let printing = Mutex::new(());
-    let total: usize = plan.iter().map(|lane| lane.waiting.len()).sum();
-    let step = ctx.ui.step("end to end");
     std::thread::scope(|scope| {
-        let mut running: Vec<Option<Running>> = lanes.iter().map(|_| None).collect();
         loop {
             while let Some(index) = schedule::next(&plan, limits) {
                 plan[index].begin();
-                let label = lanes[index].lock().unwrap().next();
-                running[index] = Some(Running { label, since: Instant::now() });
-                let (ended, printing) = (Ended(index, sender.clone()), &printing);
+                let ended = Ended(index, sender.clone());
                 scope.spawn(move || {
-                    lanes[ended.0].lock().unwrap().step(printing);
+                    // All of it moves into the thread, and goes with it.
+                    let ended = ended;
+                    step(ended.0);
                 });
             }
-            if running.iter().all(Option::is_none) {
+            if plan.iter().all(|lane| lane.running.is_none()) {
                 break;
             }
-            step.update(&progress(&plan, &running, total, limits));
-            wait(&receiver, |index| {
-                plan[index].end();
-                running[index] = None;
-            });
+            show(&plan);
+            let since = Instant::now();
+            match receiver.recv_timeout(TICK) {
+                Ok(index) => plan[index].end(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("a sender is kept here"),
+            }
+            for turn in plan.iter_mut().filter_map(|lane| lane.running.as_mut()) {
+                turn.time = turn.time.saturating_sub(since.elapsed()).max(TICK);
+            }
         }
     });
-    step.done(&format!("up to {} at a time", limits.jobs));
-}
-
-/// Waits until something ends, or it is time to say something again.
-fn wait(receiver: &Receiver<usize>, mut end: impl FnMut(usize)) {
-    match receiver.recv_timeout(TICK) {
-        Ok(index) => end(index),
-        Err(RecvTimeoutError::Timeout) => {}
-        Err(RecvTimeoutError::Disconnected) => unreachable!("a sender is kept here"),
-    }
 }
 
 /// What runs, how far all of it is, and how long it is likely to go on.
-fn progress(plan: &[schedule::Lane], running: &[Option<Running>], total: usize, limits: Limits) -> String {
-    let mut plan = plan.to_vec();
-    for (lane, running) in plan.iter_mut().zip(running) {
-        if let (Some(turn), Some(running)) = (&mut lane.running, running) {
-            turn.time = turn.time.saturating_sub(running.since.elapsed()).max(TICK);
-        }
-    }
-    let left = schedule::time_left(&plan, limits);
-    let labels: Vec<&str> = running.iter().flatten().map(|running| running.label.as_str()).collect();
-    let begun = plan.iter().map(|lane| lane.waiting.len()).sum::<usize>() + labels.len();
-    format!("{} of {total}, {} left; {}", total - begun, schedule::rounded(left), labels.join(" | "))
+fn progress(plan: &[schedule::Lane], labels: &[Vec<String>], limits: Limits) -> String {
+    let total: usize = labels.iter().map(Vec::len).sum();
+    let waiting: usize = plan.iter().map(|lane| lane.waiting.len()).sum();
+    let label = |(lane, labels): (&schedule::Lane, &Vec<String>)| {
+        lane.running.map(|_| labels[labels.len() - lane.waiting.len() - 1].clone())
+    };
+    let running: Vec<String> = plan.iter().zip(labels).filter_map(label).collect();
+    let left = schedule::rounded(schedule::time_left(plan, limits));
+    format!("{} of {total} done, {left} left: {}", total - waiting - running.len(), running.join(" | "))
 }
 
 fn plan(ctx: &Context, lane: &Lane, times: &Times) -> Result<schedule::Lane> {
@@ -160,8 +159,11 @@ fn limits(ctx: &Context, lanes: &[Lane], jobs: Option<usize>) -> Result<Limits> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Barrier;
+
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn requests_are_those_of_all_pods_and_of_the_largest_that_is_replaced() {
@@ -177,5 +179,46 @@ mod tests {
             workload("StatefulSet", 1, &["1"]),
         ];
         assert_eq!(sum(&objects), Requests { held: 1500, surge: 200 });
+    }
+
+    fn lane(takes: &[Takes]) -> schedule::Lane {
+        let turn = |takes: &Takes| Turn { takes: *takes, time: Duration::from_secs(60) };
+        schedule::Lane::new(takes.iter().map(turn), Requests::default())
+    }
+
+    #[test]
+    fn lanes_run_side_by_side_and_each_does_one_thing_at_a_time() {
+        let plan = vec![lane(&[Takes::Room; 20]), lane(&[Takes::Room; 20]), lane(&[Takes::All; 3])];
+        let (at_work, meeting) = (Mutex::new(Vec::new()), Barrier::new(2));
+        let step = |index: usize| {
+            let mut now = at_work.lock().unwrap();
+            assert!(!now.contains(&index), "lane {index} does two things at a time");
+            assert!(index != 2 || now.is_empty(), "beside what takes everything there is {now:?}");
+            now.push(index);
+            drop(now);
+            // None of the first two gets on without the other.
+            if index != 2 {
+                meeting.wait();
+            }
+            at_work.lock().unwrap().retain(|one| *one != index);
+        };
+        let mut most = 0;
+        drive(plan, Limits { jobs: 2, cpu: 0 }, &step, &mut |plan| {
+            most = most.max(plan.iter().filter(|lane| lane.running.is_some()).count());
+        });
+        assert_eq!(most, 2);
+    }
+
+    #[test]
+    fn what_runs_is_named_with_how_far_all_is() {
+        let labels = [vec!["a: one".to_string(), "a: two".to_string()], vec!["b: three".to_string()]];
+        let mut plan = vec![lane(&[Takes::Room; 2]), lane(&[Takes::Room])];
+        let limits = Limits { jobs: 2, cpu: 0 };
+        plan.iter_mut().for_each(schedule::Lane::begin);
+        assert_eq!(progress(&plan, &labels, limits), "0 of 3 done, about 2 min left: a: one | b: three");
+        plan[0].end();
+        plan[0].begin();
+        plan[1].end();
+        assert_eq!(progress(&plan, &labels, limits), "2 of 3 done, about 60 s left: a: two");
     }
 }
