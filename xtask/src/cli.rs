@@ -260,15 +260,21 @@ pub enum Command {
         /// Skip the end-to-end test
         #[arg(long)]
         no_e2e: bool,
+        /// Run only what can be affected by files that differ from this commit, or are not tracked [default: main]
+        #[arg(long, value_name = "COMMIT", num_args = 0..=1, default_missing_value = "main")]
+        changed: Option<String>,
+        /// How many end-to-end scenarios run side by side [default: one more than the node has CPUs]
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=16))]
+        jobs: Option<u8>,
     },
     /// Run the end-to-end scenarios of every profile, and faults, on the real cluster
     TestE2e {
         /// Keep the namespaces, and the evidence of what passed too
         #[arg(long)]
         keep: bool,
-        /// Run the scenarios whose "GROUP: NAME" contains this
+        /// Run the scenarios whose "GROUP: NAME" contains this; may be repeated
         #[arg(long, value_name = "TEXT")]
-        only: Option<String>,
+        only: Vec<String>,
         /// How many run side by side [default: one more than the node has CPUs]
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=16))]
         jobs: Option<u8>,

@@ -10,8 +10,15 @@ pub fn clippy(manifest: &str) -> Call {
     call(argv!("cargo clippy --locked --all-targets --manifest-path {manifest} -- --deny warnings"))
 }
 
-pub fn test(manifest: &str) -> Call {
-    call(argv!("cargo test --locked --manifest-path {manifest}"))
+/// All tests of a workspace, so many at a time.
+pub fn test(manifest: &str, threads: usize) -> Call {
+    let threads = threads.to_string();
+    call(argv!("cargo test --locked --manifest-path {manifest} -- --test-threads {threads}"))
+}
+
+/// The tests of one file of a package.
+pub fn test_file(manifest: &str, package: &str, name: &str) -> Call {
+    call(argv!("cargo test --locked --manifest-path {manifest} --package {package} --test {name}"))
 }
 
 /// The tests that need a database, which others leave out.

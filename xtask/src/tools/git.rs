@@ -11,6 +11,18 @@ fn parse_files(stdout: &str) -> Vec<String> {
     stdout.split('\0').filter(|path| !path.is_empty()).map(str::to_string).collect()
 }
 
+/// The files that differ from what the checked-out commit and `base` have in common, relative to the folder; of a file that
+/// was moved both places.
+pub fn changed(root: &str, base: &str) -> Call<Vec<String>> {
+    call(argv!("git -C {root} diff --name-only --no-renames --relative --merge-base -z {base} --"))
+        .parse(|text| parse_files(&text))
+}
+
+/// The files that are neither tracked nor ignored.
+pub fn untracked(root: &str) -> Call<Vec<String>> {
+    call(argv!("git -C {root} ls-files --others --exclude-standard -z")).parse(|text| parse_files(&text))
+}
+
 /// Exits with 0 where the path is ignored, with 1 where it isn't.
 pub fn check_ignore(root: &str, path: &str) -> Call {
     call(argv!("git -C {root} check-ignore --quiet --no-index {path}"))
@@ -40,6 +52,8 @@ mod tests {
         assert_eq!(parse_files("a b\0c\nd\0"), ["a b", "c\nd"]);
         assert!(parse_files("").is_empty());
         assert_eq!(commit("/r").text(), "git -C /r describe --always --dirty --exclude *");
+        let diff = "git -C /r diff --name-only --no-renames --relative --merge-base -z main --";
+        assert_eq!(changed("/r", "main").text(), diff);
         assert_eq!(check_ignore("/r", "x").text(), "git -C /r check-ignore --quiet --no-index x");
     }
 }

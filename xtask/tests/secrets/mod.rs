@@ -9,7 +9,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use super::beginnings;
-use super::common::{Project, Run};
+use super::common::{Project, Run, for_each_case};
 use super::releases::{assert_secret, deeds, kubectl, secret};
 
 const ROTATE: [&str; 4] = ["secrets", "rotate", "--profile", "many"];
@@ -231,37 +231,44 @@ fn a_rotation_that_is_killed_anywhere_is_ended_by_the_next_run() {
         ("helm upgrade database", 1),
     ];
     // Before a step is done, and after it; either command follows on either.
+    let mut cases = Vec::new();
     for (index, (step, nth)) in steps.into_iter().enumerate() {
         for done in [false, true] {
             let next: &[&str] = if (index % 2 == 0) == done { &["up", "--profile", "many"] } else { &ROTATE };
-            let project = with_database();
-            let before = values(&project);
-            let count = format!("echo x >>killed; [ \"$(wc -l <killed)\" != {nth} ] ||");
-            let kill = "kill -KILL $PPID; sleep 1";
-            let rules = project.read("standin/rules");
-            match done {
-                false => project.before(step, &format!("{count} {{ {kill}; exit 1; }}")),
-                true => project.before(step, &format!("{count} trap '{kill}' EXIT")),
-            }
-            let killed = project.run(&ROTATE);
-            assert_eq!(killed.code, None, "{step} {nth}: {}", killed.stderr);
-            project.write("standin/rules", &rules);
-            let statements = project.read("standin/statements").lines().count();
-            let begun = values(&project).keys().any(|key| key == "PASSWORD.next");
-
-            let run = project.run(next);
-            run.assert_ended(0);
-            assert_whole(&project);
-            // The database gets the value that is in force, whatever it got before.
-            assert!(!begun || project.read("standin/statements").lines().count() > statements, "{step} {nth} {next:?}");
-            let again = project.run(&["up", "--profile", "many"]);
-            again.assert_ended(0);
-            assert_eq!(again.calls_of(&["kubectl patch", "kubectl exec"]), [""; 0]);
-            for seen in [&killed, &run] {
-                assert_all_secret(&project, seen, &before);
-                assert_all_secret(&project, seen, &values(&project));
-            }
+            cases.push((step, nth, done, next));
         }
+    }
+    for_each_case(&cases, |(step, nth, done, next)| kill_rotation(step, *nth, *done, next));
+}
+
+/// Kills a rotation at the n-th of the calls that begin with `step`, and has another command end what it began.
+fn kill_rotation(step: &str, nth: usize, done: bool, next: &[&str]) {
+    let project = with_database();
+    let before = values(&project);
+    let count = format!("echo x >>killed; [ \"$(wc -l <killed)\" != {nth} ] ||");
+    let kill = "kill -KILL $PPID; sleep 1";
+    let rules = project.read("standin/rules");
+    match done {
+        false => project.before(step, &format!("{count} {{ {kill}; exit 1; }}")),
+        true => project.before(step, &format!("{count} trap '{kill}' EXIT")),
+    }
+    let killed = project.run(&ROTATE);
+    assert_eq!(killed.code, None, "{step} {nth}: {}", killed.stderr);
+    project.write("standin/rules", &rules);
+    let statements = project.read("standin/statements").lines().count();
+    let begun = values(&project).keys().any(|key| key == "PASSWORD.next");
+
+    let run = project.run(next);
+    run.assert_ended(0);
+    assert_whole(&project);
+    // The database gets the value that is in force, whatever it got before.
+    assert!(!begun || project.read("standin/statements").lines().count() > statements, "{step} {nth} {next:?}");
+    let again = project.run(&["up", "--profile", "many"]);
+    again.assert_ended(0);
+    assert_eq!(again.calls_of(&["kubectl patch", "kubectl exec"]), [""; 0]);
+    for seen in [&killed, &run] {
+        assert_all_secret(&project, seen, &before);
+        assert_all_secret(&project, seen, &values(&project));
     }
 }
 

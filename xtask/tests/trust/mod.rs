@@ -8,7 +8,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use super::beginnings;
-use super::common::{Project, Run, eventually, runs, serve};
+use super::common::{Project, Run, eventually, for_each_case, runs, serve};
 
 const HELM: &str = "--kubeconfig STATE/kubeconfig --kube-context todo --namespace todo";
 const REVISIONS: &str = "standin/namespaces/todo/releases/todo/revisions";
@@ -70,7 +70,7 @@ fn deeds(run: &Run) -> Vec<String> {
 
 #[test]
 fn an_interrupt_in_any_stage_ends_the_run_and_the_next_one_succeeds() {
-    for stage in STAGES {
+    for_each_case(&STAGES, |stage| {
         let project = hanging(stage);
         let run = stopped(&project, &[Signal::INT]);
         run.assert_ended(130);
@@ -78,7 +78,7 @@ fn an_interrupt_in_any_stage_ends_the_run_and_the_next_one_succeeds() {
         assert_nothing_pends(&project);
         let next = project.run(&["up"]);
         assert_eq!(next.code, Some(0), "after {stage}: {}", next.stderr);
-    }
+    });
 }
 
 #[test]
@@ -101,14 +101,14 @@ fn being_interrupted_again_changes_nothing() {
 
 #[test]
 fn after_a_run_that_was_killed_in_any_stage_the_next_one_succeeds() {
-    for stage in STAGES {
+    for_each_case(&STAGES, |stage| {
         let project = hanging(stage);
         assert_eq!(stopped(&project, &[Signal::KILL]).code, None);
         let next = project.run(&["up"]);
         assert_eq!(next.code, Some(0), "after {stage}: {}", next.stderr);
         let again = project.run(&["up"]);
         assert_eq!((again.code, again.changes()), (Some(0), vec![]), "after {stage}");
-    }
+    });
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! `cargo xtask validate | lint | test | test-e2e | bench`, which the tool hands over to this program.
 
 mod bench;
+mod changed;
 mod e2e;
 mod entities;
 mod facts;
+mod lanes;
 mod lint;
 mod rules;
 mod specs;
@@ -27,16 +29,19 @@ fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Validate { rules: true, .. } => validate::list_rules(project),
         Command::Validate { live, sbom, .. } => validate::run(project, *live, sbom.as_deref()),
         Command::Lint { update } => lint::run(project, cli.options.profile.as_deref(), *update),
-        Command::Test { no_e2e } => test::run(project, !no_e2e),
+        Command::Test { no_e2e, changed, jobs } => {
+            let (changed, jobs) = (changed.as_deref(), jobs.map(usize::from));
+            test::run(project, &test::Options { with_e2e: !no_e2e, changed, jobs })
+        }
         Command::Bench { runs, only, against, to, svg, wait, peer } => {
             let (only, against) = (only.as_deref(), against.as_deref());
             let (to, svg) = (to.as_deref(), svg.as_deref());
             let (runs, wait, peers) = (usize::from(*runs), *wait, peer.as_slice());
             bench::run(project, &bench::BenchOptions { runs, only, against, to, svg, wait, peers })
         }
-        Command::TestE2e { list: true, only, .. } => e2e::list(project, only.as_deref()),
+        Command::TestE2e { list: true, only, .. } => e2e::list(project, only),
         Command::TestE2e { keep, only, jobs, junit, helm, .. } => {
-            let (only, junit, helm) = (only.as_deref(), junit.as_deref(), helm.as_deref());
+            let (junit, helm) = (junit.as_deref(), helm.as_deref());
             e2e::run(project, &e2e::TestOptions { keep: *keep, only, jobs: jobs.map(usize::from), junit, helm })
         }
         _ => xtask::dispatch(project, cli),

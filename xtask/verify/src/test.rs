@@ -1,64 +1,222 @@
 //! `test`: everything that must hold before a change lands, the quick checks first.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 
+use crate::changed::{Part, Scenarios, Touched, touched};
 use crate::e2e;
+use crate::lanes::schedule::{Lane, Limits, Requests, Takes, Turn};
+use crate::lanes::times::Times;
+use crate::lanes::{drive, progress};
 use crate::lint;
 use xtask::config::module_folder;
 use xtask::run::call::Call;
-use xtask::run::context::Project;
+use xtask::run::context::{Project, profiles};
 use xtask::run::exit::Stop;
 use xtask::run::poll;
-use xtask::run::process::Spawn;
+use xtask::run::process::{Interrupt, Spawn};
 use xtask::stages::render;
 use xtask::stages::setup::Ready;
 use xtask::stages::{build, cluster, setup, values};
-use xtask::tools::{cargo, docker, go, helm};
+use xtask::tools::{cargo, docker, git, go, helm};
 
 /// Compiling both workspaces from nothing takes minutes on two cores.
 const COMPILE: Duration = Duration::from_secs(2400);
+const TOOL: &str = "Cargo.toml";
 const SERVICES: &str = "services/Cargo.toml";
 const DATABASE: &str = "todo-chatbot-test-database";
+const TIMES: &str = "test-times.json";
 
-/// Formatting, lints and units; then, with the tools set up, charts, the services against a real PostgreSQL, and end to
-/// end.
-pub fn run(project: &Project, with_e2e: bool) -> Result<()> {
-    for manifest in ["Cargo.toml", SERVICES] {
-        let path = project.path(manifest);
-        check(project, &format!("format {manifest}"), cargo::fmt(&path), &project.spawn)?;
-        check(project, &format!("lint {manifest}"), cargo::clippy(&path), &project.spawn)?;
-        check(project, &format!("test {manifest}"), cargo::test(&path), &project.spawn)?;
+/// What is tested.
+pub struct Options<'a> {
+    pub with_e2e: bool,
+    /// Only what can be affected by files that differ from this commit.
+    pub changed: Option<&'a str>,
+    /// How many end-to-end scenarios run side by side.
+    pub jobs: Option<usize>,
+}
+
+/// A step, and the parts of the tests that need it.
+struct Step<'a> {
+    name: &'a str,
+    parts: &'a [Part],
+    run: Box<dyn Fn() -> Result<()> + Sync + 'a>,
+}
+
+/// Formatting, lints and units of the tool and of the services, beside them what needs the tools: charts, and the services
+/// against a real PostgreSQL. Then end to end.
+pub fn run(project: &Project, options: &Options) -> Result<()> {
+    let touched = match options.changed {
+        Some(base) => touched_since(project, base)?,
+        None => Touched::everything(),
+    };
+    let (stop, ready) = (Interrupt::default(), OnceLock::new());
+    let own = Project { spawn: Spawn { interrupt: stop.clone(), ..project.spawn.clone() }, ..project.clone() };
+    let is_wanted = |step: &Step| step.parts.iter().any(|part| touched.has(*part));
+    let wanted: Vec<Vec<Step>> = lanes(&own, &ready, options.with_e2e)
+        .into_iter()
+        .map(|lane| lane.into_iter().filter(is_wanted).collect::<Vec<_>>())
+        .filter(|lane| !lane.is_empty())
+        .collect();
+    run_lanes(project, &stop, &wanted)?;
+    let only = match &touched.scenarios {
+        Scenarios::Of(groups) => groups.iter().map(|name| format!("{name}: ")).collect(),
+        Scenarios::None | Scenarios::All => Vec::new(),
+    };
+    if options.with_e2e && touched.has(Part::Scenarios) {
+        e2e::run(project, &e2e::TestOptions { only: &only, jobs: options.jobs, ..e2e::TestOptions::default() })?;
     }
-    go_tests(project)?;
-    let ready = setup::set_up(project, None)?;
-    charts(&ready.ctx)?;
-    if with_e2e {
-        // The schemas of manifests are the cluster's own.
-        cluster::bring_up(&ready)?;
-    }
-    lint::run(project, None, false)?;
-    database_tests(&ready)?;
-    if with_e2e {
-        e2e::run(project, &e2e::TestOptions::default())?;
-    }
-    project.ui.summary("All tests passed");
+    project.ui.summary(match options.changed {
+        Some(_) => "All tests passed that the change can affect",
+        None => "All tests passed",
+    });
     Ok(())
 }
 
+/// What the files touch that differ from a commit. Says why parts are left out.
+fn touched_since(project: &Project, base: &str) -> Result<Touched> {
+    let root = project.root.display().to_string();
+    let next = "\nNext: --changed with the commit that the change is based on";
+    let changed = project.run(git::changed(&root, base));
+    let mut paths = changed.map_err(|error| Stop::usage(format!("{error:#}{next}")))?;
+    paths.extend(project.run(git::untracked(&root))?);
+    let touched = touched(&paths, &profiles(&project.root));
+    project.ui.say(&format!("{} files differ from {base}", paths.len()));
+    let parts = [
+        ("the docs by themselves", Part::Docs),
+        ("the tool", Part::Tool),
+        ("the services", Part::Services),
+        ("the Go modules", Part::Go),
+        ("charts and manifests", Part::Charts),
+        ("end to end", Part::Scenarios),
+    ];
+    for (name, part) in parts.into_iter().filter(|(_, part)| !touched.has(*part)) {
+        project.ui.say(&format!("left out: {name}: {}", touched.reason(part)));
+    }
+    if let Scenarios::Of(groups) = &touched.scenarios {
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        project.ui.say(&format!("end to end: of the groups only {}: nothing of the others changed", groups.join(", ")));
+    }
+    Ok(touched)
+}
+
+/// Three lanes: the tool's, the services' and what needs tools.
+fn lanes<'a>(project: &'a Project, ready: &'a OnceLock<Ready>, with_e2e: bool) -> Vec<Vec<Step<'a>>> {
+    use Part::{Charts, Docs, Go, Scenarios, Services, Tool};
+    let step = |name, parts, run: Box<dyn Fn() -> Result<()> + Sync + 'a>| Step { name, parts, run };
+    let cargo = |name, parts, call: fn(&str) -> Call, manifest: &'a str| {
+        step(name, parts, Box::new(move || check(project, name, call(&project.path(manifest)), &project.spawn)))
+    };
+    let found = |ready: &'a OnceLock<Ready>| ready.get().context("the tools are not set up");
+    let mut tools = vec![
+        step("test k8s/node/go", &[Go], Box::new(|| go_tests(project))),
+        step(
+            "set up the tools",
+            &[Charts, Services, Scenarios],
+            Box::new(|| {
+                let made = setup::set_up(project, None)?;
+                ready.set(made).map_err(|_| Stop::failed("the tools are set up twice").into())
+            }),
+        ),
+        step("lint charts", &[Charts], Box::new(move || charts(&found(ready)?.ctx))),
+    ];
+    if with_e2e {
+        // The schemas of manifests are the cluster's own.
+        let bring_up = move || cluster::bring_up(found(ready)?).map(drop);
+        tools.push(step("bring the cluster up", &[Charts, Scenarios], Box::new(bring_up)));
+    }
+    tools.push(step("lint profiles", &[Charts], Box::new(|| lint::run(project, None, false))));
+    tools.push(step("test services with PostgreSQL", &[Services], Box::new(move || database_tests(found(ready)?))));
+    vec![
+        vec![
+            cargo("format Cargo.toml", &[Tool], cargo::fmt, TOOL),
+            cargo("lint Cargo.toml", &[Tool], cargo::clippy, TOOL),
+            cargo("test Cargo.toml", &[Tool], |manifest| cargo::test(manifest, threads()), TOOL),
+            cargo("test the docs", &[Docs], |manifest| cargo::test_file(manifest, "xtask", "tidy"), TOOL),
+        ],
+        vec![
+            cargo("format services/Cargo.toml", &[Services], cargo::fmt, SERVICES),
+            cargo("lint services/Cargo.toml", &[Services], cargo::clippy, SERVICES),
+            cargo("test services/Cargo.toml", &[Services], |manifest| cargo::test(manifest, threads()), SERVICES),
+        ],
+        tools,
+    ]
+}
+
+/// Most tests of the tool wait for child processes half of the time.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from) * 3
+}
+
+/// Runs the lanes side by side. The first failure ends the others.
+fn run_lanes(project: &Project, stop: &Interrupt, lanes: &[Vec<Step>]) -> Result<()> {
+    let names = |lane: &Vec<Step>| lane.iter().map(|step| step.name.to_string()).collect::<Vec<_>>();
+    let labels: Vec<Vec<String>> = lanes.iter().map(names).collect();
+    let times = Times::read(project, TIMES);
+    let turn = |name: &String| Turn { takes: Takes::Nothing, time: times.of(name) };
+    let plan = labels.iter().map(|names| Lane::new(names.iter().map(turn), Requests::default())).collect();
+    let limits = Limits { jobs: lanes.len(), cpu: 0 };
+    let begun: Vec<AtomicUsize> = lanes.iter().map(|_| AtomicUsize::new(0)).collect();
+    let (failed, took): (Mutex<Option<Error>>, Mutex<Vec<_>>) = Default::default();
+    let work = |index: usize| {
+        let step = &lanes[index][begun[index].fetch_add(1, Ordering::Relaxed)];
+        if stop.check().is_err() {
+            return;
+        }
+        let began = Instant::now();
+        match (step.run)() {
+            Ok(()) => took.lock().unwrap().push((step.name.to_string(), began.elapsed())),
+            Err(error) => {
+                failed.lock().unwrap().get_or_insert(error);
+                stop.set();
+            }
+        }
+    };
+    let shown = project.ui.step("checks");
+    drive(plan, limits, &work, &mut |plan| {
+        if project.spawn.interrupt.check().is_err() {
+            stop.set();
+        }
+        shown.update(&progress(plan, &labels, limits));
+    });
+    times.with(took.into_inner().unwrap()).write(project, TIMES)?;
+    project.spawn.interrupt.check()?;
+    if let Some(error) = failed.into_inner().unwrap() {
+        return Err(error);
+    }
+    shown.done("");
+    Ok(())
+}
+
+/// Runs a call of cargo. How its tests ended is said at its end, at once.
 fn check(project: &Project, name: &str, call: Call, spawn: &Spawn) -> Result<()> {
     let step = project.ui.step(name);
+    let lines = Mutex::new(Vec::new());
     let show = |line: &str| {
         step.update(line.trim());
         if line.starts_with("test result:") || line.contains("panicked at") || line.ends_with("FAILED") {
-            project.ui.say(line);
+            lines.lock().unwrap().push(line.to_string());
         }
     };
-    spawn.run_showing(call.within(COMPILE).folder(&project.root), &show)?;
-    step.done("");
+    let ended = spawn.run_showing(call.within(COMPILE).folder(&project.root), &show);
+    // Which of many packages has how many tests matters only where one fails.
+    let lines = lines.into_inner().unwrap();
+    ended.inspect_err(|_| project.ui.say(&lines.join("\n")))?;
+    step.done(&passed(&lines));
     Ok(())
+}
+
+/// How many tests passed in all, by cargo's line for each file of tests.
+fn passed(lines: &[String]) -> String {
+    let count = |line: &String| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse::<u64>().ok();
+    match lines.iter().filter_map(count).sum::<u64>() {
+        0 => String::new(),
+        sum => format!("{sum} tests passed"),
+    }
 }
 
 fn go_tests(project: &Project) -> Result<()> {
@@ -133,4 +291,16 @@ fn database_tests(ready: &Ready) -> Result<()> {
     })();
     let removed = ctx.spawn.uninterrupted().run(docker::remove_container(DATABASE));
     tested.and(removed.map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tests_of_all_files_are_counted() {
+        let lines = ["test result: ok. 361 passed; 0 failed; 0 ignored", "test result: ok. 12 passed; 0 failed"];
+        assert_eq!(passed(&lines.map(str::to_string)), "373 tests passed");
+        assert_eq!(passed(&["test result: ok. 0 passed; 0 failed".to_string()]), "");
+    }
 }

@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::e2e::scenario::Scenario;
-use crate::e2e::schedule::Takes;
 use crate::e2e::world::{FOREIGN_KUBECONFIG, World, tells};
 use crate::e2e::{dev, fourth, leftovers, page, secrets};
+use crate::lanes::schedule::Takes;
 use xtask::run::call::DEADLINE;
 use xtask::run::poll;
 use xtask::stages::{cluster, load};
@@ -32,7 +32,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("what was added by hand is taken out", added_by_hand),
     Scenario::new("a port that was renumbered by hand is set back", renumbered_by_hand),
     Scenario::new("dev copies a style sheet into what runs, and builds it at its end", dev::copies),
-    Scenario::new("dev has services start again as what was built, and deploys it at its end", dev::restarts),
+    Scenario::new("dev has services start again as what was built, and deploys it at its end", dev::restarts)
+        .taking(Takes::Load),
     Scenario::new("helm's own test passes, and fails for each fault", helm_test),
     Scenario::new("a broken Secret is reported with pod and log, and mended", broken_secret),
     Scenario::new("an upgrade that fails goes back, and what served serves on", failed_upgrade),

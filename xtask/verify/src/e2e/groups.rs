@@ -86,19 +86,19 @@ pub fn groups(project: &Project) -> Result<Vec<Group>> {
     Ok(groups)
 }
 
-/// The groups with those of their scenarios whose label holds `only`.
-pub fn choose(groups: Vec<Group>, only: Option<&str>) -> Result<Vec<Group>> {
-    let Some(only) = only else { return Ok(groups) };
+/// The groups with those of their scenarios whose label holds one of `only`; all of them without any.
+pub fn choose(groups: Vec<Group>, only: &[String]) -> Result<Vec<Group>> {
+    let is_wanted = |label: &str| only.is_empty() || only.iter().any(|text| label.contains(text));
     let chosen = groups.into_iter().filter_map(|mut group| {
         let name = group.name.clone();
-        group.scenarios.retain(|planned| format!("{name}: {}", planned.scenario.name).contains(only));
+        group.scenarios.retain(|planned| is_wanted(&format!("{name}: {}", planned.scenario.name)));
         (!group.scenarios.is_empty()).then_some(group)
     });
     let chosen: Vec<Group> = chosen.collect();
     match chosen.is_empty() {
         false => Ok(chosen),
         true => {
-            let message = format!("no scenario is called {only}\nNext: cargo xtask test-e2e --list");
+            let message = format!("no scenario is called {}\nNext: cargo xtask test-e2e --list", only.join(" or "));
             Err(Stop::usage(message).into())
         }
     }
@@ -121,13 +121,16 @@ mod tests {
     #[test]
     fn a_text_chooses_groups_and_scenarios() {
         let all = || vec![group("dev", &["comes up", "goes away"]), group("rolling", &["comes up"])];
-        let labels =
-            |only| choose(all(), only).map(|groups| groups.iter().flat_map(Group::labels).collect::<Vec<_>>()).unwrap();
-        assert_eq!(labels(None), ["dev: comes up", "dev: goes away", "rolling: comes up"]);
-        assert_eq!(labels(Some("dev")), ["dev: comes up", "dev: goes away"]);
-        assert_eq!(labels(Some("comes up")), ["dev: comes up", "rolling: comes up"]);
-        assert_eq!(labels(Some("rolling: comes")), ["rolling: comes up"]);
-        let none = choose(all(), Some("nothing")).err().unwrap().to_string();
-        assert_eq!(none, "no scenario is called nothing\nNext: cargo xtask test-e2e --list");
+        let choose = |only: &[&str]| choose(all(), &only.iter().map(|text| text.to_string()).collect::<Vec<_>>());
+        let labels = |only: &[&str]| {
+            choose(only).map(|groups| groups.iter().flat_map(Group::labels).collect::<Vec<_>>()).unwrap()
+        };
+        assert_eq!(labels(&[]), ["dev: comes up", "dev: goes away", "rolling: comes up"]);
+        assert_eq!(labels(&["dev"]), ["dev: comes up", "dev: goes away"]);
+        assert_eq!(labels(&["comes up"]), ["dev: comes up", "rolling: comes up"]);
+        assert_eq!(labels(&["rolling: comes"]), ["rolling: comes up"]);
+        assert_eq!(labels(&["goes", "rolling"]), ["dev: goes away", "rolling: comes up"]);
+        let none = choose(&["nothing", "naught"]).err().unwrap().to_string();
+        assert_eq!(none, "no scenario is called nothing or naught\nNext: cargo xtask test-e2e --list");
     }
 }

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 
 use crate::e2e::scenario::Scenario;
-use crate::e2e::schedule::Takes;
 use crate::e2e::world::World;
+use crate::lanes::schedule::Takes;
 use xtask::commands::verify;
 use xtask::run::process::Spawn;
 

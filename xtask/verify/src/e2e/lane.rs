@@ -93,7 +93,9 @@ impl<'a> Lane<'a> {
             return;
         }
         let began = Instant::now();
-        if let Err(error) = remove(&self.world) {
+        if let Err(error) = remove(&self.world)
+            && self.world.ctx.spawn.interrupt.check().is_ok()
+        {
             let message = format!("{error:#}");
             let _printing = printing.lock().unwrap();
             ui.error(&format!("{}\n{}", self.group.label(REMOVAL), indent(&message)));

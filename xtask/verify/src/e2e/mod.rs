@@ -13,10 +13,8 @@ mod page;
 mod published;
 mod report;
 mod scenario;
-mod schedule;
 mod secrets;
 mod side_by_side;
-mod times;
 mod world;
 
 use std::fs;
@@ -41,8 +39,8 @@ use xtask::stages::{cluster, setup};
 pub struct TestOptions<'a> {
     /// The namespaces stay.
     pub keep: bool,
-    /// Those whose "GROUP: NAME" holds this.
-    pub only: Option<&'a str>,
+    /// Those whose "GROUP: NAME" holds one of these; all of them without any.
+    pub only: &'a [String],
     /// How many run at a time; by default as many as the node has CPUs, and one more, as many wait.
     pub jobs: Option<usize>,
     /// Where the report goes.
@@ -51,8 +49,8 @@ pub struct TestOptions<'a> {
     pub helm: Option<&'a str>,
 }
 
-/// Names the scenarios, or those whose "GROUP: NAME" holds `only`.
-pub fn list(project: &Project, only: Option<&str>) -> Result<()> {
+/// Names the scenarios, or those whose "GROUP: NAME" holds one of `only`.
+pub fn list(project: &Project, only: &[String]) -> Result<()> {
     let groups = choose(groups(project)?, only)?;
     let names: Vec<String> = groups.iter().flat_map(Group::labels).collect();
     project.ui.answer(&names.join("\n"), json!({ "scenarios": names }));

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::e2e::scenario::Scenario;
-use crate::e2e::schedule::Takes;
 use crate::e2e::world::{World, tells};
+use crate::lanes::schedule::Takes;
 use crate::tools::vegeta;
 use xtask::config::{ConfigErrors, to_json, yaml};
 use xtask::live;
@@ -36,7 +36,8 @@ pub fn scenarios(project: &Project) -> Result<Vec<Scenario>> {
             all.push(quiet("a LoadBalancer answers at the address that a tunnel gives it", tunnel));
         }
     }
-    all.push(Scenario::new("upgrades and rolls back under load, and loses no request", upgrades));
+    let loaded = Scenario::new("upgrades and rolls back under load, and loses no request", upgrades);
+    all.push(loaded.taking(Takes::Load));
     all.push(Scenario::new("what fails goes back, with what needs it", fails));
     Ok(all)
 }

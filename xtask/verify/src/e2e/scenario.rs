@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use crate::e2e::schedule::Takes;
 use crate::e2e::world::World;
+use crate::lanes::schedule::Takes;
 
 /// A promise with the function that proves it.
 #[derive(Clone, Copy)]

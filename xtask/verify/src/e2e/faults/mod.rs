@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::e2e::scenario::Scenario;
-use crate::e2e::schedule::Takes;
 use crate::e2e::world::{World, tells};
+use crate::lanes::schedule::Takes;
 use xtask::run::poll;
 use xtask::run::process::Output;
 use xtask::tools::{docker, kubectl};

@@ -10,10 +10,18 @@ pub enum Takes {
     Nothing,
     /// Room on the node for a pod more, as pods are replaced.
     Room,
+    /// The same, and nobody else may put load on the cluster: it counts lost requests.
+    Load,
     /// The free node ports: it gets new ones, or lets go of its own for a while.
     NodePorts,
     /// The node, its images, Docker, the kubeconfig or the tool's folders: nothing may run beside it.
     All,
+}
+
+impl Takes {
+    fn replaces_pods(self) -> bool {
+        matches!(self, Takes::Room | Takes::Load)
+    }
 }
 
 /// A scenario of a lane.
@@ -82,7 +90,7 @@ pub fn next(lanes: &[Lane], limits: Limits) -> Option<usize> {
         let Some(turn) = lane.waiting.front().filter(|_| lane.running.is_none()) else { return false };
         let is_free = match turn.takes {
             Takes::All => running.is_empty(),
-            Takes::NodePorts => !running.contains(&Takes::NodePorts),
+            Takes::NodePorts | Takes::Load => !running.contains(&turn.takes),
             Takes::Nothing | Takes::Room => true,
         };
         is_free && has_room(lanes, *index, turn.takes, limits.cpu)
@@ -102,8 +110,8 @@ fn has_room(lanes: &[Lane], index: usize, takes: Takes, cpu: u64) -> bool {
             return false;
         }
     }
-    let surges = lanes.iter().filter(|one| one.running.is_some_and(|turn| turn.takes == Takes::Room));
-    let own = if takes == Takes::Room { lane.cpu.surge } else { 0 };
+    let surges = lanes.iter().filter(|one| one.running.is_some_and(|turn| turn.takes.replaces_pods()));
+    let own = if takes.replaces_pods() { lane.cpu.surge } else { 0 };
     let requested: u64 = open.iter().map(|one| one.held).chain(surges.map(|one| one.cpu.surge)).sum();
     open.len() == 1 || requested + own <= cpu
 }
@@ -202,12 +210,16 @@ mod tests {
     }
 
     #[test]
-    fn node_ports_are_given_to_one_at_a_time() {
-        let ports = || lane(&[(Takes::NodePorts, 5), (Takes::Room, 5)], 0, 0);
-        let mut lanes = [ports(), ports()];
-        assert_eq!(begin_all(&mut lanes, limits(3, 100)), [0]);
-        lanes[0].end();
-        assert_eq!(begin_all(&mut lanes, limits(3, 100)), [1, 0]);
+    fn node_ports_and_load_are_for_one_at_a_time() {
+        for takes in [Takes::NodePorts, Takes::Load] {
+            let turns = || lane(&[(takes, 5), (Takes::Room, 5)], 0, 0);
+            let mut lanes = [turns(), turns()];
+            assert_eq!(begin_all(&mut lanes, limits(3, 100)), [0]);
+            lanes[0].end();
+            assert_eq!(begin_all(&mut lanes, limits(3, 100)), [1, 0]);
+        }
+        let mut lanes = [lane(&[(Takes::NodePorts, 5)], 0, 0), lane(&[(Takes::Load, 5)], 0, 0)];
+        assert_eq!(begin_all(&mut lanes, limits(3, 100)), [0, 1]);
     }
 
     #[test]
@@ -242,10 +254,10 @@ mod tests {
 
     #[test]
     fn every_lane_gets_to_its_end_whatever_it_takes() {
-        let all = [Takes::Nothing, Takes::Room, Takes::NodePorts, Takes::All];
+        let all = [Takes::Nothing, Takes::Room, Takes::Load, Takes::NodePorts, Takes::All];
         for seed in 0..256_u64 {
             let pick = |n: u64| (seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n * 1_442_695)) >> 7;
-            let turns = |n: u64| (0..3).map(move |k| (all[(pick(n * 3 + k) % 4) as usize], pick(k) % 9 + 1));
+            let turns = |n: u64| (0..3).map(move |k| (all[(pick(n * 3 + k) % 5) as usize], pick(k) % 9 + 1));
             let mut lanes: Vec<Lane> =
                 (0..4).map(|n| lane(&turns(n).collect::<Vec<_>>(), pick(n) % 900, pick(n + 9) % 400)).collect();
             let mut ended = 0;
