@@ -16,9 +16,9 @@ pub fn test(manifest: &str, threads: usize) -> Call {
     call(argv!("cargo test --locked --manifest-path {manifest} -- --test-threads {threads}"))
 }
 
-/// The tests of one file of a package.
-pub fn test_file(manifest: &str, package: &str, name: &str) -> Call {
-    call(argv!("cargo test --locked --manifest-path {manifest} --package {package} --test {name}"))
+/// The tests of one file of a package whose names hold a text, which may be empty.
+pub fn test_file(manifest: &str, package: &str, name: &str, text: &str) -> Call {
+    call(argv!("cargo test --locked --manifest-path {manifest} --package {package} --test {name} -- {text}"))
 }
 
 /// The tests that need a database, which others leave out.

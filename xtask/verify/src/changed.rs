@@ -100,16 +100,19 @@ fn by_path(path: &str, profiles: &[String]) -> Touched {
     let (top, rest) = path.split_once('/').unwrap_or(("", path));
     let is_page = path.ends_with(".md");
     match top {
-        // The tests of the tool read these.
+        // The tests of the tool read these, and those of what must be the same here as in the editor and in CI.
+        ".github" | ".vscode" => Touched { docs: true, tool: true, ..none },
         "docs" if rest.starts_with("specs/") || rest == "xtask.schema.json" => {
             Touched { docs: true, tool: true, ..none }
         }
-        "docs" | ".github" | ".vscode" => Touched { docs: true, ..none },
+        "docs" => Touched { docs: true, ..none },
         "" if is_page || rest == "LICENSE" => Touched { docs: true, ..none },
         "examples" if is_page => Touched { docs: true, ..none },
         "examples" if rest.starts_with("hello/") => {
-            Touched { docs: true, scenarios: Scenarios::of(&["hello"]), ..none }
+            Touched { docs: true, tool: true, scenarios: Scenarios::of(&["hello"]), ..none }
         }
+        // The advisories of both workspaces are tests of the tool.
+        "services" if rest == "Cargo.lock" => Touched { go: false, ..Touched::everything() },
         "services" => Touched { services: true, docs: true, charts: true, scenarios: Scenarios::All, ..none },
         // What is rendered is compared with these, and no release is made of them.
         "helm" if is_page || rest.starts_with("snapshots/") => Touched { tool: true, charts: true, ..none },
@@ -154,6 +157,7 @@ mod tests {
         }
         assert_eq!(parts(&touched_by(&["docs/specs/rolling.md"])), [Part::Tool]);
         assert_eq!(parts(&touched_by(&["docs/xtask.schema.json"])), [Part::Tool]);
+        assert_eq!(parts(&touched_by(&[".github/workflows/ci.yml"])), [Part::Tool]);
     }
 
     #[test]
@@ -161,6 +165,7 @@ mod tests {
         let touched = touched_by(&["services/backend/src/main.rs"]);
         assert_eq!(parts(&touched), [Part::Docs, Part::Services, Part::Charts, Part::Scenarios]);
         assert_eq!(touched.scenarios, Scenarios::All);
+        assert!(touched_by(&["services/Cargo.lock"]).tool);
     }
 
     #[test]

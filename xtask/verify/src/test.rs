@@ -136,7 +136,13 @@ fn lanes<'a>(project: &'a Project, ready: &'a OnceLock<Ready>, with_e2e: bool) -
             cargo("format Cargo.toml", &[Tool], cargo::fmt, TOOL),
             cargo("lint Cargo.toml", &[Tool], cargo::clippy, TOOL),
             cargo("test Cargo.toml", &[Tool], |manifest| cargo::test(manifest, threads()), TOOL),
-            cargo("test the docs", &[Docs], |manifest| cargo::test_file(manifest, "xtask", "tidy"), TOOL),
+            cargo("test the docs", &[Docs], |manifest| cargo::test_file(manifest, "xtask", "tidy", ""), TOOL),
+            cargo(
+                "test what the README says",
+                &[Docs],
+                |it| cargo::test_file(it, "xtask", "standin", "devtools::"),
+                TOOL,
+            ),
         ],
         vec![
             cargo("format services/Cargo.toml", &[Services], cargo::fmt, SERVICES),
