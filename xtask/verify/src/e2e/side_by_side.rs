@@ -61,7 +61,8 @@ fn plan(ctx: &Context, lane: &Lane, times: &Times) -> Result<schedule::Lane> {
 /// What the pods of a profile request, by its snapshot, which `lint` holds to what is rendered.
 fn requests(project: &Project, profile: &str) -> Result<Requests> {
     let file = format!("helm/snapshots/{profile}.yaml");
-    let text = fs::read_to_string(project.root.join(&file)).with_context(|| format!("cannot read {file}"))?;
+    let text = fs::read_to_string(project.root.join(&file))
+        .with_context(|| format!("cannot read {file}\nNext: cargo xtask lint --update --profile {profile}"))?;
     let objects = yaml::objects(&text).map_err(|problem| ConfigErrors(vec![problem]))?;
     Ok(sum(&objects))
 }
