@@ -20,8 +20,7 @@ use xtask::tools::{helm, kubectl};
 pub const COMES_UP: Scenario = Scenario::new("comes up and answers", comes_up).taking(Takes::NodePorts);
 pub const GOES_AWAY: Scenario = Scenario::new("goes away and leaves nothing", goes_away).taking(Takes::Nothing);
 
-/// What a profile that runs is held to; some are for profiles that have what they are about. Those that replace pods come
-/// last: for a profile that fills the node they wait until others have gone.
+/// What a profile that runs is held to; some are for profiles that have what they are about.
 pub fn scenarios(project: &Project) -> Result<Vec<Scenario>> {
     let quiet = |name, prove| Scenario::new(name, prove).taking(Takes::Nothing);
     let mut all = vec![quiet("obeys every rule of its data model", obeys), quiet("helm's own tests pass", helm_tests)];

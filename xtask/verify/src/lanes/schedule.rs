@@ -1,5 +1,6 @@
 //! Which scenario may begin beside those that run: decided from what each takes and what is known of its duration.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -73,13 +74,16 @@ impl Lane {
         self.is_open = !self.waiting.is_empty();
     }
 
-    fn left(&self) -> Duration {
-        self.waiting.iter().map(|turn| turn.time).sum()
+    /// The time that the waiting ones take, by the CPU that they keep from others; every lane takes a job, too, which is
+    /// worth 100 of it.
+    fn work_left(&self) -> u128 {
+        let time: Duration = self.waiting.iter().map(|turn| turn.time).sum();
+        time.as_millis() * u128::from(self.cpu.held + self.cpu.surge + 100)
     }
 }
 
 /// The lane whose next scenario begins now; None where one that runs must end first. Lanes with the most left to do go
-/// first, and what takes everything waits until nothing else can begin.
+/// first, by time and by the room that they take from others; what takes everything waits until nothing else can begin.
 pub fn next(lanes: &[Lane], limits: Limits) -> Option<usize> {
     let running: Vec<Takes> = lanes.iter().filter_map(|lane| lane.running).map(|turn| turn.takes).collect();
     if running.len() >= limits.jobs || running.contains(&Takes::All) {
@@ -97,33 +101,23 @@ pub fn next(lanes: &[Lane], limits: Limits) -> Option<usize> {
     };
     let takes_all = |index: usize| lanes[index].waiting.front().is_some_and(|turn| turn.takes == Takes::All);
     let all = (0..lanes.len()).filter(can_begin);
-    all.min_by_key(|index| (takes_all(*index), std::cmp::Reverse(lanes[*index].left())))
+    all.min_by_key(|index| (takes_all(*index), Reverse(lanes[*index].work_left())))
 }
 
-/// Whether the nodes have room for a lane's next scenario. A lane that is the only open one runs in any case.
+/// Whether the nodes have room for a lane's next scenario. A lane opens only where each that is open can still replace its
+/// pods, one after another: else two could wait for each other's room. One that is alone runs in any case.
 fn has_room(lanes: &[Lane], index: usize, takes: Takes, cpu: u64) -> bool {
     let lane = &lanes[index];
-    let mut open: Vec<Requests> = lanes.iter().filter(|one| one.is_open).map(|one| one.cpu).collect();
-    if !lane.is_open {
-        open.push(lane.cpu);
-        if !can_all_end(open.clone(), cpu) {
-            return false;
-        }
+    let others = || lanes.iter().enumerate().filter(|(other, one)| *other != index && one.is_open).map(|(_, one)| one);
+    if others().next().is_none() {
+        return true;
     }
-    let surges = lanes.iter().filter(|one| one.running.is_some_and(|turn| turn.takes.replaces_pods()));
+    let held = lane.cpu.held + others().map(|one| one.cpu.held).sum::<u64>();
     let own = if takes.replaces_pods() { lane.cpu.surge } else { 0 };
-    let requested: u64 = open.iter().map(|one| one.held).chain(surges.map(|one| one.cpu.surge)).sum();
-    open.len() == 1 || requested + own <= cpu
-}
-
-/// Whether lanes can be ended in some order, each with room for its surge: else two could wait for each other's room.
-fn can_all_end(mut open: Vec<Requests>, cpu: u64) -> bool {
-    while open.len() > 1 {
-        let held: u64 = open.iter().map(|one| one.held).sum();
-        let Some(index) = open.iter().position(|one| held + one.surge <= cpu) else { return false };
-        open.swap_remove(index);
-    }
-    true
+    let replacing = others().filter(|one| one.running.is_some_and(|turn| turn.takes.replaces_pods()));
+    let surges = own + replacing.map(|one| one.cpu.surge).sum::<u64>();
+    let largest = others().map(|one| one.cpu.surge).fold(lane.cpu.surge, u64::max);
+    held + surges <= cpu && (lane.is_open || held + largest <= cpu)
 }
 
 /// How long all of it takes from now on, where each scenario takes as long as it is said to.
@@ -225,23 +219,32 @@ mod tests {
     #[test]
     fn pods_of_all_that_is_open_have_room_on_the_node() {
         let turns = [(Takes::Nothing, 9), (Takes::Room, 9)];
-        // 800 and 250 more in a rollout; 60 and 10 more.
-        let mut lanes = [lane(&turns, 800, 250), lane(&turns, 60, 10), lane(&turns, 400, 0)];
-        assert_eq!(begin_all(&mut lanes, limits(3, 1100)), [0, 1]);
+        // Together 700, and 300 more in a rollout of the first.
+        let mut lanes = [lane(&turns, 400, 300), lane(&turns, 300, 100), lane(&turns, 100, 0)];
+        assert_eq!(begin_all(&mut lanes, limits(3, 1000)), [0, 1]);
         lanes[0].end();
-        // 800 + 60 + 250 is too much: the large one goes on when the small one is through.
-        assert_eq!(begin_all(&mut lanes, limits(3, 1100)), [] as [usize; 0]);
         lanes[1].end();
-        assert_eq!(begin_all(&mut lanes, limits(3, 1100)), [1]);
-        lanes[1].end();
-        assert_eq!(begin_all(&mut lanes, limits(3, 1100)), [0]);
+        // Both replace pods: 1100 is too much at a time.
+        assert_eq!(begin_all(&mut lanes, limits(3, 1000)), [0]);
+        lanes[0].end();
+        assert_eq!(begin_all(&mut lanes, limits(3, 1000)), [1, 2]);
     }
 
     #[test]
-    fn two_that_would_wait_for_each_others_room_are_not_open_together() {
+    fn a_lane_that_could_not_replace_its_pods_beside_the_others_waits_for_them() {
         let turns = [(Takes::Nothing, 9), (Takes::Room, 9)];
-        let mut lanes = [lane(&turns, 600, 200), lane(&turns, 400, 200)];
-        assert_eq!(begin_all(&mut lanes, limits(3, 1100)), [0]);
+        let mut lanes = [lane(&turns, 600, 200), lane(&turns, 250, 100)];
+        assert_eq!(begin_all(&mut lanes, limits(3, 1000)), [0]);
+        lanes[0].end();
+        assert_eq!(begin_all(&mut lanes, limits(3, 1000)), [0]);
+        lanes[0].end();
+        assert_eq!(begin_all(&mut lanes, limits(3, 1000)), [1]);
+    }
+
+    #[test]
+    fn what_takes_the_most_of_the_node_goes_first() {
+        let mut lanes = [lane(&[(Takes::Room, 30)], 50, 10), lane(&[(Takes::Room, 20)], 400, 100)];
+        assert_eq!(begin_all(&mut lanes, limits(3, 1000)), [1, 0]);
     }
 
     #[test]
