@@ -15,11 +15,10 @@ use crate::{config::AssistantConfig, error::ApiError};
 
 use consent::Consent;
 use memory::Memory;
-use perform::Outcome;
 use provider::Provider;
 use understanding::{Known, Problem, Question, Request, Scene, understand};
 
-pub use answer::{Answer, Answers, ToolCall};
+pub use answer::{Answer, Answers, Outcome, ToolCall};
 
 pub enum Assistant {
     BuiltIn,
@@ -141,7 +140,7 @@ impl Place<'_> {
     }
 
     /// Only what changed something.
-    fn report(self, name: &str, summary: &str, outcome: &Outcome) {
+    fn report(self, name: &str, summary: &str, outcome: &perform::Outcome) {
         if let Some(first) = outcome.undo.first() {
             let undo_token = (outcome.undo.len() == 1).then(|| first.clone());
             let (name, summary) = (name.to_owned(), summary.to_owned());
