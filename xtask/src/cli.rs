@@ -216,6 +216,14 @@ pub enum Command {
         #[arg(last = true)]
         options: Vec<String>,
     },
+    /// Dump, restore or seed the database
+    Db {
+        #[command(subcommand)]
+        command: Db,
+        /// The service [default: the one that the smoke checks ask in SQL]
+        #[arg(long, global = true)]
+        service: Option<String>,
+    },
     /// Set up tools, base images and the docker daemon
     Bootstrap {
         /// Where to get missing tools and images from [default: whichever answers]
@@ -345,6 +353,8 @@ impl Command {
             Command::Down { .. } => Some("down"),
             Command::Rollback { .. } => Some("rollback"),
             Command::Secrets { command: Secrets::Rotate { .. } } => Some("secrets rotate"),
+            Command::Db { command: Db::Restore { .. }, .. } => Some("db restore"),
+            Command::Db { command: Db::Seed, .. } => Some("db seed"),
             Command::Tunnel => Some("tunnel"),
             Command::Smoke => Some("smoke"),
             Command::Bootstrap { .. } => Some("bootstrap"),
@@ -375,6 +385,7 @@ impl Command {
             | Command::Exec { .. }
             | Command::Debug { .. }
             | Command::Psql { .. }
+            | Command::Db { .. }
             | Command::Completions { .. }
             | Command::Schema
             | Command::Hook { .. }
@@ -397,6 +408,20 @@ pub enum Hook {
     Install,
     /// Remove it
     Remove,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Db {
+    /// Write what the database holds into a new file, as SQL, readable only by you
+    Dump {
+        /// The file; it must not exist, and git must ignore it
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Replace all that the database holds by what a dump has, and start the services anew
+    Restore { file: PathBuf },
+    /// Add what the project's seed has
+    Seed,
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use clap::{CommandFactory, Parser};
 
-use cli::{Bundle, Cli, Command, Hook, Secrets};
+use cli::{Bundle, Cli, Command, Db, Hook, Secrets};
 use commands::{
     bootstrap, clean, doctor, down, history, logs, plan, render, rollback, smoke, status, tunnel, uninstall, up, verify,
 };
@@ -95,6 +95,11 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Forward { service, port } => commands::open::forward(project, service, *port),
         Command::Exec { service, command } => commands::exec::run(project, service, command),
         Command::Debug { service, image } => commands::debug::run(project, service, image.as_deref()),
+        Command::Db { command: Db::Dump { to }, service } => commands::db::dump(project, service.as_deref(), to),
+        Command::Db { command: Db::Restore { file }, service } => {
+            commands::db::restore(project, service.as_deref(), file)
+        }
+        Command::Db { command: Db::Seed, service } => commands::db::seed(project, service.as_deref()),
         Command::Psql { service, options } => commands::exec::psql(project, service.as_deref(), options),
         Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(project),
         Command::Bootstrap { from, .. } => bootstrap::run(project, *from),

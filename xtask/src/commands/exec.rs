@@ -29,7 +29,7 @@ pub fn run(project: &Project, service: &str, command: &[String]) -> Result<()> {
 pub fn psql(project: &Project, service: Option<&str>, options: &[String]) -> Result<()> {
     let service = match service {
         Some(service) => service.to_string(),
-        None => database(project)?,
+        None => database(project, "cargo xtask psql")?,
     };
     need_known(project, std::slice::from_ref(&service), "cargo xtask psql --service SERVICE")?;
     let ctx = &setup::need_tools(project)?;
@@ -40,20 +40,20 @@ pub fn psql(project: &Project, service: Option<&str>, options: &[String]) -> Res
 }
 
 /// The service that the smoke checks ask in SQL.
-fn database(project: &Project) -> Result<String> {
+pub fn database(project: &Project, command: &str) -> Result<String> {
     let asked = |step: &Step| matches!(step.action, Action::Sql { .. }).then(|| step.service.clone()).flatten();
     match project.config.smoke.iter().flat_map(|check| &check.steps).find_map(asked) {
         Some(service) => Ok(service),
         None => {
             let message =
                 "no smoke check of the profile asks a database in SQL, so it is not known which service is one";
-            Err(Stop::usage(format!("{message}\nNext: cargo xtask psql --service SERVICE")).into())
+            Err(Stop::usage(format!("{message}\nNext: {command} --service SERVICE")).into())
         }
     }
 }
 
 /// An image from scratch has no shell, and the runtime's own words for that help nobody.
-fn need_shell(ctx: &Context, found: &RunningContainer, service: &str) -> Result<()> {
+pub fn need_shell(ctx: &Context, found: &RunningContainer, service: &str) -> Result<()> {
     let RunningContainer { target, pod, container, .. } = found;
     let nothing = ["sh", "-c", ":"].map(str::to_string);
     let call = kubectl::exec(target, pod, container, &nothing);

@@ -2,14 +2,14 @@
 //! printed, nor its length.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use crate::commands::private;
 use crate::config::{Config, Secret, fill, follows, placeholders};
 use crate::live::snapshot::Snapshot;
 use crate::run::context::{Context, Project, Scope};
@@ -26,7 +26,7 @@ use crate::stages::deploy::Plan;
 use crate::stages::render::RenderInputs;
 use crate::stages::{apply, setup};
 use crate::stages::{cluster, namespace};
-use crate::tools::{git, helm};
+use crate::tools::helm;
 
 /// A Secret or a key of one, and what is to be said of it; an error is what is wrong.
 struct KeyState {
@@ -132,7 +132,7 @@ pub fn rotate(project: &Project, keys: &[String]) -> Result<()> {
 
 /// Writes what is random or given, which all else follows from, into a file of the form that `--override` takes.
 pub fn export(project: &Project, to: &Path) -> Result<()> {
-    let path = new_file(project, to)?;
+    let path = private::new_path(project, to)?;
     let ctx = &ready(project)?;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     let (live, _) = store::look(ctx)?;
@@ -144,12 +144,7 @@ pub fn export(project: &Project, to: &Path) -> Result<()> {
         );
     }
     let (values, left) = exported(&ctx.config, &live).map_err(Stop::failed)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("cannot make {}", to.display()))?;
+    let mut file = private::create(&path)?;
     let written = file.write_all(as_yaml(&ctx.config.profile, &values).as_bytes()).and_then(|()| file.sync_all());
     if let Err(error) = written {
         // Half of a file is useless.
@@ -389,26 +384,4 @@ fn exported(config: &Config, live: &Live) -> Result<(Values, Vec<(String, String
 fn as_yaml(profile: &str, values: &Values) -> String {
     let lines: String = values.iter().map(|(key, value)| format!("    {key}: {}\n", json!(value))).collect();
     format!("# The Secrets' values of profile {profile}. Keep this file to yourself.\nsecret:\n  values:\n{lines}")
-}
-
-/// The absolute path of a file that is not there yet, and that no repository would take in.
-fn new_file(project: &Project, to: &Path) -> Result<std::path::PathBuf> {
-    let refuse = |why: &str| Stop::usage(format!("--to {}: {why}\nNext: name another file", to.display()));
-    let absolute = std::path::absolute(to)?;
-    let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
-        return Err(refuse("is no file").into());
-    };
-    // Where links lead is what counts.
-    let Ok(folder) = folder.canonicalize() else { return Err(refuse("its folder does not exist").into()) };
-    let path = folder.join(name);
-    if name == "-" || fs::symlink_metadata(&path).is_ok() {
-        return Err(refuse("it must be a new file: nothing is written over, and nothing to a terminal").into());
-    }
-    if folder.ancestors().any(|above| above.join(".git").exists()) {
-        let call = git::check_untracked(&folder.display().to_string(), &path.display().to_string());
-        if !project.output(call)?.success {
-            return Err(refuse("git does not ignore it: it could be committed, and published").into());
-        }
-    }
-    Ok(path)
 }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use checks::agree;
 pub use names::{NAME_RULE, is_name, module_folder, parse_version};
 use reader::Reader;
-use sections::{check, cluster, deadlines, mirrors, name, optional_name, release, scan, secret, service, tool, waiver};
+use sections::{check, cluster, database, deadlines, mirrors, name, optional_name, release, scan, secret, service, tool, waiver};
 pub use spec::{Deviation, Spec, SpecChart, SpecCluster, SpecService};
 pub use template::{fill, follows, placeholders};
 use tree::parse;
@@ -109,6 +109,7 @@ fn read_config(profile: &str, root: &Reader, tree: &Node, exists: &dyn Fn(&Path)
         spec: root.optional_table("spec", spec::spec),
         mirrors: root.table("mirrors", |r| mirrors(r, exists)),
         scan: root.optional_table("scan", scan).unwrap_or_default(),
+        database: root.optional_table("database", |table| database(table, exists)).unwrap_or_default(),
         tree: tree.clone(),
     }
 }

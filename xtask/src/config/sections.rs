@@ -119,6 +119,11 @@ pub fn scan(r: &Reader) -> Scan {
     Scan { advisories: r.optional("advisories"), debian: r.optional("debian") }
 }
 
+pub fn database(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Database {
+    let seed = r.has("seed").then(|| path(r, "seed", exists));
+    Database { transient_tables: r.optional("transient_tables").unwrap_or_default(), seed }
+}
+
 pub fn waiver(r: &Reader) -> Waiver {
     Waiver { code: r.text("code"), object: r.optional("object"), reason: r.text("reason") }
 }

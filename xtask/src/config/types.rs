@@ -32,6 +32,7 @@ pub struct Config {
     pub secrets: BTreeMap<String, Secret>,
     /// All images that can be built; a profile runs those that its releases name.
     pub services: BTreeMap<String, Service>,
+    pub database: Database,
     pub smoke: Vec<Check>,
     pub deadlines: Deadlines,
     pub waivers: Vec<Waiver>,
@@ -49,6 +50,15 @@ pub struct Tools {
     pub minikube: Tool,
     pub helm: Tool,
     pub kubectl: Tool,
+}
+
+/// What `db` has to know of the application's database.
+#[derive(Clone, Debug, Default)]
+pub struct Database {
+    /// Tables whose rows are of no use elsewhere: a dump has none of them.
+    pub transient_tables: Vec<String>,
+    /// A file of SQL, relative to the root.
+    pub seed: Option<PathBuf>,
 }
 
 /// Databases of known vulnerabilities that `validate` asks, relative to the root; `~/` is the home folder.

@@ -2,6 +2,7 @@
 //! line, and a tail of it kept for the error.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
@@ -145,6 +146,14 @@ impl Spawn {
         let message = format!("{} | {}", display(&left.argv), display(&right.argv));
         let expression = self.expression(&left.argv)?.stdin_null().pipe(self.expression(&right.argv)?);
         let output = self.wait_for(expression, &message, left.deadline, &|_| {}, true)?;
+        if output.success { Ok(()) } else { Err(failure(&message, &output)) }
+    }
+
+    /// Runs to the end, with what it prints in a file.
+    pub fn run_into(&self, call: Call, file: File) -> Result<()> {
+        let message = display(&call.argv);
+        let expression = self.expression(&call.argv)?.stdin_null().stdout_file(file);
+        let output = self.wait_for(expression, &message, call.deadline, &|_| {}, true)?;
         if output.success { Ok(()) } else { Err(failure(&message, &output)) }
     }
 

@@ -488,6 +488,11 @@ pub fn node_remove_image(node: &str, image: &str) -> Call {
     call(argv!("docker exec {node} crictl rmi {image}"))
 }
 
+/// Ends a container of a node's by SIGKILL.
+pub fn node_kill(node: &str, container: &str) -> Call {
+    call(argv!("docker exec {node} crictl stop --timeout 0 {container}"))
+}
+
 /// Gives a node's image `from` the name `to` as well, and takes it from whichever had it.
 pub fn node_tag(node: &str, from: &str, to: &str) -> Call {
     let (from, to) = (format!("docker.io/library/{from}"), format!("docker.io/library/{to}"));

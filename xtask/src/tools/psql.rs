@@ -18,6 +18,25 @@ pub fn interactive(options: &[String]) -> Vec<String> {
     words.into_iter().chain(options.iter().cloned()).collect()
 }
 
+/// Before a dump: nothing of what was there stays. Whoever holds a table is waited for, but not for ever.
+pub const EMPTIED: &str = "SET lock_timeout = '30s';\nDROP SCHEMA public CASCADE;\nCREATE SCHEMA public;\n";
+
+/// Writes schema and rows as SQL, without the rows of some tables.
+pub fn dump(without_rows_of: &[String]) -> Vec<String> {
+    let script = "user=${POSTGRES_USER:-postgres}; export PGPASSWORD=${POSTGRES_PASSWORD:-}; \
+                  exec pg_dump --username \"$user\" --dbname \"${POSTGRES_DB:-$user}\" --no-owner --no-privileges \"$@\"";
+    let words = ["sh", "-c", script, "pg_dump"].map(str::to_string);
+    words.into_iter().chain(without_rows_of.iter().map(|table| format!("--exclude-table-data={table}"))).collect()
+}
+
+/// Runs the SQL on stdin as the database's own user, all of it or nothing. An error repeats no rows.
+pub fn run_whole() -> Vec<String> {
+    let script = "user=${POSTGRES_USER:-postgres}; export PGPASSWORD=${POSTGRES_PASSWORD:-}; \
+                  exec psql --no-psqlrc --quiet --output /dev/null --set ON_ERROR_STOP=1 --set VERBOSITY=terse \
+                  --single-transaction --username \"$user\" --dbname \"${POSTGRES_DB:-$user}\" --file -";
+    ["sh", "-c", script].map(str::to_string).to_vec()
+}
+
 /// What the server refused in a query; None where the question did not reach it, or it was not ready yet.
 pub fn refusal(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.find("ERROR:").map(|start| &line[start..]))
@@ -63,5 +82,18 @@ mod tests {
         assert_eq!(refusal("psql:<stdin>:1: ERROR:  x"), Some("ERROR:  x"));
         let starting = "psql: error: connection to server failed: FATAL:  the database system is starting up";
         assert_eq!(refusal(starting), None);
+    }
+
+    #[test]
+    fn a_dump_has_the_schema_of_all_tables_and_the_rows_of_most() {
+        let argv = dump(&["changes".to_string(), "audit".to_string()]);
+        assert_eq!(argv[3..], ["pg_dump", "--exclude-table-data=changes", "--exclude-table-data=audit"]);
+        assert!(argv[2].contains("exec pg_dump ") && argv[2].contains("--no-owner"), "{argv:?}");
+    }
+
+    #[test]
+    fn what_is_restored_is_whole() {
+        let [.., script] = &run_whole()[..] else { unreachable!() };
+        assert!(script.contains("--single-transaction") && script.contains("ON_ERROR_STOP=1"), "{script}");
     }
 }

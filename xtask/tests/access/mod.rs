@@ -1,5 +1,7 @@
 //! Ways to a running service: an address, a forwarded port, a program in its container or beside it.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use rustix::process::{Signal, kill_process};
 
 use super::KUBECTL;
@@ -76,6 +78,71 @@ fn psql_needs_to_know_which_service_is_the_database() {
     run.assert_ended(0);
     let call = run.calls_of(&["kubectl exec"]).pop().unwrap();
     assert!(call.contains("exec psql ") && call.ends_with(" psql --command 'SELECT 1'"), "{call}");
+}
+
+/// A project whose backend plays the database, and what its container is asked.
+fn with_database() -> Project {
+    let project = with_pods();
+    // `pg_dump` says what there is; everything else is written down.
+    let answer = "case $* in *pg_dump*) echo \"rows $(cat statements 2>/dev/null | wc -l)\" ;; \
+                  *) echo \"$input\" >>statements ;; esac";
+    project.answer("kubectl exec ", answer);
+    project.answer("kubectl rollout restart ", "echo restarted");
+    project
+}
+
+#[test]
+fn a_dump_is_a_new_file_of_ones_own() {
+    let project = with_database();
+    let run = project.run(&["db", "dump", "--service", "backend", "--to", "data.sql"]);
+    run.assert_ended(0);
+    run.assert_says(&["which only you can read"]);
+    assert_eq!(project.read("data.sql"), "rows 0\n");
+    let mode = std::fs::metadata(project.path("data.sql")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let again = project.run(&["db", "dump", "--service", "backend", "--to", "data.sql"]);
+    again.assert_ended(2);
+    again.assert_says(&["it must be a new file"]);
+    project.answer("kubectl exec ", "case $* in *pg_dump*) echo half; echo 'pg_dump: error: gone' >&2; exit 1 ;; esac");
+    let failed = project.run(&["db", "dump", "--service", "backend", "--to", "other.sql"]);
+    failed.assert_ended(1);
+    failed.assert_says(&["pg_dump: error: gone"]);
+    assert!(!project.path("other.sql").exists());
+}
+
+#[test]
+fn a_restore_keeps_what_it_replaces_and_starts_the_services_anew() {
+    let project = with_database();
+    let missing = project.run(&["db", "restore", "data.sql", "--service", "backend"]);
+    missing.assert_ended(1);
+    missing.assert_says(&["cannot read data.sql"]);
+    project.write("data.sql", "INSERT INTO t VALUES (1);\n");
+    let run = project.run(&["db", "restore", "data.sql", "--service", "backend"]);
+    run.assert_ended(0);
+    let statements = project.read("standin/statements");
+    assert!(statements.contains("DROP SCHEMA public CASCADE;"), "{statements}");
+    assert!(statements.ends_with("CREATE SCHEMA public;\nINSERT INTO t VALUES (1);\n"), "{statements}");
+    let order = run.calls_of(&["kubectl exec", "kubectl rollout restart"]);
+    let what = |call: &String| {
+        ["pg_dump", "--single-transaction", "rollout restart"].into_iter().find(|word| call.contains(word))
+    };
+    let steps: Vec<&str> = order.iter().filter_map(what).collect();
+    assert_eq!(steps, ["pg_dump", "--single-transaction", "rollout restart"]);
+    assert!(order.last().unwrap().contains("name!=backend"), "{order:?}");
+    let kept = run.stderr.lines().find_map(|line| line.split_once("is kept in ")).unwrap().1;
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "rows 0\n");
+}
+
+#[test]
+fn a_seed_is_a_file_that_the_project_names() {
+    let project = with_database();
+    let none = project.run(&["db", "seed", "--service", "backend"]);
+    none.assert_ended(2);
+    none.assert_says(&["the project names no seed", "Next: set seed in [database]"]);
+    project.write("seed.sql", "INSERT INTO t VALUES (2);\n");
+    project.edit("xtask.toml", "[services.backend]", "[database]\nseed = \"seed.sql\"\n\n[services.backend]");
+    project.run(&["db", "seed", "--service", "backend"]).assert_ended(0);
+    assert_eq!(project.read("standin/statements"), "INSERT INTO t VALUES (2);\n");
 }
 
 #[test]
