@@ -30,7 +30,13 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{assistant::Assistant, auth::Auth, config::Config, database::Database, error::ApiError};
+use crate::{
+    assistant::{Answers, Assistant},
+    auth::Auth,
+    config::Config,
+    database::Database,
+    error::ApiError,
+};
 
 pub use tasks::Changes;
 
@@ -45,6 +51,7 @@ pub struct Backend {
     pub readiness: Readiness,
     pub auth: Arc<Auth>,
     pub assistant: Arc<Assistant>,
+    pub answers: Arc<Answers>,
     pub changes: Arc<Changes>,
 }
 
@@ -55,7 +62,7 @@ impl Backend {
         let assistant = Arc::new(Assistant::open(&config.assistant));
         let database = Database::open(config);
         let changes = Arc::new(Changes::new(database.pool.clone(), tasks::HEARTBEAT_MS));
-        Self { database, readiness, auth, assistant, changes }
+        Self { database, readiness, auth, assistant, answers: Arc::default(), changes }
     }
 }
 

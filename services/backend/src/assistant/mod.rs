@@ -1,6 +1,7 @@
 //! Who answers in a conversation: a language model where there is a key for one, else a grammar of ordinary English. Both
 //! do what the user asks for to his own tasks, by the same requests.
 
+mod answer;
 mod memory;
 mod perform;
 mod provider;
@@ -12,8 +13,11 @@ use sqlx::PgPool;
 use crate::{config::AssistantConfig, error::ApiError};
 
 use memory::Memory;
+use perform::Outcome;
 use provider::Provider;
 use understanding::{Known, Question, Request, Scene, understand};
+
+pub use answer::{Answer, Answers, ToolCall};
 
 pub enum Assistant {
     BuiltIn,
@@ -28,6 +32,8 @@ pub struct Place<'a> {
     pub conversation_id: i32,
     /// In which the user means days and times.
     pub time_zone: &'a str,
+    /// Where what is said and done goes.
+    pub answer: &'a Answer,
 }
 
 impl Assistant {
@@ -39,7 +45,7 @@ impl Assistant {
     }
 
     /// Answers the last message of the conversation, which is `said`.
-    pub async fn answer(&self, place: Place<'_>, said: &str) -> Result<String, ApiError> {
+    pub async fn answer(&self, place: Place<'_>, said: &str) -> Result<(), ApiError> {
         match self {
             Self::Provider(provider) => provider.answer(place).await,
             Self::BuiltIn => place.understand(said).await,
@@ -48,18 +54,28 @@ impl Assistant {
 }
 
 impl Place<'_> {
-    async fn understand(self, said: &str) -> Result<String, ApiError> {
+    async fn understand(self, said: &str) -> Result<(), ApiError> {
         let memory = memory::load(self).await?;
         let now = perform::now(self).await?;
         let tasks: Vec<Known> = perform::all_tasks(self).await?.iter().map(perform::known).collect();
         let scene = Scene { now, tasks: &tasks, spoken: &memory.spoken, pending: memory.pending.as_ref() };
         let understood = understand(said, &scene);
         let mut next = Memory { pending: understood.question, ..Memory::default() };
-        let mut answer = Vec::new();
+        let mut lines = 0;
+        let mut say = |line: String| {
+            let separator = if lines == 0 { "" } else { "\n" };
+            self.answer.say(&format!("{separator}{line}"));
+            lines += 1;
+        };
+        let is_nothing_done = understood.requests.is_empty();
         let mut spoken = None;
         let mut adding = false;
         for request in understood.requests {
+            if self.answer.is_stopped() {
+                break;
+            }
             let adds = matches!(request, Request::Add(_));
+            let name = tool_name(&request);
             let undo = if next.undo.is_empty() { &memory.undo } else { &next.undo };
             let outcome = perform::perform(self, request, now, undo).await?;
             spoken = match (spoken, outcome.spoken()) {
@@ -67,13 +83,15 @@ impl Place<'_> {
                 (before, ids) => ids.or(before),
             };
             adding = adds;
-            answer.push(replies::outcome(&outcome.done, now));
+            let line = replies::outcome(&outcome.done, now);
+            self.report(name, &line, &outcome);
+            say(line);
             next.undo.extend(outcome.undo);
         }
-        let alone = answer.is_empty() && next.pending.is_none() && understood.problems.len() == 1;
-        answer.extend(understood.problems.iter().map(|problem| replies::problem(problem, alone)));
+        let alone = is_nothing_done && next.pending.is_none() && understood.problems.len() == 1;
+        understood.problems.iter().for_each(|problem| say(replies::problem(problem, alone)));
         if let Some(question) = &next.pending {
-            answer.push(replies::question(question, &tasks, now));
+            say(replies::question(question, &tasks, now));
             spoken = asked_of(question).or(spoken);
         }
         next.spoken = spoken.unwrap_or_else(|| memory.spoken.clone());
@@ -83,14 +101,41 @@ impl Place<'_> {
         if next != memory {
             memory::save(self, &next).await?;
         }
-        Ok(answer.join("\n"))
+        Ok(())
+    }
+
+    /// Only what changed something.
+    fn report(self, name: &str, summary: &str, outcome: &Outcome) {
+        if let Some(first) = outcome.undo.first() {
+            let undo_token = (outcome.undo.len() == 1).then(|| first.clone());
+            let (name, summary) = (name.to_owned(), summary.to_owned());
+            self.answer.report(ToolCall { name, summary, undo_token, failed: false });
+        }
     }
 
     /// One request of a language model, and what came of it in words.
     async fn perform(self, request: Request) -> Result<String, ApiError> {
         let now = perform::now(self).await?;
+        let name = tool_name(&request);
         let outcome = perform::perform(self, request, now, &[]).await?;
-        Ok(replies::outcome(&outcome.done, now))
+        let line = replies::outcome(&outcome.done, now);
+        self.report(name, &line, &outcome);
+        Ok(line)
+    }
+}
+
+/// The tool of the MCP server that does the same.
+fn tool_name(request: &Request) -> &'static str {
+    match request {
+        Request::Add(_) => "add_task",
+        Request::List(_) | Request::Count(_) | Request::Next | Request::Help | Request::Thanks => "list_tasks",
+        Request::Search { .. } => "search_tasks",
+        Request::Show { .. } => "get_task",
+        Request::Complete { .. } => "complete_task",
+        Request::Reopen { .. } => "reopen_task",
+        Request::Delete { .. } => "delete_task",
+        Request::Rename { .. } | Request::Change { .. } => "update_task",
+        Request::Undo => "undo",
     }
 }
 

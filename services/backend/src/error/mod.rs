@@ -78,6 +78,26 @@ impl From<sqlx::Error> for ApiError {
     }
 }
 
+impl ApiError {
+    /// For people, in a sentence of somebody else's.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::BadRequest(reason)
+            | Self::Invalid(reason)
+            | Self::Mistakes(reason, _)
+            | Self::Body(_, reason)
+            | Self::Upstream(_, _, reason) => reason,
+            Self::Unauthorized(reason)
+            | Self::Conflict(_, reason)
+            | Self::TooMany(_, reason)
+            | Self::Unavailable(reason) => reason,
+            Self::NotFound(_) | Self::Stale(_) => "the task was changed or removed meanwhile",
+            Self::Database(err) if is_outage(err) => "the database is unavailable",
+            Self::Database(_) | Self::Internal => "something went wrong, and the log has the reason",
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         match self {

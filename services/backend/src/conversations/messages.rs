@@ -1,0 +1,460 @@
+//! What is said in a conversation, and how it is answered: at once as JSON, or as a stream of what is said and done.
+//!
+//! An answer belongs to its message and not to the connection: it goes on when the connection is lost, and who sends the
+//! message again with the same key gets that answer and no second one.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use tokio::time::sleep;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{Listing, find};
+use crate::{
+    Backend,
+    assistant::{Answer, Place, ToolCall},
+    auth::Caller,
+    error::{ApiError, Asked, Body, ErrorBody, Page, Part},
+    tasks::{unknown_time_zone, valid_time_zone},
+};
+
+const SAID_MAX_CHARS: usize = 4_000;
+const KEY_MAX_BYTES: usize = 64;
+/// As the table allows.
+const ANSWER_MAX_CHARS: usize = 20_000;
+/// Longer than any answer takes: after it, whoever was answering is gone.
+const ANSWERED_WITHIN_SECONDS: f64 = 150.0;
+/// How often another replica's answer is looked for, and whether the user has stopped this one there.
+const LOOK_MS: u64 = 300;
+/// Shorter than proxies wait for a word.
+const HEARTBEAT_MS: u64 = 15_000;
+const CUT_OFF: &str =
+    "The answer was cut off. Nothing is done twice: look at your tasks, and say it again if it is not done.";
+
+pub fn router() -> OpenApiRouter<Backend> {
+    OpenApiRouter::new().routes(routes!(say, messages)).routes(routes!(stop))
+}
+
+#[derive(Clone, Copy, Debug, Serialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+enum Role {
+    User,
+    Assistant,
+}
+
+#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
+struct Message {
+    id: i32,
+    conversation_id: i32,
+    /// `user` or `assistant`.
+    role: Role,
+    /// Markdown, where the assistant says it.
+    content: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    /// What the assistant did meanwhile.
+    #[sqlx(json)]
+    tool_calls: Vec<ToolCall>,
+    /// Whether the answer is less than the whole: the user stopped it, or it was cut off.
+    stopped: bool,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewMessage {
+    #[schema(min_length = 1, max_length = 4000)]
+    content: String,
+    /// The client's own, a UUID for instance: sent again with the same one, the message isn't said again.
+    #[schema(min_length = 1, max_length = 64)]
+    key: Option<String>,
+    /// The user's zone of the IANA, `Europe/Berlin` for instance, in which days and times are meant; `UTC` unless it is given.
+    time_zone: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Exchange {
+    /// What the user said.
+    user: Message,
+    /// What the assistant answered.
+    assistant: Message,
+}
+
+/// Say something, and be answered
+///
+/// The assistant does what it is asked to, to the tasks of who asks. Where it fails, what was said is kept.
+///
+/// With `Accept: text/event-stream` the answer is streamed: `user` has the message as it was kept, `delta` a part of the
+/// answer's text, `tool_call` something that was done, and `assistant` the whole answer as it was kept, or `error` why
+/// there is none; one of them comes last. The answer goes on when the connection is lost: send the message again with its
+/// `key`, and all parts come again.
+#[utoipa::path(
+    post, path = "/{id}/messages", tag = "conversations", params(("id" = i32, Path)), request_body = NewMessage,
+    responses(
+        (status = 200, description = "Events, the last of which is `assistant` or `error`", body = String,
+            content_type = "text/event-stream"),
+        (status = 201, description = "Both messages", body = Exchange),
+        (status = 400, description = "Not JSON, or the id is not a number", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 404, description = "There is no such conversation", body = ErrorBody),
+        (status = 422, description = "Nothing is said, or too much", body = ErrorBody),
+        (status = 502, description = "The language model can't be reached, or fails", body = ErrorBody),
+        (status = 503, description = "The database is unavailable", body = ErrorBody),
+    )
+)]
+async fn say(
+    State(backend): State<Backend>,
+    caller: Caller,
+    Part(id): Part<i32>,
+    headers: HeaderMap,
+    Body(new): Body<NewMessage>,
+) -> Result<Response, ApiError> {
+    let said = Said::of(&backend.database.pool, new).await?;
+    let user = keep_said(&backend.database.pool, &caller, id, &said).await?;
+    let (answer, is_new) = backend.answers.enter(user.id, id);
+    if is_new {
+        tokio::spawn(answer_or_wait(Answering {
+            backend: backend.clone(),
+            user_id: caller.user_id,
+            conversation_id: id,
+            message_id: user.id,
+            content: user.content.clone(),
+            time_zone: said.time_zone,
+            answer: answer.clone(),
+        }));
+    }
+    if wants_events(&headers) {
+        return Ok(stream(&user, answer));
+    }
+    match answer.outcome().await.kept() {
+        Ok(assistant_id) => {
+            let assistant = read(&backend.database.pool, assistant_id).await?;
+            Ok((StatusCode::CREATED, Json(Exchange { user, assistant })).into_response())
+        }
+        Err(response) => Ok(response),
+    }
+}
+
+/// List the latest messages of a conversation, oldest first
+#[utoipa::path(
+    get, path = "/{id}/messages", tag = "conversations", params(("id" = i32, Path), Listing),
+    responses(
+        (status = 200, description = "The messages", body = Vec<Message>),
+        (status = 400, description = "The id is not a number", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 404, description = "There is no such conversation", body = ErrorBody),
+        (status = 422, description = "The limit or the offset is out of range", body = ErrorBody),
+        (status = 503, description = "The database is unavailable", body = ErrorBody),
+    )
+)]
+async fn messages(
+    State(backend): State<Backend>,
+    caller: Caller,
+    Part(id): Part<i32>,
+    Asked(listing): Asked<Listing>,
+) -> Result<Json<Vec<Message>>, ApiError> {
+    let page = Page::of(listing.limit, listing.offset)?;
+    find(&backend, &caller, id).await?;
+    let messages = sqlx::query_as(
+        "SELECT * FROM
+             (SELECT * FROM messages WHERE conversation_id = $1 AND ($4 IS NULL OR strpos(lower(content), lower($4)) > 0)
+              ORDER BY id DESC LIMIT $2 OFFSET $3) AS latest
+         ORDER BY id",
+    )
+    .bind(id)
+    .bind(page.limit)
+    .bind(page.offset)
+    .bind(listing.q.map(|words| words.replace('\0', "")))
+    .fetch_all(&backend.database.pool)
+    .await?;
+    Ok(Json(messages))
+}
+
+/// End the answers that are under way in a conversation
+///
+/// What was said until then is kept.
+#[utoipa::path(
+    post, path = "/{id}/stop", tag = "conversations", params(("id" = i32, Path)),
+    responses(
+        (status = 204, description = "They end"),
+        (status = 400, description = "The id is not a number", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 404, description = "There is no such conversation", body = ErrorBody),
+        (status = 503, description = "The database is unavailable", body = ErrorBody),
+    )
+)]
+async fn stop(State(backend): State<Backend>, caller: Caller, Part(id): Part<i32>) -> Result<StatusCode, ApiError> {
+    find(&backend, &caller, id).await?;
+    backend.answers.stop(id);
+    // For the other replicas.
+    sqlx::query("UPDATE conversations SET stopped_at = clock_timestamp() WHERE id = $1")
+        .bind(id)
+        .execute(&backend.database.pool)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+struct Said {
+    content: String,
+    key: Option<String>,
+    time_zone: String,
+}
+
+impl Said {
+    async fn of(pool: &PgPool, new: NewMessage) -> Result<Self, ApiError> {
+        let content = valid_content(&new.content)?.to_owned();
+        let key = new.key.map(valid_key).transpose()?;
+        let time_zone = match new.time_zone.as_deref() {
+            None => "UTC",
+            Some(name) => valid_time_zone(name)?,
+        };
+        // The database knows which zones there are.
+        let known: Result<OffsetDateTime, _> =
+            sqlx::query_scalar("SELECT now() AT TIME ZONE $1 AT TIME ZONE 'UTC'").bind(time_zone).fetch_one(pool).await;
+        match known {
+            Ok(_) => Ok(Self { content, key, time_zone: time_zone.to_owned() }),
+            Err(sqlx::Error::Database(_)) if time_zone != "UTC" => Err(unknown_time_zone()),
+            Err(err) => Err(err.into()),
+        }
+    }
+}
+
+fn wants_events(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains("text/event-stream"))
+}
+
+fn stream(user: &Message, answer: Arc<Answer>) -> Response {
+    let said = Event::default().event("user").json_data(user).expect("a message is JSON");
+    let rest = stream::unfold((answer, 0), async |(answer, mut seen)| {
+        let event = answer.next(&mut seen).await?;
+        Some((Event::default().event(event.name).data(&*event.data), (answer, seen)))
+    });
+    let events = stream::once(async { said }).chain(rest).map(Ok::<_, Infallible>);
+    let alive = KeepAlive::new().interval(Duration::from_millis(HEARTBEAT_MS));
+    // For nginx, wherever there is one.
+    ([("x-accel-buffering", "no")], Sse::new(events).keep_alive(alive)).into_response()
+}
+
+/// An answer that this replica is to give, unless another one is at it.
+struct Answering {
+    backend: Backend,
+    user_id: String,
+    conversation_id: i32,
+    message_id: i32,
+    content: String,
+    time_zone: String,
+    answer: Arc<Answer>,
+}
+
+/// Leaves the answers, however it ends.
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.backend.answers.leave(self.message_id);
+        // Only where it didn't end otherwise: a panic.
+        self.answer.abandon();
+    }
+}
+
+async fn answer_or_wait(answering: Answering) {
+    match attempt(&answering).await {
+        Ok(message) => answering.answer.keep(message.id, &message),
+        Err(error) => answering.answer.fail(error).await,
+    }
+}
+
+/// The answer as it was kept: another replica's, or that which is given now.
+async fn attempt(answering: &Answering) -> Result<Message, ApiError> {
+    let pool = &answering.backend.database.pool;
+    loop {
+        if let Some(message) = reply_to(pool, answering.message_id).await? {
+            return Ok(message);
+        }
+        if claim(pool, answering.message_id).await? {
+            return give(answering).await;
+        }
+        if is_given_up(pool, answering.message_id).await? {
+            return keep_reply(answering, CUT_OFF, &[], true).await;
+        }
+        sleep(Duration::from_millis(LOOK_MS)).await;
+    }
+}
+
+async fn give(answering: &Answering) -> Result<Message, ApiError> {
+    let Answering { backend, answer, .. } = answering;
+    let place = Place {
+        pool: &backend.database.pool,
+        user_id: &answering.user_id,
+        conversation_id: answering.conversation_id,
+        time_zone: &answering.time_zone,
+        answer,
+    };
+    let began_at: OffsetDateTime = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(place.pool).await?;
+    let outcome = tokio::select! {
+        outcome = backend.assistant.answer(place, &answering.content) => outcome,
+        error = stop_with_others(place, began_at) => Err(error),
+    };
+    let (content, tool_calls) = answer.so_far_said();
+    match outcome {
+        Ok(()) => keep_reply(answering, &content, &tool_calls, answer.is_stopped()).await,
+        // What was done is kept, or it would be done again.
+        Err(error) if !tool_calls.is_empty() => {
+            let reason = format!("{content}\n\nI could not finish: {}.", error.reason());
+            keep_reply(answering, &reason, &tool_calls, true).await
+        }
+        Err(error) => {
+            sqlx::query("UPDATE messages SET answered_by = NULL WHERE id = $1")
+                .bind(answering.message_id)
+                .execute(place.pool)
+                .await?;
+            Err(error)
+        }
+    }
+}
+
+/// Has the answer stopped when the user stops it at another replica. It ends with an error, or never.
+async fn stop_with_others(place: Place<'_>, began_at: OffsetDateTime) -> ApiError {
+    loop {
+        sleep(Duration::from_millis(LOOK_MS)).await;
+        let stopped: Result<Option<bool>, _> =
+            sqlx::query_scalar("SELECT coalesce(stopped_at > $2, false) FROM conversations WHERE id = $1")
+                .bind(place.conversation_id)
+                .bind(began_at)
+                .fetch_optional(place.pool)
+                .await;
+        match stopped {
+            Ok(Some(true)) => place.answer.stop(),
+            Ok(None) => return ApiError::NotFound("conversation"),
+            // Where the database is away, the answer itself finds out.
+            Ok(Some(false)) | Err(_) => {}
+        }
+    }
+}
+
+async fn read(pool: &PgPool, id: i32) -> Result<Message, ApiError> {
+    let message = sqlx::query_as("SELECT * FROM messages WHERE id = $1").bind(id).fetch_optional(pool).await?;
+    message.ok_or(ApiError::NotFound("conversation"))
+}
+
+async fn reply_to(pool: &PgPool, message_id: i32) -> Result<Option<Message>, sqlx::Error> {
+    sqlx::query_as("SELECT * FROM messages WHERE reply_to = $1").bind(message_id).fetch_optional(pool).await
+}
+
+/// Whether the answer is this replica's to give.
+async fn claim(pool: &PgPool, message_id: i32) -> Result<bool, sqlx::Error> {
+    let claimed = sqlx::query(
+        "UPDATE messages SET answered_by = now() + make_interval(secs => $2)
+         WHERE id = $1 AND answered_by IS NULL AND NOT EXISTS (SELECT FROM messages AS reply WHERE reply.reply_to = $1)",
+    )
+    .bind(message_id)
+    .bind(ANSWERED_WITHIN_SECONDS)
+    .execute(pool)
+    .await?;
+    Ok(claimed.rows_affected() > 0)
+}
+
+/// Whether the replica that was to answer is gone.
+async fn is_given_up(pool: &PgPool, message_id: i32) -> Result<bool, ApiError> {
+    let given_up: Option<bool> =
+        sqlx::query_scalar("SELECT coalesce(answered_by < now(), false) FROM messages WHERE id = $1")
+            .bind(message_id)
+            .fetch_optional(pool)
+            .await?;
+    given_up.ok_or(ApiError::NotFound("conversation"))
+}
+
+/// Only into a conversation that is the caller's, and still there. What was said with the same key is that message.
+async fn keep_said(pool: &PgPool, caller: &Caller, id: i32, said: &Said) -> Result<Message, ApiError> {
+    let kept = sqlx::query_as(
+        "INSERT INTO messages (conversation_id, role, content, key)
+         SELECT id, 'user', $3, $4 FROM conversations WHERE id = $1 AND user_id = $2
+         ON CONFLICT (conversation_id, key) WHERE key IS NOT NULL DO NOTHING RETURNING *",
+    )
+    .bind(id)
+    .bind(&caller.user_id)
+    .bind(&said.content)
+    .bind(&said.key)
+    .fetch_optional(pool)
+    .await?;
+    if let Some(message) = kept {
+        return Ok(message);
+    }
+    let before: Option<Message> = sqlx::query_as(
+        "SELECT messages.* FROM messages JOIN conversations ON conversations.id = conversation_id
+         WHERE conversation_id = $1 AND user_id = $2 AND key = $3",
+    )
+    .bind(id)
+    .bind(&caller.user_id)
+    .bind(&said.key)
+    .fetch_optional(pool)
+    .await?;
+    match before {
+        Some(message) if message.content == said.content => Ok(message),
+        Some(_) => Err(ApiError::Conflict("key_taken", "something else was said with this key; make another")),
+        None => Err(ApiError::NotFound("conversation")),
+    }
+}
+
+async fn keep_reply(
+    answering: &Answering,
+    content: &str,
+    tool_calls: &[ToolCall],
+    stopped: bool,
+) -> Result<Message, ApiError> {
+    let content = content.trim();
+    let content = if content.is_empty() { "Stopped." } else { content };
+    let content = content.char_indices().nth(ANSWER_MAX_CHARS).map_or(content, |(end, _)| &content[..end]);
+    let pool = &answering.backend.database.pool;
+    let kept = sqlx::query_as(
+        "INSERT INTO messages (conversation_id, role, content, reply_to, tool_calls, stopped)
+         SELECT conversation_id, 'assistant', $2, id, $3, $4 FROM messages WHERE id = $1
+         ON CONFLICT (reply_to) WHERE reply_to IS NOT NULL DO NOTHING RETURNING *",
+    )
+    .bind(answering.message_id)
+    .bind(content)
+    .bind(sqlx::types::Json(tool_calls))
+    .bind(stopped)
+    .fetch_optional(pool)
+    .await?;
+    match kept {
+        Some(message) => Ok(message),
+        None => reply_to(pool, answering.message_id).await?.ok_or(ApiError::NotFound("conversation")),
+    }
+}
+
+fn valid_content(content: &str) -> Result<&str, ApiError> {
+    let content = content.trim();
+    let chars = content.chars().count();
+    if chars == 0 {
+        return Err(ApiError::Invalid("content is empty; say something".to_owned()));
+    }
+    if chars > SAID_MAX_CHARS {
+        return Err(ApiError::Invalid(format!("content has {chars} characters; at most {SAID_MAX_CHARS} are read")));
+    }
+    if content.contains('\0') {
+        return Err(ApiError::Invalid("content holds a NUL character; take it out".to_owned()));
+    }
+    Ok(content)
+}
+
+fn valid_key(key: String) -> Result<String, ApiError> {
+    let is_valid = (1..=KEY_MAX_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let message = format!("key is not 1 to {KEY_MAX_BYTES} letters, digits and signs of ASCII, as a UUID is");
+    if is_valid { Ok(key) } else { Err(ApiError::Invalid(message)) }
+}
