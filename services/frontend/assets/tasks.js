@@ -99,6 +99,7 @@ export const refreshTasks = debounce(CHANGES_MS, loadTasks);
 function changeView(change) {
     view = { ...view, ...change };
     shown = PAGE;
+    byId("empty").hidden = true;
     showView();
     loadTasks();
 }

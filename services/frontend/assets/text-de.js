@@ -128,7 +128,7 @@ export default {
     sort_due: "Nach Fälligkeit",
     sort_position: "Eigene Reihenfolge",
     sort_priority: "Nach Priorität",
-    stale: "Diese Aufgabe wurde inzwischen anderswo geändert. Wo das von deiner Eingabe abweicht, steht es darunter. Speichere, um deine zu behalten.",
+    stale: "Diese Aufgabe wurde inzwischen anderswo geändert. Wo das von deiner Eingabe abweicht, steht es unter dem Feld. Speichere, um deine zu behalten.",
     stop: "Antwort anhalten",
     stopped: "Angehalten.",
     suggestion_add: "Add buy milk tomorrow at 5pm",

@@ -128,7 +128,7 @@ export default {
     sort_due: "By due date",
     sort_position: "My order",
     sort_priority: "By priority",
-    stale: "This task was changed elsewhere meanwhile. Where that differs from what you typed, it is shown below. Save to keep yours.",
+    stale: "This task was changed elsewhere meanwhile. Where that differs from what you typed, it is shown below the field. Save to keep yours.",
     stop: "Stop the answer",
     stopped: "Stopped.",
     suggestion_add: "Add buy milk tomorrow at 5pm",
