@@ -6,8 +6,13 @@ const HEADING = /^\s{0,3}(#{1,6})\s+(.+?)\s*#*$/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
 const QUOTE = /^\s{0,3}>\s?(.*)$/;
 
+// What is nested more deeply than this is left as it was written.
+const DEPTH_MAX = 8;
+
 // [{ name: "p", children: ["text", { name: "strong", children: [...] }] }, ...]
-export function parse(text) {
+export function parse(text, depth = 0) {
+    const isQuote = (line) => depth < DEPTH_MAX && QUOTE.test(line);
+    const isItem = (line) => depth < DEPTH_MAX && ITEM.test(line);
     const lines = text.replace(/\r\n?/g, "\n").split("\n");
     const blocks = [];
     let at = 0;
@@ -22,17 +27,18 @@ export function parse(text) {
         } else if (HEADING.test(line)) {
             blocks.push({ name: "h3", children: inline(HEADING.exec(line)[2]) });
             at += 1;
-        } else if (QUOTE.test(line)) {
-            const end = indexFrom(lines, at, (other) => !QUOTE.test(other));
+        } else if (isQuote(line)) {
+            const end = indexFrom(lines, at, (other) => !isQuote(other));
             const quoted = lines.slice(at, end).map((other) => QUOTE.exec(other)[1]).join("\n");
-            blocks.push({ name: "blockquote", children: parse(quoted) });
+            blocks.push({ name: "blockquote", children: parse(quoted, depth + 1) });
             at = end;
-        } else if (ITEM.test(line)) {
-            const end = indexFrom(lines, at, (other) => !ITEM.test(other) && !/^\s{2,}\S/.test(other));
-            blocks.push(list(lines.slice(at, end)));
+        } else if (isItem(line)) {
+            const end = indexFrom(lines, at, (other) => !isItem(other) && !/^\s{2,}\S/.test(other));
+            blocks.push(list(lines.slice(at, end), depth));
             at = end;
         } else {
-            const isOther = (other) => other.trim() === "" || [FENCE, HEADING, QUOTE, ITEM].some((kind) => kind.test(other));
+            const isOther = (other) =>
+                other.trim() === "" || FENCE.test(other) || HEADING.test(other) || isQuote(other) || isItem(other);
             const end = indexFrom(lines, at + 1, isOther);
             blocks.push({ name: "p", children: withBreaks(lines.slice(at, end)) });
             at = end;
@@ -47,7 +53,7 @@ function indexFrom(lines, from, holds) {
 }
 
 // Lines that are indented further than the list's first one belong to the item before them.
-function list(lines) {
+function list(lines, depth) {
     const [, indent, mark] = ITEM.exec(lines[0]);
     const made = { name: /\d/.test(mark) ? "ol" : "ul", children: [] };
     if (made.name === "ol" && Number.parseInt(mark, 10) !== 1) {
@@ -61,7 +67,7 @@ function list(lines) {
         const children = inline(content);
         if (below.length > 0) {
             const least = Math.min(...below.map((other) => other.search(/\S/)).filter((column) => column >= 0));
-            children.push(...parse(below.map((other) => other.slice(least)).join("\n")));
+            children.push(...parse(below.map((other) => other.slice(least)).join("\n"), depth + 1));
         }
         made.children.push({ name: "li", children });
         at = end;
@@ -77,15 +83,18 @@ function withBreaks(lines) {
 // The first of these that matches is taken, and what is inside is read in turn. An underscore within a word is a letter.
 const SPANS = [
     [/^(`+)(?!`)([^]*?[^`])\1(?!`)/, (found) => ({ name: "code", children: [found[2].replace(/^ (.+) $/, "$1")] })],
-    [/^\*\*(?=\S)([^]*?\S)\*\*/, (found) => ({ name: "strong", children: inline(found[1]) })],
-    [/^__(?=\S)([^]*?\S)__(?!\w)/, (found) => ({ name: "strong", children: inline(found[1]) })],
-    [/^\*(?=[^\s*])([^*]*?[^\s*])\*(?!\*)/, (found) => ({ name: "em", children: inline(found[1]) })],
-    [/^_(?=[^\s_])([^_]*?[^\s_])_(?!\w)/, (found) => ({ name: "em", children: inline(found[1]) })],
-    [/^\[([^\]\n]+)\]\(([^()\s]*(?:\([^()\s]*\)[^()\s]*)*)\)/, (found) => link(found[2], inline(found[1]), found[0])],
+    [/^\*\*(?=\S)([^]*?\S)\*\*/, (found, depth) => ({ name: "strong", children: inline(found[1], depth) })],
+    [/^__(?=\S)([^]*?\S)__(?!\w)/, (found, depth) => ({ name: "strong", children: inline(found[1], depth) })],
+    [/^\*(?=[^\s*])([^*]*?[^\s*])\*(?!\*)/, (found, depth) => ({ name: "em", children: inline(found[1], depth) })],
+    [/^_(?=[^\s_])([^_]*?[^\s_])_(?!\w)/, (found, depth) => ({ name: "em", children: inline(found[1], depth) })],
+    [/^\[([^\]\n]+)\]\(([^()\s]*(?:\([^()\s]*\)[^()\s]*)*)\)/, (found, depth) => link(found[2], inline(found[1], depth), found[0])],
     [/^https?:\/\/[^\s<>"`]*[^\s<>"`.,;:!?'*_)\]]/, (found) => link(found[0], [found[0]], found[0])],
 ];
 
-function inline(text) {
+function inline(text, depth = 0) {
+    if (depth > DEPTH_MAX) {
+        return [text];
+    }
     const parts = [];
     let plain = "";
     let at = 0;
@@ -93,7 +102,7 @@ function inline(text) {
         const char = text[at];
         const escaped = char === "\\" && /[\\`*_[\]()#+\-.!>]/.test(text[at + 1] ?? "");
         const inWord = /[\p{L}\p{N}]/u.test(text[at - 1] ?? "");
-        const found = escaped || !/[`*_[h]/.test(char) || (inWord && /[_h]/.test(char)) ? null : span(text.slice(at));
+        const found = escaped || !/[`*_[h]/.test(char) || (inWord && /[_h]/.test(char)) ? null : span(text.slice(at), depth);
         if (found) {
             if (plain !== "") {
                 parts.push(plain);
@@ -109,11 +118,11 @@ function inline(text) {
     return plain === "" ? parts : [...parts, plain];
 }
 
-function span(text) {
+function span(text, depth) {
     for (const [pattern, make] of SPANS) {
         const found = pattern.exec(text);
         if (found) {
-            return { node: make(found), length: found[0].length };
+            return { node: make(found, depth + 1), length: found[0].length };
         }
     }
     return null;
