@@ -53,8 +53,8 @@ export async function open(method, path, { body, headers = {}, signal } = {}) {
     }
     if (!response.ok) {
         const answer = await response.json().catch(() => ({}));
-        // A wrong password in a form is no end of the session.
-        if (response.status === 401 && sent !== null && sent === token.get() && !/^\/auth\/(password|sign-)/.test(path)) {
+        // A wrong password at signing in is no end of a session.
+        if (response.status === 401 && sent !== null && sent === token.get() && !path.startsWith("/auth/sign-")) {
             token.forget();
             session.dispatchEvent(new Event("over"));
         }

@@ -4,7 +4,7 @@ import { get, open, Problem, problemOf, send } from "./api.js";
 import { newKey, NOTHING, takeEvent } from "./answer.js";
 import { timeZone } from "./dates.js";
 import { byId, element, wait } from "./dom.js";
-import { drawMessage } from "./message.js";
+import { drawInTurn, drawMessage } from "./message.js";
 import { announce, notifyProblem } from "./notice.js";
 import { pending } from "./pending.js";
 import { readEvents } from "./sse.js";
@@ -19,6 +19,8 @@ let conversation = null;
 let offset = 0;
 // While an answer comes: what ends the wait for it here. The backend goes on.
 let answering = null;
+// Counts what was opened, begun and said, so that what comes late doesn't take that away.
+let turn = 0;
 // Other tabs that show the same conversation.
 const others = new BroadcastChannel("conversations");
 
@@ -53,16 +55,21 @@ export function setUpChat() {
 }
 
 export async function openLatest() {
+    const mine = ++turn;
     const [latest] = await get("/conversations?limit=1");
-    if (latest === undefined) {
+    if (mine === turn && latest === undefined) {
         beginConversation();
-    } else {
+    } else if (mine === turn) {
         await openConversation(latest);
     }
 }
 
 export async function openConversation(chosen) {
+    const mine = ++turn;
     const messages = await get(`/conversations/${chosen.id}/messages?limit=${MESSAGES}`);
+    if (mine !== turn) {
+        return;
+    }
     leave();
     conversation = chosen;
     offset = messages.length;
@@ -79,6 +86,7 @@ export async function openConversation(chosen) {
 
 // The page waits for no answer any more, and shows nothing of anybody's.
 export function beginConversation() {
+    turn += 1;
     leave();
     conversation = null;
     byId("messages").replaceChildren();
@@ -136,6 +144,7 @@ function submit() {
 
 // Says something, or asks again for the answer to it: the key is what the backend knows it by.
 async function say(said) {
+    turn += 1;
     const mine = new AbortController();
     answering = mine;
     const list = byId("messages");
@@ -146,9 +155,7 @@ async function say(said) {
     const [item, answerItem] = [...list.children].slice(-2);
     const draw = drawInTurn((answer) => drawAnswer(item, answerItem, answer));
     try {
-        conversation ??= (await send("POST", "/conversations")).data;
-        pending.keep(conversation.id, said);
-        const answer = await hear(conversation.id, said, mine.signal, draw);
+        const answer = await hear(said, mine.signal, draw);
         pending.forget(conversation.id);
         announce(answer.message.content);
         others.postMessage(conversation.id);
@@ -165,11 +172,13 @@ async function say(said) {
 }
 
 // Asks until the whole answer is there. Each try gets all of it from its beginning.
-async function hear(id, { content, key }, signal, draw) {
+async function hear(said, signal, draw) {
     for (let tries = 0; ; tries += 1) {
         let answer = NOTHING;
         try {
-            const body = { content, key, time_zone: timeZone() };
+            const id = await ensureConversation(signal);
+            pending.keep(id, said);
+            const body = { ...said, time_zone: timeZone() };
             const headers = { accept: "text/event-stream" };
             const response = await open("POST", `/conversations/${id}/messages`, { body, headers, signal });
             for await (const event of readEvents(response)) {
@@ -197,6 +206,15 @@ async function hear(id, { content, key }, signal, draw) {
     }
 }
 
+async function ensureConversation(signal) {
+    if (conversation === null) {
+        const { data } = await send("POST", "/conversations");
+        signal.throwIfAborted();
+        conversation = data;
+    }
+    return conversation.id;
+}
+
 function drawAnswer(item, answerItem, { said, text: content, calls, message, isLost }) {
     const isAtEnd = isScrolledToEnd();
     if (said !== null && item.dataset.id !== String(said.id)) {
@@ -217,31 +235,14 @@ function drawAnswer(item, answerItem, { said, text: content, calls, message, isL
     }
 }
 
-// Parts come faster than a screen shows them. The last is always drawn.
-function drawInTurn(draw) {
-    let latest = null;
-    return (answer) => {
-        if (answer.message !== null || answer.problem !== null || answer.isLost || document.hidden) {
-            latest = null;
-            draw(answer);
-            return;
-        }
-        if (latest === null) {
-            requestAnimationFrame(() => {
-                if (latest !== null) {
-                    draw(latest);
-                    latest = null;
-                }
-            });
-        }
-        latest = answer;
-    };
-}
-
 function showProblem(item, answerItem, said, problem) {
+    // What was refused is not asked again by itself, unless there was too much at once.
+    const isRefused = problem.isFinal || (problem.status >= 400 && problem.status < 500 && problem.status !== 429);
+    if (isRefused && conversation !== null) {
+        pending.forget(conversation.id);
+    }
     // Deleted elsewhere: the same is said in another conversation.
     if (problem.status === 404) {
-        pending.forget(conversation.id);
         conversation = null;
     }
     answerItem.querySelector(".thinking, .hint")?.remove();

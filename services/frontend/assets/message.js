@@ -68,3 +68,24 @@ function drawCall(call, createdAt) {
     }
     return made;
 }
+
+// Parts come faster than a screen shows them. The last is always drawn.
+export function drawInTurn(draw) {
+    let latest = null;
+    return (answer) => {
+        if (answer.message !== null || answer.problem !== null || answer.isLost || document.hidden) {
+            latest = null;
+            draw(answer);
+            return;
+        }
+        if (latest === null) {
+            requestAnimationFrame(() => {
+                if (latest !== null) {
+                    draw(latest);
+                    latest = null;
+                }
+            });
+        }
+        latest = answer;
+    };
+}

@@ -43,6 +43,8 @@ export function notify(message, { undo = null, isError = false } = {}) {
     if (takeBack !== null) {
         undoLatest = takeBack;
     }
+    // Outside of a dialog that is open, nothing can be reached.
+    ([...document.querySelectorAll("dialog:modal")].at(-1) ?? document.body).append(list);
     list.append(notice);
     while (list.children.length > NOTICES_MAX) {
         list.firstElementChild.remove();
@@ -63,6 +65,9 @@ export async function undoWrite(undo) {
         return false;
     }
 }
+
+// A dialog that closes leaves its notices. The event does not bubble.
+document.addEventListener("close", () => document.body.append(byId("notices")), true);
 
 // As everywhere, but not where it takes back what is being typed.
 document.addEventListener("keydown", (event) => {

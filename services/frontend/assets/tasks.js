@@ -27,7 +27,8 @@ let mayHaveMore = false;
 let selection;
 // Counts listings, so that a slow answer doesn't overwrite a newer one.
 let listing = 0;
-let moving = Promise.resolve();
+// The latest write; the next one waits for it, so that they arrive as they were made.
+let writing = Promise.resolve();
 
 export function setUpTasks() {
     selection = setUpSelection({ shownIds: () => tasks.map((task) => task.id), redraw: draw, onDone: loadTasks });
@@ -197,18 +198,23 @@ async function onAdded(task, undo) {
     await loadTasks();
 }
 
-// One after another, as they are pressed; the rows go there at once.
+// The rows go there at once.
 function move(id, destination) {
     const order = reorder(tasks.map((task) => task.id), id, destination);
     tasks = order.map((other) => tasks.find((task) => task.id === other));
     draw();
     const title = tasks.find((task) => task.id === id)?.title;
     announce(text("moved", { title, place: order.indexOf(id) + 1, count: order.length }));
-    moving = moving.then(() => attempt(() => send("POST", `/tasks/${id}/move`, destination)));
+    attempt(() => send("POST", `/tasks/${id}/move`, destination));
+}
+
+function attempt(action) {
+    writing = writing.then(() => write(action));
+    return writing;
 }
 
 // What goes wrong is said, and the list shown as it is.
-async function attempt(action) {
+async function write(action) {
     try {
         await action();
     } catch (problem) {

@@ -5,6 +5,7 @@ export default {
     add_task: "Aufgabe hinzufügen",
     added: "„{title}“ hinzugefügt.",
     answer_lost: "Die Antwort ging unterwegs verloren. Versuche es noch einmal: Nichts geschieht doppelt.",
+    api_docs: "Für Programme: die API",
     assistant_said: "Assistent:",
     away: "Keine Verbindung zum Server. Was du siehst, ist vielleicht nicht aktuell; die Seite verbindet sich von selbst wieder.",
     bulk_complete: { one: "{count} Aufgabe ist erledigt.", other: "{count} Aufgaben sind erledigt." },

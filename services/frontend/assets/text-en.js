@@ -5,6 +5,7 @@ export default {
     add_task: "Add task",
     added: "Added “{title}”.",
     answer_lost: "The answer was lost on its way. Try again: nothing is done twice.",
+    api_docs: "For programs: the API",
     assistant_said: "Assistant:",
     away: "No connection to the server. What you see may be out of date; this page reconnects by itself.",
     bulk_complete: { one: "{count} task is done.", other: "{count} tasks are done." },
