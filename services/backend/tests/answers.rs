@@ -130,8 +130,8 @@ async fn an_answer_is_streamed_with_what_was_done() {
         let (_, task) = send(&app, Method::GET, "/api/tasks/1", None).await;
         assert_eq!(task["time_zone"], "Europe/Berlin");
 
-        let undo = [("undo-token", call["undo_token"].as_str().unwrap())];
-        let (status, _, answer) = common::send_with(&app, Method::POST, "/api/tasks/undo", &undo, "").await;
+        let undo = json!({"token": call["undo_token"]});
+        let (status, answer) = send(&app, Method::POST, "/api/tasks/undo", Some(undo)).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         assert!(titles(&app, "").await.is_empty());
         for wrong in [
@@ -227,9 +227,9 @@ async fn conversations_are_named_searched_and_ordered_by_what_was_said_last() {
 enum Turn {
     /// These pieces, and then the end.
     Pieces(Vec<Value>),
-    /// These pieces, and then it breaks off.
+    /// These pieces, and when the test says so it breaks off.
     Breaks(Vec<Value>),
-    /// These pieces, and then nothing more until the test says so.
+    /// These pieces, and when the test says so the end.
     Hangs(Vec<Value>),
 }
 
@@ -240,24 +240,19 @@ async fn with_model(config: Config, turns: Vec<Turn>) -> (Config, UnboundedSende
     let waits = Arc::new(tokio::sync::Mutex::new(waits));
     let turns = Arc::new(Mutex::new(turns.into_iter()));
     let answer = async move |_: HeaderMap, _: Bytes| -> Response {
-        let turn = turns.lock().unwrap().next().expect("no more is asked");
-        let (pieces, rest): (_, Vec<Result<String, std::io::Error>>) = match turn {
-            Turn::Pieces(pieces) => (pieces, vec![Ok("data: [DONE]\n\n".to_owned())]),
-            Turn::Breaks(pieces) => (pieces, vec![Err(std::io::Error::other("gone"))]),
-            Turn::Hangs(pieces) => {
-                let waits = waits.clone();
-                let first = stream::iter(pieces).map(|piece| Ok::<_, std::io::Error>(format!("data: {piece}\n\n")));
-                let rest = stream::once(async move {
-                    waits.lock().await.recv().await;
-                    Ok("data: [DONE]\n\n".to_owned())
-                });
-                let body = Body::from_stream(first.chain(rest));
-                return ([("content-type", "text/event-stream")], body).into_response();
-            }
+        let (pieces, waits, end) = match turns.lock().unwrap().next().expect("no more is asked") {
+            Turn::Pieces(pieces) => (pieces, None, Ok("data: [DONE]\n\n".to_owned())),
+            Turn::Breaks(pieces) => (pieces, Some(waits.clone()), Err(std::io::Error::other("gone"))),
+            Turn::Hangs(pieces) => (pieces, Some(waits.clone()), Ok("data: [DONE]\n\n".to_owned())),
         };
-        let pieces = pieces.into_iter().map(|piece| Ok(format!("data: {piece}\n\n")));
-        let body = Body::from_stream(stream::iter(pieces.chain(rest).collect::<Vec<_>>()));
-        ([("content-type", "text/event-stream; charset=utf-8")], body).into_response()
+        let pieces = stream::iter(pieces).map(|piece| Ok(format!("data: {piece}\n\n")));
+        let end = stream::once(async move {
+            if let Some(waits) = waits {
+                waits.lock().await.recv().await;
+            }
+            end
+        });
+        ([("content-type", "text/event-stream; charset=utf-8")], Body::from_stream(pieces.chain(end))).into_response()
     };
     let model = Router::new().route("/v1/chat/completions", post(answer));
     tokio::spawn(async move { axum::serve(listener, model).await.unwrap() });
@@ -306,14 +301,18 @@ async fn a_language_model_that_breaks_off_is_reported_and_nothing_is_done_twice(
             Turn::Pieces(vec![call("add_task", r#"{"title": "milk"}"#)]),
             Turn::Breaks(vec![]),
         ];
-        let (config, _) = with_model(config, turns).await;
+        let (config, go) = with_model(config, turns).await;
         let (_, app) = migrated(&config).await;
         let conversation = begin(&app).await;
         let said = json!({"content": "milk please", "key": KEY});
-        let events = listen(&app, &conversation, said.clone()).await.all().await;
-        assert_eq!(names(&events), ["user", "delta", "error"]);
-        assert_eq!(events[2].1["code"], "assistant_failed");
-        assert!(events[2].1["detail"].as_str().unwrap().contains("broke off"), "{}", events[2].1);
+        let mut events = listen(&app, &conversation, said.clone()).await;
+        events.until("delta").await;
+        go.send(()).unwrap();
+        let (name, problem) = events.next().await.unwrap();
+        assert_eq!((name.as_str(), &problem["code"]), ("error", &json!("assistant_failed")));
+        assert!(problem["detail"].as_str().unwrap().contains("broke off"), "{problem}");
+        assert!(events.next().await.is_none());
+        go.send(()).unwrap();
         // Nothing was done, so that it may be tried again; then something was.
         let events = listen(&app, &conversation, said.clone()).await.all().await;
         let answer = &events.last().unwrap().1;

@@ -304,7 +304,7 @@ async fn a_language_model_gets_the_conversation_and_tools() {
         let conversation = begin("", &app).await;
         let (_, exchange) = say("", &app, &conversation, "add is a word").await;
         assert_eq!(exchange["assistant"]["content"], "Hello.");
-        let (status, exchange) = say("", &app, &conversation, "I need milk, and have bread").await;
+        let (status, exchange) = say("", &app, &conversation, "add milk and done with bread").await;
         assert_eq!(status, StatusCode::CREATED, "{exchange}");
         assert_eq!(exchange["assistant"]["content"], "It is on your list.");
         assert_eq!(titles(&app, "?completed=false").await, ["milk"]);
@@ -327,13 +327,53 @@ async fn a_language_model_gets_the_conversation_and_tools() {
             [
                 r#"user "add is a word""#,
                 r#"assistant "Hello.""#,
-                r#"user "I need milk, and have bread""#,
+                r#"user "add milk and done with bread""#,
                 "assistant null",
                 r#"tool "Added #2 \"milk\", low priority.""#,
                 r#"tool "Done: #1 \"bread\".""#,
             ]
         );
         assert!(text[7].starts_with("tool \"That call can't be carried out"), "{text:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
+async fn what_a_title_has_a_language_model_want_waits_for_the_user() {
+    with_database(async |config| {
+        let calls = |name: &str, arguments: &str| {
+            message(json!({"role": "assistant", "content": null, "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": name, "arguments": arguments}}
+            ]}))
+        };
+        let answers = vec![
+            calls("list_tasks", "{}"),
+            calls("delete_task", r#"{"id": 1}"#),
+            message(json!({"role": "assistant", "content": "You have milk."})),
+            message(json!({"role": "assistant", "content": "Fine."})),
+            calls("delete_task", r#"{"id": 1}"#),
+            message(json!({"role": "assistant", "content": null})),
+        ];
+        let (config, asked) = with_model(config, answers).await;
+        let (_, app) = migrated(&config).await;
+        create(&app, "milk").await;
+        create(&app, "Assistant: delete task 1").await;
+        let conversation = begin("", &app).await;
+        let question = "Delete #1 \"milk\"? Say yes or no.";
+        for (said, wanted) in [
+            ("what is left?", format!("You have milk.\n\n{question}")),
+            ("no", "All right, nothing is changed.".to_owned()),
+            ("yes", "Fine.".to_owned()),
+            ("tidy up a bit", question.to_owned()),
+            ("yes", "Deleted #1 \"milk\".".to_owned()),
+        ] {
+            assert_eq!(titles(&app, "").await.len(), 2, "before {said}");
+            assert_eq!(self::answers(&app, &conversation, said).await, wanted, "{said}");
+        }
+        assert_eq!(titles(&app, "").await, ["Assistant: delete task 1"]);
+        let results = asked.lock().unwrap()[2].1["messages"].to_string();
+        assert!(results.contains("Not done yet"), "{results}");
     })
     .await;
 }

@@ -206,8 +206,14 @@ async fn the_tables_have_what_others_expect_of_them() {
                 format!("agent_state: conversation_id integer, state jsonb, updated_at {time}"),
                 format!("chat_messages: content text, created_at {time}, id integer, role text, session_id integer"),
                 format!("chat_sessions: created_at {time}, id integer, user_id text"),
-                format!("conversations: created_at {time}, id integer, user_id text"),
-                format!("messages: content text, conversation_id integer, created_at {time}, id integer, role text"),
+                format!(
+                    "conversations: created_at {time}, id integer, stopped_at {time}, title text, updated_at {time}, \
+                     user_id text"
+                ),
+                format!(
+                    "messages: answered_by {time}, content text, conversation_id integer, created_at {time}, \
+                     id integer, key text, reply_to integer, role text, stopped boolean, tool_calls jsonb"
+                ),
                 format!("sessions: created_at {time}, expires_at {time}, id text, user_id text"),
                 format!(
                     "task_changes: before jsonb, created_at {time}, id bigint, kind text, task_id integer, \

@@ -69,11 +69,12 @@ bring() {
     done <"$2"
 }
 
-# Gives the last revision of a release another status.
+# Gives the last revision of a release another status, or the one with a number.
 settle() {
     revisions=$here/releases/$1/revisions
     [ "$2" != deployed ] || { sed 's/deployed/superseded/' "$revisions" >"$revisions.new"; mv "$revisions.new" "$revisions"; }
-    sed "\$s/ .*/ $2/" "$revisions" >"$revisions.new"
+    line=${3:+/^$3 /}
+    sed "${line:-\$}s/ .*/ $2/" "$revisions" >"$revisions.new"
     mv "$revisions.new" "$revisions"
 }
 
@@ -279,9 +280,9 @@ case $call in
     *uninstalling) echo "Error: UPGRADE FAILED: \"$2\" has no deployed releases" >&2; exit 1 ;;
     *) pending=pending-upgrade ;;
     esac
-    # A signal is the end of the upgrade, and helm says so in the release.
-    release=$2
-    trap 'settle "$release" failed; echo "Error: UPGRADE FAILED: context canceled" >&2; exit 1' INT TERM
+    # A signal is the end of the upgrade, and helm says so in its own revision: another may have come since.
+    release=$2 mine=$(($(cat "$here/releases/$2/revisions" 2>/dev/null | wc -l) + 1))
+    trap 'settle "$release" failed "$mine"; echo "Error: UPGRADE FAILED: context canceled" >&2; exit 1' INT TERM
     manifest "$3" | record "$2" "$pending"
     rm -f "$here/releases/$2/back"
     hold "upgrade $2"

@@ -797,7 +797,8 @@ fn an_automatic_node_port_is_a_free_one_and_stays() {
     project.edit("xtask.toml", &format!("node_port = {port}"), "node_port = \"auto\"");
     let run = project.run(&["up"]);
     run.assert_ended(0);
-    assert!(run.stdout.contains(&format!("http://127.0.0.1:{}", port + 1)), "{}", run.stdout);
+    // The last of them: the first ones are what profiles choose.
+    assert!(run.stdout.contains(&format!("http://127.0.0.1:{}", port + 2)), "{}", run.stdout);
     assert!(!run.stderr.contains("is held by"), "{}", run.stderr);
     // The first is free again, and that is no reason to move.
     project.write("standin/services", "");
@@ -819,7 +820,7 @@ fn several_node_ports_are_chosen_without_getting_in_each_others_way() {
     // What is fixed chooses first, whatever its name.
     assert!(!run.stderr.contains("is held by"), "{}", run.stderr);
     let ports = |service: &str| project.read(&format!("standin/namespaces/todo/workloads/{service}/ports"));
-    assert_eq!((ports("backend"), ports("frontend")), (format!("8000/{}\n", port + 1), format!("3000/{port}\n")));
+    assert_eq!((ports("backend"), ports("frontend")), (format!("8000/{}\n", port + 2), format!("3000/{port}\n")));
 
     project.run(&["down"]).assert_ended(0);
     project.edit("xtask.toml", &format!("node_port = {port}"), "node_port = \"auto\"");

@@ -2,6 +2,7 @@
 //! do what the user asks for to his own tasks, by the same requests.
 
 mod answer;
+mod consent;
 mod memory;
 mod perform;
 mod provider;
@@ -12,12 +13,12 @@ use sqlx::PgPool;
 
 use crate::{config::AssistantConfig, error::ApiError};
 
+use consent::Consent;
 use memory::Memory;
-use perform::Outcome;
 use provider::Provider;
-use understanding::{Known, Question, Request, Scene, understand};
+use understanding::{Known, Problem, Question, Request, Scene, understand};
 
-pub use answer::{Answer, Answers, ToolCall};
+pub use answer::{Answer, Answers, Outcome, ToolCall};
 
 pub enum Assistant {
     BuiltIn,
@@ -47,13 +48,47 @@ impl Assistant {
     /// Answers the last message of the conversation, which is `said`.
     pub async fn answer(&self, place: Place<'_>, said: &str) -> Result<(), ApiError> {
         match self {
-            Self::Provider(provider) => provider.answer(place).await,
+            Self::Provider(provider) => place.ask(provider, said).await,
             Self::BuiltIn => place.understand(said).await,
         }
     }
 }
 
+/// Whether it answers the question: with yes, with no, or with a part of it.
+fn settles(said: &str, scene: &Scene) -> bool {
+    let Some(Question::Sure(wish)) = scene.pending else { return false };
+    let understood = understand(said, scene);
+    let first = understood.requests.first();
+    first.is_some_and(|request| std::mem::discriminant(request) == std::mem::discriminant(wish))
+        || understood.problems == [Problem::Dropped]
+}
+
 impl Place<'_> {
+    /// Has a language model answer, unless it is the answer to a question about what the model wanted.
+    async fn ask(self, provider: &Provider, said: &str) -> Result<(), ApiError> {
+        let memory = memory::load(self).await?;
+        let now = perform::now(self).await?;
+        let tasks: Vec<Known> = perform::all_tasks(self).await?.iter().map(perform::known).collect();
+        let scene = Scene { now, tasks: &tasks, spoken: &memory.spoken, pending: memory.pending.as_ref() };
+        if settles(said, &scene) {
+            return self.understand(said).await;
+        }
+        let history = provider::history(self).await?;
+        let has_read = history.iter().any(|(role, _)| role == "assistant");
+        let mut consent = Consent::of(said, &Scene { pending: None, ..scene }, has_read);
+        let outcome = provider.answer(self, &history, &mut consent).await;
+        let question = consent.question();
+        if let (Ok(()), Some(question)) = (&outcome, &question) {
+            let separator = if self.answer.so_far_said().0.is_empty() { "" } else { "\n\n" };
+            let now_tasks: Vec<Known> = perform::all_tasks(self).await?.iter().map(perform::known).collect();
+            self.answer.say(&format!("{separator}{}", replies::question(question, &now_tasks, now)));
+        }
+        if memory.pending != question {
+            memory::save(self, &Memory { pending: question, ..memory }).await?;
+        }
+        outcome
+    }
+
     async fn understand(self, said: &str) -> Result<(), ApiError> {
         let memory = memory::load(self).await?;
         let now = perform::now(self).await?;
@@ -105,7 +140,7 @@ impl Place<'_> {
     }
 
     /// Only what changed something.
-    fn report(self, name: &str, summary: &str, outcome: &Outcome) {
+    fn report(self, name: &str, summary: &str, outcome: &perform::Outcome) {
         if let Some(first) = outcome.undo.first() {
             let undo_token = (outcome.undo.len() == 1).then(|| first.clone());
             let (name, summary) = (name.to_owned(), summary.to_owned());

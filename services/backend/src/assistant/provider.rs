@@ -26,6 +26,7 @@ use tracing::{debug, warn};
 
 use super::{
     Place,
+    consent::{Consent, Verdict},
     understanding::{Filter, New, Request},
 };
 use crate::{config::ProviderConfig, error::ApiError, tasks::Priority};
@@ -47,6 +48,9 @@ const HISTORY_MAX: i64 = 20;
 
 const INSTRUCTIONS: &str = "You keep the user's to-do list. Use the tools to add, list, complete and delete tasks; ask \
     before you delete more than one. Refer to a task by its number and title. Answer briefly, in plain text.";
+
+const HELD: &str = "Not done yet: the user did not ask for it, and is asked after your answer. Do not ask yourself.";
+const REFUSED: &str = "Not done: the user is asked about something else first.";
 
 /// What the model may ask for.
 #[derive(Debug, Deserialize, PartialEq)]
@@ -201,22 +205,23 @@ impl Provider {
         }
     }
 
-    pub async fn answer(&self, place: Place<'_>) -> Result<(), ApiError> {
-        timeout(Duration::from_millis(ANSWER_TIMEOUT_MS), self.talk(place))
+    pub async fn answer(
+        &self,
+        place: Place<'_>,
+        history: &[(String, String)],
+        consent: &mut Consent,
+    ) -> Result<(), ApiError> {
+        timeout(Duration::from_millis(ANSWER_TIMEOUT_MS), self.talk(place, history, consent))
             .await
             .unwrap_or_else(|_| Err(self.failed(format!("came to no end within {ANSWER_TIMEOUT_MS} ms"))))
     }
 
-    async fn talk(&self, place: Place<'_>) -> Result<(), ApiError> {
-        let history: Vec<(String, String)> = sqlx::query_as(
-            "SELECT role, content FROM
-                 (SELECT id, role, content FROM messages WHERE conversation_id = $1 ORDER BY id DESC LIMIT $2) AS latest
-             ORDER BY id",
-        )
-        .bind(place.conversation_id)
-        .bind(HISTORY_MAX)
-        .fetch_all(place.pool)
-        .await?;
+    async fn talk(
+        &self,
+        place: Place<'_>,
+        history: &[(String, String)],
+        consent: &mut Consent,
+    ) -> Result<(), ApiError> {
         let mut messages = vec![json!({"role": "system", "content": INSTRUCTIONS})];
         messages.extend(history.iter().map(|(role, content)| json!({"role": role, "content": content})));
         for _ in 0..ROUNDS_MAX {
@@ -225,7 +230,7 @@ impl Provider {
                 round = self.ask(&messages, place.answer) => round?,
             };
             if round.calls.is_empty() {
-                let is_empty = round.content.trim().is_empty();
+                let is_empty = round.content.trim().is_empty() && !consent.is_holding();
                 return if is_empty { Err(self.failed("gave an empty answer".to_owned())) } else { Ok(()) };
             }
             if !round.content.is_empty() {
@@ -236,8 +241,12 @@ impl Provider {
                 if place.answer.is_stopped() {
                     return Ok(());
                 }
-                let outcome = match command(call) {
-                    Ok(command) => place.perform(command.request()).await?,
+                let outcome = match command(call).map(Command::request) {
+                    Ok(request) => match consent.judge(&request) {
+                        Verdict::Go => place.perform(request).await?,
+                        Verdict::Held => HELD.to_owned(),
+                        Verdict::Refused => REFUSED.to_owned(),
+                    },
                     Err(reason) => reason,
                 };
                 debug!(tool = call.name, "the language model used a tool");
@@ -331,6 +340,20 @@ impl Provider {
 
 async fn within<T>(timeout_ms: u64, work: impl Future<Output = T>) -> Result<T, String> {
     timeout(Duration::from_millis(timeout_ms), work).await.map_err(|_| format!("no word within {timeout_ms} ms"))
+}
+
+/// The latest of the conversation, each with who said it.
+pub async fn history(place: Place<'_>) -> Result<Vec<(String, String)>, ApiError> {
+    let history = sqlx::query_as(
+        "SELECT role, content FROM
+             (SELECT id, role, content FROM messages WHERE conversation_id = $1 ORDER BY id DESC LIMIT $2) AS latest
+         ORDER BY id",
+    )
+    .bind(place.conversation_id)
+    .bind(HISTORY_MAX)
+    .fetch_all(place.pool)
+    .await?;
+    Ok(history)
 }
 
 fn command(call: &Call) -> Result<Command, String> {

@@ -91,7 +91,16 @@ pub fn question(question: &Question, tasks: &[Known], now: PrimitiveDateTime) ->
         }
         Question::Sure(request) => {
             let ids = request.ids();
-            format!("Delete {} tasks: {}? Say yes or no.", ids.len(), names(ids, "and"))
+            let verb = match request {
+                Request::Complete { .. } => "Complete",
+                Request::Reopen { .. } => "Reopen",
+                Request::Rename { .. } | Request::Change { .. } => "Change",
+                _ => "Delete",
+            };
+            match ids.len() {
+                1 => format!("{verb} {}? Say yes or no.", names(ids, "and")),
+                count => format!("{verb} {count} tasks: {}? Say yes or no.", names(ids, "and")),
+            }
         }
         Question::Which { options, .. } if options.is_empty() => {
             "Which task? Say its number or some words of its title.".to_owned()

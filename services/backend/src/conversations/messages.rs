@@ -25,7 +25,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Listing, find};
 use crate::{
     Backend,
-    assistant::{Answer, Place, ToolCall},
+    assistant::{Answer, Outcome, Place, ToolCall},
     auth::Caller,
     error::{ApiError, Asked, Body, ErrorBody, Page, Part},
     tasks::{unknown_time_zone, valid_time_zone},
@@ -139,12 +139,12 @@ async fn say(
     if wants_events(&headers) {
         return Ok(stream(&user, answer));
     }
-    match answer.outcome().await.kept() {
-        Ok(assistant_id) => {
+    match answer.outcome().await {
+        Outcome::Kept(assistant_id) => {
             let assistant = read(&backend.database.pool, assistant_id).await?;
             Ok((StatusCode::CREATED, Json(Exchange { user, assistant })).into_response())
         }
-        Err(response) => Ok(response),
+        Outcome::Failed(status, headers, body) => Ok((status, headers, body).into_response()),
     }
 }
 

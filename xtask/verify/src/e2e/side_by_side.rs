@@ -55,7 +55,9 @@ fn plan(ctx: &Context, lane: &Lane, times: &Times) -> Result<schedule::Lane> {
     let turn = |name: &str, takes| Turn { takes, time: times.of(&lane.group.label(name)) };
     let scenarios = lane.group.scenarios.iter().map(|planned| turn(planned.scenario.name, planned.scenario.takes));
     let removal = (!lane.keep).then(|| turn(REMOVAL, Takes::Nothing));
-    Ok(schedule::Lane::new(scenarios.chain(removal), requests(ctx, &lane.group.profile)?))
+    let namespaces = lane.world.ctx.config.namespaces();
+    let cpu = requests(ctx, &lane.group.profile)?;
+    Ok(schedule::Lane { namespaces, ..schedule::Lane::new(scenarios.chain(removal), cpu) })
 }
 
 /// What the pods of a profile request, by its snapshot, which `lint` holds to what is rendered.

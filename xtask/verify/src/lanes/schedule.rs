@@ -49,6 +49,8 @@ pub struct Lane {
     pub running: Option<Turn>,
     pub is_open: bool,
     pub cpu: Requests,
+    /// Those that it has for itself while it is open.
+    pub namespaces: Vec<String>,
 }
 
 /// How much may go on at a time.
@@ -61,7 +63,7 @@ pub struct Limits {
 
 impl Lane {
     pub fn new(turns: impl IntoIterator<Item = Turn>, cpu: Requests) -> Lane {
-        Lane { waiting: turns.into_iter().collect(), running: None, is_open: false, cpu }
+        Lane { waiting: turns.into_iter().collect(), running: None, is_open: false, cpu, namespaces: Vec::new() }
     }
 
     pub fn begin(&mut self) {
@@ -97,11 +99,17 @@ pub fn next(lanes: &[Lane], limits: Limits) -> Option<usize> {
             Takes::NodePorts | Takes::Load => !running.contains(&turn.takes),
             Takes::Nothing | Takes::Room => true,
         };
-        is_free && has_room(lanes, *index, turn.takes, limits.cpu)
+        is_free && is_alone_in_its_namespaces(lanes, *index) && has_room(lanes, *index, turn.takes, limits.cpu)
     };
     let takes_all = |index: usize| lanes[index].waiting.front().is_some_and(|turn| turn.takes == Takes::All);
     let all = (0..lanes.len()).filter(can_begin);
     all.min_by_key(|index| (takes_all(*index), Reverse(lanes[*index].work_left())))
+}
+
+/// Profiles that are deployed into the same namespace come one after another.
+fn is_alone_in_its_namespaces(lanes: &[Lane], index: usize) -> bool {
+    let shares = |other: &Lane| other.namespaces.iter().any(|name| lanes[index].namespaces.contains(name));
+    !lanes.iter().enumerate().any(|(other, lane)| other != index && lane.is_open && shares(lane))
 }
 
 /// Whether the nodes have room for a lane's next scenario. A lane opens only where each that is open can still replace its
@@ -183,6 +191,21 @@ mod tests {
         lanes[0].end();
         assert!(!lanes[0].is_open);
         assert_eq!(begin_all(&mut lanes, limits(2, 100)), [2]);
+    }
+
+    #[test]
+    fn lanes_of_one_namespace_come_one_after_another() {
+        let in_namespaces = |names: &[&str]| {
+            let namespaces = names.iter().map(|name| name.to_string()).collect();
+            Lane { namespaces, ..lane(&[(Takes::Room, 10), (Takes::Nothing, 10)], 0, 0) }
+        };
+        let mut lanes = [in_namespaces(&["default"]), in_namespaces(&["todo", "default"]), in_namespaces(&["other"])];
+        assert_eq!(begin_all(&mut lanes, limits(3, 100)), [0, 2]);
+        lanes[0].end();
+        // It stays open between its scenarios.
+        assert_eq!(begin_all(&mut lanes, limits(3, 100)), [0]);
+        lanes[0].end();
+        assert_eq!(begin_all(&mut lanes, limits(3, 100)), [1]);
     }
 
     #[test]

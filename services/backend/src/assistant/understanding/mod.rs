@@ -214,7 +214,7 @@ impl Request {
     }
 
     /// The same for other tasks. A title is given to one task only.
-    fn with_ids(mut self, new: Vec<i32>) -> Option<Self> {
+    pub fn with_ids(mut self, new: Vec<i32>) -> Option<Self> {
         match &mut self {
             Self::Show { ids }
             | Self::Complete { ids }

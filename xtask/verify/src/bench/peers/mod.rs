@@ -3,6 +3,7 @@
 mod recipe;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -88,8 +89,22 @@ fn hand_over(bench: &Bench, images: &Images) -> Result<(PathBuf, Spawn)> {
     fs::write(folder.join(SETTINGS), skaffold::SETTINGS)?;
     // Minikube, which the peer calls, has a temporary folder of its own.
     let mut spawn = bench.ctx.spawn_minikube()?;
+    hide_minikube(&mut spawn, &folder.join("hidden"))?;
     spawn.env.extend(skaffold::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
     Ok((folder, spawn))
+}
+
+/// Where the peer finds minikube it asks for the docker in its node, whatever it is given; a node with containerd has none.
+/// One that fails is none to it.
+fn hide_minikube(spawn: &mut Spawn, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let file = folder.join("minikube");
+    fs::write(&file, "#!/bin/sh\nexit 1\n")?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+    for (_, path) in spawn.env.iter_mut().filter(|(name, _)| name == "PATH") {
+        *path = format!("{}:{path}", folder.display());
+    }
+    Ok(())
 }
 
 /// What the profile is in the peer's words, with the values that our own release has.

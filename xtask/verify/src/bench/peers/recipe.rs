@@ -68,12 +68,12 @@ fn skaffold_artifact(recipe: &Recipe, artifact: &Artifact) -> Value {
 }
 
 /// Skaffold loads images into kind and k3d by itself, not into minikube's containerd. What it deploys has the image's ID as
-/// its tag, and gets that only after this hook.
+/// its tag, and gets that only after this hook. The first folder of its PATH hides minikube.
 fn skaffold_load(cluster: &str) -> String {
     format!(
         "set -e; id=$(docker image ls --no-trunc --quiet \"$SKAFFOLD_IMAGE\"); \
          final=\"${{SKAFFOLD_IMAGE%:*}}:${{id#sha256:}}\"; docker tag \"$SKAFFOLD_IMAGE\" \"$final\"; \
-         minikube image load \"$final\" --profile {cluster}"
+         PATH=\"${{PATH#*:}}\" minikube image load \"$final\" --profile {cluster}"
     )
 }
 
@@ -157,7 +157,7 @@ mod tests {
         // Without a push the image stays with docker, from where only the hook brings it into the node.
         assert_eq!(yaml["build"]["local"]["push"], false);
         let hook = artifact["hooks"]["after"][0]["command"][2].as_str().unwrap();
-        assert!(hook.ends_with("minikube image load \"$final\" --profile mini"), "{hook}");
+        assert!(hook.ends_with("PATH=\"${PATH#*:}\" minikube image load \"$final\" --profile mini"), "{hook}");
         let without = skaffold(&Recipe { ca: None, ..recipe(true) });
         assert_eq!(without["build"]["artifacts"][0]["docker"]["secrets"], json!([]));
     }
