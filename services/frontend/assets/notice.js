@@ -5,7 +5,7 @@ import { byId, element, iconButton } from "./dom.js";
 import { text } from "./text.js";
 
 const NOTICE_MS = 10_000;
-const NOTICES_MAX = 3;
+const NOTICES_MAX = 2;
 
 // Undoing what the latest notice is about.
 let undoLatest = null;
