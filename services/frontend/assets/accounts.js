@@ -51,7 +51,8 @@ export async function signOut() {
     token.forget();
 }
 
-export function showForm() {
+// The message says why somebody must sign in again.
+export function showForm(message = null) {
     const { email, name, password } = byId("sign").elements;
     byId("sign").hidden = false;
     byId("sign-heading").textContent = byId("sign-submit").textContent = text(isNewcomer ? "sign_up" : "sign_in");
@@ -60,7 +61,7 @@ export function showForm() {
     byId("password-hint").hidden = !isNewcomer;
     password.minLength = isNewcomer ? 8 : 1;
     password.autocomplete = isNewcomer ? "new-password" : "current-password";
-    showError(null);
+    showError(message);
     (isNewcomer ? name : email).focus();
 }
 

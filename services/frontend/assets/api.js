@@ -26,11 +26,12 @@ export const token = {
     forget: () => localStorage.removeItem(TOKEN),
 };
 
-// Dispatches "over" when the backend no longer knows the session, and when another tab has signed in or out.
+// Dispatches "over" when the backend no longer knows the session, with the detail "expired", and when another tab has signed
+// in or out.
 export const session = new EventTarget();
 addEventListener("storage", (event) => {
     if (event.key === TOKEN) {
-        session.dispatchEvent(new Event("over"));
+        session.dispatchEvent(new CustomEvent("over"));
     }
 });
 
@@ -56,7 +57,7 @@ export async function open(method, path, { body, headers = {}, signal } = {}) {
         // A wrong password at signing in is no end of a session.
         if (response.status === 401 && sent !== null && sent === token.get() && !path.startsWith("/auth/sign-")) {
             token.forget();
-            session.dispatchEvent(new Event("over"));
+            session.dispatchEvent(new CustomEvent("over", { detail: "expired" }));
         }
         throw problemOf(answer, response.status, response.headers.get("retry-after"));
     }

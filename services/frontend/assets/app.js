@@ -17,6 +17,7 @@ const RETRY_MS = 5_000;
 let user = null;
 let endWatching = null;
 let retry;
+let isExpired = false;
 
 // Shows what whoever is here may see.
 async function start() {
@@ -34,7 +35,8 @@ async function start() {
     byId("start").hidden = true;
     if (found.mode !== "none" && user === null) {
         token.forget();
-        showForm();
+        showForm(isExpired ? text("session_over") : null);
+        isExpired = false;
         return;
     }
     byId("sign").hidden = true;
@@ -54,7 +56,8 @@ function showStart(message, { isProblem = false } = {}) {
 }
 
 // Nothing of one user's stays on the page for the next.
-function end() {
+function end({ detail }) {
+    isExpired = detail === "expired";
     endWatching?.();
     endWatching = null;
     user = null;

@@ -113,7 +113,7 @@ async function changePassword(form) {
 
 function leave() {
     byId("settings-dialog").close();
-    session.dispatchEvent(new Event("over"));
+    session.dispatchEvent(new CustomEvent("over"));
 }
 
 async function attempt(action) {

@@ -106,6 +106,7 @@ export default {
     server_away: "Der Server ist gerade nicht erreichbar. Versuche es gleich noch einmal.",
     server_failed: "Der Server antwortete mit Fehler {status}. Versuche es gleich noch einmal.",
     server_slow: "Der Server braucht zu lange. Versuche es gleich noch einmal.",
+    session_over: "Deine Sitzung ist beendet. Melde dich wieder an.",
     sessions: "Wo du angemeldet bist",
     sessions_ended: "Alle anderen Sitzungen sind abgemeldet.",
     set_due: "Datum setzen",

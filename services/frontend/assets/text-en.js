@@ -106,6 +106,7 @@ export default {
     server_away: "The server can't be reached right now. Try again in a moment.",
     server_failed: "The server answered with error {status}. Try again in a moment.",
     server_slow: "The server takes too long to answer. Try again in a moment.",
+    session_over: "Your session is over. Sign in again.",
     sessions: "Where you are signed in",
     sessions_ended: "All other sessions are signed out.",
     set_due: "Set due date",
