@@ -235,7 +235,7 @@ fn page_tests(project: &Project) -> Result<()> {
         return Ok(());
     }
     let step = project.ui.step(PAGE);
-    project.run(node::test("tests/page/").within(COMPILE).folder(project.root.join("services/frontend")))?;
+    project.run(node::test().within(COMPILE).folder(project.root.join("services/frontend")))?;
     step.done("");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use xtask::run::call::{Call, argv, call};
 
-/// Runs the tests below a folder, each with a deadline of its own; run in the folder of `package.json`.
-pub fn test(folder: &str) -> Call {
-    call(argv!("node --test --test-timeout=60000 {folder}"))
+/// Runs all files below the folder that are called `*.test.js`; run in the folder of `package.json`.
+pub fn test() -> Call {
+    call(argv!("node --test"))
 }
