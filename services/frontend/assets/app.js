@@ -65,6 +65,8 @@ function end({ detail }) {
         byId(id).hidden = true;
     }
     document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
+    document.querySelectorAll("form").forEach((form) => form.reset());
+    byId("notices").replaceChildren();
     pending.clear();
     beginConversation();
     forgetTasks();

@@ -16,7 +16,6 @@ const WAIT_MS = [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000];
 
 // Null until the first message of a new one.
 let conversation = null;
-let offset = 0;
 // While an answer comes: what ends the wait for it here. The backend goes on.
 let answering = null;
 // Counts what was opened, begun and said, so that what comes late doesn't take that away.
@@ -72,7 +71,6 @@ export async function openConversation(chosen) {
     }
     leave();
     conversation = chosen;
-    offset = messages.length;
     byId("messages").replaceChildren(...messages.map((message) => itemOf(message)));
     byId("earlier").hidden = messages.length < MESSAGES;
     show();
@@ -103,11 +101,11 @@ export function retitle(changed) {
 
 async function loadEarlier() {
     const log = byId("log");
+    const offset = byId("messages").querySelectorAll("[data-id]").length;
     try {
         const messages = await get(`/conversations/${conversation.id}/messages?limit=${MESSAGES}&offset=${offset}`);
         const below = log.scrollHeight - log.scrollTop;
         byId("messages").prepend(...messages.map((message) => itemOf(message)));
-        offset += messages.length;
         byId("earlier").hidden = messages.length < MESSAGES;
         log.scrollTop = log.scrollHeight - below;
     } catch (problem) {
@@ -173,6 +171,7 @@ async function say(said) {
 
 // Asks until the whole answer is there. Each try gets all of it from its beginning.
 async function hear(said, signal, draw) {
+    let latest = NOTHING;
     for (let tries = 0; ; tries += 1) {
         let answer = NOTHING;
         try {
@@ -183,6 +182,7 @@ async function hear(said, signal, draw) {
             const response = await open("POST", `/conversations/${id}/messages`, { body, headers, signal });
             for await (const event of readEvents(response)) {
                 answer = takeEvent(answer, event);
+                latest = answer;
                 draw(answer);
                 if (answer.problem !== null) {
                     throw Object.assign(problemOf(answer.problem, answer.problem.status), { isFinal: true });
@@ -200,7 +200,7 @@ async function hear(said, signal, draw) {
         if (tries === WAIT_MS.length) {
             throw new Problem(text("answer_lost"));
         }
-        draw({ ...answer, isLost: true });
+        draw({ ...latest, isLost: true });
         await wait(WAIT_MS[tries]);
         signal.throwIfAborted();
     }
