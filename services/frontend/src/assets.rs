@@ -15,6 +15,7 @@ use axum::{
     routing::get,
 };
 use kit::reply;
+use tower_http::compression::CompressionLayer;
 
 /// By the ending of a name; what has another is not served.
 const KINDS: [(&str, &str); 4] = [
@@ -33,10 +34,13 @@ pub fn folder() -> PathBuf {
 pub fn router<S: Clone + Send + Sync + 'static>(folder: PathBuf) -> Router<S> {
     let folder: Arc<std::path::Path> = folder.into();
     let page = folder.clone();
-    Router::new().route("/", get(async move |headers: HeaderMap| asset(&headers, &page, "index.html").await)).route(
-        "/assets/{name}",
-        get(async move |headers: HeaderMap, Path(name): Path<String>| asset(&headers, &folder, &name).await),
-    )
+    Router::new()
+        .route("/", get(async move |headers: HeaderMap| asset(&headers, &page, "index.html").await))
+        .route(
+            "/assets/{name}",
+            get(async move |headers: HeaderMap, Path(name): Path<String>| asset(&headers, &folder, &name).await),
+        )
+        .layer(CompressionLayer::new())
 }
 
 /// Read and asked for each time, but sent only when it is not what the browser has: what is new in the folder shows at once.
@@ -62,8 +66,9 @@ async fn asset(headers: &HeaderMap, folder: &std::path::Path, name: &str) -> Res
     (caching, [(header::CONTENT_TYPE, *kind)], content).into_response()
 }
 
+/// A weak one: it stands for the content, compressed or not.
 fn tag(content: &[u8]) -> HeaderValue {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
-    HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish())).expect("hexadecimal digits are a valid header")
+    HeaderValue::try_from(format!("W/\"{:016x}\"", hasher.finish())).expect("hexadecimal digits are a valid header")
 }

@@ -44,6 +44,24 @@ async fn get_path(app: Router, path: &str) -> (StatusCode, HeaderMap, String) {
     (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
 }
 
+/// The paths of all files of the page but itself.
+fn assets() -> Vec<String> {
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/assets")).unwrap();
+    let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let paths: Vec<String> = names.filter(|name| name != "index.html").map(|name| format!("/assets/{name}")).collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    paths
+}
+
+/// The paths that a page or a module names.
+fn named_in(content: &str) -> Vec<String> {
+    let paths = content.split('"').filter_map(|text| match text.strip_prefix("./") {
+        Some(name) if name.ends_with(".js") => Some(format!("/assets/{name}")),
+        _ => text.starts_with("/assets/").then(|| text.to_owned()),
+    });
+    paths.collect()
+}
+
 #[tokio::test]
 async fn the_page_and_everything_it_names_is_there() {
     let app = app_before(nowhere().await);
@@ -57,12 +75,21 @@ async fn the_page_and_everything_it_names_is_there() {
     for refused in ["style=", "onclick=", "<style"] {
         assert!(!page.contains(refused), "{refused}");
     }
-    let named: Vec<&str> = page.split('"').filter(|text| text.starts_with("/assets/")).collect();
-    assert!(named.len() >= 3, "{named:?}");
-    for path in named {
-        let (status, headers, content) = get_path(app.clone(), path).await;
+    for path in assets() {
+        let (status, headers, content) = get_path(app.clone(), &path).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         assert!(headers.contains_key(header::CONTENT_TYPE) && !content.is_empty(), "{path}");
+        for named in named_in(&content) {
+            assert_eq!(get_path(app.clone(), &named).await.0, StatusCode::OK, "{named}, which {path} names");
+        }
+        // Nothing is ever made of text but text.
+        for refused in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+            assert!(!content.contains(refused) || path.ends_with(".svg"), "{path}: {refused}");
+        }
+    }
+    assert!(named_in(&page).len() >= 6, "{page}");
+    for path in named_in(&page) {
+        assert_eq!(get_path(app.clone(), &path).await.0, StatusCode::OK, "{path}");
     }
     for path in
         ["/assets/none", "/assets/none.js", "/assets/", "/assets/..%2Fsrc%2Flib.rs", "/assets/..%2Fassets%2Fapp.js"]
@@ -97,9 +124,9 @@ async fn what_changes_in_the_folder_shows_at_once_and_nothing_outside_of_it() {
 async fn nginx_sends_the_same_headers() {
     let nginx = include_str!("../nginx/nginx.conf");
     let (_, headers, _) = get_path(app_before(nowhere().await), "/").await;
-    let own = headers
-        .iter()
-        .filter(|(name, _)| !["content-type", "content-length", "etag", "cache-control"].contains(&name.as_str()));
+    let own = headers.iter().filter(|(name, _)| {
+        !["content-type", "content-length", "etag", "cache-control", "vary"].contains(&name.as_str())
+    });
     let mut count = 0;
     for (name, value) in own {
         let value = value.to_str().unwrap();
@@ -111,15 +138,36 @@ async fn nginx_sends_the_same_headers() {
 }
 
 #[tokio::test]
-async fn the_script_finds_every_element_it_asks_for() {
+async fn the_scripts_find_every_element_they_ask_for() {
     let app = app_before(nowhere().await);
     let (_, _, page) = get_path(app.clone(), "/").await;
-    let (_, _, script) = get_path(app, "/assets/app.js").await;
-    let ids: Vec<&str> = script.split("at(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    assert!(ids.len() > 5, "{ids:?}");
-    for id in ids {
-        assert!(page.contains(&format!("id=\"{id}\"")), "{id}");
+    let mut count = 0;
+    for path in assets().into_iter().filter(|path| path.ends_with(".js")) {
+        let (_, _, script) = get_path(app.clone(), &path).await;
+        for id in script.split("byId(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(page.contains(&format!("id=\"{id}\"")), "{path}: {id}");
+            count += 1;
+        }
+        for symbol in script.split("icon").filter_map(|rest| rest.strip_prefix("Button(\"")?.split('"').next()) {
+            assert!(page.contains(&format!("<symbol id=\"i-{symbol}\"")), "{path}: {symbol}");
+        }
     }
+    assert!(count > 50, "{count}");
+}
+
+/// As the page is meant to be there at once over a slow line.
+#[tokio::test]
+async fn the_whole_page_is_small_on_its_way() {
+    let app = app_before(nowhere().await);
+    let mut sum = 0;
+    for path in assets().into_iter().chain(["/".to_owned()]) {
+        let request = Request::get(&path).header(header::ACCEPT_ENCODING, "gzip");
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.headers()[header::VARY], "accept-encoding", "{path}");
+        assert!(response.headers().contains_key(header::ETAG), "{path}");
+        sum += to_bytes(response.into_body(), usize::MAX).await.unwrap().len();
+    }
+    assert!((10_000..100_000).contains(&sum), "{sum} bytes");
 }
 
 #[tokio::test]

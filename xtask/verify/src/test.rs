@@ -13,6 +13,7 @@ use crate::lanes::schedule::{Lane, Limits, Requests, Takes, Turn};
 use crate::lanes::times::Times;
 use crate::lanes::{drive, progress};
 use crate::lint;
+use crate::tools::node;
 use xtask::config::module_folder;
 use xtask::run::call::Call;
 use xtask::run::context::{Project, profiles};
@@ -28,6 +29,7 @@ use xtask::tools::{cargo, docker, git, go, helm};
 const COMPILE: Duration = Duration::from_secs(2400);
 const TOOL: &str = "Cargo.toml";
 const SERVICES: &str = "services/Cargo.toml";
+const PAGE: &str = "test the page's scripts";
 const DATABASE: &str = "todo-chatbot-test-database";
 const TIMES: &str = "test-times.json";
 
@@ -148,6 +150,7 @@ fn lanes<'a>(project: &'a Project, ready: &'a OnceLock<Ready>, with_e2e: bool) -
             cargo("format services/Cargo.toml", &[Services], cargo::fmt, SERVICES),
             cargo("lint services/Cargo.toml", &[Services], cargo::clippy, SERVICES),
             cargo("test services/Cargo.toml", &[Services], |manifest| cargo::test(manifest, threads()), SERVICES),
+            step(PAGE, &[Services], Box::new(|| page_tests(project))),
         ],
         tools,
     ]
@@ -223,6 +226,18 @@ fn passed(lines: &[String]) -> String {
         0 => String::new(),
         sum => format!("{sum} tests passed"),
     }
+}
+
+/// The page needs no tool to be built, so not everyone has the one that tests it; then only a browser runs it, end to end.
+fn page_tests(project: &Project) -> Result<()> {
+    if which::which("node").is_err() {
+        project.ui.say("node is not on PATH: the page's scripts are tested in the browser alone");
+        return Ok(());
+    }
+    let step = project.ui.step(PAGE);
+    project.run(node::test().within(COMPILE).folder(project.root.join("services/frontend")))?;
+    step.done("");
+    Ok(())
 }
 
 fn go_tests(project: &Project) -> Result<()> {

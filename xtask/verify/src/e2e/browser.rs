@@ -7,23 +7,30 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::e2e::world::World;
 use xtask::run::call::{DEADLINE, call};
 use xtask::run::poll;
-use xtask::run::process::Background;
+use xtask::run::process::{Background, Spawn};
 
 const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
 /// A folder with the pipes, and then the browser's arguments. What marks that the pipes are open comes after them.
 const START: &str = r#"mkfifo "$0/in" "$0/out" && exec 3<>"$0/in" 4<>"$0/out" && : >"$0/open" && exec "$@""#;
 
-/// A page in a browser of its own, which ends when this goes.
+/// Keys that are pressed in tests: name, text that it types, and its code on Windows, without which forms take no notice.
+const KEYS: [(&str, &str, u32); 3] = [("Enter", "\r", 13), ("ArrowDown", "", 40), ("Escape", "", 27)];
+
+/// Pages in a browser of its own, which ends when this goes.
 pub struct Browser {
     _running: Background,
     input: File,
     messages: Receiver<Value>,
-    session: Value,
+    /// Of each tab, in the order in which they were opened.
+    sessions: Vec<Value>,
+    /// The tab that is asked.
+    tab: usize,
     next: u64,
     /// What the browser reported beside its answers.
     events: Vec<Value>,
@@ -41,27 +48,100 @@ impl Browser {
     /// Opens a page; None where this machine has no Chromium.
     pub fn open(world: &World, url: &str) -> Result<Option<Browser>> {
         let Some(program) = PROGRAMS.iter().find_map(|name| which::which(name).ok()) else { return Ok(None) };
-        let folder = world.ctx.staging("browser");
+        let mut browser = Browser::start(&world.ctx.spawn, &program, world.ctx.staging("browser"))?;
+        browser.open_tab(url)?;
+        Ok(Some(browser))
+    }
+
+    fn start(spawn: &Spawn, program: &Path, folder: PathBuf) -> Result<Browser> {
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
-        let running = world.ctx.spawn.background(call(arguments(&program, &folder)), |_| {})?;
+        let running = spawn.background(call(arguments(program, &folder)), |_| {})?;
         let open = folder.join("open");
-        let is_open = poll::until(&world.ctx.spawn.interrupt, DEADLINE, || Ok(open.exists().then_some(())))?;
+        let is_open = poll::until(&spawn.interrupt, DEADLINE, || Ok(open.exists().then_some(())))?;
         is_open.with_context(|| format!("{} does not start", program.display()))?;
         let input = File::options().write(true).open(folder.join("in"))?;
         let messages = read_messages(File::open(folder.join("out"))?);
-        let mut browser =
-            Browser { _running: running, input, messages, session: Value::Null, next: 0, events: Vec::new(), folder };
-        let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" }))?["targetId"].take();
+        let (sessions, events) = (Vec::new(), Vec::new());
+        Ok(Browser { _running: running, input, messages, sessions, tab: 0, next: 0, events, folder })
+    }
+
+    /// Opens another tab of the same user, and goes on in it.
+    pub fn open_tab(&mut self, url: &str) -> Result<()> {
+        let blank = json!({ "url": "about:blank" });
+        let target = self.ask_in(None, "Target.createTarget", blank)?["targetId"].take();
         let attach = json!({ "targetId": target, "flatten": true });
-        browser.session = browser.ask("Target.attachToTarget", attach)?["sessionId"].take();
+        let session = self.ask_in(None, "Target.attachToTarget", attach)?["sessionId"].take();
+        self.sessions.push(session);
+        self.tab = self.sessions.len() - 1;
         for domain in ["Page", "Runtime", "Network", "Log"] {
-            browser.ask(&format!("{domain}.enable"), json!({}))?;
+            self.ask(&format!("{domain}.enable"), json!({}))?;
         }
-        browser.ask("Page.navigate", json!({ "url": url }))?;
-        Ok(Some(browser))
+        self.ask("Page.navigate", json!({ "url": url })).map(drop)
+    }
+
+    /// Goes on in a tab by its number, from 0.
+    pub fn go_to_tab(&mut self, tab: usize) -> Result<()> {
+        self.tab = tab;
+        self.ask("Page.bringToFront", json!({})).map(drop)
+    }
+
+    /// Loads the page anew, and returns once it is another one.
+    pub fn reload(&mut self) -> Result<()> {
+        self.value_of("window.isOld = true")?;
+        self.ask("Page.reload", json!({}))?;
+        let until = Instant::now() + DEADLINE;
+        // While one page follows the other, there is none to ask.
+        while !self.value_of("window.isOld === undefined").is_ok_and(|is_new| is_new == true) {
+            ensure!(Instant::now() < until, "after {} s the page is not loaded anew", DEADLINE.as_secs());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    pub fn resize(&mut self, width: u32, height: u32) -> Result<()> {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.ask("Emulation.setDeviceMetricsOverride", size).map(drop)
+    }
+
+    /// What the system says about colors: `dark` or `light`.
+    pub fn prefer(&mut self, scheme: &str) -> Result<()> {
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.ask("Emulation.setEmulatedMedia", features).map(drop)
+    }
+
+    /// Takes this tab's network away, or gives it back.
+    pub fn set_offline(&mut self, offline: bool) -> Result<()> {
+        let conditions = json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.ask("Network.emulateNetworkConditions", conditions).map(drop)
+    }
+
+    /// Types into the element of a selector of CSS.
+    pub fn fill(&mut self, selector: &str, text: &str) -> Result<()> {
+        self.value_of(&format!("document.querySelector({}).focus()", json!(selector)))?;
+        self.ask("Input.insertText", json!({ "text": text })).map(drop)
+    }
+
+    pub fn click(&mut self, selector: &str) -> Result<()> {
+        self.value_of(&format!("document.querySelector({}).click()", json!(selector))).map(drop)
+    }
+
+    /// Presses one of `KEYS` where the focus is.
+    pub fn press(&mut self, key: &str) -> Result<()> {
+        let (_, text, code) = KEYS.into_iter().find(|(name, ..)| *name == key).context("a key that is not known")?;
+        for (kind, text) in [("keyDown", text), ("keyUp", "")] {
+            let event = json!({ "type": kind, "key": key, "code": key, "text": text, "windowsVirtualKeyCode": code });
+            self.ask("Input.dispatchKeyEvent", event)?;
+        }
+        Ok(())
+    }
+
+    pub fn screenshot(&mut self, file: &Path) -> Result<()> {
+        let taken = self.ask("Page.captureScreenshot", json!({ "format": "png" }))?;
+        let image = taken["data"].as_str().context("no picture was taken")?;
+        fs::write(file, BASE64_STANDARD.decode(image)?).with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// Waits until an expression of JavaScript is true in the page.
@@ -93,6 +173,14 @@ impl Browser {
         asked.filter_map(|event| event["params"]["request"]["url"].as_str()).map(str::to_string).collect()
     }
 
+    /// The media types of the answers to URLs that hold a text.
+    pub fn media_types(&self, text: &str) -> Vec<String> {
+        let answers = self.events.iter().filter(|event| event["method"] == "Network.responseReceived");
+        let answers = answers.map(|event| &event["params"]["response"]);
+        let answers = answers.filter(|answer| answer["url"].as_str().is_some_and(|url| url.contains(text)));
+        answers.filter_map(|answer| answer["mimeType"].as_str()).map(str::to_string).collect()
+    }
+
     /// Exceptions, and errors in the console until now.
     pub fn errors(&self) -> Vec<String> {
         let is_error = |event: &&Value| {
@@ -108,10 +196,15 @@ impl Browser {
     }
 
     fn ask(&mut self, method: &str, params: Value) -> Result<Value> {
+        self.ask_in(Some(self.sessions[self.tab].clone()), method, params)
+    }
+
+    /// Asks a tab, or the browser itself.
+    fn ask_in(&mut self, session: Option<Value>, method: &str, params: Value) -> Result<Value> {
         self.next += 1;
         let mut message = json!({ "id": self.next, "method": method, "params": params });
-        if self.session.is_string() {
-            message["sessionId"] = self.session.clone();
+        if let Some(session) = session {
+            message["sessionId"] = session;
         }
         self.input.write_all(format!("{message}\0").as_bytes())?;
         loop {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::e2e::scenario::Scenario;
 use crate::e2e::world::{FOREIGN_KUBECONFIG, World, tells};
-use crate::e2e::{dev, fourth, leftovers, page, secrets};
+use crate::e2e::{app, dev, fourth, leftovers, page, secrets};
 use crate::lanes::schedule::Takes;
 use xtask::run::call::DEADLINE;
 use xtask::run::poll;
@@ -26,6 +26,8 @@ pub const COMES_UP: Scenario =
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("a second up changes nothing", changes_nothing).taking(Takes::Nothing),
     Scenario::new("the page of ui shows what runs, and asks no other server", page::shows_what_runs)
+        .taking(Takes::Nothing),
+    Scenario::new("the page chats, keeps tasks and shows them in two tabs and on a phone", app::serves_its_user)
         .taking(Takes::Nothing),
     Scenario::new("what was scaled by hand is put right", scaled_by_hand),
     Scenario::new("what was deleted by hand is put back", deleted_by_hand),

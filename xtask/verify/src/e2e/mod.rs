@@ -1,5 +1,6 @@
 //! `test-e2e`: the commands that a contributor types, against the real cluster, each profile in namespaces of its own.
 
+mod app;
 mod browser;
 mod contributor;
 mod dev;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::e2e::app;
 use crate::e2e::scenario::Scenario;
 use crate::e2e::world::{World, tells};
 use crate::lanes::schedule::Takes;
@@ -24,6 +25,7 @@ pub const GOES_AWAY: Scenario = Scenario::new("goes away and leaves nothing", go
 pub fn scenarios(project: &Project) -> Result<Vec<Scenario>> {
     let quiet = |name, prove| Scenario::new(name, prove).taking(Takes::Nothing);
     let mut all = vec![quiet("obeys every rule of its data model", obeys), quiet("helm's own tests pass", helm_tests)];
+    all.push(quiet("the page chats, keeps tasks and shows them in two tabs and on a phone", app::serves_its_user));
     if project.config.cluster.addons.iter().any(|addon| addon == METRICS) {
         all.push(quiet("an autoscaler gets its measures, and nobody works against it", scales));
     }
