@@ -102,11 +102,14 @@ async fn the_description_names_every_operation() {
     assert_eq!(
         operations,
         [
+            "delete /api/auth/sessions",
+            "delete /api/auth/sessions/{id}",
             "delete /api/auth/user",
             "delete /api/conversations/{id}",
             "delete /api/tasks/{id}",
             "get /api/auth/jwks",
             "get /api/auth/session",
+            "get /api/auth/sessions",
             "get /api/conversations",
             "get /api/conversations/{id}",
             "get /api/conversations/{id}/messages",
@@ -116,6 +119,7 @@ async fn the_description_names_every_operation() {
             "get /api/tasks/{id}",
             "patch /api/conversations/{id}",
             "patch /api/tasks/{id}",
+            "post /api/auth/password",
             "post /api/auth/sign-in",
             "post /api/auth/sign-out",
             "post /api/auth/sign-up",

@@ -26,6 +26,8 @@ pub enum ApiError {
     /// Nobody is signed in, or the token is of no use any more.
     Unauthorized(&'static str),
     NotFound(&'static str),
+    /// A code, and why it is refused.
+    Forbidden(&'static str, &'static str),
     /// A code, and what stands in the way.
     Conflict(&'static str, &'static str),
     /// A write of a version that is no longer the latest; the task as it is now.
@@ -34,9 +36,11 @@ pub enum ApiError {
     Invalid(String),
     /// What is wrong in several places, and nothing is done.
     Mistakes(String, Vec<Mistake>),
-    /// The caller has too much going on: a code, and what to do.
-    TooMany(&'static str, &'static str),
+    /// The caller asks for too much: a code, what to do, and after how many seconds to come again.
+    TooMany(&'static str, &'static str, u64),
     Unavailable(&'static str),
+    /// The request took longer than any should.
+    Timeout,
     Database(sqlx::Error),
     Body(StatusCode, String),
     /// Somebody else, whom the answer depends on, has failed: a status, a code, and why.
@@ -44,6 +48,9 @@ pub enum ApiError {
     /// The log has the reason.
     Internal,
 }
+
+/// When it is worth asking an unavailable service again.
+const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// The body of every answer that is not a success: `application/problem+json`. It is written by `kit::reply`; this tells
 /// its fields.
@@ -100,6 +107,20 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let retry_after = match self {
+            Self::TooMany(_, _, seconds) => seconds,
+            _ => RETRY_AFTER_SECONDS,
+        };
+        let mut response = self.into_problem();
+        if matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after.into());
+        }
+        response
+    }
+}
+
+impl ApiError {
+    fn into_problem(self) -> Response {
         match self {
             Self::BadRequest(message) => reply::error(StatusCode::BAD_REQUEST, "bad_request", message),
             Self::NotFound(what) => {
@@ -110,6 +131,7 @@ impl IntoResponse for ApiError {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 response
             }
+            Self::Forbidden(code, message) => reply::error(StatusCode::FORBIDDEN, code, message),
             Self::Conflict(code, message) => reply::error(StatusCode::CONFLICT, code, message),
             Self::Upstream(status, code, message) => reply::error(status, code, message),
             Self::Stale(task) => {
@@ -119,14 +141,20 @@ impl IntoResponse for ApiError {
             Self::Mistakes(detail, mistakes) => {
                 reply::error_with(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail, "errors", json!(mistakes))
             }
-            Self::TooMany(code, message) => {
-                let mut response = reply::error(StatusCode::TOO_MANY_REQUESTS, code, message);
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-                response
-            }
+            Self::TooMany(code, message, _) => reply::error(StatusCode::TOO_MANY_REQUESTS, code, message),
             Self::Invalid(message) => reply::error(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message),
             Self::Body(status, message) => reply::error(status, "bad_body", message),
             Self::Unavailable(reason) => reply::error(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", reason),
+            Self::Timeout => {
+                let message = "the request took too long and was ended; try again in a moment";
+                reply::error(StatusCode::SERVICE_UNAVAILABLE, "timeout", message)
+            }
+            // The account was deleted while the request was under way.
+            Self::Database(sqlx::Error::Database(err))
+                if err.constraint().is_some_and(|name| name.ends_with("_user_exists")) =>
+            {
+                Self::Unauthorized("the session is over; sign in again").into_problem()
+            }
             Self::Database(err) if is_outage(&err) => {
                 error!("the database is unavailable: {err}");
                 let message = "the database is unavailable; try again in a moment";
