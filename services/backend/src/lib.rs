@@ -49,7 +49,7 @@ pub const SERVICE: Service =
 
 const BODY_MAX_BYTES: usize = 256 * 1024;
 /// Longer than a connection is waited for and a statement may take, shorter than the frontend waits.
-const REQUEST_TIMEOUT_MS: u64 = 20_000;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
 pub struct Backend {
@@ -60,6 +60,8 @@ pub struct Backend {
     pub answers: Arc<Answers>,
     pub changes: Arc<Changes>,
     pub limits: Arc<Limits>,
+    /// Until the head of an answer is there.
+    pub request_timeout: Duration,
 }
 
 impl Backend {
@@ -70,8 +72,7 @@ impl Backend {
         let database = Database::open(config);
         let changes = Arc::new(Changes::new(database.pool.clone(), tasks::HEARTBEAT_MS));
         let limits = Arc::new(Limits::new(&config.limits));
-        let answers = Arc::default();
-        Self { database, readiness, auth, assistant, answers, changes, limits }
+        Self { database, readiness, auth, assistant, answers, changes, limits, request_timeout: REQUEST_TIMEOUT }
     }
 }
 
@@ -115,7 +116,7 @@ pub fn app(backend: Backend, cors_origins: &[HeaderValue]) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(middleware::from_fn_with_state(backend.clone(), announce_writes))
         .layer(middleware::from_fn_with_state(backend.clone(), limits::limit_messages))
-        .layer(middleware::from_fn(end_in_time))
+        .layer(middleware::from_fn_with_state(backend.clone(), end_in_time))
         .layer(middleware::from_fn_with_state(backend.clone(), refuse_before_migrations))
         .layer(middleware::from_fn_with_state(cors_origins.to_vec(), origin::refuse_other_sites));
     Router::new()
@@ -151,11 +152,11 @@ async fn refuse_before_migrations(
 
 /// A database that neither answers nor closes its connections would keep a request for ever. Only the head of the answer
 /// is waited for: a stream may last. The assistant has deadlines of its own.
-async fn end_in_time(request: Request, next: Next) -> Result<Response, ApiError> {
+async fn end_in_time(State(backend): State<Backend>, request: Request, next: Next) -> Result<Response, ApiError> {
     if limits::is_message(&request) {
         return Ok(next.run(request).await);
     }
-    timeout(Duration::from_millis(REQUEST_TIMEOUT_MS), next.run(request)).await.map_err(|_| ApiError::Timeout)
+    timeout(backend.request_timeout, next.run(request)).await.map_err(|_| ApiError::Timeout)
 }
 
 /// Who watches his tasks hears of a write at once where it is this replica's, and soon where it is another's.

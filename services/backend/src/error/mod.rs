@@ -12,7 +12,7 @@ use serde_json::json;
 use tracing::error;
 use utoipa::{
     ToSchema,
-    openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder},
+    openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Type},
 };
 
 use crate::tasks::Task;
@@ -207,8 +207,8 @@ impl Page {
     }
 }
 
-/// What is so for all operations needn't be written at each: failures are `application/problem+json`, and a body may be too
-/// large, of another kind, or wrong.
+/// What is so for all operations needn't be written at each: failures are `application/problem+json`, a body may be too
+/// large, of another kind, or wrong, and some failures say when to come again.
 pub fn describe(openapi: &mut OpenApi) {
     let operations = openapi.paths.paths.values_mut().flat_map(|path| {
         [&mut path.get, &mut path.post, &mut path.patch, &mut path.delete].into_iter().filter_map(Option::as_mut)
@@ -227,6 +227,12 @@ pub fn describe(openapi: &mut OpenApi) {
             }
         }
         for (status, response) in responses {
+            if let (true, RefOr::T(response)) = (["429", "503"].contains(&status.as_str()), &mut *response) {
+                let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
+                let header =
+                    HeaderBuilder::new().schema(Some(seconds)).description(Some("The seconds after which to come again"));
+                response.headers.insert("retry-after".to_owned(), header.build().into());
+            }
             if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response)
                 && let Some(content) = response.content.shift_remove("application/json")
             {
