@@ -423,7 +423,10 @@ mod tests {
         let default = limits(&[]).unwrap();
         assert_eq!((default.passwords_per_account, default.trusted_proxies), (NonZeroU32::new(10), 1));
         let own = limits(&[("LIMIT_MESSAGES_PER_USER", "0"), ("TRUSTED_PROXIES", "2")]).unwrap();
-        assert_eq!((own.messages_per_user, own.sign_ups_per_address, own.trusted_proxies), (None, NonZeroU32::new(120), 2));
+        assert_eq!(
+            (own.messages_per_user, own.sign_ups_per_address, own.trusted_proxies),
+            (None, NonZeroU32::new(120), 2)
+        );
         for wrong in ["-1", "many", "100001"] {
             let mistakes = limits(&[("LIMIT_SIGN_UPS_PER_ADDRESS", wrong), ("TRUSTED_PROXIES", wrong)]).unwrap_err();
             assert_eq!(mistakes.len(), 2, "{mistakes:?}");

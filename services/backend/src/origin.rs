@@ -39,7 +39,8 @@ fn is_own(headers: &HeaderMap, allowed: &[HeaderValue]) -> bool {
         (Some(site), _) => site == "same-origin" || site == "none",
         (None, Some(origin)) => {
             let host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-            let hosts = [FORWARDED_HOST, header::HOST].map(|name| headers.get(name).and_then(|host| host.to_str().ok()));
+            let hosts =
+                [FORWARDED_HOST, header::HOST].map(|name| headers.get(name).and_then(|host| host.to_str().ok()));
             host.is_some_and(|host| hosts.into_iter().flatten().any(|own| own.eq_ignore_ascii_case(host)))
         }
         (None, None) => true,
@@ -71,9 +72,8 @@ mod tests {
             (&[("origin", "null"), ("host", "null")], false),
             (&[("origin", "http://evil"), ("host", "own")], false),
         ] {
-            let pairs = headers.iter().map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            });
+            let pairs =
+                headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             assert_eq!(is_own(&HeaderMap::from_iter(pairs), &allowed), wanted, "{headers:?}");
         }
     }

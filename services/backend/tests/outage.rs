@@ -116,8 +116,7 @@ async fn a_database_that_is_cut_off_or_silent_is_away_until_it_is_back() {
             let title = format!("{} {fault:?}", number + 1);
             create(&app, &title).await;
             wanted.insert(0, title);
-            let titles: Vec<String> =
-                titles(&app, "").await.into_iter().filter(|title| title != "lost").collect();
+            let titles: Vec<String> = titles(&app, "").await.into_iter().filter(|title| title != "lost").collect();
             assert_eq!(titles, wanted);
         }
     })

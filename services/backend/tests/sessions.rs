@@ -119,7 +119,10 @@ async fn sessions_are_listed_and_ended() {
         assert_eq!(clients(&second, &app).await, [(json!("phone"), true)]);
         assert!(!is_signed_in(&first, &app).await && is_signed_in(&bob, &app).await);
 
-        sqlx::query("UPDATE sessions SET expires_at = now() WHERE client IS NULL").execute(&database.pool).await.unwrap();
+        sqlx::query("UPDATE sessions SET expires_at = now() WHERE client IS NULL")
+            .execute(&database.pool)
+            .await
+            .unwrap();
         assert!(!is_signed_in(&bob, &app).await);
     })
     .await;
@@ -141,7 +144,10 @@ async fn the_last_use_of_a_session_is_written_once_a_minute() {
         let first = written().await;
         assert!(is_signed_in(&token, &app).await);
         assert_eq!(written().await, first);
-        sqlx::query("UPDATE sessions SET last_used_at = now() - interval '1 hour'").execute(&database.pool).await.unwrap();
+        sqlx::query("UPDATE sessions SET last_used_at = now() - interval '1 hour'")
+            .execute(&database.pool)
+            .await
+            .unwrap();
         assert!(is_signed_in(&token, &app).await);
         let second = written().await;
         assert!(second.1);
@@ -243,10 +249,11 @@ async fn a_deleted_account_leaves_nothing_in_any_table() {
             .fetch_one(&database.pool)
             .await
             .unwrap();
-        let tables: Vec<String> = sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
-            .fetch_all(&database.pool)
-            .await
-            .unwrap();
+        let tables: Vec<String> =
+            sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+                .fetch_all(&database.pool)
+                .await
+                .unwrap();
         let left = async || {
             let mut left = Vec::new();
             for table in &tables {
@@ -269,11 +276,12 @@ async fn a_deleted_account_leaves_nothing_in_any_table() {
         }
         let stream = events(&ann, &app).await;
         // What is under way when the account goes either comes before, and goes with it, or is refused.
-        let writes = (0..20).map(|_| {
-            send_as(&ann, &app, Method::POST, "/api/tasks", Some(json!({"title": "sentinel"})))
-        });
-        let (removed, writes) =
-            tokio::join!(send_as(&ann, &app, Method::DELETE, "/api/auth/user", None), futures_util::future::join_all(writes));
+        let writes =
+            (0..20).map(|_| send_as(&ann, &app, Method::POST, "/api/tasks", Some(json!({"title": "sentinel"}))));
+        let (removed, writes) = tokio::join!(
+            send_as(&ann, &app, Method::DELETE, "/api/auth/user", None),
+            futures_util::future::join_all(writes)
+        );
         assert_eq!(removed.0, StatusCode::NO_CONTENT);
         for (status, answer) in writes {
             assert!(matches!(status.as_u16(), 201 | 401), "{status}: {answer}");

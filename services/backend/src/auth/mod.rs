@@ -128,11 +128,11 @@ struct User {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewUser {
-    #[schema(max_length = 254)]
+    #[schema(max_length = 254, pattern = "^\\s*[^@\\s\\x00-\\x1f\\x7f-\\x9f]+@[^@\\s\\x00-\\x1f\\x7f-\\x9f]+\\s*$")]
     email: String,
     #[schema(min_length = 8, max_length = 200)]
     password: String,
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<String>,
 }
 

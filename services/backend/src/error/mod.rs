@@ -12,7 +12,10 @@ use serde_json::json;
 use tracing::error;
 use utoipa::{
     ToSchema,
-    openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Type},
+    openapi::{
+        ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Type,
+        path::{Parameter, ParameterIn},
+    },
 };
 
 use crate::tasks::Task;
@@ -211,26 +214,34 @@ impl Page {
 /// large, of another kind, or wrong, and some failures say when to come again.
 pub fn describe(openapi: &mut OpenApi) {
     let operations = openapi.paths.paths.values_mut().flat_map(|path| {
-        [&mut path.get, &mut path.post, &mut path.patch, &mut path.delete].into_iter().filter_map(Option::as_mut)
+        let writes = [&mut path.post, &mut path.patch, &mut path.delete].map(|operation| (true, operation));
+        let all = writes.into_iter().chain([(false, &mut path.get)]);
+        all.filter_map(|(is_write, operation)| Some((is_write, operation.as_mut()?)))
     });
-    for operation in operations {
+    for (is_write, operation) in operations {
         let responses = &mut operation.responses.responses;
-        if operation.request_body.is_some() {
-            for (status, description) in [
-                ("413", "The body is too large"),
-                ("415", "The body is of another kind"),
-                ("422", "A field is missing, unknown or out of range"),
-            ] {
-                let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-                let response = ResponseBuilder::new().description(description).content("application/json", content);
-                responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
-            }
+        let is_query =
+            |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(it) if it.parameter_in == ParameterIn::Query);
+        let has_query = operation.parameters.iter().flatten().any(is_query);
+        let of_query = has_query.then_some(("400", "The query can't be read"));
+        let of_body = [
+            ("413", "The body is too large"),
+            ("415", "The body is of another kind"),
+            ("422", "A field is missing, unknown or out of range"),
+        ];
+        let of_body = of_body.into_iter().filter(|_| operation.request_body.is_some());
+        let of_write = is_write.then_some(("403", "The page that asks is of another site"));
+        for (status, description) in of_body.chain(of_query).chain(of_write) {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            let response = ResponseBuilder::new().description(description).content("application/json", content);
+            responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
         }
         for (status, response) in responses {
             if let (true, RefOr::T(response)) = (["429", "503"].contains(&status.as_str()), &mut *response) {
                 let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
-                let header =
-                    HeaderBuilder::new().schema(Some(seconds)).description(Some("The seconds after which to come again"));
+                let header = HeaderBuilder::new()
+                    .schema(Some(seconds))
+                    .description(Some("The seconds after which to come again"));
                 response.headers.insert("retry-after".to_owned(), header.build().into());
             }
             if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response)
