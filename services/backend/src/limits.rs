@@ -126,9 +126,11 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+type Limiter<K, C> = RateLimiter<K, HashMapStateStore<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
 /// So many at once, and as many again in each minute after; none where there is no limit.
 struct Limit<K: Clone + Eq + Hash, C: Clock = MonotonicClock> {
-    limiter: Option<RateLimiter<K, HashMapStateStore<K>, C, NoOpMiddleware<C::Instant>>>,
+    limiter: Option<Limiter<K, C>>,
     clock: C,
     checks: AtomicU32,
 }
