@@ -72,6 +72,7 @@ impl Backend {
         let database = Database::open(config);
         let changes = Arc::new(Changes::new(database.pool.clone(), tasks::HEARTBEAT_MS));
         let limits = Arc::new(Limits::new(&config.limits));
+        let answers = Arc::default();
         Self { database, readiness, auth, assistant, answers, changes, limits, request_timeout: REQUEST_TIMEOUT }
     }
 }

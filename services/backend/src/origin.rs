@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_of_other_origins_are_told_by_their_headers() {
+    fn pages_of_other_origins_are_known_by_their_headers() {
         let allowed = [HeaderValue::from_static("http://page:3000")];
         for (headers, wanted) in [
             (&[][..], true),

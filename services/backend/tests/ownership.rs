@@ -26,7 +26,7 @@ enum Access {
     Public,
     /// The caller's own, whatever is asked for.
     Own,
-    /// What the path or the body names; another user is told that there is no such thing.
+    /// What the path or the body names; for another user there is no such thing.
     Named,
 }
 use Access::{Named, Own, Public};
@@ -58,6 +58,8 @@ fn line(operation: &str, scene: &Scene) -> Option<(Access, Value)> {
         "get /api/conversations" | "post /api/conversations" => (Own, none),
         "get /api/conversations/{id}" | "delete /api/conversations/{id}" => (Named, none),
         "get /api/conversations/{id}/messages" => (Named, none),
+        "patch /api/conversations/{id}" => (Named, json!({"title": "renamed"})),
+        "post /api/conversations/{id}/stop" => (Named, none),
         "post /api/conversations/{id}/messages" => (Named, json!({"content": "help"})),
 
         "get /api/tasks" | "get /api/tasks/events" | "get /api/tasks/export" => (Own, none),

@@ -98,10 +98,12 @@ impl ApiError {
             | Self::Body(_, reason)
             | Self::Upstream(_, _, reason) => reason,
             Self::Unauthorized(reason)
+            | Self::Forbidden(_, reason)
             | Self::Conflict(_, reason)
-            | Self::TooMany(_, reason)
+            | Self::TooMany(_, reason, _)
             | Self::Unavailable(reason) => reason,
             Self::NotFound(_) | Self::Stale(_) => "the task was changed or removed meanwhile",
+            Self::Timeout => "it took too long",
             Self::Database(err) if is_outage(err) => "the database is unavailable",
             Self::Database(_) | Self::Internal => "something went wrong, and the log has the reason",
         }
