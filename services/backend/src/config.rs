@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use axum::http::{HeaderValue, Uri};
 use jsonwebtoken::Algorithm;
@@ -12,6 +12,18 @@ pub struct Config {
     pub cors_origins: Vec<HeaderValue>,
     pub auth: AuthConfig,
     pub assistant: AssistantConfig,
+    pub limits: LimitsConfig,
+}
+
+/// How many of each are taken in a minute, by each replica; none where there is no limit.
+#[derive(Clone, Debug)]
+pub struct LimitsConfig {
+    pub passwords_per_account: Option<NonZeroU32>,
+    pub passwords_per_address: Option<NonZeroU32>,
+    pub sign_ups_per_address: Option<NonZeroU32>,
+    pub messages_per_user: Option<NonZeroU32>,
+    /// How many proxies in front add to `X-Forwarded-For` what is believed.
+    pub trusted_proxies: usize,
 }
 
 /// Who answers in conversations; without a provider it is the built-in grammar.
@@ -82,6 +94,7 @@ pub fn read(env: &mut Env) -> Option<Config> {
     }
     let auth = read_auth(env);
     let assistant = read_assistant(env);
+    let limits = read_limits(env);
     // Some deployments set it. Nothing is asked of it, but a wrong one is a mistake all the same.
     let mcp = env.optional("MCP_SERVER_URL", (), "http://HOST:PORT", |value| web_address(value).map(drop));
     mcp?;
@@ -91,6 +104,7 @@ pub fn read(env: &mut Env) -> Option<Config> {
         cors_origins: cors_origins?,
         auth: auth?,
         assistant: assistant?,
+        limits: limits?,
     })
 }
 
@@ -143,6 +157,29 @@ fn read_auth(env: &mut Env) -> Option<AuthConfig> {
     algorithm?;
     let (url, issuer) = (url?, issuer?);
     Some(AuthConfig { mode: mode?, issuer: issuer.or(url), expiration_days: expiration_days? })
+}
+
+fn read_limits(env: &mut Env) -> Option<LimitsConfig> {
+    let mut per_minute = |name: &str, default: u32| {
+        let wanted = "a number per minute, 1 to 100000, or 0 for no limit";
+        env.optional(name, NonZeroU32::new(default), wanted, |value| {
+            whole_number(value, 0, 100_000).map(NonZeroU32::new)
+        })
+    };
+    let passwords_per_account = per_minute("LIMIT_PASSWORDS_PER_ACCOUNT", 10);
+    // Behind the address translation of a cluster, all users may have one address.
+    let passwords_per_address = per_minute("LIMIT_PASSWORDS_PER_ADDRESS", 120);
+    let sign_ups_per_address = per_minute("LIMIT_SIGN_UPS_PER_ADDRESS", 120);
+    let messages_per_user = per_minute("LIMIT_MESSAGES_PER_USER", 120);
+    let trusted_proxies =
+        env.optional("TRUSTED_PROXIES", 1, "a number of proxies, 0 to 10", |value| whole_number(value, 0, 10));
+    Some(LimitsConfig {
+        passwords_per_account: passwords_per_account?,
+        passwords_per_address: passwords_per_address?,
+        sign_ups_per_address: sign_ups_per_address?,
+        messages_per_user: messages_per_user?,
+        trusted_proxies: trusted_proxies?,
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -378,6 +415,22 @@ mod tests {
         }
         let shown = format!("{:?}", config(&[URL, openai]).unwrap());
         assert!(!shown.contains("sentinel"), "{shown}");
+    }
+
+    #[test]
+    fn limits_have_defaults_and_can_be_switched_off() {
+        let limits = |pairs: &[(&str, &str)]| config(&[&[URL], pairs].concat()).map(|config| config.limits);
+        let default = limits(&[]).unwrap();
+        assert_eq!((default.passwords_per_account, default.trusted_proxies), (NonZeroU32::new(10), 1));
+        let own = limits(&[("LIMIT_MESSAGES_PER_USER", "0"), ("TRUSTED_PROXIES", "2")]).unwrap();
+        assert_eq!(
+            (own.messages_per_user, own.sign_ups_per_address, own.trusted_proxies),
+            (None, NonZeroU32::new(120), 2)
+        );
+        for wrong in ["-1", "many", "100001"] {
+            let mistakes = limits(&[("LIMIT_SIGN_UPS_PER_ADDRESS", wrong), ("TRUSTED_PROXIES", wrong)]).unwrap_err();
+            assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+        }
     }
 
     #[test]

@@ -7,9 +7,11 @@ mod conversations;
 pub mod database;
 mod docs;
 mod error;
+mod limits;
+mod origin;
 mod tasks;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -23,6 +25,7 @@ use kit::{
     Service, reply,
     serve::{NotReady, Readiness},
 };
+use tokio::time::timeout;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::{
     Modify, OpenApi,
@@ -36,6 +39,7 @@ use crate::{
     config::Config,
     database::Database,
     error::ApiError,
+    limits::Limits,
 };
 
 pub use tasks::Changes;
@@ -44,6 +48,8 @@ pub const SERVICE: Service =
     Service { name: "backend", version: env!("CARGO_PKG_VERSION"), default_port: 8000, health_path: "/health" };
 
 const BODY_MAX_BYTES: usize = 256 * 1024;
+/// Longer than a connection is waited for and a statement may take, shorter than the frontend waits.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
 pub struct Backend {
@@ -53,6 +59,9 @@ pub struct Backend {
     pub assistant: Arc<Assistant>,
     pub answers: Arc<Answers>,
     pub changes: Arc<Changes>,
+    pub limits: Arc<Limits>,
+    /// Until the head of an answer is there.
+    pub request_timeout: Duration,
 }
 
 impl Backend {
@@ -62,7 +71,9 @@ impl Backend {
         let assistant = Arc::new(Assistant::open(&config.assistant));
         let database = Database::open(config);
         let changes = Arc::new(Changes::new(database.pool.clone(), tasks::HEARTBEAT_MS));
-        Self { database, readiness, auth, assistant, answers: Arc::default(), changes }
+        let limits = Arc::new(Limits::new(&config.limits));
+        let answers = Arc::default();
+        Self { database, readiness, auth, assistant, answers, changes, limits, request_timeout: REQUEST_TIMEOUT }
     }
 }
 
@@ -105,7 +116,10 @@ pub fn app(backend: Backend, cors_origins: &[HeaderValue]) -> Router {
     let api = api
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(middleware::from_fn_with_state(backend.clone(), announce_writes))
-        .layer(middleware::from_fn_with_state(backend.clone(), refuse_before_migrations));
+        .layer(middleware::from_fn_with_state(backend.clone(), limits::limit_messages))
+        .layer(middleware::from_fn_with_state(backend.clone(), end_in_time))
+        .layer(middleware::from_fn_with_state(backend.clone(), refuse_before_migrations))
+        .layer(middleware::from_fn_with_state(cors_origins.to_vec(), origin::refuse_other_sites));
     Router::new()
         .merge(api)
         .route("/health", get(reply::health))
@@ -135,6 +149,15 @@ async fn refuse_before_migrations(
         .migrated()
         .map_err(|_| ApiError::Unavailable("the database is not ready yet; try again in a moment"))?;
     Ok(next.run(request).await)
+}
+
+/// A database that neither answers nor closes its connections would keep a request for ever. Only the head of the answer
+/// is waited for: a stream may last. The assistant has deadlines of its own.
+async fn end_in_time(State(backend): State<Backend>, request: Request, next: Next) -> Result<Response, ApiError> {
+    if limits::is_message(&request) {
+        return Ok(next.run(request).await);
+    }
+    timeout(backend.request_timeout, next.run(request)).await.map_err(|_| ApiError::Timeout)
 }
 
 /// Who watches his tasks hears of a write at once where it is this replica's, and soon where it is another's.

@@ -214,7 +214,9 @@ async fn the_tables_have_what_others_expect_of_them() {
                     "messages: answered_by {time}, content text, conversation_id integer, created_at {time}, \
                      id integer, key text, reply_to integer, role text, stopped boolean, tool_calls jsonb"
                 ),
-                format!("sessions: created_at {time}, expires_at {time}, id text, user_id text"),
+                format!(
+                    "sessions: client text, created_at {time}, expires_at {time}, id text, last_used_at {time}, user_id text"
+                ),
                 format!(
                     "task_changes: before jsonb, created_at {time}, id bigint, kind text, task_id integer, \
                      transaction_id bigint, user_id text, version integer"

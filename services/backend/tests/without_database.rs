@@ -70,13 +70,25 @@ async fn a_migration_that_fails_tells_why_and_no_password() {
     assert!(!reason.contains("sentinel"), "{reason}");
 }
 
+/// Every operation of the document, so also one that is new.
 #[tokio::test]
-async fn tasks_are_unavailable_before_the_migrations() {
-    for path in ["/api/tasks", "/api/tasks/1"] {
-        let (status, body) = get(path).await;
-        assert_eq!((status, code(&body).as_str()), (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"));
-        assert!(body.contains("not ready yet"), "{body}");
+async fn the_api_is_unavailable_before_the_migrations() {
+    let description: Value = serde_json::from_str(&get("/docs/openapi.json").await.1).unwrap();
+    let app = app(Readiness::default());
+    let mut tried = 0;
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let path = path.replace("{id}", "1");
+            let (status, headers, body) = common::send_with(&app, method.clone(), &path, &[], "").await;
+            let wanted = (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable");
+            assert_eq!((status, code(&body).as_str()), wanted, "{method} {path}");
+            assert!(body.contains("not ready yet"), "{body}");
+            assert!(headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0, "{method} {path}");
+            tried += 1;
+        }
     }
+    assert!(tried >= 25, "{tried}");
 }
 
 #[tokio::test]
@@ -102,11 +114,14 @@ async fn the_description_names_every_operation() {
     assert_eq!(
         operations,
         [
+            "delete /api/auth/sessions",
+            "delete /api/auth/sessions/{id}",
             "delete /api/auth/user",
             "delete /api/conversations/{id}",
             "delete /api/tasks/{id}",
             "get /api/auth/jwks",
             "get /api/auth/session",
+            "get /api/auth/sessions",
             "get /api/conversations",
             "get /api/conversations/{id}",
             "get /api/conversations/{id}/messages",
@@ -116,6 +131,7 @@ async fn the_description_names_every_operation() {
             "get /api/tasks/{id}",
             "patch /api/conversations/{id}",
             "patch /api/tasks/{id}",
+            "post /api/auth/password",
             "post /api/auth/sign-in",
             "post /api/auth/sign-out",
             "post /api/auth/sign-up",
@@ -164,6 +180,8 @@ async fn every_failure_is_a_problem_as_the_rfc_has_it() {
     assert!(failures > 50, "{failures}");
     let required = &description["components"]["schemas"]["Problem"]["required"];
     assert_eq!(required, &json!(["type", "title", "status", "detail", "code"]));
+    let limited = &description["paths"]["/api/auth/sign-in"]["post"]["responses"]["429"];
+    assert_eq!(limited["headers"]["retry-after"]["schema"]["type"], "integer", "{limited}");
 }
 
 #[tokio::test]

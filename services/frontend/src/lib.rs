@@ -1,4 +1,4 @@
-//! The frontend: the page and its assets, and the way through to the backend's `/api`.
+//! The frontend: the page and its assets, and the way through to the backend's `/api` and `/docs`.
 
 mod assets;
 pub mod config;
@@ -45,6 +45,9 @@ pub fn app(frontend: Frontend, assets: PathBuf) -> Router {
         .route("/api/health", get(reply::health))
         .route("/api/ready", get(ready))
         .route("/api/{*path}", any(proxy::pass_on))
+        // The description of the API, and what it is shown with.
+        .route("/docs", get(proxy::pass_on))
+        .route("/docs/{*path}", get(proxy::pass_on))
         .fallback(reply::not_found)
         .method_not_allowed_fallback(reply::method_not_allowed)
         .with_state(frontend)

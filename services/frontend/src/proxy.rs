@@ -1,10 +1,13 @@
-//! `/api/*` is passed on to the backend: streamed both ways, and unchanged but for what belongs to one connection.
+//! What is passed on to the backend: streamed both ways, and unchanged but for what belongs to one connection.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode, Version,
         header::{
@@ -23,6 +26,8 @@ use crate::Frontend;
 /// Until the head of the answer is there; its body may stream for as long as it likes.
 const HEAD_TIMEOUT_MS: u64 = 30_000;
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 const OF_ONE_CONNECTION: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -37,6 +42,7 @@ const OF_ONE_CONNECTION: [HeaderName; 9] = [
 
 pub async fn pass_on(State(frontend): State<Frontend>, mut request: Request) -> Response {
     let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     *request.uri_mut() = frontend.backend_url.join(&path);
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
@@ -47,6 +53,9 @@ pub async fn pass_on(State(frontend): State<Frontend>, mut request: Request) -> 
         headers.insert("x-forwarded-host", host);
     }
     headers.entry("x-forwarded-proto").or_insert(HeaderValue::from_static("http"));
+    if let Some(peer) = peer {
+        add_forwarded_for(headers, peer);
+    }
 
     match timeout(Duration::from_millis(HEAD_TIMEOUT_MS), frontend.client.request(request)).await {
         Ok(Ok(mut response)) => {
@@ -66,6 +75,15 @@ pub async fn pass_on(State(frontend): State<Frontend>, mut request: Request) -> 
     }
 }
 
+/// The peer comes last, after what proxies before us have said, or a client has made up: the backend believes only as much
+/// of it, from the end, as there are proxies.
+fn add_forwarded_for(headers: &mut HeaderMap, peer: IpAddr) {
+    let before = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let entries: Vec<String> = before.map(str::to_owned).chain([peer.to_canonical().to_string()]).collect();
+    let value = HeaderValue::try_from(entries.join(", ")).expect("values of headers and an address make a value");
+    headers.insert(FORWARDED_FOR, value);
+}
+
 fn remove_connection_headers(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -82,6 +100,17 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_peer_comes_after_what_others_have_said() {
+        let mut headers = HeaderMap::new();
+        let peer = "192.0.2.1".parse().unwrap();
+        add_forwarded_for(&mut headers, peer);
+        assert_eq!(headers[FORWARDED_FOR], "192.0.2.1");
+        headers.append(FORWARDED_FOR, HeaderValue::from_static("made up"));
+        add_forwarded_for(&mut headers, "::ffff:192.0.2.2".parse().unwrap());
+        assert_eq!(headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>(), ["192.0.2.1, made up, 192.0.2.2"]);
+    }
 
     #[test]
     fn headers_of_one_connection_stay_behind() {

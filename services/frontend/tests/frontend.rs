@@ -22,6 +22,8 @@ use tower::ServiceExt;
 async fn spawn(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    // As kit serves it.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     address
 }
@@ -196,6 +198,7 @@ async fn a_request_reaches_the_backend_as_it_was() {
     let frontend = spawn(app_before(backend)).await;
     let request = Request::patch(format!("http://{frontend}/api/tasks/a%2Fb?limit=1&q=%20"))
         .header("x-mine", "kept")
+        .header("x-forwarded-for", "198.51.100.1")
         .header("connection", "x-hop")
         .header("x-hop", "dropped")
         .header("te", "trailers")
@@ -213,10 +216,35 @@ async fn a_request_reaches_the_backend_as_it_was() {
     assert_eq!(parts.headers["x-mine"], "kept");
     assert_eq!(parts.headers["host"], backend.to_string());
     assert_eq!(parts.headers["x-forwarded-host"], frontend.to_string());
+    assert_eq!(parts.headers["x-forwarded-for"], "198.51.100.1, 127.0.0.1");
     for dropped in ["x-hop", "te"] {
         assert!(!parts.headers.contains_key(dropped), "{dropped}");
     }
     assert_eq!(body, "the body");
+}
+
+/// As strict as the page, whatever the backend says of itself.
+#[tokio::test]
+async fn the_description_of_the_api_comes_through() {
+    let backend = Router::new().fallback(any(async |request: Request| {
+        let policy = (header::CONTENT_SECURITY_POLICY, "default-src *");
+        ([policy], request.uri().to_string())
+    }));
+    let app = app_before(spawn(backend).await);
+    for path in ["/docs", "/docs/openapi.json", "/docs/style.css"] {
+        let (status, headers, body) = get_path(app.clone(), path).await;
+        assert_eq!((status, body.as_str()), (StatusCode::OK, path));
+        let policies: Vec<_> = headers.get_all(header::CONTENT_SECURITY_POLICY).iter().collect();
+        assert_eq!(policies.len(), 1, "{policies:?}");
+        assert!(policies[0].to_str().unwrap().starts_with("default-src 'none'; script-src 'self'"), "{policies:?}");
+    }
+    for path in ["/docs2", "/metrics", "/ready"] {
+        assert_eq!(get_path(app.clone(), path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+    let written = app.oneshot(Request::post("/docs").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(written.status(), StatusCode::METHOD_NOT_ALLOWED);
+    // nginx has a location for the same paths.
+    assert!(include_str!("../nginx/nginx.conf").contains("location ~ ^/(api/|docs$|docs/) {"));
 }
 
 /// Each side waits for the other's next word: a proxy that gathered a body first would never come to an end.

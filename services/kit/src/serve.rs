@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, IntoFuture},
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -99,6 +100,8 @@ pub async fn serve(
     stop: impl Future<Output = Ending> + Send + 'static,
 ) -> Result<Ending, String> {
     let (closing, closed) = oneshot::channel::<()>();
+    // The address of the peer, for those who ask for it.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, app).with_graceful_shutdown(async {
         let _ = closed.await;
     });

@@ -1,13 +1,15 @@
 //! `/api/auth`, and who a request is from.
 
+mod account;
 mod jwks;
 mod passwords;
+mod sessions;
 mod tokens;
 
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use jsonwebtoken::jwk::JwkSet;
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,7 @@ use crate::{
     Backend,
     config::{AuthConfig, AuthMode},
     error::{ApiError, Body, ErrorBody},
+    limits::ClientAddress,
 };
 
 use passwords::Passwords;
@@ -29,6 +32,7 @@ use tokens::{Claims, Tokens};
 const LOCAL_USER: &str = "local";
 const EMAIL_MAX_BYTES: usize = 254;
 const NAME_MAX_CHARS: usize = 200;
+const WRONG: ApiError = ApiError::Unauthorized("the address or the password is wrong");
 
 pub fn router() -> OpenApiRouter<Backend> {
     OpenApiRouter::new()
@@ -36,8 +40,9 @@ pub fn router() -> OpenApiRouter<Backend> {
         .routes(routes!(sign_in))
         .routes(routes!(sign_out))
         .routes(routes!(session))
-        .routes(routes!(remove_user))
         .routes(routes!(keys))
+        .merge(account::router())
+        .merge(sessions::router())
 }
 
 pub struct Auth {
@@ -67,45 +72,29 @@ impl Auth {
     }
 }
 
-impl Accounts {
-    /// Opens a session, and makes the token that stands for it.
-    async fn begin_session(&self, pool: &PgPool, user: User) -> Result<SignedIn, ApiError> {
-        let now = OffsetDateTime::now_utc();
-        let expires_at = now + self.lifetime;
-        sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND expires_at <= $2")
-            .bind(&user.id)
-            .bind(now)
-            .execute(pool)
-            .await?;
-        let session_id: String =
-            sqlx::query_scalar("INSERT INTO sessions (user_id, expires_at) VALUES ($1, $2) RETURNING id")
-                .bind(&user.id)
-                .bind(expires_at)
-                .fetch_one(pool)
-                .await?;
-        let token = self.tokens.sign(user.id.clone(), session_id, now, expires_at)?;
-        Ok(SignedIn { token, user })
-    }
-}
-
 /// Who asks: an argument of every handler that touches somebody's rows.
+#[derive(Clone, Debug)]
 pub struct Caller {
     pub user_id: String,
-    session_id: Option<String>,
+    /// None where there are no accounts.
+    pub session_id: Option<String>,
 }
 
 impl FromRequestParts<Backend> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, backend: &Backend) -> Result<Self, ApiError> {
+        // A layer may have asked before the handler does.
+        if let Some(caller) = parts.extensions.get::<Self>() {
+            return Ok(caller.clone());
+        }
         let Some(accounts) = &backend.auth.accounts else {
             return Ok(Self { user_id: LOCAL_USER.to_owned(), session_id: None });
         };
         let token = bearer(parts).ok_or(ApiError::Unauthorized("sign in first, and send the token as a bearer"))?;
         let Claims { sub, jti, .. } = accounts.tokens.verify(token).await?;
         // A token is good until its time is over, unless its user has signed out, or is gone.
-        let is_open = is_open(&backend.database.pool, &jti, &sub).await?;
-        if !is_open {
+        if !sessions::record_use(&backend.database.pool, &jti, &sub).await? {
             return Err(ApiError::Unauthorized("the session is over; sign in again"));
         }
         Ok(Self { user_id: sub, session_id: Some(jti) })
@@ -116,18 +105,10 @@ impl Caller {
     /// Whether a request that lasts may go on: the session may have ended since it began.
     pub async fn is_still_in(&self, pool: &PgPool) -> Result<bool, sqlx::Error> {
         match &self.session_id {
-            Some(session_id) => is_open(pool, session_id, &self.user_id).await,
+            Some(session_id) => sessions::is_open(pool, session_id, &self.user_id).await,
             None => Ok(true),
         }
     }
-}
-
-async fn is_open(pool: &PgPool, session_id: &str, user_id: &str) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM sessions WHERE id = $1 AND user_id = $2 AND expires_at > now())")
-        .bind(session_id)
-        .bind(user_id)
-        .fetch_one(pool)
-        .await
 }
 
 fn bearer(parts: &Parts) -> Option<&str> {
@@ -147,11 +128,11 @@ struct User {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewUser {
-    #[schema(max_length = 254)]
+    #[schema(max_length = 254, pattern = "^\\s*[^@\\s\\x00-\\x1f\\x7f-\\x9f]+@[^@\\s\\x00-\\x1f\\x7f-\\x9f]+\\s*$")]
     email: String,
     #[schema(min_length = 8, max_length = 200)]
     password: String,
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<String>,
 }
 
@@ -183,16 +164,20 @@ struct Session {
     (status = 400, description = "Not JSON", body = ErrorBody),
     (status = 409, description = "The address has an account, or there are no accounts here", body = ErrorBody),
     (status = 422, description = "The address is none, or the password is too short", body = ErrorBody),
+    (status = 429, description = "Too many accounts are made from this address", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
 async fn sign_up(
     State(backend): State<Backend>,
+    ClientAddress(address): ClientAddress,
+    headers: HeaderMap,
     Body(new): Body<NewUser>,
 ) -> Result<(StatusCode, Json<SignedIn>), ApiError> {
     let accounts = backend.auth.accounts()?;
     let email = valid_email(&new.email)?;
     let name = new.name.as_deref().map(valid_name).transpose()?.filter(|name| !name.is_empty());
     passwords::check(&new.password)?;
+    backend.limits.take_sign_up(address)?;
     let hash = accounts.passwords.hash(new.password).await?;
     let pool = &backend.database.pool;
     let user: Option<User> = sqlx::query_as(
@@ -200,11 +185,13 @@ async fn sign_up(
     )
     .bind(email)
     .bind(name)
-    .bind(hash)
+    .bind(&hash)
     .fetch_optional(pool)
     .await?;
     let user = user.ok_or(ApiError::Conflict("email_taken", "this address has an account; sign in instead"))?;
-    Ok((StatusCode::CREATED, Json(accounts.begin_session(pool, user).await?)))
+    // The account may be deleted, or its password changed, before this comes to an end.
+    let signed_in = sessions::begin(accounts, pool, user, &hash, &headers).await?;
+    Ok((StatusCode::CREATED, Json(signed_in.ok_or(WRONG)?)))
 }
 
 /// Sign in
@@ -213,27 +200,33 @@ async fn sign_up(
     (status = 400, description = "Not JSON", body = ErrorBody),
     (status = 401, description = "The address or the password is wrong", body = ErrorBody),
     (status = 409, description = "There are no accounts here", body = ErrorBody),
+    (status = 429, description = "Too many passwords are tried, for this account or from this address", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
 async fn sign_in(
     State(backend): State<Backend>,
+    ClientAddress(address): ClientAddress,
+    headers: HeaderMap,
     Body(credentials): Body<Credentials>,
 ) -> Result<Json<SignedIn>, ApiError> {
-    const WRONG: ApiError = ApiError::Unauthorized("the address or the password is wrong");
     let accounts = backend.auth.accounts()?;
     let pool = &backend.database.pool;
     // What can't be an address or a password is not looked up: it may hold what PostgreSQL doesn't take.
     let email = valid_email(&credentials.email).map_err(|_| WRONG)?;
     passwords::check(&credentials.password).map_err(|_| WRONG)?;
+    // Whether or not there is such an account: the answer must not say so.
+    backend.limits.take_password(address, &email)?;
     let hash: Option<String> = sqlx::query_scalar("SELECT password_hash FROM users WHERE email = $1")
         .bind(&email)
         .fetch_optional(pool)
         .await?;
-    if !accounts.passwords.verify(credentials.password, hash).await? {
+    if !accounts.passwords.verify(credentials.password, hash.clone()).await? {
         return Err(WRONG);
     }
-    let user = sqlx::query_as("SELECT * FROM users WHERE email = $1").bind(&email).fetch_optional(pool).await?;
-    Ok(Json(accounts.begin_session(pool, user.ok_or(WRONG)?).await?))
+    let user: Option<User> =
+        sqlx::query_as("SELECT * FROM users WHERE email = $1").bind(&email).fetch_optional(pool).await?;
+    let signed_in = sessions::begin(accounts, pool, user.ok_or(WRONG)?, &hash.unwrap_or_default(), &headers).await?;
+    Ok(Json(signed_in.ok_or(WRONG)?))
 }
 
 /// Sign out
@@ -248,10 +241,11 @@ async fn sign_in(
 async fn sign_out(State(backend): State<Backend>, caller: Caller) -> Result<StatusCode, ApiError> {
     backend.auth.accounts()?;
     sqlx::query("DELETE FROM sessions WHERE id = $1 AND user_id = $2")
-        .bind(caller.session_id)
-        .bind(caller.user_id)
+        .bind(&caller.session_id)
+        .bind(&caller.user_id)
         .execute(&backend.database.pool)
         .await?;
+    backend.changes.end_streams(&caller.user_id, |session| session != caller.session_id.as_deref());
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -272,27 +266,6 @@ async fn session(State(backend): State<Backend>, caller: Result<Caller, ApiError
         Err(other) => return Err(other),
     };
     Ok(Json(Session { mode: backend.auth.mode, user }))
-}
-
-/// Delete the account with everything that belongs to it
-#[utoipa::path(delete, path = "/user", tag = "auth", responses(
-    (status = 204, description = "It is gone"),
-    (status = 401, description = "Nobody is signed in", body = ErrorBody),
-    (status = 409, description = "There are no accounts here", body = ErrorBody),
-    (status = 503, description = "The database is unavailable", body = ErrorBody),
-))]
-async fn remove_user(State(backend): State<Backend>, caller: Caller) -> Result<StatusCode, ApiError> {
-    backend.auth.accounts()?;
-    let mut transaction = backend.database.pool.begin().await?;
-    for removal in [
-        "DELETE FROM tasks WHERE user_id = $1",
-        "DELETE FROM conversations WHERE user_id = $1",
-        "DELETE FROM users WHERE id = $1",
-    ] {
-        sqlx::query(removal).bind(&caller.user_id).execute(&mut *transaction).await?;
-    }
-    transaction.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// List the keys by which tokens are checked

@@ -111,6 +111,7 @@ struct Exchange {
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
         (status = 404, description = "There is no such conversation", body = ErrorBody),
         (status = 422, description = "Nothing is said, or too much", body = ErrorBody),
+        (status = 429, description = "Too many messages are sent", body = ErrorBody),
         (status = 502, description = "The language model can't be reached, or fails", body = ErrorBody),
         (status = 503, description = "The database is unavailable", body = ErrorBody),
     )

@@ -55,8 +55,10 @@ struct NewTitle {
 #[serde(deny_unknown_fields)]
 struct Listing {
     /// At most this many, 1 to 500; 100 unless it is given.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<i64>,
     /// Leave out this many of the newest.
+    #[param(minimum = 0)]
     offset: Option<i64>,
     /// Only those in whose name or messages this is found.
     q: Option<String>,

@@ -12,7 +12,10 @@ use serde_json::json;
 use tracing::error;
 use utoipa::{
     ToSchema,
-    openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder},
+    openapi::{
+        ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Type,
+        path::{Parameter, ParameterIn},
+    },
 };
 
 use crate::tasks::Task;
@@ -26,6 +29,8 @@ pub enum ApiError {
     /// Nobody is signed in, or the token is of no use any more.
     Unauthorized(&'static str),
     NotFound(&'static str),
+    /// A code, and why it is refused.
+    Forbidden(&'static str, &'static str),
     /// A code, and what stands in the way.
     Conflict(&'static str, &'static str),
     /// A write of a version that is no longer the latest; the task as it is now.
@@ -34,9 +39,11 @@ pub enum ApiError {
     Invalid(String),
     /// What is wrong in several places, and nothing is done.
     Mistakes(String, Vec<Mistake>),
-    /// The caller has too much going on: a code, and what to do.
-    TooMany(&'static str, &'static str),
+    /// The caller asks for too much: a code, what to do, and after how many seconds to come again.
+    TooMany(&'static str, &'static str, u64),
     Unavailable(&'static str),
+    /// The request took longer than any should.
+    Timeout,
     Database(sqlx::Error),
     Body(StatusCode, String),
     /// Somebody else, whom the answer depends on, has failed: a status, a code, and why.
@@ -44,6 +51,9 @@ pub enum ApiError {
     /// The log has the reason.
     Internal,
 }
+
+/// When it is worth asking an unavailable service again.
+const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// The body of every answer that is not a success: `application/problem+json`. It is written by `kit::reply`; this tells
 /// its fields.
@@ -88,10 +98,12 @@ impl ApiError {
             | Self::Body(_, reason)
             | Self::Upstream(_, _, reason) => reason,
             Self::Unauthorized(reason)
+            | Self::Forbidden(_, reason)
             | Self::Conflict(_, reason)
-            | Self::TooMany(_, reason)
+            | Self::TooMany(_, reason, _)
             | Self::Unavailable(reason) => reason,
             Self::NotFound(_) | Self::Stale(_) => "the task was changed or removed meanwhile",
+            Self::Timeout => "it took too long",
             Self::Database(err) if is_outage(err) => "the database is unavailable",
             Self::Database(_) | Self::Internal => "something went wrong, and the log has the reason",
         }
@@ -100,6 +112,20 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let retry_after = match self {
+            Self::TooMany(_, _, seconds) => seconds,
+            _ => RETRY_AFTER_SECONDS,
+        };
+        let mut response = self.into_problem();
+        if matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after.into());
+        }
+        response
+    }
+}
+
+impl ApiError {
+    fn into_problem(self) -> Response {
         match self {
             Self::BadRequest(message) => reply::error(StatusCode::BAD_REQUEST, "bad_request", message),
             Self::NotFound(what) => {
@@ -110,6 +136,7 @@ impl IntoResponse for ApiError {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 response
             }
+            Self::Forbidden(code, message) => reply::error(StatusCode::FORBIDDEN, code, message),
             Self::Conflict(code, message) => reply::error(StatusCode::CONFLICT, code, message),
             Self::Upstream(status, code, message) => reply::error(status, code, message),
             Self::Stale(task) => {
@@ -119,14 +146,20 @@ impl IntoResponse for ApiError {
             Self::Mistakes(detail, mistakes) => {
                 reply::error_with(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail, "errors", json!(mistakes))
             }
-            Self::TooMany(code, message) => {
-                let mut response = reply::error(StatusCode::TOO_MANY_REQUESTS, code, message);
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-                response
-            }
+            Self::TooMany(code, message, _) => reply::error(StatusCode::TOO_MANY_REQUESTS, code, message),
             Self::Invalid(message) => reply::error(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message),
             Self::Body(status, message) => reply::error(status, "bad_body", message),
             Self::Unavailable(reason) => reply::error(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", reason),
+            Self::Timeout => {
+                let message = "the request took too long and was ended; try again in a moment";
+                reply::error(StatusCode::SERVICE_UNAVAILABLE, "timeout", message)
+            }
+            // The account was deleted while the request was under way.
+            Self::Database(sqlx::Error::Database(err))
+                if err.constraint().is_some_and(|name| name.ends_with("_user_exists")) =>
+            {
+                Self::Unauthorized("the session is over; sign in again").into_problem()
+            }
             Self::Database(err) if is_outage(&err) => {
                 error!("the database is unavailable: {err}");
                 let message = "the database is unavailable; try again in a moment";
@@ -179,26 +212,40 @@ impl Page {
     }
 }
 
-/// What is so for all operations needn't be written at each: failures are `application/problem+json`, and a body may be too
-/// large, of another kind, or wrong.
+/// What is so for all operations needn't be written at each: failures are `application/problem+json`, a body may be too
+/// large, of another kind, or wrong, and some failures say when to come again.
 pub fn describe(openapi: &mut OpenApi) {
     let operations = openapi.paths.paths.values_mut().flat_map(|path| {
-        [&mut path.get, &mut path.post, &mut path.patch, &mut path.delete].into_iter().filter_map(Option::as_mut)
+        let writes = [&mut path.post, &mut path.patch, &mut path.delete].map(|operation| (true, operation));
+        let all = writes.into_iter().chain([(false, &mut path.get)]);
+        all.filter_map(|(is_write, operation)| Some((is_write, operation.as_mut()?)))
     });
-    for operation in operations {
+    for (is_write, operation) in operations {
         let responses = &mut operation.responses.responses;
-        if operation.request_body.is_some() {
-            for (status, description) in [
-                ("413", "The body is too large"),
-                ("415", "The body is of another kind"),
-                ("422", "A field is missing, unknown or out of range"),
-            ] {
-                let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-                let response = ResponseBuilder::new().description(description).content("application/json", content);
-                responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
-            }
+        let is_query =
+            |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(it) if it.parameter_in == ParameterIn::Query);
+        let has_query = operation.parameters.iter().flatten().any(is_query);
+        let of_query = has_query.then_some(("400", "The query can't be read"));
+        let of_body = [
+            ("413", "The body is too large"),
+            ("415", "The body is of another kind"),
+            ("422", "A field is missing, unknown or out of range"),
+        ];
+        let of_body = of_body.into_iter().filter(|_| operation.request_body.is_some());
+        let of_write = is_write.then_some(("403", "The page that asks is of another site"));
+        for (status, description) in of_body.chain(of_query).chain(of_write) {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            let response = ResponseBuilder::new().description(description).content("application/json", content);
+            responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
         }
         for (status, response) in responses {
+            if let (true, RefOr::T(response)) = (["429", "503"].contains(&status.as_str()), &mut *response) {
+                let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
+                let header = HeaderBuilder::new()
+                    .schema(Some(seconds))
+                    .description(Some("The seconds after which to come again"));
+                response.headers.insert("retry-after".to_owned(), header.build().into());
+            }
             if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response)
                 && let Some(content) = response.content.shift_remove("application/json")
             {

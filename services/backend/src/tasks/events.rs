@@ -52,6 +52,8 @@ const LOOK_MS: u64 = 300;
 pub const HEARTBEAT_MS: u64 = 15_000;
 /// How long a client waits before it comes again.
 const RETRY_MS: u64 = 1_000;
+/// For who has too many streams.
+const RETRY_AFTER_SECONDS: u64 = 5;
 const KEPT_MINUTES: i32 = 60;
 /// Where changes may have been missed before they went. Shorter than they are kept, for clocks differ.
 const MISSED_SECONDS: i64 = 50 * 60;
@@ -79,7 +81,13 @@ struct Watchers {
     next: u64,
     /// Grows with each user who wasn't there before.
     arrivals: u64,
-    of_users: HashMap<String, Vec<(u64, Sender)>>,
+    of_users: HashMap<String, Vec<Watcher>>,
+}
+
+struct Watcher {
+    number: u64,
+    session_id: Option<String>,
+    sender: Sender,
 }
 
 /// A place in the changes: a transaction, and a change in it.
@@ -120,7 +128,7 @@ struct EventId {
 )]
 async fn watch(State(backend): State<Backend>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
     let head = backend.changes.head().await?;
-    let (seat, changes) = backend.changes.clone().enter(&caller.user_id, head)?;
+    let (seat, changes) = backend.changes.clone().enter(&caller, head)?;
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).and_then(EventId::parse);
     let last = last.filter(|last| !last.is_lost(head));
     let mut reload = last.is_none().then(|| Event::default().event("reload").data("{}"));
@@ -175,8 +183,9 @@ impl Stream {
                 None => tokio::select! {
                     biased;
                     () = self.backend.readiness.stopping() => return None,
-                    change = self.changes.recv() => change?,
+                    // Before changes, which may come all the time: it is this that ends a session of another replica.
                     _ = self.heartbeat.tick() => return self.beat().await,
+                    change = self.changes.recv() => change?,
                 },
             };
             // What was missed may come a second time from those who look.
@@ -225,6 +234,12 @@ impl Changes {
         self.look.notify_one();
     }
 
+    /// Ends the streams of a user here, but those of sessions to keep. Streams in other replicas end with their next
+    /// heartbeat.
+    pub fn end_streams(&self, user_id: &str, is_kept: impl Fn(Option<&str>) -> bool) {
+        self.watchers().end(user_id, is_kept);
+    }
+
     pub async fn prune_forever(self: Arc<Self>) {
         loop {
             sleep(Duration::from_millis(PRUNE_MS)).await;
@@ -252,16 +267,16 @@ impl Changes {
         Ok(EventId { cursor: Cursor(first_open - 1, i64::MAX), at })
     }
 
-    fn enter(self: Arc<Self>, user_id: &str, head: EventId) -> Result<(Seat, mpsc::Receiver<Arc<Change>>), ApiError> {
+    fn enter(self: Arc<Self>, caller: &Caller, head: EventId) -> Result<(Seat, mpsc::Receiver<Arc<Change>>), ApiError> {
         let mut watchers = self.watchers();
-        let (number, receiver) = watchers.enter(user_id)?;
+        let (number, receiver) = watchers.enter(caller)?;
         if !watchers.is_followed {
             watchers.is_followed = true;
             self.seen_at.store(head.at, Relaxed);
             tokio::spawn(self.clone().follow(head.cursor));
         }
         drop(watchers);
-        Ok((Seat { changes: self, user_id: user_id.to_owned(), number }, receiver))
+        Ok((Seat { changes: self, user_id: caller.user_id.clone(), number }, receiver))
     }
 
     /// Passes changes on until nobody watches.
@@ -333,27 +348,33 @@ impl Changes {
 }
 
 impl Watchers {
-    fn enter(&mut self, user_id: &str) -> Result<(u64, mpsc::Receiver<Arc<Change>>), ApiError> {
-        let of_user = self.of_users.entry(user_id.to_owned()).or_insert_with(|| {
+    fn enter(&mut self, caller: &Caller) -> Result<(u64, mpsc::Receiver<Arc<Change>>), ApiError> {
+        let of_user = self.of_users.entry(caller.user_id.clone()).or_insert_with(|| {
             self.arrivals += 1;
             Vec::new()
         });
         if of_user.len() >= STREAMS_MAX {
             let message = "20 streams of events are open; close one, another tab for instance";
-            return Err(ApiError::TooMany("too_many_streams", message));
+            return Err(ApiError::TooMany("too_many_streams", message, RETRY_AFTER_SECONDS));
         }
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         self.next += 1;
-        of_user.push((self.next, sender));
+        of_user.push(Watcher { number: self.next, session_id: caller.session_id.clone(), sender });
         Ok((self.next, receiver))
     }
 
     fn leave(&mut self, user_id: &str, number: u64) {
         if let Some(of_user) = self.of_users.get_mut(user_id) {
-            of_user.retain(|(other, _)| *other != number);
+            of_user.retain(|watcher| watcher.number != number);
             if of_user.is_empty() {
                 self.of_users.remove(user_id);
             }
+        }
+    }
+
+    fn end(&mut self, user_id: &str, is_kept: impl Fn(Option<&str>) -> bool) {
+        if let Some(of_user) = self.of_users.get_mut(user_id) {
+            of_user.retain(|watcher| is_kept(watcher.session_id.as_deref()));
         }
     }
 
@@ -367,7 +388,7 @@ impl Watchers {
         let change = Arc::new(change);
         if let Some(of_user) = self.of_users.get_mut(&change.user_id) {
             // Who is too slow comes again, and catches up.
-            of_user.retain(|(_, sender)| sender.try_send(change.clone()).is_ok());
+            of_user.retain(|watcher| watcher.sender.try_send(change.clone()).is_ok());
         }
     }
 }
@@ -425,6 +446,24 @@ fn is_full(read: &[Change]) -> bool {
 mod tests {
     use super::*;
 
+    fn caller(user_id: &str) -> Caller {
+        Caller { user_id: user_id.to_owned(), session_id: None }
+    }
+
+    #[test]
+    fn streams_of_some_sessions_end() {
+        let mut watchers = Watchers::default();
+        let mut open = |user_id: &str, session_id: &str| {
+            let caller = Caller { session_id: Some(session_id.to_owned()), ..caller(user_id) };
+            watchers.enter(&caller).unwrap().1
+        };
+        let (one, other, another_user) = (open("ann", "one"), open("ann", "other"), open("ben", "third"));
+        watchers.end("ann", |session| session == Some("one"));
+        assert_eq!([&one, &other, &another_user].map(mpsc::Receiver::is_closed), [false, true, false]);
+        watchers.end("ann", |_| false);
+        assert!(one.is_closed() && !another_user.is_closed());
+    }
+
     #[test]
     fn an_event_id_is_kept_by_the_client_and_comes_back() {
         let id = EventId { cursor: Cursor(7, 8), at: 9 };
@@ -451,18 +490,18 @@ mod tests {
     #[test]
     fn streams_are_bounded_for_each_user() {
         let mut watchers = Watchers::default();
-        let mut open: Vec<_> = (0..STREAMS_MAX).map(|_| watchers.enter("ann").unwrap()).collect();
-        assert!(matches!(watchers.enter("ann"), Err(ApiError::TooMany("too_many_streams", _))));
-        assert!(watchers.enter("ben").is_ok());
+        let mut open: Vec<_> = (0..STREAMS_MAX).map(|_| watchers.enter(&caller("ann")).unwrap()).collect();
+        assert!(matches!(watchers.enter(&caller("ann")), Err(ApiError::TooMany("too_many_streams", ..))));
+        assert!(watchers.enter(&caller("ben")).is_ok());
         let (number, _) = open.pop().unwrap();
         watchers.leave("ann", number);
-        assert!(watchers.enter("ann").is_ok());
+        assert!(watchers.enter(&caller("ann")).is_ok());
     }
 
     #[test]
     fn nobody_is_followed_when_all_have_left() {
         let mut watchers = Watchers { is_followed: true, ..Watchers::default() };
-        let (number, _changes) = watchers.enter("ann").unwrap();
+        let (number, _changes) = watchers.enter(&caller("ann")).unwrap();
         assert_eq!(watchers.users_or_end(), Some((vec!["ann".to_owned()], 1)));
         watchers.leave("ann", number);
         assert_eq!(watchers.users_or_end(), None);
@@ -472,11 +511,11 @@ mod tests {
     #[test]
     fn a_look_counts_only_if_nobody_new_has_come_meanwhile() {
         let mut watchers = Watchers::default();
-        let _tab = watchers.enter("ann").unwrap();
+        let _tab = watchers.enter(&caller("ann")).unwrap();
         let (_, arrivals) = watchers.users_or_end().unwrap();
-        let _another_tab = watchers.enter("ann").unwrap();
+        let _another_tab = watchers.enter(&caller("ann")).unwrap();
         assert_eq!(watchers.arrivals, arrivals);
-        let _other = watchers.enter("ben").unwrap();
+        let _other = watchers.enter(&caller("ben")).unwrap();
         assert_ne!(watchers.arrivals, arrivals);
     }
 
@@ -490,7 +529,7 @@ mod tests {
             task: None,
         };
         let mut watchers = Watchers::default();
-        let (_, mut slow) = watchers.enter("ann").unwrap();
+        let (_, mut slow) = watchers.enter(&caller("ann")).unwrap();
         for id in 0..=i64::try_from(QUEUE_MAX).unwrap() {
             watchers.pass_on(change(id));
         }

@@ -95,15 +95,23 @@ pub struct Task {
 /// Kept in lower case.
 #[allow(dead_code, reason = "only described")]
 #[derive(ToSchema)]
-#[schema(min_length = 1, max_length = 50, pattern = "^[^,]*[^,\\s][^,]*$")]
+#[schema(
+    min_length = 1,
+    max_length = 50,
+    pattern = "^[^,\\x00-\\x1f\\x7f-\\x9f]*[^,\\s\\x00-\\x1f\\x7f-\\x9f][^,\\x00-\\x1f\\x7f-\\x9f]*$"
+)]
 struct Tag(String);
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewTask {
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
     title: String,
-    #[schema(max_length = 10000)]
+    #[schema(max_length = 10000, pattern = "^[^\\x00]*$")]
     description: Option<String>,
     /// `low`, `medium` or `high`; `medium` unless it is given.
     #[serde(default)]
@@ -115,7 +123,12 @@ struct NewTask {
     #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
     due_time: Option<String>,
     /// A zone of the IANA, `Europe/Berlin` for instance; `UTC` unless it is given.
-    #[schema(min_length = 1, max_length = 64, examples("Europe/Berlin"))]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^(UTC|[A-Za-z]+/[A-Za-z0-9/_+-]+)$",
+        examples("Europe/Berlin")
+    )]
     time_zone: Option<String>,
     /// At most 20, each of 1 to 50 characters without commas.
     #[serde(default)]
@@ -126,12 +139,17 @@ struct NewTask {
 /// What is left out stays as it is.
 #[derive(Debug, Default, Deserialize, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(min_properties = 1)]
 struct TaskChange {
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
     title: Option<String>,
     /// `null` takes the description away.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>, max_length = 10000)]
+    #[schema(value_type = Option<String>, max_length = 10000, pattern = "^[^\\x00]*$")]
     description: Option<Option<String>>,
     completed: Option<bool>,
     priority: Option<Priority>,
@@ -144,7 +162,12 @@ struct TaskChange {
     #[schema(value_type = Option<String>, pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
     due_time: Option<Option<String>>,
     /// A zone of the IANA.
-    #[schema(min_length = 1, max_length = 64, examples("Europe/Berlin"))]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^(UTC|[A-Za-z]+/[A-Za-z0-9/_+-]+)$",
+        examples("Europe/Berlin")
+    )]
     time_zone: Option<String>,
     /// All of them: others are taken away.
     #[schema(value_type = Option<Vec<Tag>>, max_items = 20)]
@@ -174,6 +197,7 @@ struct Listing {
     /// `low`, `medium` or `high`.
     priority: Option<Priority>,
     /// Only tasks with this tag; with several, commas between, only tasks with all of them.
+    #[param(pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     tag: Option<String>,
     /// Only tasks that are due on a day before this one, `YYYY-MM-DD`.
     #[param(format = "date")]
@@ -184,7 +208,7 @@ struct Listing {
     /// Only open tasks whose day or time is over, or only the others.
     overdue: Option<bool>,
     /// Only tasks with each of these words in title or description, in any case; 200 characters at most.
-    #[param(max_length = 200)]
+    #[param(max_length = 200, pattern = "^[^\\x00]*$")]
     q: Option<String>,
     /// `created`, `position`, `due` or `priority`; `created` unless it is given.
     #[serde(default)]

@@ -11,7 +11,7 @@ use axum::{
 };
 use backend::{
     Backend,
-    config::{AssistantConfig, AuthConfig, AuthMode, Config, Secret},
+    config::{AssistantConfig, AuthConfig, AuthMode, Config, LimitsConfig, Secret},
     database::Database,
 };
 use http_body_util::BodyExt;
@@ -27,7 +27,17 @@ pub const ISSUER: &str = "http://issuer.test";
 pub fn config(database: PgConnectOptions) -> Config {
     let auth = AuthConfig { mode: AuthMode::None, issuer: None, expiration_days: 1 };
     let assistant = AssistantConfig { provider: None };
-    Config { database, database_max_connections: 4, cors_origins: Vec::new(), auth, assistant }
+    Config { database, database_max_connections: 4, cors_origins: Vec::new(), auth, assistant, limits: no_limits() }
+}
+
+pub fn no_limits() -> LimitsConfig {
+    LimitsConfig {
+        passwords_per_account: None,
+        passwords_per_address: None,
+        sign_ups_per_address: None,
+        messages_per_user: None,
+        trusted_proxies: 1,
+    }
 }
 
 /// With accounts.
