@@ -3,6 +3,7 @@
 mod app;
 mod browser;
 mod contributor;
+mod database;
 mod dev;
 mod faults;
 mod fourth;
