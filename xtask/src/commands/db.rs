@@ -50,7 +50,8 @@ pub fn restore(project: &Project, service: Option<&str>, from: &Path) -> Result<
     run_sql(&ctx, &found, [psql::EMPTIED.as_bytes(), &dump].concat())?;
     step.done(&size(from)?);
     for scope in ctx.scopes() {
-        let selector = format!("app.kubernetes.io/instance={},app.kubernetes.io/name!={}", scope.release, found.service);
+        let selector =
+            format!("app.kubernetes.io/instance={},app.kubernetes.io/name!={}", scope.release, found.service);
         ctx.run(kubectl::restart(&scope.target, &selector))?;
     }
     ctx.ui.summary(&format!(

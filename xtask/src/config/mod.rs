@@ -18,7 +18,9 @@ use std::path::{Path, PathBuf};
 use checks::agree;
 pub use names::{NAME_RULE, is_name, module_folder, parse_version};
 use reader::Reader;
-use sections::{check, cluster, database, deadlines, mirrors, name, optional_name, release, scan, secret, service, tool, waiver};
+use sections::{
+    check, cluster, database, deadlines, mirrors, name, optional_name, release, scan, secret, service, tool, waiver,
+};
 pub use spec::{Deviation, Spec, SpecChart, SpecCluster, SpecService};
 pub use template::{fill, follows, placeholders};
 use tree::parse;

@@ -62,9 +62,19 @@ pub fn killed_under_writes(world: &World) -> Result<()> {
     let unique: BTreeSet<&String> = titles.iter().copied().collect();
     ensure!(unique.len() == titles.len(), "{} tasks are there twice", titles.len() - unique.len());
     let lost: Vec<&String> = writes.acknowledged.iter().filter(|title| !unique.contains(title)).collect();
-    ensure!(lost.is_empty(), "{} of {} acknowledged tasks are gone, such as {}", lost.len(), writes.acknowledged.len(), lost[0]);
+    ensure!(
+        lost.is_empty(),
+        "{} of {} acknowledged tasks are gone, such as {}",
+        lost.len(),
+        writes.acknowledged.len(),
+        lost[0]
+    );
     ensure!(writes.others.is_empty(), "{} writes ended otherwise, such as: {}", writes.others.len(), writes.others[0]);
-    ensure!(writes.refused > 0, "not one of {} writes was refused while the database was away", writes.acknowledged.len());
+    ensure!(
+        writes.refused > 0,
+        "not one of {} writes was refused while the database was away",
+        writes.acknowledged.len()
+    );
     world.remark(format!(
         "not ready {:.1} s after the kill, ready again {:.1} s after it; {} writes acknowledged and there, {} refused with 503",
         red.as_secs_f64(),
