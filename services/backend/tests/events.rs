@@ -259,6 +259,8 @@ async fn a_list_and_what_comes_after_it_are_everything() {
                     // Everyone comes at another moment, some when all is written.
                     let mut known = std::collections::HashSet::new();
                     while known.len() < user * 4 {
+                        // Without a pause the readers would keep the writers from the connections for seconds.
+                        tokio::time::sleep(Duration::from_millis(20)).await;
                         known = titles_as(&token, &one, "").await.into_iter().collect();
                     }
                     let mut events = open(&token, &one, "").await.unwrap();
