@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::run::context::{Context, Project};
 use crate::run::lock;
-use crate::stages::{build, cluster, deploy, namespace, setup};
+use crate::stages::{build, cluster, deploy, namespace, setup, volumes};
 use crate::tools::helm;
 
 /// Uninstalls; the volumes and the Secret that opens them stay, unless `purge`.
@@ -41,6 +41,7 @@ pub fn run(project: &Project, purge: bool, whole_cluster: bool) -> Result<()> {
     if purge {
         let step = ctx.ui.step("remove the data");
         namespaces.iter().try_for_each(|name| namespace::remove(ctx, name))?;
+        volumes::remove_left(ctx, &namespaces)?;
         step.done(&format!("volumes and Secrets in namespace {message}"));
     }
     namespaces.iter().try_for_each(|name| namespace::release(ctx, name))?;

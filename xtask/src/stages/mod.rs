@@ -17,3 +17,4 @@ pub mod sync;
 mod terminating;
 pub mod values;
 pub mod verify;
+pub mod volumes;

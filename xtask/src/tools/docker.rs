@@ -488,6 +488,10 @@ pub fn node_remove_image(node: &str, image: &str) -> Call {
     call(argv!("docker exec {node} crictl rmi {image}"))
 }
 
+pub fn node_remove_folder(node: &str, path: &str) -> Call {
+    call(argv!("docker exec {node} rm --recursive --force --one-file-system {path}"))
+}
+
 /// Ends a container of a node's by SIGKILL.
 pub fn node_kill(node: &str, container: &str) -> Call {
     call(argv!("docker exec {node} crictl stop --timeout 0 {container}"))

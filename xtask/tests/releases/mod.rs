@@ -777,6 +777,32 @@ fn a_purge_is_refused_whole_when_one_namespace_is_anothers() {
 }
 
 /// A project that is up, with `more` node ports free beside its own, which `theirs` holds.
+#[test]
+fn a_purge_removes_the_data_that_the_provisioner_leaves() {
+    let project = Project::up();
+    let volume = |name: &str, namespace: &str| {
+        let path = format!("/tmp/hostpath-provisioner/{namespace}/data");
+        let about = format!(
+            r#"{{"name":"{name}","annotations":{{"pv.kubernetes.io/provisioned-by":"k8s.io/minikube-hostpath"}}}}"#
+        );
+        let claim = format!(r#"{{"namespace":"{namespace}","name":"data"}}"#);
+        let spec = format!(
+            r#"{{"persistentVolumeReclaimPolicy":"Delete","claimRef":{claim},"hostPath":{{"path":"{path}"}}}}"#
+        );
+        format!(r#"{{"metadata":{about},"spec":{spec},"status":{{"phase":"Released"}}}}"#)
+    };
+    project.write("standin/volumes", &[volume("ours", "todo"), volume("other", "theirs")].join(","));
+    project.answer("docker exec todo rm ", "exit 0");
+    project.answer("kubectl delete persistentvolume/", "exit 0");
+    let run = project.run(&["down", "--purge"]);
+    run.assert_ended(0);
+    let wanted = [
+        "docker exec todo rm --recursive --force --one-file-system /tmp/hostpath-provisioner/todo/data".to_string(),
+        format!("kubectl delete persistentvolume/ours --ignore-not-found --wait --timeout 5s {}", kubectl("todo")),
+    ];
+    assert_eq!(run.calls_of(&["docker exec todo rm", "kubectl delete persistentvolume/"]), wanted);
+}
+
 fn with_node_ports(more: u16) -> Project {
     let project = Project::up();
     project.run(&["down", "--purge"]).assert_ended(0);

@@ -46,6 +46,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("a rotation leaves all as it was but the Secrets' values", secrets::rotate),
     Scenario::new("what a Secret holds gets nowhere", secrets::stay_secret),
     Scenario::new("down keeps the tasks, up finds them", down_keeps_data).taking(Takes::NodePorts),
+    Scenario::new("what was purged does not come back", database::purged).taking(Takes::All),
     Scenario::new("the user's kubeconfig is as it was", kubeconfig_untouched).taking(Takes::Nothing),
     Scenario::new("an image gone from the node is loaded again", image_gone).taking(Takes::All),
     Scenario::new("tasks survive the node being killed", node_killed).taking(Takes::All),

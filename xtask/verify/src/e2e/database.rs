@@ -12,7 +12,7 @@ use crate::e2e::world::World;
 use xtask::live::service;
 use xtask::run::http;
 use xtask::run::poll;
-use xtask::tools::docker;
+use xtask::tools::{docker, kubectl};
 
 const WRITERS: usize = 4;
 const REQUEST: Duration = Duration::from_secs(30);
@@ -177,6 +177,21 @@ pub fn dumped_and_restored(world: &World) -> Result<()> {
     remove(&url, &titles_with(&url, "")?)?;
     std::fs::remove_file(&file)?;
     Ok(std::fs::remove_file(&bad)?)
+}
+
+/// What was purged does not come back, though the provisioner has started anew since it made the volume.
+pub fn purged(world: &World) -> Result<()> {
+    world.add_task("purged")?;
+    let provisioner = world.run(kubectl::get(&world.ctx.target_in("kube-system"), "pods/storage-provisioner", None))?;
+    let pod = provisioner.first().context("the cluster has no storage-provisioner")?;
+    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
+    let id = id.strip_prefix("containerd://").context("the storage-provisioner does not run")?;
+    world.run(docker::node_kill(pod["spec"]["nodeName"].as_str().unwrap_or_default(), id))?;
+    run(world, &["down", "--purge"])?;
+    run(world, &["up"])?;
+    let found = titles_with(&world.url()?, "")?;
+    ensure!(found.is_empty(), "{} tasks have come back, such as {:?}", found.len(), found[0]);
+    Ok(())
 }
 
 fn run(world: &World, arguments: &[&str]) -> Result<()> {

@@ -197,6 +197,9 @@ fn goes_away(world: &World) -> Result<()> {
         let ours = |object: &&Value| object["metadata"]["labels"]["component"] != "apiserver";
         let left: Vec<String> = left.iter().filter(ours).map(|one| one["metadata"]["name"].to_string()).collect();
         ensure!(left.is_empty(), "{} are still in namespace {name}", left.join(", "));
+        let volumes = world.run(kubectl::get(&target, "persistentvolumes", None))?;
+        let left = volumes.iter().filter(|one| one["spec"]["claimRef"]["namespace"] == name.as_str()).count();
+        ensure!(left == 0, "{left} volumes of namespace {name} are left");
     }
     Ok(())
 }
