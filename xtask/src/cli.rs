@@ -271,7 +271,7 @@ pub enum Command {
         /// Run only what can be affected by files that differ from this commit, or are not tracked [default: main]
         #[arg(long, value_name = "COMMIT", num_args = 0..=1, default_missing_value = "main")]
         changed: Option<String>,
-        /// How many end-to-end scenarios run side by side [default: one more than the node has CPUs]
+        /// How many end-to-end scenarios run side by side [default: half as many as the node has CPUs]
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=16))]
         jobs: Option<u8>,
     },
@@ -283,7 +283,7 @@ pub enum Command {
         /// Run the scenarios whose "GROUP: NAME" contains this; may be repeated
         #[arg(long, value_name = "TEXT")]
         only: Vec<String>,
-        /// How many run side by side [default: one more than the node has CPUs]
+        /// How many run side by side [default: half as many as the node has CPUs]
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=16))]
         jobs: Option<u8>,
         /// List the scenarios and run none

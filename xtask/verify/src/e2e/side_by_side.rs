@@ -97,7 +97,8 @@ fn limits(ctx: &Context, lanes: &[Lane], jobs: Option<usize>) -> Result<Limits> 
         cpu(node, "allocatable").saturating_sub(held)
     };
     let cpus: u64 = nodes.iter().map(|node| cpu(node, "capacity") / 1000).sum();
-    let jobs = jobs.unwrap_or(usize::try_from(cpus)? + 1);
+    // With more, each is slowed by as much as is gained, until probes fail and requests are lost.
+    let jobs = jobs.unwrap_or(usize::try_from(cpus / 2)?.max(1));
     Ok(Limits { jobs, cpu: nodes.iter().map(free).sum() })
 }
 

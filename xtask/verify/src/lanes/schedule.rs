@@ -85,7 +85,8 @@ impl Lane {
 }
 
 /// The lane whose next scenario begins now; None where one that runs must end first. Lanes with the most left to do go
-/// first, by time and by the room that they take from others; what takes everything waits until nothing else can begin.
+/// first, by time and by the room that they take from others; what takes everything waits until nothing else can begin. With
+/// one job no lane gains by that: each is brought to its end before the next.
 pub fn next(lanes: &[Lane], limits: Limits) -> Option<usize> {
     let running: Vec<Takes> = lanes.iter().filter_map(|lane| lane.running).map(|turn| turn.takes).collect();
     if running.len() >= limits.jobs || running.contains(&Takes::All) {
@@ -103,7 +104,8 @@ pub fn next(lanes: &[Lane], limits: Limits) -> Option<usize> {
     };
     let takes_all = |index: usize| lanes[index].waiting.front().is_some_and(|turn| turn.takes == Takes::All);
     let all = (0..lanes.len()).filter(can_begin);
-    all.min_by_key(|index| (takes_all(*index), Reverse(lanes[*index].work_left())))
+    let is_later = |index: usize| if limits.jobs == 1 { !lanes[index].is_open } else { takes_all(index) };
+    all.min_by_key(|index| (is_later(*index), Reverse(lanes[*index].work_left())))
 }
 
 /// Profiles that are deployed into the same namespace come one after another.
@@ -206,6 +208,18 @@ mod tests {
         assert_eq!(begin_all(&mut lanes, limits(3, 100)), [0]);
         lanes[0].end();
         assert_eq!(begin_all(&mut lanes, limits(3, 100)), [1]);
+    }
+
+    #[test]
+    fn one_at_a_time_is_lane_by_lane() {
+        let mut lanes = [lane(&[(Takes::Room, 9); 2], 0, 0), lane(&[(Takes::Room, 10), (Takes::All, 10)], 0, 0)];
+        let mut order = Vec::new();
+        while let Some(index) = next(&lanes, limits(1, 100)) {
+            lanes[index].begin();
+            lanes[index].end();
+            order.push(index);
+        }
+        assert_eq!(order, [1, 1, 0, 0]);
     }
 
     #[test]
