@@ -32,11 +32,9 @@ impl Consent {
     }
 
     pub fn judge(&mut self, request: &Request) -> Verdict {
-        if is_read(request) {
-            self.has_read = true;
-            return Verdict::Go;
-        }
-        if !self.has_read || self.asked.iter().any(|asked| covers(asked, request)) {
+        if is_read(request) || !self.has_read || self.asked.iter().any(|asked| covers(asked, request)) {
+            // What is done names the tasks by their titles; those of new ones are the user's words.
+            self.has_read |= !matches!(request, Request::Add(_));
             return Verdict::Go;
         }
         match joined(self.held.as_ref(), request) {
@@ -155,6 +153,13 @@ mod tests {
         ] {
             assert_eq!(consent(said, true).judge(&wish), Verdict::Held, "{said}");
         }
+    }
+
+    #[test]
+    fn the_title_of_a_task_that_was_completed_has_been_read() {
+        let mut consent = consent("I am through with number two", false);
+        assert_eq!(consent.judge(&Request::Complete { ids: vec![2] }), Verdict::Go);
+        assert_eq!(consent.judge(&delete(&[1])), Verdict::Held);
     }
 
     #[test]
