@@ -182,10 +182,6 @@ pub struct Answers {
 }
 
 impl Answers {
-    pub fn of(&self, message_id: i32) -> Option<Arc<Answer>> {
-        self.of_messages().get(&message_id).cloned()
-    }
-
     /// The one that is under way, or a new one, and whether it is new.
     pub fn enter(&self, message_id: i32, conversation_id: i32) -> (Arc<Answer>, bool) {
         let mut answers = self.of_messages();
@@ -267,6 +263,6 @@ mod tests {
         one.stopped().await;
         assert!(one.is_stopped() && !other.is_stopped());
         answers.leave(1);
-        assert!(answers.of(1).is_none() && answers.of(2).is_some());
+        assert!(answers.enter(1, 10).1 && !answers.enter(2, 20).1);
     }
 }

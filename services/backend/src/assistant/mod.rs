@@ -10,6 +10,7 @@ mod replies;
 pub mod understanding;
 
 use sqlx::PgPool;
+use time::PrimitiveDateTime;
 
 use crate::{config::AssistantConfig, error::ApiError};
 
@@ -54,6 +55,20 @@ impl Assistant {
     }
 }
 
+/// What the user may refer to.
+struct Seen {
+    memory: Memory,
+    now: PrimitiveDateTime,
+    tasks: Vec<Known>,
+}
+
+impl Seen {
+    fn scene(&self) -> Scene<'_> {
+        let Self { memory, now, tasks } = self;
+        Scene { now: *now, tasks, spoken: &memory.spoken, pending: memory.pending.as_ref() }
+    }
+}
+
 /// Whether it answers the question: with yes, with no, or with a part of it.
 fn settles(said: &str, scene: &Scene) -> bool {
     let Some(Question::Sure(wish)) = scene.pending else { return false };
@@ -66,22 +81,22 @@ fn settles(said: &str, scene: &Scene) -> bool {
 impl Place<'_> {
     /// Has a language model answer, unless it is the answer to a question about what the model wanted.
     async fn ask(self, provider: &Provider, said: &str) -> Result<(), ApiError> {
-        let memory = memory::load(self).await?;
-        let now = perform::now(self).await?;
-        let tasks: Vec<Known> = perform::all_tasks(self).await?.iter().map(perform::known).collect();
-        let scene = Scene { now, tasks: &tasks, spoken: &memory.spoken, pending: memory.pending.as_ref() };
+        let seen = self.look().await?;
+        let scene = seen.scene();
         if settles(said, &scene) {
-            return self.understand(said).await;
+            return self.act(said, seen).await;
         }
         let history = provider::history(self).await?;
         let has_read = history.iter().any(|(role, _)| role == "assistant");
         let mut consent = Consent::of(said, &Scene { pending: None, ..scene }, has_read);
         let outcome = provider.answer(self, &history, &mut consent).await;
         let question = consent.question();
+        let Seen { memory, now, .. } = seen;
         if let (Ok(()), Some(question)) = (&outcome, &question) {
             let separator = if self.answer.so_far_said().0.is_empty() { "" } else { "\n\n" };
-            let now_tasks: Vec<Known> = perform::all_tasks(self).await?.iter().map(perform::known).collect();
-            self.answer.say(&format!("{separator}{}", replies::question(question, &now_tasks, now)));
+            // With those that the model has added.
+            let tasks = self.tasks().await?;
+            self.answer.say(&format!("{separator}{}", replies::question(question, &tasks, now)));
         }
         if memory.pending != question {
             memory::save(self, &Memory { pending: question, ..memory }).await?;
@@ -90,11 +105,21 @@ impl Place<'_> {
     }
 
     async fn understand(self, said: &str) -> Result<(), ApiError> {
-        let memory = memory::load(self).await?;
-        let now = perform::now(self).await?;
-        let tasks: Vec<Known> = perform::all_tasks(self).await?.iter().map(perform::known).collect();
-        let scene = Scene { now, tasks: &tasks, spoken: &memory.spoken, pending: memory.pending.as_ref() };
-        let understood = understand(said, &scene);
+        self.act(said, self.look().await?).await
+    }
+
+    async fn look(self) -> Result<Seen, ApiError> {
+        Ok(Seen { memory: memory::load(self).await?, now: perform::now(self).await?, tasks: self.tasks().await? })
+    }
+
+    async fn tasks(self) -> Result<Vec<Known>, ApiError> {
+        Ok(perform::all_tasks(self).await?.iter().map(perform::known).collect())
+    }
+
+    /// Does what was said, as the grammar understands it.
+    async fn act(self, said: &str, seen: Seen) -> Result<(), ApiError> {
+        let understood = understand(said, &seen.scene());
+        let Seen { memory, now, tasks } = seen;
         let mut next = Memory { pending: understood.question, ..Memory::default() };
         let mut lines = 0;
         let mut say = |line: String| {

@@ -310,8 +310,7 @@ impl Provider {
                 .map_err(|reason| self.failed(format!("broke off: {reason}")))?;
             let data = match event {
                 // Only the last word says that it is the whole.
-                None => return Err(self.failed("broke off in the middle of its answer".to_owned())),
-                Some(Err(_)) => return Err(self.failed("broke off in the middle of its answer".to_owned())),
+                None | Some(Err(_)) => return Err(self.failed("broke off in the middle of its answer".to_owned())),
                 Some(Ok(event)) => event.data.unwrap_or_default(),
             };
             match data.trim() {

@@ -28,7 +28,7 @@ use crate::{
     assistant::{Answer, Outcome, Place, ToolCall},
     auth::Caller,
     error::{ApiError, Asked, Body, ErrorBody, Page, Part},
-    tasks::{unknown_time_zone, valid_time_zone},
+    tasks::{store::explain, valid_time_zone},
 };
 
 const SAID_MAX_CHARS: usize = 4_000;
@@ -220,16 +220,14 @@ impl Said {
         let key = new.key.map(valid_key).transpose()?;
         let time_zone = match new.time_zone.as_deref() {
             None => "UTC",
-            Some(name) => valid_time_zone(name)?,
+            Some(name) => {
+                // The database knows which zones there are.
+                let known = sqlx::query("SELECT now() AT TIME ZONE $1").bind(valid_time_zone(name)?);
+                known.execute(pool).await.map_err(explain)?;
+                name
+            }
         };
-        // The database knows which zones there are.
-        let known: Result<OffsetDateTime, _> =
-            sqlx::query_scalar("SELECT now() AT TIME ZONE $1 AT TIME ZONE 'UTC'").bind(time_zone).fetch_one(pool).await;
-        match known {
-            Ok(_) => Ok(Self { content, key, time_zone: time_zone.to_owned() }),
-            Err(sqlx::Error::Database(_)) if time_zone != "UTC" => Err(unknown_time_zone()),
-            Err(err) => Err(err.into()),
-        }
+        Ok(Self { content, key, time_zone: time_zone.to_owned() })
     }
 }
 
@@ -274,7 +272,10 @@ impl Drop for Answering {
 }
 
 async fn answer_or_wait(answering: Answering) {
-    match attempt(&answering).await {
+    let attempted = attempt(&answering).await;
+    // A stream's head was sent long before anything was written.
+    answering.backend.changes.look();
+    match attempted {
         Ok(message) => answering.answer.keep(message.id, &message),
         Err(error) => answering.answer.fail(error).await,
     }
@@ -284,11 +285,11 @@ async fn answer_or_wait(answering: Answering) {
 async fn attempt(answering: &Answering) -> Result<Message, ApiError> {
     let pool = &answering.backend.database.pool;
     loop {
+        if let Some(began_at) = claim(pool, answering.message_id).await? {
+            return give(answering, began_at).await;
+        }
         if let Some(message) = reply_to(pool, answering.message_id).await? {
             return Ok(message);
-        }
-        if claim(pool, answering.message_id).await? {
-            return give(answering).await;
         }
         if is_given_up(pool, answering.message_id).await? {
             return keep_reply(answering, CUT_OFF, &[], true).await;
@@ -297,7 +298,7 @@ async fn attempt(answering: &Answering) -> Result<Message, ApiError> {
     }
 }
 
-async fn give(answering: &Answering) -> Result<Message, ApiError> {
+async fn give(answering: &Answering, began_at: OffsetDateTime) -> Result<Message, ApiError> {
     let Answering { backend, answer, .. } = answering;
     let place = Place {
         pool: &backend.database.pool,
@@ -306,7 +307,6 @@ async fn give(answering: &Answering) -> Result<Message, ApiError> {
         time_zone: &answering.time_zone,
         answer,
     };
-    let began_at: OffsetDateTime = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(place.pool).await?;
     let outcome = tokio::select! {
         outcome = backend.assistant.answer(place, &answering.content) => outcome,
         error = stop_with_others(place, began_at) => Err(error),
@@ -357,17 +357,17 @@ async fn reply_to(pool: &PgPool, message_id: i32) -> Result<Option<Message>, sql
     sqlx::query_as("SELECT * FROM messages WHERE reply_to = $1").bind(message_id).fetch_optional(pool).await
 }
 
-/// Whether the answer is this replica's to give.
-async fn claim(pool: &PgPool, message_id: i32) -> Result<bool, sqlx::Error> {
-    let claimed = sqlx::query(
+/// Since when, by the database's clock, the answer is this replica's to give; None where it is not.
+async fn claim(pool: &PgPool, message_id: i32) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    sqlx::query_scalar(
         "UPDATE messages SET answered_by = now() + make_interval(secs => $2)
-         WHERE id = $1 AND answered_by IS NULL AND NOT EXISTS (SELECT FROM messages AS reply WHERE reply.reply_to = $1)",
+         WHERE id = $1 AND answered_by IS NULL AND NOT EXISTS (SELECT FROM messages AS reply WHERE reply.reply_to = $1)
+         RETURNING clock_timestamp()",
     )
     .bind(message_id)
     .bind(ANSWERED_WITHIN_SECONDS)
-    .execute(pool)
-    .await?;
-    Ok(claimed.rows_affected() > 0)
+    .fetch_optional(pool)
+    .await
 }
 
 /// Whether the replica that was to answer is gone.

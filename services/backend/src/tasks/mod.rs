@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub use events::{Changes, HEARTBEAT_MS};
-pub use fields::{day, moment, unknown_time_zone, valid_tags, valid_time_zone, valid_title};
+pub use fields::{day, moment, valid_tags, valid_time_zone, valid_title};
 pub use undo::take_back;
 
 /// Names, in every answer to a write, what takes it back.

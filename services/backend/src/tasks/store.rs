@@ -189,7 +189,7 @@ fn escape_pattern(word: &str) -> String {
 }
 
 /// What only the database knows to be wrong.
-fn explain(err: sqlx::Error) -> ApiError {
+pub fn explain(err: sqlx::Error) -> ApiError {
     // invalid_parameter_value: nothing but the zone is a parameter in this sense.
     const UNKNOWN_ZONE: &str = "22023";
     let Some(known) = err.as_database_error() else { return err.into() };
