@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::commands::db;
 use crate::run::context::{Context, Project};
 use crate::run::lock;
 use crate::stages::{build, cluster, deploy, namespace, setup, volumes};
@@ -42,6 +43,7 @@ pub fn run(project: &Project, purge: bool, whole_cluster: bool) -> Result<()> {
         let step = ctx.ui.step("remove the data");
         namespaces.iter().try_for_each(|name| namespace::remove(ctx, name))?;
         volumes::remove_left(ctx, &namespaces)?;
+        db::forget_before(ctx)?;
         step.done(&format!("volumes and Secrets in namespace {message}"));
     }
     namespaces.iter().try_for_each(|name| namespace::release(ctx, name))?;

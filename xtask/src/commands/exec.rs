@@ -27,33 +27,30 @@ pub fn run(project: &Project, service: &str, command: &[String]) -> Result<()> {
 
 /// psql in the database's own container, which knows its password.
 pub fn psql(project: &Project, service: Option<&str>, options: &[String]) -> Result<()> {
-    let service = match service {
-        Some(service) => service.to_string(),
-        None => database(project, "cargo xtask psql")?,
-    };
-    need_known(project, std::slice::from_ref(&service), "cargo xtask psql --service SERVICE")?;
-    let ctx = &setup::need_tools(project)?;
-    cluster::need_running(ctx, cluster::observe(ctx)?)?;
-    let found = running_container(ctx, &service)?;
-    need_shell(ctx, &found, &service)?;
-    hand_over(ctx, &found, &psql::interactive(options))
+    let (ctx, _, found) = database(project, service, "cargo xtask psql")?;
+    hand_over(&ctx, &found, &psql::interactive(options))
 }
 
-/// The service that the smoke checks ask in SQL.
-pub fn database(project: &Project, command: &str) -> Result<String> {
+/// The service that is the database, the one that the smoke checks ask in SQL unless it is named, and its own container.
+/// `command` is what to type with another.
+pub fn database(project: &Project, named: Option<&str>, command: &str) -> Result<(Context, String, RunningContainer)> {
+    let next = format!("{command} --service SERVICE");
     let asked = |step: &Step| matches!(step.action, Action::Sql { .. }).then(|| step.service.clone()).flatten();
-    match project.config.smoke.iter().flat_map(|check| &check.steps).find_map(asked) {
-        Some(service) => Ok(service),
-        None => {
-            let message =
-                "no smoke check of the profile asks a database in SQL, so it is not known which service is one";
-            Err(Stop::usage(format!("{message}\nNext: {command} --service SERVICE")).into())
-        }
-    }
+    let of_checks = || project.config.smoke.iter().flat_map(|check| &check.steps).find_map(asked);
+    let service = named.map(str::to_string).or_else(of_checks).ok_or_else(|| {
+        let message = "no smoke check of the profile asks a database in SQL, so it is not known which service is one";
+        Stop::usage(format!("{message}\nNext: {next}"))
+    })?;
+    need_known(project, std::slice::from_ref(&service), &next)?;
+    let ctx = setup::need_tools(project)?;
+    cluster::need_running(&ctx, cluster::observe(&ctx)?)?;
+    let found = running_container(&ctx, &service)?;
+    need_shell(&ctx, &found, &service)?;
+    Ok((ctx, service, found))
 }
 
 /// An image from scratch has no shell, and the runtime's own words for that help nobody.
-pub fn need_shell(ctx: &Context, found: &RunningContainer, service: &str) -> Result<()> {
+fn need_shell(ctx: &Context, found: &RunningContainer, service: &str) -> Result<()> {
     let RunningContainer { target, pod, container, .. } = found;
     let nothing = ["sh", "-c", ":"].map(str::to_string);
     let call = kubectl::exec(target, pod, container, &nothing);

@@ -12,10 +12,17 @@ pub fn query() -> Vec<String> {
 
 /// For a person, who may write: with `options` of psql, such as `--command`. The pod knows its own password here too.
 pub fn interactive(options: &[String]) -> Vec<String> {
-    let script = "user=${POSTGRES_USER:-postgres}; export PGPASSWORD=${POSTGRES_PASSWORD:-} PSQL_HISTORY=/dev/null; \
-                  exec psql --username \"$user\" --dbname \"${POSTGRES_DB:-$user}\" \"$@\"";
-    let words = ["sh", "-c", script, "psql"].map(str::to_string);
+    let script = as_owner("export PSQL_HISTORY=/dev/null; exec psql", "\"$@\"");
+    let words = ["sh", "-c", &script, "psql"].map(str::to_string);
     words.into_iter().chain(options.iter().cloned()).collect()
+}
+
+/// Runs a program of PostgreSQL as the user and in the database that the pod was made with. The pod knows the password.
+fn as_owner(program: &str, options: &str) -> String {
+    format!(
+        "user=${{POSTGRES_USER:-postgres}}; export PGPASSWORD=${{POSTGRES_PASSWORD:-}}; \
+         {program} --username \"$user\" --dbname \"${{POSTGRES_DB:-$user}}\" {options}"
+    )
 }
 
 /// Before a dump: nothing of what was there stays. Whoever holds a table is waited for, but not for ever.
@@ -23,18 +30,16 @@ pub const EMPTIED: &str = "SET lock_timeout = '30s';\nDROP SCHEMA public CASCADE
 
 /// Writes schema and rows as SQL, without the rows of some tables.
 pub fn dump(without_rows_of: &[String]) -> Vec<String> {
-    let script = "user=${POSTGRES_USER:-postgres}; export PGPASSWORD=${POSTGRES_PASSWORD:-}; \
-                  exec pg_dump --username \"$user\" --dbname \"${POSTGRES_DB:-$user}\" --no-owner --no-privileges \"$@\"";
-    let words = ["sh", "-c", script, "pg_dump"].map(str::to_string);
+    let script = as_owner("exec pg_dump", "--no-owner --no-privileges \"$@\"");
+    let words = ["sh", "-c", &script, "pg_dump"].map(str::to_string);
     words.into_iter().chain(without_rows_of.iter().map(|table| format!("--exclude-table-data={table}"))).collect()
 }
 
 /// Runs the SQL on stdin as the database's own user, all of it or nothing. An error repeats no rows.
 pub fn run_whole() -> Vec<String> {
-    let script = "user=${POSTGRES_USER:-postgres}; export PGPASSWORD=${POSTGRES_PASSWORD:-}; \
-                  exec psql --no-psqlrc --quiet --output /dev/null --set ON_ERROR_STOP=1 --set VERBOSITY=terse \
-                  --single-transaction --username \"$user\" --dbname \"${POSTGRES_DB:-$user}\" --file -";
-    ["sh", "-c", script].map(str::to_string).to_vec()
+    let options = "--no-psqlrc --quiet --output /dev/null --set ON_ERROR_STOP=1 --set VERBOSITY=terse \
+                   --single-transaction --file -";
+    ["sh", "-c", &as_owner("exec psql", options)].map(str::to_string).to_vec()
 }
 
 /// What the server refused in a query; None where the question did not reach it, or it was not ready yet.
@@ -70,7 +75,7 @@ mod tests {
         let text = query().join(" ");
         assert!(text.contains("PGPASSWORD=${POSTGRES_PASSWORD:-} "), "{text}");
         let argv = interactive(&["--command".to_string(), "SELECT 1".to_string()]);
-        assert!(argv[2].contains("PGPASSWORD=${POSTGRES_PASSWORD:-} "), "{argv:?}");
+        assert!(argv[2].contains("PGPASSWORD=${POSTGRES_PASSWORD:-};"), "{argv:?}");
         assert_eq!(argv[3..], ["psql", "--command", "SELECT 1"]);
     }
 

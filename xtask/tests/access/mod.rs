@@ -133,6 +133,12 @@ fn a_restore_keeps_what_it_replaces_and_starts_the_services_anew() {
     assert!(order.last().unwrap().contains("name!=backend"), "{order:?}");
     let kept = run.stderr.lines().find_map(|line| line.split_once("is kept in ")).unwrap().1;
     assert_eq!(std::fs::read_to_string(kept).unwrap(), "rows 0\n");
+    // With the data goes what was kept of it.
+    project.run(&["down"]).assert_ended(0);
+    assert!(std::path::Path::new(kept).exists());
+    project.run(&["up"]).assert_ended(0);
+    project.run(&["down", "--purge"]).assert_ended(0);
+    assert!(!std::path::Path::new(kept).exists());
 }
 
 #[test]
