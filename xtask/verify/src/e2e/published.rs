@@ -58,6 +58,8 @@ const METRICS: &str = "metrics-server";
 const NO_DATABASE: [&str; 2] = ["RustSec advisories: there is no database", "Debian security tracker: set scan.debian"];
 /// Requests a second, of each of two kinds: over kept connections, and over new ones.
 const RATE: u32 = 20;
+/// How many lost requests a failure names.
+const SHOWN: usize = 5;
 /// The load ends when the test says so; this is for a test that can't.
 const LOAD: Duration = Duration::from_secs(600);
 
@@ -106,10 +108,11 @@ fn upgrades(world: &World) -> Result<()> {
     ensure!(output.success, "the rollback failed\n{}", output.tail);
     ensure!(revisions(world)? > upgraded, "a rollback is a revision of its own");
     let (sent, lost) = load.end(world)?;
-    let profile = &world.ctx.config.profile;
-    world.remark(format!("{profile}: {sent} requests during an upgrade and a rollback, {lost} lost"));
+    let (profile, count) = (&world.ctx.config.profile, lost.len());
+    world.remark(format!("{profile}: {sent} requests during an upgrade and a rollback, {count} lost"));
     ensure!(sent > 0, "nothing was asked during the upgrade");
-    ensure!(lost == 0, "{lost} of {sent} requests were lost during the upgrade and the rollback");
+    let first = lost.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n");
+    ensure!(lost.is_empty(), "{count} of {sent} requests were lost during the upgrade and the rollback:\n{first}");
     // Where nothing is changed by hand, `up` finds nothing to do after a rollback.
     let output = world.xtask(&["up"])?;
     ensure!(
@@ -254,9 +257,9 @@ impl Load {
         Ok(Load { program, running })
     }
 
-    /// How many requests were sent, and how many of them were not answered with 200.
-    fn end(&mut self, world: &World) -> Result<(u64, u64)> {
-        let (mut sent, mut lost) = (0, 0);
+    /// How many requests were sent, and those of them that were not answered with 200.
+    fn end(&mut self, world: &World) -> Result<(u64, Vec<String>)> {
+        let (mut sent, mut lost) = (0, Vec::new());
         for (attack, results) in self.running.drain(..) {
             ensure!(!attack.has_ended(), "the load ended by itself");
             // Interrupted, it writes what it has.
@@ -264,7 +267,11 @@ impl Load {
             let report = world.run(vegeta::report(&self.program, &results))?;
             let (of_this, well) = vegeta::parse_report(&report).with_context(|| format!("vegeta printed {report}"))?;
             sent += of_this;
-            lost += of_this - well;
+            if of_this > well {
+                let encoded = format!("{results}.json");
+                world.run(vegeta::encode(&self.program, &results, &encoded))?;
+                lost.extend(vegeta::parse_lost(&std::fs::read_to_string(&encoded)?));
+            }
         }
         Ok((sent, lost))
     }
