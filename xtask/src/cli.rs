@@ -86,7 +86,11 @@ pub enum Command {
         bundle: Option<PathBuf>,
     },
     /// Run `up`, and again whenever a file changes that it is made of, until Ctrl-C
-    Dev,
+    Dev {
+        /// Serve the page of `ui` meanwhile
+        #[arg(long)]
+        ui: bool,
+    },
     /// Serve a page on 127.0.0.1 with services, logs, runs and buttons for `up` and the checks, until Ctrl-C
     Ui {
         /// The port on 127.0.0.1 [default: a free one]
@@ -366,7 +370,7 @@ impl Command {
             Command::Uninstall
             | Command::Status
             // Each of its runs is recorded as `up`.
-            | Command::Dev
+            | Command::Dev { .. }
             // So are those of bench.
             | Command::Bench { .. }
             | Command::Ui { .. }

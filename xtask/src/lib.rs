@@ -72,7 +72,10 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
             stages::setup::bundle::load(project, file)?;
             up::run(project, *no_rollback)
         }
-        Command::Dev => commands::dev::run(project, &|| start::reread(project, &cli.options)),
+        Command::Dev { ui } => {
+            let page = ui.then(|| cli.options.arguments());
+            commands::dev::run(project, page, &|| start::reread(project, &cli.options))
+        }
         Command::Ui { port } => commands::dashboard::run(project, *port, &cli.options.arguments()),
         Command::Plan => plan::run(project),
         Command::Down { purge, cluster } => down::run(project, *purge, *cluster),

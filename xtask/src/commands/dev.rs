@@ -1,20 +1,20 @@
 //! `dev`: `up`, and again each time that a file changes that it is made of, or a shortcut where that is enough.
 
+mod beside;
 mod shortcuts;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::thread::JoinHandle;
 
 use anyhow::{Error, Result};
 
+use crate::commands::dev::beside::Beside;
 use crate::commands::dev::shortcuts::{Known, Taken, place};
 use crate::commands::logs::LogOptions;
-use crate::commands::{logs, open, smoke, up};
+use crate::commands::{dashboard, logs, open, smoke, up};
 use crate::run::context::Project;
 use crate::run::exit::exit_code;
 use crate::run::keys::Keys;
-use crate::run::process::Interrupt;
 use crate::run::record;
 use crate::run::watch::Watch;
 use crate::stages::values::LIBRARY;
@@ -37,7 +37,7 @@ enum Event {
 struct Session<'a> {
     watch: Watch,
     keys: Option<Keys>,
-    logs: Option<Logs>,
+    logs: Option<Beside>,
     /// Containers have what their images lack.
     is_copied: bool,
     /// Gives the project as its files say now.
@@ -51,9 +51,11 @@ impl Session<'_> {
 }
 
 /// Goes on until it is interrupted. A run that fails leaves what served before, and the next change is the next try.
-/// `reread` gives the project as its files say now.
-pub fn run(project: &Project, reread: &dyn Fn() -> Result<Project>) -> Result<()> {
+/// `page` has the page of `ui` served beside it, with the options of this command; `reread` gives the project as its files
+/// say now.
+pub fn run(project: &Project, page: Option<Vec<String>>, reread: &dyn Fn() -> Result<Project>) -> Result<()> {
     let mut current = project.clone();
+    let _page = page.map(|options| Beside::begin(project, move |project| dashboard::run(project, None, &options)));
     // Made before the run: what is saved meanwhile is the next change.
     let mut session =
         Session { watch: Watch::new(places(&current))?, keys: Keys::listen(), logs: None, is_copied: false, reread };
@@ -125,7 +127,7 @@ fn press(project: &Project, session: &mut Session, key: char) {
         'l' => {
             session.logs = match session.logs.take() {
                 Some(_) => None,
-                None => Some(Logs::show(project)),
+                None => Some(Beside::begin(project, show_logs)),
             };
             Ok(())
         }
@@ -139,29 +141,8 @@ fn press(project: &Project, session: &mut Session, key: char) {
     }
 }
 
-/// The logs of all services, as they come, as long as this lives.
-struct Logs {
-    interrupt: Interrupt,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Logs {
-    fn show(project: &Project) -> Logs {
-        let mut project = project.clone();
-        project.spawn = project.spawn.uninterrupted();
-        let interrupt = project.spawn.interrupt.clone();
-        let wanted = || LogOptions { services: &[], follow: true, previous: false, tail: Some(10), since: None };
-        let show = move || logs::run(&project, &wanted()).unwrap_or_else(|error| report(&project, &error));
-        Logs { interrupt, thread: Some(std::thread::spawn(show)) }
-    }
-}
-
-impl Drop for Logs {
-    fn drop(&mut self) {
-        self.interrupt.set();
-        // What panicked has said so.
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
+fn show_logs(project: &Project) -> Result<()> {
+    logs::run(project, &LogOptions { services: &[], follow: true, previous: false, tail: Some(10), since: None })
 }
 
 /// The images lack what was only copied: Ctrl-C has one more run, which a second one ends.

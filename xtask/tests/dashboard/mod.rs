@@ -22,7 +22,11 @@ struct Page {
 
 /// Serves the page, and ends it as Ctrl-C does once `meanwhile` is through.
 fn serve(project: &Project, meanwhile: impl FnOnce(&Page)) -> Run {
-    project.run_reading(&["ui"], |xtask, stdout| {
+    serve_by(project, &["ui"], meanwhile)
+}
+
+fn serve_by(project: &Project, command: &[&str], meanwhile: impl FnOnce(&Page)) -> Run {
+    project.run_reading(command, |xtask, stdout| {
         let mut url = String::new();
         stdout.read_line(&mut url).unwrap();
         meanwhile(&page(xtask, url.trim()));
@@ -261,6 +265,23 @@ fn ctrl_c_ends_it_well_and_leaves_no_child() {
     run.assert_ended(0);
     let pids = project.wait_for_lines("standin/pids", 1);
     assert!(eventually(|| !pids.iter().any(|pid| runs(pid))), "{pids:?}");
+}
+
+#[test]
+fn dev_serves_the_page_as_long_as_it_goes_on() {
+    let project = Project::new();
+    let mut port = 0;
+    let run = serve_by(&project, &["dev", "--ui"], |page| {
+        port = page.port;
+        assert_eq!(page.get("/").0, 200);
+        // Interrupted in its first run, dev would end as that does.
+        let records = "state/todo/records";
+        let is_ended = |text: &String| text.contains(r#""event":"ended""#);
+        let ended = || project.path(records).exists() && project.texts(records).iter().any(is_ended);
+        assert!(eventually(ended), "dev ended no run");
+    });
+    run.assert_ended(0);
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err(), "the page outlived dev");
 }
 
 #[test]
