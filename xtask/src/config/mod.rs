@@ -356,6 +356,7 @@ mod tests {
             read_alone(&SMALL.replace("inputs = [\"src\"]", &format!("inputs = [\"src\"]\nsync = {sync}")))
         };
         assert_eq!(read("{ \"src/page\" = \"/app/page\" }").unwrap().services["web"].sync.len(), 1);
+        assert_eq!(read("{ \"src/page\" = \"\" }").unwrap().services["web"].sync.len(), 0, "a profile takes it away");
         let outside = read("{ docs = \"/app/docs\" }").unwrap_err();
         assert!(outside.contains("services.web.sync: \"docs\" is not among the inputs"), "{outside}");
         for bad in ["app", "/", "/app/../etc", "/app/", "/a b", "/$(x)", "//app"] {

@@ -11,6 +11,9 @@ use crate::config::reader::Reader;
 use crate::config::template::placeholders;
 use crate::config::types::*;
 
+/// In a profile's place for a signal that it inherits.
+const NO_SIGNAL: &str = "none";
+
 pub fn tool(r: &Reader) -> Tool {
     let version = |key, text: &str| {
         if !text.is_empty() && parse_version(text).is_none() {
@@ -154,7 +157,9 @@ pub fn service(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Service {
         context,
         inputs: inputs.into_iter().map(PathBuf::from).collect(),
         sync,
-        restart_signal: r.optional_one_of("restart_signal", &["HUP", "USR1", "USR2"]),
+        restart_signal: r
+            .optional_one_of("restart_signal", &["HUP", "USR1", "USR2", NO_SIGNAL])
+            .filter(|signal| signal != NO_SIGNAL),
         base: match r.one_of("base", &["rust", "debian"]).as_str() {
             "rust" => Base::Rust,
             _ => Base::Debian,
@@ -175,9 +180,10 @@ pub fn service(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Service {
     }
 }
 
-/// Folders within `inputs` to folders of the image.
+/// Folders within `inputs` to folders of the image. To "" is to none: so a profile takes a folder away that it inherits.
 fn sync(r: &Reader, inputs: &[String]) -> BTreeMap<PathBuf, String> {
-    let all: BTreeMap<String, String> = r.optional("sync").unwrap_or_default();
+    let mut all: BTreeMap<String, String> = r.optional("sync").unwrap_or_default();
+    all.retain(|_, to| !to.is_empty());
     for (from, to) in &all {
         if !inputs.iter().any(|input| input == "." || Path::new(from).starts_with(input)) {
             let message = format!("{}: \"{from}\" is not among the inputs, so it is not in the image", r.name("sync"));
