@@ -16,7 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use checks::agree;
-pub use names::{NAME_RULE, is_name, module_folder, parse_version};
+pub use names::{NAME_RULE, is_name, parse_version};
 use reader::Reader;
 use sections::{
     check, cluster, database, deadlines, mirrors, name, optional_name, release, scan, secret, service, tool, waiver,

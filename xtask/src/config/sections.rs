@@ -375,11 +375,12 @@ pub fn mirrors(r: &Reader, exists: &dyn Fn(&Path) -> bool) -> Mirrors {
         suite: r.required("suite"),
         host_packages: r.required("host_packages"),
         modules: r.tables("modules", |name, m| {
-            let folder = module_folder(name);
+            let folder = module_folder(&optional_name(m, "folder", name));
             if !exists(&folder.join("go.mod")) {
                 m.report_at("packages", format!("mirrors.modules.{name}: {}/go.mod does not exist", folder.display()));
             }
             Module {
+                folder,
                 packages: m.required("packages"),
                 variables: m.optional("variables").unwrap_or_default(),
                 rename: m.optional("rename").unwrap_or_default(),

@@ -302,9 +302,11 @@ pub struct Mirrors {
     pub addons: BTreeMap<String, String>,
 }
 
-/// A folder of `k8s/node/go` and what is built from it.
+/// Programs that are built from a folder of `k8s/node/go`. What shares a folder shares its versions, and is built together.
 #[derive(Clone, Debug)]
 pub struct Module {
+    /// Where go.mod lies, relative to the root.
+    pub folder: PathBuf,
     pub packages: Vec<String>,
     pub variables: BTreeMap<String, String>,
     /// Binary name as Go chooses it, to the name it gets.

@@ -76,6 +76,16 @@ pub fn copy_afresh(from: &Path, paths: &[PathBuf], to: &Path) -> Result<()> {
     list_files(from, paths)?.iter().try_for_each(|file| copy_file(&from.join(file), &to.join(file)))
 }
 
+/// A folder to be filled and then renamed to `wanted`; what an interrupted run left there is gone.
+pub fn fresh_folder(wanted: &Path) -> Result<PathBuf> {
+    let partial = PathBuf::from(format!("{}.partial", wanted.display()));
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
+    Ok(partial)
+}
+
 fn list(root: &Path, paths: &[PathBuf], follow: bool) -> Result<Vec<PathBuf>> {
     let (mut found, mut special) = (Vec::new(), Vec::new());
     let mut open: Vec<(PathBuf, usize)> = paths.iter().map(|path| (path.clone(), 0)).collect();

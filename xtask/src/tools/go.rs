@@ -1,6 +1,7 @@
 //! The Go compiler.
 
-use crate::config::Module;
+use std::collections::BTreeMap;
+
 use crate::run::call::{Call, argv, call};
 
 /// The environment of a build: static binaries for this machine, its own Go, no flags of the caller's, and fewer
@@ -15,17 +16,39 @@ pub const ENVIRONMENT: [(&str, &str); 7] = [
     ("GOWORK", "off"),
 ];
 
-/// Builds a module's packages into `out`, a folder; run in the module's folder. Debug information is left out while
+/// Builds packages into `out`, a folder, and has the linker set variables; run in the module's folder. Debug information is left out while
 /// compiling, not only while linking: that alone saves an eighth of the time.
-pub fn build(module: &Module, out: &str) -> Call {
-    let variables: Vec<String> = module.variables.iter().map(|(name, value)| format!("-X {name}={value}")).collect();
+pub fn build(packages: &[&String], variables: &BTreeMap<String, String>, out: &str) -> Call {
+    let variables: Vec<String> = variables.iter().map(|(name, value)| format!("-X {name}={value}")).collect();
     let link = format!("-s -w {}", variables.join(" "));
     let link = link.trim_end();
-    let packages = &module.packages;
     let out = format!("{}/", out.trim_end_matches('/'));
     call(argv!(
         "go build -v -trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags {link} -o {out} {packages...}"
     ))
+}
+
+/// How many packages a build of these compiles where nothing is kept yet; run in the module's folder. Sources that are not
+/// there are downloaded.
+pub fn count_packages(packages: &[&String]) -> Call<usize> {
+    call(argv!("go list -deps {packages...}")).parse(|text| text.lines().count())
+}
+
+/// Whether a line of a build names a package that is being compiled. The others tell of downloads and mistakes.
+pub fn is_package(line: &str) -> bool {
+    !line.starts_with("go: ") && !line.starts_with('#') && !line.contains(' ')
+}
+
+/// The name that Go gives to what it builds of a package: its last word, or the one before a major version. `.` is named
+/// as the module.
+pub fn binary_of(package: &str, module: &str) -> String {
+    let is_major = |word: &&str| {
+        word.strip_prefix('v').is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    match package.rsplit('/').find(|word| !is_major(word)) {
+        Some(".") | None => module.to_string(),
+        Some(word) => word.to_string(),
+    }
 }
 
 /// Runs the tests of a module; run in its folder.
@@ -39,14 +62,31 @@ mod tests {
 
     #[test]
     fn variables_reach_the_linker() {
-        let module = Module {
-            packages: vec!["example.org/cmd/tool".to_string()],
-            variables: [("a/b.version".to_string(), "v1".to_string())].into(),
-            rename: Default::default(),
-        };
-        let argv = build(&module, "out").argv;
+        let variables = [("a/b.version".to_string(), "v1".to_string())].into();
+        let argv = build(&[&"example.org/cmd/tool".to_string()], &variables, "out").argv;
         assert_eq!(argv[..2], ["go", "build"]);
         assert!(argv.contains(&"-s -w -X a/b.version=v1".to_string()), "{argv:?}");
         assert_eq!(argv[argv.len() - 3..], ["-o", "out/", "example.org/cmd/tool"]);
+    }
+
+    #[test]
+    fn programs_are_named_as_go_names_them() {
+        for (package, name) in [
+            ("k8s.io/minikube/cmd/minikube", "minikube"),
+            ("go.etcd.io/etcd/server/v3", "server"),
+            ("./coredns", "coredns"),
+            (".", "own"),
+            ("example.org/very", "very"),
+        ] {
+            assert_eq!(binary_of(package, "own"), name);
+        }
+    }
+
+    #[test]
+    fn only_packages_are_counted() {
+        assert!(is_package("k8s.io/api/core/v1"));
+        for other in ["go: downloading k8s.io/api v0.33.1", "# k8s.io/api", "main.go:3:4: no such name"] {
+            assert!(!is_package(other), "{other}");
+        }
     }
 }

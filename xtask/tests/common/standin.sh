@@ -254,6 +254,7 @@ case $call in
 "kubectl get --raw /openapi/v2 "*) echo '{"definitions":{}}' ;;
 
 # What is built becomes a stand-in too.
+"go list -deps "*) echo package ;;
 "go build "*)
     while [ "$1" != -o ]; do shift; done
     ln -s "$STANDIN/../bin/go" "$2${last##*/}" ;;

@@ -1,6 +1,7 @@
 //! `test`: everything that must hold before a change lands, the quick checks first.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,7 +15,6 @@ use crate::lanes::times::Times;
 use crate::lanes::{drive, progress};
 use crate::lint;
 use crate::tools::node;
-use xtask::config::module_folder;
 use xtask::run::call::Call;
 use xtask::run::context::{Project, profiles};
 use xtask::run::exit::Stop;
@@ -247,8 +247,9 @@ fn go_tests(project: &Project) -> Result<()> {
     }
     let step = project.ui.step("test k8s/node/go");
     let mut tested = 0;
-    for name in project.config.mirrors.modules.keys() {
-        let folder = project.root.join(module_folder(name));
+    let folders: BTreeSet<&PathBuf> = project.config.mirrors.modules.values().map(|module| &module.folder).collect();
+    for folder in folders {
+        let folder = project.root.join(folder);
         if has_go_tests(&folder)? {
             project.run(go::test().within(COMPILE).folder(folder))?;
             tested += 1;

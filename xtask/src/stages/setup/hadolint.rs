@@ -8,8 +8,8 @@ use anyhow::Result;
 
 use crate::run::context::Project;
 use crate::run::digest::Content;
+use crate::run::files::fresh_folder;
 use crate::run::lock;
-use crate::stages::setup::mirrors::fresh_folder;
 use crate::stages::setup::recipes::DOCKERFILES;
 use crate::tools::hadolint;
 

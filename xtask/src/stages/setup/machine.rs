@@ -14,7 +14,7 @@ use crate::run::process::sudo;
 use crate::stages::setup::find;
 use crate::stages::setup::find::All;
 use crate::stages::setup::made;
-use crate::stages::setup::mirrors::build_module;
+use crate::stages::setup::modules;
 use crate::stages::setup::recipes::Plan;
 use crate::tools::{apt, docker};
 
@@ -55,7 +55,7 @@ pub fn ensure_docker(project: &Project, found: &All, plan: &Plan, public: bool) 
     if start && plan.shim {
         // Before consent: it changes nothing of the system, and the command that is printed needs it.
         project.ui.say("docker's runc gets a shim: this machine withholds CAP_SYS_RESOURCE or has cgroup v1");
-        build_module(project, plan, "runc-shim")?;
+        modules::build(project, plan, &["runc-shim"])?;
     }
     consent(project, &changes)?;
     if !packages.is_empty() {

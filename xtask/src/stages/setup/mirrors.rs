@@ -1,27 +1,22 @@
-//! What is built from package mirrors: Go modules, the Debian base, the node, the Rust builder, the control plane.
+//! What is made from package mirrors: Go programs, the Debian base, the node, the Rust builder, the control plane.
 //! Everything takes its name only when it is whole.
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use crate::config::module_folder;
 use crate::run::call::{argv, call};
 use crate::run::context::{Project, proxies};
-use crate::run::exit::Stop;
+use crate::run::files::fresh_folder;
 use crate::run::graph;
 use crate::run::graph::Task;
 use crate::stages::setup::find::All;
+use crate::stages::setup::modules;
 use crate::stages::setup::recipes::{CONTROL_PLANE, DOCKERFILES, Plan};
-use crate::stages::setup::sizes;
 use crate::tools::docker::Build;
-use crate::tools::{apt, docker, go};
-
-/// More at once would only slow each other down: the compilers use every core by themselves.
-const LANES: usize = 2;
+use crate::tools::{apt, docker};
 
 /// Makes what is missing: tools alone where registries answer (`public`), else everything.
 pub fn make(project: &Project, plan: &Plan, found: &All, public: bool) -> Result<()> {
@@ -29,7 +24,7 @@ pub fn make(project: &Project, plan: &Plan, found: &All, public: bool) -> Result
     let absent = |image: &String| !found.images.contains_key(image);
     let missing = found.missing();
     let module = |name| plan.tools.get(name).map_or(name, |tool| tool.module.as_str());
-    let modules: Vec<&str> = match public {
+    let wanted: Vec<&str> = match public {
         true => missing.into_iter().map(module).collect(),
         false => ["kubernetes", "minikube", "crictl", "runc-shim", "pause", "helm", "coredns", "storage", "etcd"]
             .into_iter()
@@ -39,17 +34,10 @@ pub fn make(project: &Project, plan: &Plan, found: &All, public: bool) -> Result
             .chain(plan.addons.iter().filter(|(_, image)| absent(image)).map(|(name, _)| name.as_str()))
             .collect(),
     };
-    let names: Vec<String> = modules.iter().map(|name| name.to_string()).collect();
-    let mut tasks: Vec<Task> = modules
-        .into_iter()
-        .map(|name| Task {
-            name: name.to_string(),
-            needs: Vec::new(),
-            run: Box::new(move || build_module(project, plan, name)),
-        })
-        .collect();
+    let mut tasks = modules::tasks(project, plan, &wanted)?;
+    let built: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
     if !public {
-        let needs = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let needs = |names: &[&str]| names.iter().map(|name| modules::task_of(project, name)).collect::<Vec<_>>();
         type Make = fn(&Project, &Plan) -> Result<()>;
         let images: [(&str, &String, &[&str], Make); 3] = [
             ("rust", &plan.rust, &["debian"], make_rust),
@@ -68,7 +56,7 @@ pub fn make(project: &Project, plan: &Plan, found: &All, public: bool) -> Result
             tasks.push(Task { name: format!("addon {name}"), needs: needs(&[name]), run });
         }
         if !plan.is_linked() {
-            let mut needs = names.clone();
+            let mut needs = built;
             needs.push("node".to_string());
             let daemon_arch = project.run(docker::architecture())?;
             let run = Box::new(move || make_cluster_cache(project, plan, &daemon_arch));
@@ -76,68 +64,9 @@ pub fn make(project: &Project, plan: &Plan, found: &All, public: bool) -> Result
         }
     }
     if !tasks.is_empty() {
-        need_go("install Go, or put the missing tools on PATH; cargo xtask doctor lists them")?;
+        modules::need_go("install Go, or put the missing tools on PATH; cargo xtask doctor lists them")?;
     }
-    graph::run(tasks, LANES)
-}
-
-/// Builds modules, as far as they are not there.
-pub fn build_modules(project: &Project, plan: &Plan, names: &[&str]) -> Result<()> {
-    need_go("install Go; its version must be that of k8s/node/go/*/go.mod or newer")?;
-    let task = |name: &str| {
-        let owned = name.to_string();
-        let run = Box::new(move || build_module(project, plan, &owned));
-        Task { name: name.to_string(), needs: Vec::new(), run }
-    };
-    graph::run(names.iter().map(|name| task(name)).collect(), LANES)
-}
-
-fn need_go(next: &str) -> Result<()> {
-    match which::which("go") {
-        Ok(_) => Ok(()),
-        Err(_) => {
-            let message = "go is not on PATH, and what is missing must be built with it";
-            Err(Stop::needs_setup(format!("{message}\nNext: {next}")).into())
-        }
-    }
-}
-
-/// Builds one Go module into its folder, if it is not there.
-pub fn build_module(project: &Project, plan: &Plan, name: &str) -> Result<()> {
-    let (Some(module), Some(folder)) = (project.config.mirrors.modules.get(name), plan.modules.get(name)) else {
-        let message =
-            format!("xtask.toml has no [mirrors.modules.{name}], and it must be built here\nNext: describe it there");
-        return Err(Stop::usage(message).into());
-    };
-    if folder.exists() && sizes::is_whole(folder) {
-        return Ok(());
-    }
-    let step = project.ui.step(format!("build {name}"));
-    let partial = fresh_folder(folder)?;
-    let packages = AtomicUsize::new(0);
-    let show = |line: &str| {
-        let count = packages.fetch_add(1, Ordering::Relaxed) + 1;
-        step.update(&format!("{count} packages, {line}"));
-    };
-    let mut spawn = project.spawn.clone();
-    spawn.env.extend(go::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
-    let build = go::build(module, &partial.display().to_string());
-    let build = build.within(project.config.deadlines.bootstrap).folder(project.recipes().join(module_folder(name)));
-    spawn.run_showing(build, &show)?;
-    for (from, to) in &module.rename {
-        fs::rename(partial.join(from), partial.join(to)).with_context(|| format!("{name} did not build {from}"))?;
-    }
-    if name == "runc-shim" {
-        // The shim learns from its name that it is docker's, which must give the node a cgroup namespace.
-        fs::hard_link(partial.join("runc-shim"), partial.join("runc-cgroupns"))?;
-    }
-    sizes::note_sizes(&partial)?;
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
-    }
-    fs::rename(&partial, folder)?;
-    step.done("from its Go module");
-    Ok(())
+    graph::run(tasks, modules::LANES)
 }
 
 fn make_debian(project: &Project, plan: &Plan) -> Result<()> {
@@ -278,16 +207,6 @@ fn build(project: &Project, image: &Image, show: &(dyn Fn(&str) + Sync)) -> Resu
     });
     project.spawn.run_showing(call.within(project.config.deadlines.build), show)?;
     Ok(())
-}
-
-/// A folder to be filled and then renamed to `wanted`; what an interrupted run left there is gone.
-pub(super) fn fresh_folder(wanted: &Path) -> Result<PathBuf> {
-    let partial = PathBuf::from(format!("{}.partial", wanted.display()));
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
-    fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
-    Ok(partial)
 }
 
 fn link_or_copy(from: &Path, to: &Path) -> Result<()> {

@@ -9,6 +9,7 @@ pub mod hadolint;
 mod machine;
 pub mod made;
 mod mirrors;
+mod modules;
 mod recipes;
 mod sizes;
 
@@ -143,7 +144,7 @@ fn build(project: &Project, programs: &[(&str, &str)]) -> Result<recipes::Plan> 
     if programs.iter().any(|(module, program)| plan.built(module, program).is_none()) {
         let _lock = lock::hold_within(project, lock::BOOTSTRAP, project.config.deadlines.bootstrap)?;
         let modules: Vec<&str> = programs.iter().map(|(module, _)| *module).collect();
-        mirrors::build_modules(project, &plan, &modules)?;
+        modules::build(project, &plan, &modules)?;
     }
     Ok(plan)
 }

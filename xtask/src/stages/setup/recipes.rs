@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::config::module_folder;
 use crate::model::image::Images;
 use crate::run::context::Project;
 use crate::run::digest::Content;
@@ -52,9 +51,9 @@ impl Plan {
         let shim = needs_shim() && project.config.mirrors.modules.contains_key("runc-shim");
         let mut keys = BTreeMap::new();
         for (name, module) in &project.config.mirrors.modules {
-            let mut content = Content::default().files(root, &[module_folder(name)], interrupt)?;
-            let named =
-                [&module.variables, &module.rename].into_iter().flatten().flat_map(|(name, value)| [name, value]);
+            let mut content = Content::default().files(root, std::slice::from_ref(&module.folder), interrupt)?;
+            let variables = variables(project, &module.folder);
+            let named = [&variables, &module.rename].into_iter().flatten().flat_map(|(name, value)| [name, value]);
             for word in module.packages.iter().chain(named) {
                 content = content.word(word);
             }
@@ -160,6 +159,12 @@ impl Plan {
         self.cluster_cache.exists()
             && fs::read_link(&self.minikube_cache).is_ok_and(|target| target == self.cluster_cache)
     }
+}
+
+/// What the linker sets in all programs of a folder: each has only its own of it.
+pub(super) fn variables(project: &Project, folder: &Path) -> BTreeMap<String, String> {
+    let modules = project.config.mirrors.modules.values().filter(|module| module.folder == folder);
+    modules.flat_map(|module| module.variables.clone()).collect()
 }
 
 fn is_usable(file: &Path) -> bool {
