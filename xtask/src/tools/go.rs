@@ -51,9 +51,9 @@ pub fn binary_of(package: &str, module: &str) -> String {
     }
 }
 
-/// Runs the tests of a module; run in its folder.
+/// Runs the tests of a module; run in its folder. Compiled as for a build, what both need is compiled once.
 pub fn test() -> Call {
-    call(argv!("go test -count=1 ./..."))
+    call(argv!("go test -count=1 -trimpath -buildvcs=false -gcflags=all=-dwarf=false ./..."))
 }
 
 #[cfg(test)]
