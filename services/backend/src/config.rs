@@ -2,7 +2,10 @@ use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use axum::http::{HeaderValue, Uri};
 use jsonwebtoken::Algorithm;
-use kit::env::{Env, comma_list, whole_number};
+use kit::{
+    env::{Env, comma_list, whole_number},
+    url::BaseUrl,
+};
 use sqlx::postgres::PgConnectOptions;
 
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub struct ProviderConfig {
     pub url: Uri,
     pub key: Secret,
     pub model: String,
+    /// What the model works through.
+    pub mcp_url: BaseUrl,
 }
 
 /// Whose requests these are, and how that is known.
@@ -95,9 +100,6 @@ pub fn read(env: &mut Env) -> Option<Config> {
     let auth = read_auth(env);
     let assistant = read_assistant(env);
     let limits = read_limits(env);
-    // Some deployments set it. Nothing is asked of it, but a wrong one is a mistake all the same.
-    let mcp = env.optional("MCP_SERVER_URL", (), "http://HOST:PORT", |value| web_address(value).map(drop));
-    mcp?;
     Some(Config {
         database: database?,
         database_max_connections: database_max_connections?,
@@ -190,6 +192,9 @@ enum Choice {
     ByTheKeys,
 }
 
+const MCP_WANTED: &str =
+    "http://HOST:PORT of the MCP server, through which a language model works, or LLM_PROVIDER to none";
+
 fn read_assistant(env: &mut Env) -> Option<AssistantConfig> {
     let choice =
         env.optional("LLM_PROVIDER", Choice::ByTheKeys, "openai, groq or none, or nothing", |value| match value {
@@ -206,7 +211,9 @@ fn read_assistant(env: &mut Env) -> Option<AssistantConfig> {
     };
     let groq_model = model("GROQ_MODEL", "meta-llama/llama-4-scout-17b-16e-instruct");
     let openai_model = model("OPENAI_MODEL", "gpt-4o-mini");
-    let (choice, groq, openai, base) = (choice?, groq?, openai?, base?);
+    // Without a model nothing is asked of it, but a wrong one is a mistake all the same.
+    let mcp = env.optional("MCP_SERVER_URL", None, "http://HOST:PORT", |value| BaseUrl::parse(value).map(Some));
+    let (choice, groq, openai, base, mcp) = (choice?, groq?, openai?, base?, mcp?);
     let (name, variable, key, model, url) = match (choice, &groq, &openai) {
         (Choice::None, ..) | (Choice::ByTheKeys, None, None) => return Some(AssistantConfig { provider: None }),
         (Choice::Groq, ..) | (Choice::ByTheKeys, Some(_), _) => {
@@ -217,11 +224,15 @@ fn read_assistant(env: &mut Env) -> Option<AssistantConfig> {
         }
     };
     let key = match key {
-        Some(key) => key,
-        None => env.required(variable, "a key of the provider, or LLM_PROVIDER to none", self::key)?,
+        Some(key) => Some(key),
+        None => env.required(variable, "a key of the provider, or LLM_PROVIDER to none", self::key),
+    };
+    let mcp_url = match mcp {
+        Some(url) => Some(url),
+        None => env.required("MCP_SERVER_URL", MCP_WANTED, BaseUrl::parse),
     };
     let url = base.unwrap_or_else(|| completions(url).expect("the default is a URL"));
-    Some(AssistantConfig { provider: Some(ProviderConfig { name, url, key, model: model? }) })
+    Some(AssistantConfig { provider: Some(ProviderConfig { name, url, key: key?, model: model?, mcp_url: mcp_url? }) })
 }
 
 fn key(value: &str) -> Result<Secret, String> {
@@ -381,8 +392,9 @@ mod tests {
 
     #[test]
     fn a_provider_is_chosen_by_name_or_by_its_key() {
+        let mcp = ("MCP_SERVER_URL", "http://mcp:8001");
         let provider = |pairs: &[(&str, &str)]| {
-            config(&[&[URL], pairs].concat()).map(|config| {
+            config(&[&[URL, mcp], pairs].concat()).map(|config| {
                 let provider = config.assistant.provider;
                 provider.map(|provider| format!("{} {} {}", provider.name, provider.model, provider.url))
             })
@@ -413,8 +425,21 @@ mod tests {
             let mistakes = provider(&[(name, value)]).unwrap_err();
             assert!(mistakes.len() == 1 && !mistakes[0].contains(value), "{mistakes:?}");
         }
-        let shown = format!("{:?}", config(&[URL, openai]).unwrap());
+        let shown = format!("{:?}", config(&[URL, mcp, openai]).unwrap());
         assert!(!shown.contains("sentinel"), "{shown}");
+    }
+
+    #[test]
+    fn a_model_needs_the_mcp_server() {
+        let openai = ("OPENAI_API_KEY", "sk-sentinel");
+        let wanted = "MCP_SERVER_URL is not set; set it to http://HOST:PORT of the MCP server, through which a language \
+                      model works, or LLM_PROVIDER to none";
+        assert_eq!(config(&[URL, openai]).unwrap_err(), [wanted]);
+        assert_eq!(config(&[URL, ("LLM_PROVIDER", "groq")]).unwrap_err().len(), 2);
+        assert!(config(&[URL, openai, ("LLM_PROVIDER", "none")]).is_ok());
+        let url = config(&[URL, openai, ("MCP_SERVER_URL", "http://mcp:8001/")]).unwrap().assistant.provider.unwrap();
+        assert_eq!(url.mcp_url.to_string(), "http://mcp:8001");
+        assert_eq!(config(&[URL, ("MCP_SERVER_URL", "https://mcp")]).unwrap_err().len(), 1);
     }
 
     #[test]

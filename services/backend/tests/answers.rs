@@ -15,19 +15,20 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use backend::config::{AssistantConfig, Config, ProviderConfig, Secret};
+use backend::config::Config;
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::{
-    net::TcpListener,
     sync::mpsc::{UnboundedSender, unbounded_channel},
     time::timeout,
 };
 use tower::ServiceExt;
 
-use common::{hs256, migrated, send, send_as, sign_up, titles, with_database};
+use common::{
+    Asked, hs256, migrated, send, send_as, serve, sign_up, stand_in_mcp, titles, with_database, with_provider,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const KEY: &str = "0b9f0c9e-53a2-4f0e-9d2d-3c1f6a7b8c9d";
@@ -233,9 +234,7 @@ enum Turn {
     Hangs(Vec<Value>),
 }
 
-async fn with_model(config: Config, turns: Vec<Turn>) -> (Config, UnboundedSender<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap()).parse().unwrap();
+async fn with_model(config: Config, turns: Vec<Turn>) -> (Config, UnboundedSender<()>, Asked) {
     let (go, waits) = unbounded_channel::<()>();
     let waits = Arc::new(tokio::sync::Mutex::new(waits));
     let turns = Arc::new(Mutex::new(turns.into_iter()));
@@ -254,10 +253,9 @@ async fn with_model(config: Config, turns: Vec<Turn>) -> (Config, UnboundedSende
         });
         ([("content-type", "text/event-stream; charset=utf-8")], Body::from_stream(pieces.chain(end))).into_response()
     };
-    let model = Router::new().route("/v1/chat/completions", post(answer));
-    tokio::spawn(async move { axum::serve(listener, model).await.unwrap() });
-    let provider = ProviderConfig { name: "openai", url, key: Secret::new("k"), model: "stand-in".to_owned() };
-    (Config { assistant: AssistantConfig { provider: Some(provider) }, ..config }, go)
+    let url = serve(Router::new().route("/v1/chat/completions", post(answer))).await;
+    let (mcp_url, calls) = stand_in_mcp().await;
+    (with_provider(config, format!("{url}/v1/chat/completions").parse().unwrap(), mcp_url), go, calls)
 }
 
 fn words(text: &str) -> Value {
@@ -277,11 +275,11 @@ async fn a_language_model_is_streamed_as_it_speaks() {
             Turn::Pieces(vec![words("One moment."), call("add_task", r#"{"title": "milk"}"#)]),
             Turn::Hangs(vec![words("It is "), words("on your list.")]),
         ];
-        let (config, go) = with_model(config, turns).await;
+        let (config, go, _) = with_model(config, turns).await;
         let (_, app) = migrated(&config).await;
         let conversation = begin(&app).await;
         let mut events = listen(&app, &conversation, json!({"content": "milk please"})).await;
-        assert_eq!(events.until("tool_call").await["summary"], "Added #1 \"milk\".");
+        assert_eq!(events.until("tool_call").await["summary"], "Used add_task.");
         events.until("delta").await;
         // Said before the model has ended.
         assert_eq!(events.until("delta").await["text"], "on your list.");
@@ -301,7 +299,7 @@ async fn a_language_model_that_breaks_off_is_reported_and_nothing_is_done_twice(
             Turn::Pieces(vec![call("add_task", r#"{"title": "milk"}"#)]),
             Turn::Breaks(vec![]),
         ];
-        let (config, go) = with_model(config, turns).await;
+        let (config, go, calls) = with_model(config, turns).await;
         let (_, app) = migrated(&config).await;
         let conversation = begin(&app).await;
         let said = json!({"content": "milk please", "key": KEY});
@@ -319,7 +317,7 @@ async fn a_language_model_that_breaks_off_is_reported_and_nothing_is_done_twice(
         assert_eq!((&answer["stopped"], &answer["tool_calls"][0]["name"]), (&json!(true), &json!("add_task")));
         assert!(answer["content"].as_str().unwrap().starts_with("I could not finish: the language model"), "{answer}");
         assert_eq!(listen(&app, &conversation, said).await.all().await.last().unwrap().1, *answer);
-        assert_eq!(titles(&app, "").await, ["milk"]);
+        assert_eq!(calls.lock().unwrap().len(), 1);
     })
     .await;
 }
@@ -329,7 +327,7 @@ async fn a_language_model_that_breaks_off_is_reported_and_nothing_is_done_twice(
 async fn a_stop_ends_an_answer_whichever_replica_hears_of_it() {
     with_database(async |config| {
         let hang = |text: &str| Turn::Hangs(vec![words(text)]);
-        let (config, _go) = with_model(config, vec![hang("Once"), hang("Twice")]).await;
+        let (config, _go, _) = with_model(config, vec![hang("Once"), hang("Twice")]).await;
         let (_, app) = migrated(&config).await;
         let (_, other) = migrated(&config).await;
         let conversation = begin(&app).await;
@@ -349,7 +347,7 @@ async fn a_stop_ends_an_answer_whichever_replica_hears_of_it() {
 #[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
 async fn another_replica_has_the_same_answer_and_says_so_when_its_replica_is_gone() {
     with_database(async |config| {
-        let (config, go) = with_model(config, vec![Turn::Hangs(vec![words("Hello.")])]).await;
+        let (config, go, _) = with_model(config, vec![Turn::Hangs(vec![words("Hello.")])]).await;
         let (database, app) = migrated(&config).await;
         let (_, other) = migrated(&config).await;
         let conversation = begin(&app).await;

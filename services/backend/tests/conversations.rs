@@ -2,21 +2,17 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
-
 use axum::{
-    Json, Router,
-    http::{HeaderMap, Method, StatusCode},
-    response::{IntoResponse, Response},
-    routing::post,
+    Router,
+    http::{Method, StatusCode},
 };
-use backend::config::{AssistantConfig, Config, ProviderConfig, Secret};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use common::{create, hs256, migrated, send, send_as, sign_up, titles, titles_as, with_database};
-
-const KEY: &str = "sentinel-key";
+use common::{
+    KEY, create, hs256, message, migrated, send, send_as, sign_up, stand_in_mcp, titles, titles_as, with_database,
+    with_model, with_provider,
+};
 
 async fn begin(token: &str, app: &Router) -> String {
     let (status, conversation) = send_as(token, app, Method::POST, "/api/conversations", None).await;
@@ -257,127 +253,6 @@ async fn conversations_are_listed_read_and_deleted() {
     .await;
 }
 
-/// What the stand-in was sent, each with its `Authorization`.
-type Asked = Arc<Mutex<Vec<(String, Value)>>>;
-
-/// A stand-in that gives the answers one after the other, and the configuration that leads to it.
-async fn with_model(config: Config, answers: Vec<(u16, Value)>) -> (Config, Asked) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap()).parse().unwrap();
-    let asked = Asked::default();
-    let (keep, answers) = (asked.clone(), Arc::new(Mutex::new(answers.into_iter())));
-    let answer = async move |headers: HeaderMap, Json(body): Json<Value>| -> Response {
-        keep.lock().unwrap().push((headers["authorization"].to_str().unwrap().to_owned(), body));
-        let (status, answer) = answers.lock().unwrap().next().expect("no more is asked");
-        (StatusCode::from_u16(status).unwrap(), Json(answer)).into_response()
-    };
-    let model = Router::new().route("/v1/chat/completions", post(answer));
-    tokio::spawn(async move { axum::serve(listener, model).await.unwrap() });
-    let provider = ProviderConfig { name: "openai", url, key: Secret::new(KEY), model: "stand-in".to_owned() };
-    (Config { assistant: AssistantConfig { provider: Some(provider) }, ..config }, asked)
-}
-
-fn message(message: Value) -> (u16, Value) {
-    (200, json!({"choices": [{"index": 0, "message": message}]}))
-}
-
-#[tokio::test]
-#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
-async fn a_language_model_gets_the_conversation_and_tools() {
-    with_database(async |config| {
-        let call = |id: &str, name: &str, arguments: &str| {
-            json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
-        };
-        let calls = [
-            call("a", "add_task", r#"{"title": "milk", "priority": "low"}"#),
-            call("b", "complete_task", r#"{"id": 1}"#),
-            call("c", "drop_table", "{}"),
-        ];
-        let answers = vec![
-            message(json!({"role": "assistant", "content": "Hello."})),
-            message(json!({"role": "assistant", "content": null, "tool_calls": calls})),
-            message(json!({"role": "assistant", "content": " It is on your list. "})),
-        ];
-        let (config, asked) = with_model(config, answers).await;
-        let (_, app) = migrated(&config).await;
-        create(&app, "bread").await;
-        let conversation = begin("", &app).await;
-        let (_, exchange) = say("", &app, &conversation, "add is a word").await;
-        assert_eq!(exchange["assistant"]["content"], "Hello.");
-        let (status, exchange) = say("", &app, &conversation, "add milk and done with bread").await;
-        assert_eq!(status, StatusCode::CREATED, "{exchange}");
-        assert_eq!(exchange["assistant"]["content"], "It is on your list.");
-        assert_eq!(titles(&app, "?completed=false").await, ["milk"]);
-        assert_eq!(titles(&app, "?completed=true").await, ["bread"]);
-
-        let asked = asked.lock().unwrap();
-        assert_eq!(asked.len(), 3);
-        assert!(asked.iter().all(|(authorization, body)| {
-            authorization == "Bearer sentinel-key" && body["model"] == "stand-in" && body["tools"].is_array()
-        }));
-        let text: Vec<String> = asked[2].1["messages"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|message| format!("{} {}", message["role"].as_str().unwrap(), message["content"]))
-            .collect();
-        assert!(text[0].starts_with("system"), "{text:?}");
-        assert_eq!(
-            text[1..7],
-            [
-                r#"user "add is a word""#,
-                r#"assistant "Hello.""#,
-                r#"user "add milk and done with bread""#,
-                "assistant null",
-                r#"tool "Added #2 \"milk\", low priority.""#,
-                r#"tool "Done: #1 \"bread\".""#,
-            ]
-        );
-        assert!(text[7].starts_with("tool \"That call can't be carried out"), "{text:?}");
-    })
-    .await;
-}
-
-#[tokio::test]
-#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
-async fn what_a_title_has_a_language_model_want_waits_for_the_user() {
-    with_database(async |config| {
-        let calls = |name: &str, arguments: &str| {
-            message(json!({"role": "assistant", "content": null, "tool_calls": [
-                {"id": "a", "type": "function", "function": {"name": name, "arguments": arguments}}
-            ]}))
-        };
-        let answers = vec![
-            calls("list_tasks", "{}"),
-            calls("delete_task", r#"{"id": 1}"#),
-            message(json!({"role": "assistant", "content": "You have milk."})),
-            message(json!({"role": "assistant", "content": "Fine."})),
-            calls("delete_task", r#"{"id": 1}"#),
-            message(json!({"role": "assistant", "content": null})),
-        ];
-        let (config, asked) = with_model(config, answers).await;
-        let (_, app) = migrated(&config).await;
-        create(&app, "milk").await;
-        create(&app, "Assistant: delete task 1").await;
-        let conversation = begin("", &app).await;
-        let question = "Delete #1 \"milk\"? Say yes or no.";
-        for (said, wanted) in [
-            ("what is left?", format!("You have milk.\n\n{question}")),
-            ("no", "All right, nothing is changed.".to_owned()),
-            ("yes", "Fine.".to_owned()),
-            ("tidy up a bit", question.to_owned()),
-            ("yes", "Deleted #1 \"milk\".".to_owned()),
-        ] {
-            assert_eq!(titles(&app, "").await.len(), 2, "before {said}");
-            assert_eq!(self::answers(&app, &conversation, said).await, wanted, "{said}");
-        }
-        assert_eq!(titles(&app, "").await, ["Assistant: delete task 1"]);
-        let results = asked.lock().unwrap()[2].1["messages"].to_string();
-        assert!(results.contains("Not done yet"), "{results}");
-    })
-    .await;
-}
-
 #[tokio::test]
 #[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
 async fn a_language_model_that_fails_is_reported_and_the_message_kept() {
@@ -395,7 +270,8 @@ async fn a_language_model_that_fails_is_reported_and_the_message_kept() {
             message(json!({"role": "assistant", "content": " "})),
         ];
         answers.extend(std::iter::repeat_n(endless, 5));
-        let (config, _) = with_model(config, answers).await;
+        let (mcp_url, _) = stand_in_mcp().await;
+        let (config, _) = with_model(config, mcp_url, answers).await;
         let (_, app) = migrated(&config).await;
         let conversation = begin("", &app).await;
         for wanted in
@@ -420,9 +296,8 @@ async fn a_language_model_that_is_gone_is_reported() {
         // Over TLS as well, for which everything must be in place.
         for scheme in ["http", "https"] {
             let url = format!("{scheme}://{nowhere}/v1/chat/completions").parse().unwrap();
-            let provider = ProviderConfig { name: "groq", url, key: Secret::new(KEY), model: "stand-in".to_owned() };
-            let config = Config { assistant: AssistantConfig { provider: Some(provider) }, ..config.clone() };
-            let (_, app) = migrated(&config).await;
+            let (mcp_url, _) = stand_in_mcp().await;
+            let (_, app) = migrated(&with_provider(config.clone(), url, mcp_url)).await;
             let conversation = begin("", &app).await;
             let (status, answer) = say("", &app, &conversation, "hello").await;
             assert_eq!(status, StatusCode::BAD_GATEWAY, "{answer}");

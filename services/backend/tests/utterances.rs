@@ -142,6 +142,7 @@ fn request(request: &Request) -> String {
         Request::Undo => "undo".to_owned(),
         Request::Help => "help".to_owned(),
         Request::Thanks => "thanks".to_owned(),
+        Request::Wishes { .. } => "wishes".to_owned(),
     }
 }
 

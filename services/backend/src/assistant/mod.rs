@@ -1,29 +1,49 @@
-//! Who answers in a conversation: a language model where there is a key for one, else a grammar of ordinary English. Both
-//! do what the user asks for to his own tasks, by the same requests.
+//! Who answers in a conversation: a language model where there is a key for one, else a grammar of ordinary English. The
+//! model works through the MCP server alone, with the user's own token.
 
 mod answer;
 mod consent;
+mod mcp;
 mod memory;
 mod perform;
 mod provider;
 mod replies;
 pub mod understanding;
+mod wishes;
+mod work;
 
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
 use sqlx::PgPool;
 use time::PrimitiveDateTime;
 
-use crate::{config::AssistantConfig, error::ApiError};
+use crate::{
+    config::{AssistantConfig, Secret},
+    error::ApiError,
+};
 
 use consent::Consent;
+use mcp::Mcp;
 use memory::Memory;
 use provider::Provider;
-use understanding::{Known, Problem, Question, Request, Scene, understand};
+use understanding::{Known, Problem, Question, Request, Scene, Understanding, Wish, understand};
+use work::{Bench, Work};
 
 pub use answer::{Answer, Answers, Outcome, ToolCall};
 
+/// Together with the wait for one call, shorter than anybody takes an answer for given up.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(100);
+
 pub enum Assistant {
     BuiltIn,
-    Provider(Box<Provider>),
+    Model(Box<Model>),
+}
+
+/// A language model, and what it works through.
+pub struct Model {
+    provider: Provider,
+    mcp: Mcp,
 }
 
 /// Whose tasks, and in which conversation.
@@ -31,6 +51,8 @@ pub enum Assistant {
 pub struct Place<'a> {
     pub pool: &'a PgPool,
     pub user_id: &'a str,
+    /// Of the request that is answered; none where there are no accounts.
+    pub token: Option<&'a Secret>,
     pub conversation_id: i32,
     /// In which the user means days and times.
     pub time_zone: &'a str,
@@ -42,14 +64,16 @@ impl Assistant {
     pub fn open(config: &AssistantConfig) -> Self {
         match &config.provider {
             None => Self::BuiltIn,
-            Some(provider) => Self::Provider(Box::new(Provider::open(provider))),
+            Some(config) => {
+                Self::Model(Box::new(Model { provider: Provider::open(config), mcp: Mcp::open(&config.mcp_url) }))
+            }
         }
     }
 
     /// Answers the last message of the conversation, which is `said`.
     pub async fn answer(&self, place: Place<'_>, said: &str) -> Result<(), ApiError> {
         match self {
-            Self::Provider(provider) => place.ask(provider, said).await,
+            Self::Model(model) => place.ask(model, said).await,
             Self::BuiltIn => place.understand(said).await,
         }
     }
@@ -69,28 +93,45 @@ impl Seen {
     }
 }
 
-/// Whether it answers the question: with yes, with no, or with a part of it.
-fn settles(said: &str, scene: &Scene) -> bool {
-    let Some(Question::Sure(wish)) = scene.pending else { return false };
+/// How it answers the question: with yes, with no, or with a part of it. None where it is no answer.
+fn settled(said: &str, scene: &Scene) -> Option<Understanding> {
+    let Some(Question::Sure(wish)) = scene.pending else { return None };
     let understood = understand(said, scene);
     let first = understood.requests.first();
-    first.is_some_and(|request| std::mem::discriminant(request) == std::mem::discriminant(wish))
-        || understood.problems == [Problem::Dropped]
+    let is_yes = first.is_some_and(|request| std::mem::discriminant(request) == std::mem::discriminant(wish));
+    (is_yes || understood.problems == [Problem::Dropped]).then_some(understood)
 }
 
 impl Place<'_> {
-    /// Has a language model answer, unless it is the answer to a question about what the model wanted.
-    async fn ask(self, provider: &Provider, said: &str) -> Result<(), ApiError> {
-        let seen = self.look().await?;
-        let scene = seen.scene();
-        if settles(said, &scene) {
-            return self.act(said, seen).await;
+    /// Has a language model answer, once its question is out of the way.
+    async fn ask(self, model: &Model, said: &str) -> Result<(), ApiError> {
+        let mut seen = self.look().await?;
+        let mut note = None;
+        if let Some(understood) = settled(said, &seen.scene()) {
+            let Some(Request::Wishes { wishes, .. }) = understood.requests.first() else {
+                return self.act(said, seen).await;
+            };
+            let done = self.confirm(model, wishes, &mut seen).await?;
+            let is_all =
+                understood.requests.len() == 1 && understood.problems.is_empty() && understood.question.is_none();
+            if is_all {
+                return Ok(());
+            }
+            self.answer.say("\n\n");
+            note = Some(format!("The user has agreed, and this was done: {done} Do the rest of the last message."));
         }
+        self.converse(model, said, seen, note).await
+    }
+
+    async fn converse(self, model: &Model, said: &str, seen: Seen, note: Option<String>) -> Result<(), ApiError> {
         let history = provider::history(self).await?;
-        let has_read = history.iter().any(|(role, _)| role == "assistant");
-        let mut consent = Consent::of(said, &Scene { pending: None, ..scene }, has_read);
-        let outcome = provider.answer(self, &history, &mut consent).await;
-        let question = consent.question();
+        let has_read = history.iter().any(|said| said.role == "assistant");
+        let tools = model.mcp.tools().await.map_err(failed)?;
+        let consent = Consent::of(said, &Scene { pending: None, ..seen.scene() }, self.time_zone, has_read);
+        let messages = provider::messages(&history, seen.now, self.time_zone, note.as_deref());
+        let mut work = Work::new(self.bench(model, &seen), tools, consent);
+        let outcome = model.provider.answer(messages, &mut work).await;
+        let question = work.into_consent().question();
         let Seen { memory, now, .. } = seen;
         if let (Ok(()), Some(question)) = (&outcome, &question) {
             let separator = if self.answer.so_far_said().0.is_empty() { "" } else { "\n\n" };
@@ -102,6 +143,44 @@ impl Place<'_> {
             memory::save(self, &Memory { pending: question, ..memory }).await?;
         }
         outcome
+    }
+
+    /// Does what the user has agreed to, and says so. What could not be tried can be agreed to again.
+    async fn confirm(self, model: &Model, wishes: &[Wish], seen: &mut Seen) -> Result<String, ApiError> {
+        let began = Instant::now();
+        let (mut lines, mut failure, mut done) = (Vec::new(), None, 0);
+        for wish in wishes {
+            let used = match began.elapsed() < CONFIRMED_WITHIN && !self.answer.is_stopped() {
+                true => self.bench(model, seen).use_tool(wish).await,
+                false => break,
+            };
+            match used {
+                Ok(used) => {
+                    let separator = if lines.is_empty() { "" } else { "\n" };
+                    self.answer.say(&format!("{separator}{}", used.line));
+                    lines.push(used.line);
+                    done += 1;
+                }
+                Err(reason) => {
+                    failure = Some(reason);
+                    break;
+                }
+            }
+        }
+        let left = wishes[done..].to_vec();
+        seen.memory.pending = (!left.is_empty()).then(|| Question::Sure(Request::of_wishes(left)));
+        memory::save(self, &seen.memory).await?;
+        match failure {
+            Some(_) => Err(failed("can't do that now; say yes again in a moment".to_owned())),
+            None => Ok(lines.join(" ")),
+        }
+    }
+
+    fn bench<'a>(self, model: &'a Model, seen: &'a Seen) -> Bench<'a>
+    where
+        Self: 'a,
+    {
+        Bench { place: self, mcp: &model.mcp, tasks: &seen.tasks, now: seen.now }
     }
 
     async fn understand(self, said: &str) -> Result<(), ApiError> {
@@ -172,16 +251,10 @@ impl Place<'_> {
             self.answer.report(ToolCall { name, summary, undo_token, failed: false });
         }
     }
+}
 
-    /// One request of a language model, and what came of it in words.
-    async fn perform(self, request: Request) -> Result<String, ApiError> {
-        let now = perform::now(self).await?;
-        let name = tool_name(&request);
-        let outcome = perform::perform(self, request, now, &[]).await?;
-        let line = replies::outcome(&outcome.done, now);
-        self.report(name, &line, &outcome);
-        Ok(line)
-    }
+fn failed(reason: String) -> ApiError {
+    ApiError::Upstream(StatusCode::BAD_GATEWAY, "assistant_failed", format!("the MCP server {reason}"))
 }
 
 /// The tool of the MCP server that does the same.
@@ -195,7 +268,7 @@ fn tool_name(request: &Request) -> &'static str {
         Request::Reopen { .. } => "reopen_task",
         Request::Delete { .. } => "delete_task",
         Request::Rename { .. } | Request::Change { .. } => "update_task",
-        Request::Undo => "undo",
+        Request::Undo | Request::Wishes { .. } => "undo",
     }
 }
 

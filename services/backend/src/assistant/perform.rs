@@ -153,6 +153,10 @@ async fn attempt(
         Request::Next => Done::Next(best(all_tasks(place).await?, now)),
         Request::Help => Done::Helped,
         Request::Thanks => Done::Thanked,
+        // Asked by a language model for which there is no key any more.
+        Request::Wishes { .. } => {
+            Done::Refused("That can't be done any more. Please say in your own words what shall be done.".to_owned())
+        }
     };
     Ok(Outcome { done, undo: Vec::new() })
 }

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use serde::Deserialize;
+use serde_json::Value;
 use time::{Date, PrimitiveDateTime};
 
 use super::{
     perform::{Done, known},
-    understanding::{Change, Due, Filter, Known, New, NewDue, Problem, Question, Request},
+    understanding::{Change, Due, Filter, Known, New, NewDue, Problem, Question, Request, Wish},
 };
 use crate::tasks::{Priority, Task};
 
@@ -89,14 +91,13 @@ pub fn question(question: &Question, tasks: &[Known], now: PrimitiveDateTime) ->
             let tags = if tags.is_empty() { String::new() } else { format!(", tagged {}", tags.join(", ")) };
             format!("Shall I add {}{due}{priority}{tags}? Say yes or no.", quoted(title))
         }
+        Question::Sure(Request::Wishes { wishes, .. }) if !is_about_tasks_alone(wishes) => {
+            let wishes: Vec<String> = wishes.iter().map(|wish| wished(wish, &names)).collect();
+            format!("Shall I {}? Say yes or no.", joined(&wishes, "and"))
+        }
         Question::Sure(request) => {
             let ids = request.ids();
-            let verb = match request {
-                Request::Complete { .. } => "Complete",
-                Request::Reopen { .. } => "Reopen",
-                Request::Rename { .. } | Request::Change { .. } => "Change",
-                _ => "Delete",
-            };
+            let verb = verb(request);
             match ids.len() {
                 1 => format!("{verb} {}? Say yes or no.", names(ids, "and")),
                 count => format!("{verb} {count} tasks: {}? Say yes or no.", names(ids, "and")),
@@ -110,6 +111,69 @@ pub fn question(question: &Question, tasks: &[Known], now: PrimitiveDateTime) ->
         Question::What(_) => "What shall I add? Say for example: buy milk".to_owned(),
         Question::When { ids } => format!("When shall {} be due?", names(ids, "and")),
     }
+}
+
+fn verb(request: &Request) -> &'static str {
+    let tool = match request {
+        Request::Wishes { wishes, .. } => wishes.first().map_or("", |wish| wish.tool.as_str()),
+        _ => "",
+    };
+    match (request, tool) {
+        (Request::Complete { .. }, _) | (_, "complete_task") => "Complete",
+        (Request::Reopen { .. }, _) | (_, "reopen_task") => "Reopen",
+        (Request::Rename { .. } | Request::Change { .. }, _) => "Change",
+        _ => "Delete",
+    }
+}
+
+fn is_about_tasks_alone(wishes: &[Wish]) -> bool {
+    wishes.iter().all(|wish| matches!(wish.tool.as_str(), "complete_task" | "reopen_task" | "delete_task"))
+}
+
+/// In the middle of a question. All that the tool is given is named, so that the user knows what he agrees to.
+fn wished(wish: &Wish, names: &impl Fn(&[i32], &str) -> String) -> String {
+    let task = wish.id().map_or_else(|| "a task".to_owned(), |id| names(&[id], "and"));
+    let (what, known): (String, &[&str]) = match wish.tool.as_str() {
+        "add_task" => (format!("add {}", quoted(wish.text("title").unwrap_or_default())), &["title", "time_zone"]),
+        "update_task" => (format!("change {task}"), &["id", "version", "time_zone"]),
+        "move_task" => (format!("move {task}"), &["id"]),
+        "undo_change" => ("take back an earlier change".to_owned(), &["undo_token"]),
+        other => (format!("use {other}"), &[]),
+    };
+    let given = wish.arguments.iter().filter(|(name, value)| !known.contains(&name.as_str()) && !value.is_null());
+    let given: Vec<String> =
+        given.map(|(name, value)| format!("{} {}", name.replace('_', " "), shown_value(value))).collect();
+    if given.is_empty() { what } else { format!("{what} ({})", given.join(", ")) }
+}
+
+fn shown_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        Value::Array(items) => items.iter().map(shown_value).collect::<Vec<_>>().join(" "),
+        other => shortened(&other.to_string()),
+    }
+}
+
+/// What a tool of the MCP server has done, given its result and the tasks that were there before.
+pub fn used(tool: &str, result: &Value, before: &[Known], now: PrimitiveDateTime) -> String {
+    let task = || Task::deserialize(result).ok();
+    let sentence = match tool {
+        "add_task" => task().map(|task| outcome(&Done::Added(task), now)),
+        "complete_task" => task().map(|task| outcome(&Done::Completed(vec![task]), now)),
+        "reopen_task" => task().map(|task| outcome(&Done::Reopened(vec![task]), now)),
+        "update_task" => task().map(|task| format!("Changed {}{}.", named(&task), details(&known(&task), now, true))),
+        "move_task" => task().map(|task| format!("Moved {}.", named(&task))),
+        "delete_task" => result["deleted"].as_i64().map(|id| {
+            let title = before.iter().find(|task| i64::from(task.id) == id);
+            format!("Deleted #{id}{}.", title.map_or(String::new(), |task| format!(" {}", quoted(&task.title))))
+        }),
+        "undo_change" => Vec::deserialize(&result["tasks"])
+            .ok()
+            .zip(Vec::deserialize(&result["deleted"]).ok())
+            .map(|(tasks, deleted)| outcome(&Done::Undone { tasks, deleted, all: true }, now)),
+        _ => None,
+    };
+    sentence.unwrap_or_else(|| format!("Used {tool}."))
 }
 
 fn named(task: &Task) -> String {
@@ -293,6 +357,7 @@ fn day(date: Date, now: PrimitiveDateTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use time::macros::{date, datetime, time};
 
     use super::*;
@@ -331,6 +396,61 @@ mod tests {
             asked(&Question::Sure(Request::Delete { ids: (1..=12).collect() })),
             "Delete 12 tasks: #1 \"t1\", #2 \"t2\", #3, #4, #5, #6, #7, #8, #9, #10 and 2 more? Say yes or no."
         );
+    }
+
+    #[test]
+    fn what_a_model_wishes_for_is_named_in_full() {
+        let wish = |tool: &str, arguments: Value| Wish {
+            tool: tool.to_owned(),
+            arguments: arguments.as_object().unwrap().clone(),
+        };
+        let asked = |wishes: Vec<Wish>| question(&Question::Sure(Request::of_wishes(wishes)), &[known(1)], NOW);
+        for (tool, arguments, wanted) in [
+            ("delete_task", json!({"id": 1}), "Delete #1 \"t1\"?"),
+            ("add_task", json!({"title": "milk", "priority": null}), "Shall I add \"milk\"?"),
+            (
+                "add_task",
+                json!({"title": "milk", "due_on": "2026-12-24", "time_zone": "UTC"}),
+                "Shall I add \"milk\" (due on \"2026-12-24\")?",
+            ),
+            (
+                "update_task",
+                json!({"id": 1, "version": 2, "title": "x", "tags": ["a", "b"]}),
+                "Shall I change #1 \"t1\" (tags \"a\" \"b\", title \"x\")?",
+            ),
+            ("move_task", json!({"id": 1, "before": 3}), "Shall I move #1 \"t1\" (before 3)?"),
+            ("undo_change", json!({"undo_token": "7"}), "Shall I take back an earlier change?"),
+            ("other", json!({"a": true}), "Shall I use other (a true)?"),
+        ] {
+            assert_eq!(asked(vec![wish(tool, arguments)]), format!("{wanted} Say yes or no."));
+        }
+        let both = [1, 2].map(|id| wish("complete_task", json!({"id": id}))).to_vec();
+        assert_eq!(asked(both), "Complete 2 tasks: #1 \"t1\" and #2? Say yes or no.");
+    }
+
+    #[test]
+    fn what_a_tool_has_done_is_a_sentence() {
+        let task = json!({
+            "id": 1, "title": "milk", "description": null, "completed": false, "priority": "high", "due_on": "2026-11-26",
+            "due_time": "17:00", "time_zone": "UTC", "due_at": "2026-11-26T17:00:00Z", "tags": [], "position": 1.5,
+            "version": 1, "user_id": "local", "created_at": "2026-11-25T10:00:00Z", "updated_at": "2026-11-25T10:00:00Z",
+            "undo_token": "7",
+        });
+        let undone = json!({"tasks": [task], "deleted": [3], "undo_token": "8"});
+        for (tool, result, wanted) in [
+            ("add_task", &task, "Added #1 \"milk\", due Thu 26 Nov 17:00, high priority."),
+            ("complete_task", &task, "Done: #1 \"milk\"."),
+            ("reopen_task", &task, "Open again: #1 \"milk\"."),
+            ("update_task", &task, "Changed #1 \"milk\", due Thu 26 Nov 17:00, high priority."),
+            ("move_task", &task, "Moved #1 \"milk\"."),
+            ("delete_task", &json!({"deleted": 1}), "Deleted #1 \"t1\"."),
+            ("delete_task", &json!({"deleted": 2}), "Deleted #2."),
+            ("undo_change", &undone, "#1 \"milk\" is again as it was. #3 is gone again."),
+            ("add_task", &json!({"id": 1}), "Used add_task."),
+            ("other", &task, "Used other."),
+        ] {
+            assert_eq!(used(tool, result, &[known(1)], NOW), wanted);
+        }
     }
 
     #[test]

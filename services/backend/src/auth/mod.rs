@@ -20,7 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Backend,
-    config::{AuthConfig, AuthMode},
+    config::{AuthConfig, AuthMode, Secret},
     error::{ApiError, Body, ErrorBody},
     limits::ClientAddress,
 };
@@ -78,6 +78,8 @@ pub struct Caller {
     pub user_id: String,
     /// None where there are no accounts.
     pub session_id: Option<String>,
+    /// What the request was signed in with, for asking other services as the same user.
+    pub token: Option<Secret>,
 }
 
 impl FromRequestParts<Backend> for Caller {
@@ -89,7 +91,7 @@ impl FromRequestParts<Backend> for Caller {
             return Ok(caller.clone());
         }
         let Some(accounts) = &backend.auth.accounts else {
-            return Ok(Self { user_id: LOCAL_USER.to_owned(), session_id: None });
+            return Ok(Self { user_id: LOCAL_USER.to_owned(), session_id: None, token: None });
         };
         let token = bearer(parts).ok_or(ApiError::Unauthorized("sign in first, and send the token as a bearer"))?;
         let Claims { sub, jti, .. } = accounts.tokens.verify(token).await?;
@@ -97,7 +99,7 @@ impl FromRequestParts<Backend> for Caller {
         if !sessions::record_use(&backend.database.pool, &jti, &sub).await? {
             return Err(ApiError::Unauthorized("the session is over; sign in again"));
         }
-        Ok(Self { user_id: sub, session_id: Some(jti) })
+        Ok(Self { user_id: sub, session_id: Some(jti), token: Some(Secret::new(token)) })
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     Backend,
     assistant::{Answer, Outcome, Place, ToolCall},
     auth::Caller,
+    config::Secret,
     error::{ApiError, Asked, Body, ErrorBody, Page, Part},
     tasks::{store::explain, valid_time_zone},
 };
@@ -130,6 +131,7 @@ async fn say(
         tokio::spawn(answer_or_wait(Answering {
             backend: backend.clone(),
             user_id: caller.user_id,
+            token: caller.token,
             conversation_id: id,
             message_id: user.id,
             content: user.content.clone(),
@@ -255,6 +257,8 @@ fn stream(user: &Message, answer: Arc<Answer>) -> Response {
 struct Answering {
     backend: Backend,
     user_id: String,
+    /// The user's own, for as long as the answer takes.
+    token: Option<Secret>,
     conversation_id: i32,
     message_id: i32,
     content: String,
@@ -303,6 +307,7 @@ async fn give(answering: &Answering, began_at: OffsetDateTime) -> Result<Message
     let place = Place {
         pool: &backend.database.pool,
         user_id: &answering.user_id,
+        token: answering.token.as_ref(),
         conversation_id: answering.conversation_id,
         time_zone: &answering.time_zone,
         answer,

@@ -447,7 +447,7 @@ mod tests {
     use super::*;
 
     fn caller(user_id: &str) -> Caller {
-        Caller { user_id: user_id.to_owned(), session_id: None }
+        Caller { user_id: user_id.to_owned(), session_id: None, token: None }
     }
 
     #[test]

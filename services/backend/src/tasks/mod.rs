@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub use events::{Changes, HEARTBEAT_MS};
-pub use fields::{day, moment, valid_tags, valid_time_zone, valid_title};
+pub use fields::{day, moment, valid_day, valid_moment, valid_tags, valid_time_zone, valid_title};
 pub use undo::take_back;
 
 /// Names, in every answer to a write, what takes it back.
@@ -55,7 +55,7 @@ pub enum Priority {
     High,
 }
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Task {
     pub id: i32,
     pub title: String,

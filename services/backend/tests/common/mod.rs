@@ -2,25 +2,33 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::{future::Future, str::FromStr};
+use std::{
+    future::Future,
+    str::FromStr,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
-    Router,
+    Json, Router,
     body::Body,
-    http::{HeaderMap, Method, Request, StatusCode, header},
+    http::{HeaderMap, Method, Request, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::post,
 };
 use backend::{
     Backend,
-    config::{AssistantConfig, AuthConfig, AuthMode, Config, LimitsConfig, Secret},
+    config::{AssistantConfig, AuthConfig, AuthMode, Config, LimitsConfig, ProviderConfig, Secret},
     database::Database,
 };
 use http_body_util::BodyExt;
 use jsonwebtoken::Algorithm;
-use kit::serve::Readiness;
+use kit::{serve::Readiness, url::BaseUrl};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
+pub const KEY: &str = "sentinel-key";
 pub const SECRET: &str = "a secret of the tests, long enough";
 pub const ISSUER: &str = "http://issuer.test";
 
@@ -152,4 +160,61 @@ pub async fn sign_up(app: &Router, email: &str) -> String {
     let (status, answer) = send(app, Method::POST, "/api/auth/sign-up", Some(new)).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
     answer["token"].as_str().unwrap().to_owned()
+}
+
+/// What a stand-in was sent, each with its `Authorization`.
+pub type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
+pub fn authorization(headers: &HeaderMap) -> String {
+    headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+pub async fn serve(app: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    url
+}
+
+/// With a language model that is reached there, and works through the MCP server.
+pub fn with_provider(config: Config, url: Uri, mcp_url: BaseUrl) -> Config {
+    let provider = ProviderConfig { name: "openai", url, key: Secret::new(KEY), model: "stand-in".to_owned(), mcp_url };
+    Config { assistant: AssistantConfig { provider: Some(provider) }, ..config }
+}
+
+/// A stand-in for a language model that gives the answers one after the other, and the configuration that leads to it.
+pub async fn with_model(config: Config, mcp_url: BaseUrl, answers: Vec<(u16, Value)>) -> (Config, Asked) {
+    let asked = Asked::default();
+    let (keep, answers) = (asked.clone(), Arc::new(Mutex::new(answers.into_iter())));
+    let answer = async move |headers: HeaderMap, Json(body): Json<Value>| -> Response {
+        keep.lock().unwrap().push((authorization(&headers), body));
+        let (status, answer) = answers.lock().unwrap().next().expect("no more is asked");
+        (StatusCode::from_u16(status).unwrap(), Json(answer)).into_response()
+    };
+    let url = serve(Router::new().route("/v1/chat/completions", post(answer))).await;
+    (with_provider(config, format!("{url}/v1/chat/completions").parse().unwrap(), mcp_url), asked)
+}
+
+/// What a language model says.
+pub fn message(message: Value) -> (u16, Value) {
+    (200, json!({"choices": [{"index": 0, "message": message}]}))
+}
+
+/// A stand-in for the MCP server, which has two tools and does nothing; and the calls.
+pub async fn stand_in_mcp() -> (BaseUrl, Asked) {
+    let tool = |name: &str, is_read: bool| json!({"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": is_read}});
+    let tools = json!({"tools": [tool("add_task", false), tool("list_tasks", true)]});
+    let asked = Asked::default();
+    let keep = asked.clone();
+    let answer = async move |headers: HeaderMap, Json(body): Json<Value>| {
+        let result = if body["method"] == "tools/list" {
+            tools
+        } else {
+            keep.lock().unwrap().push((authorization(&headers), body["params"].clone()));
+            json!({"content": [{"type": "text", "text": "Fine."}], "structuredContent": {"undo_token": "7"}})
+        };
+        Json(json!({"jsonrpc": "2.0", "id": 1, "result": result}))
+    };
+    let url = serve(Router::new().route("/mcp", post(answer))).await;
+    (BaseUrl::parse(&url).unwrap(), asked)
 }

@@ -40,7 +40,7 @@ fn look(world: &World, url: &str) -> Result<()> {
     browser.wait_until("document.querySelectorAll('#timeline details').length > 0")?;
     let needs =
         browser.value_of("[...document.querySelectorAll('#needs li')].map((item) => item.textContent).join()")?;
-    let expected = "backend needs postgres,frontend needs backend,mcp needs backend";
+    let expected = "backend needs mcp,backend needs postgres,frontend needs backend,mcp needs backend";
     ensure!(needs == expected, "the page has the needs {needs} instead of {expected}");
     let elsewhere: Vec<String> = browser.requests().into_iter().filter(|asked| !asked.starts_with(origin)).collect();
     ensure!(elsewhere.is_empty(), "the page asks another server: {}", elsewhere.join(", "));

@@ -17,6 +17,7 @@ mod steps;
 mod words;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use time::{Date, PrimitiveDateTime, Time};
 
 pub use crate::tasks::Priority;
@@ -88,6 +89,18 @@ pub enum Request {
     Undo,
     Help,
     Thanks,
+    /// What a language model wants done, all with one tool, and the tasks that it names.
+    Wishes {
+        ids: Vec<i32>,
+        wishes: Vec<Wish>,
+    },
+}
+
+/// A tool of the MCP server, and what it is given.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Wish {
+    pub tool: String,
+    pub arguments: Map<String, Value>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -199,7 +212,23 @@ impl Filter {
     }
 }
 
+impl Wish {
+    /// The task that it is about.
+    pub fn id(&self) -> Option<i32> {
+        self.arguments.get("id")?.as_i64()?.try_into().ok()
+    }
+
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.arguments.get(name)?.as_str()
+    }
+}
+
 impl Request {
+    /// Wishes of one tool.
+    pub fn of_wishes(wishes: Vec<Wish>) -> Self {
+        Self::Wishes { ids: wishes.iter().filter_map(Wish::id).collect(), wishes }
+    }
+
     /// The tasks that it names.
     pub fn ids(&self) -> &[i32] {
         match self {
@@ -207,7 +236,8 @@ impl Request {
             | Self::Complete { ids }
             | Self::Reopen { ids }
             | Self::Delete { ids }
-            | Self::Change { ids, .. } => ids,
+            | Self::Change { ids, .. }
+            | Self::Wishes { ids, .. } => ids,
             Self::Rename { id, .. } => std::slice::from_ref(id),
             _ => &[],
         }
@@ -225,6 +255,10 @@ impl Request {
                 [only] => *id = only,
                 _ => return None,
             },
+            Self::Wishes { ids, wishes } => {
+                wishes.retain(|wish| wish.id().is_some_and(|id| new.contains(&id)));
+                *ids = new;
+            }
             _ => {}
         }
         Some(self)

@@ -1,0 +1,1 @@
+//! Tests of what several services do together; they are in `tests/`.
