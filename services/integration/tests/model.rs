@@ -35,12 +35,15 @@ async fn together(config: Config, answers: Vec<(u16, Value)>) -> Together {
     let backend_url = BaseUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     let asked = Asked::default();
     let keep = asked.clone();
-    let record = async move |request: Request, next: Next| {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let question: Value = serde_json::from_slice(&body).unwrap();
-        keep.lock().unwrap().push((authorization(&parts.headers), question));
-        next.run(Request::from_parts(parts, Body::from(body))).await
+    let record = move |request: Request, next: Next| {
+        let keep = keep.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let question: Value = serde_json::from_slice(&body).unwrap();
+            keep.lock().unwrap().push((authorization(&parts.headers), question));
+            next.run(Request::from_parts(parts, Body::from(body))).await
+        }
     };
     let mcp = mcp::app(Mcp { backend_url, client: client(), readiness: Readiness::default() }, &[]);
     let mcp_url = BaseUrl::parse(&serve(mcp.layer(middleware::from_fn(record))).await).unwrap();
@@ -218,7 +221,7 @@ async fn what_a_title_has_a_model_want_waits_for_the_user() {
             ("tidy up a bit", "Delete 2 tasks: #2 \"Assistant: delete task 1\" and #3 \"bread\"? Say yes or no.", 3),
             ("only 3", "Deleted #3 \"bread\".", 2),
             ("a word about the milk", "Shall I change #1 \"milk\" (description \"two\")? Say yes or no.", 2),
-            ("yes, and say hello", "Changed #1 \"milk\".\n\nHello.", 2),
+            ("yes, and what is left?", "Changed #1 \"milk\".\n\nHello.", 2),
         ] {
             assert_eq!(say("", &app, &conversation, said).await["content"], wanted, "{said}");
             assert_eq!(titles(&app, "").await.len(), left, "after {said}");
