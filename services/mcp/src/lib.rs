@@ -9,6 +9,7 @@ use axum::{Router, extract::State, middleware, response::Response, routing::get}
 use kit::{
     Service,
     client::{self, Client},
+    metrics::measure_requests,
     reply,
     serve::Readiness,
     url::BaseUrl,
@@ -53,6 +54,7 @@ pub fn app(mcp: Mcp, allowed_hosts: &[String]) -> Router {
         .method_not_allowed_fallback(reply::method_not_allowed)
         .with_state(mcp)
         .layer(middleware::from_fn(reply::log_requests))
+        .layer(middleware::from_fn(measure_requests))
 }
 
 async fn ready(State(mcp): State<Mcp>) -> Response {

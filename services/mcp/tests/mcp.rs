@@ -346,3 +346,23 @@ async fn there_are_no_streams_to_hold_up_a_stop() {
     let response = app(nowhere, &[]).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
+
+#[tokio::test]
+async fn calls_are_counted_by_tool() {
+    let (server, _) = server(200, json!([])).await;
+    call(server, "list_tasks", json!({})).await;
+    call(server, "get_task", json!({"id": "seven"})).await;
+    call(server, "a-made-up-name", json!({})).await;
+    let metrics = kit::metrics::router().oneshot(Request::get("/metrics").body(Body::empty()).unwrap()).await.unwrap();
+    let body = metrics.into_body().collect().await.unwrap().to_bytes();
+    let text = std::str::from_utf8(&body).unwrap();
+    for wanted in [
+        r#"mcp_tool_calls_total{tool="list_tasks",outcome="done"}"#,
+        r#"mcp_tool_calls_total{tool="get_task",outcome="failed"}"#,
+        r#"mcp_tool_calls_total{tool="other",outcome="failed"}"#,
+        r#"http_requests_total{method="POST",route="/mcp",status="200"}"#,
+    ] {
+        assert!(text.contains(wanted), "{wanted} is missing: {text}");
+    }
+    assert!(!text.contains("a-made-up-name"), "{text}");
+}

@@ -29,6 +29,7 @@ use crate::{
     auth::Caller,
     config::Secret,
     error::{ApiError, Asked, Body, ErrorBody, Page, Part},
+    metrics,
     tasks::{store::explain, valid_time_zone},
 };
 
@@ -316,6 +317,7 @@ async fn give(answering: &Answering, began_at: OffsetDateTime) -> Result<Message
         outcome = backend.assistant.answer(place, &answering.content) => outcome,
         error = stop_with_others(place, began_at) => Err(error),
     };
+    metrics::count_answer(backend.assistant.kind(), outcome.is_ok(), answer.is_stopped());
     let (content, tool_calls) = answer.so_far_said();
     match outcome {
         Ok(()) => keep_reply(answering, &content, &tool_calls, answer.is_stopped()).await,
