@@ -27,6 +27,7 @@ use kit::{
     metrics::measure_requests,
     reply,
     serve::{NotReady, Readiness},
+    trace,
 };
 use tokio::time::timeout;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -135,6 +136,7 @@ pub fn app(backend: Backend, cors_origins: &[HeaderValue]) -> Router {
         .layer(cors(cors_origins))
         .layer(middleware::from_fn(reply::log_requests))
         .layer(middleware::from_fn(measure_requests))
+        .layer(middleware::from_fn(trace::follow))
 }
 
 async fn ready(State(backend): State<Backend>) -> Response {

@@ -20,6 +20,7 @@ use kit::{
     metrics::measure_requests,
     reply,
     serve::Readiness,
+    trace,
     url::BaseUrl,
 };
 
@@ -55,6 +56,7 @@ pub fn app(frontend: Frontend, assets: PathBuf) -> Router {
         .layer(middleware::from_fn(protect))
         .layer(middleware::from_fn(reply::log_requests))
         .layer(middleware::from_fn(measure_requests))
+        .layer(middleware::from_fn(trace::follow))
 }
 
 /// The frontend is of use only with its backend.

@@ -1,5 +1,5 @@
-//! What the services share: configuration from the environment, JSON logs, metrics, serving and stopping, health checks
-//! and an HTTP client. A service is a `Service`, its configuration and a function that makes its router; `run` does the rest.
+//! What the services share: configuration from the environment, JSON logs, metrics, traces, serving and stopping, health
+//! checks and an HTTP client. A service is a `Service`, its configuration and a function that makes its router; `run` does the rest.
 
 pub mod client;
 pub mod env;
@@ -8,6 +8,7 @@ pub mod logs;
 pub mod metrics;
 pub mod reply;
 pub mod serve;
+pub mod trace;
 pub mod url;
 
 use std::{

@@ -12,6 +12,7 @@ use kit::{
     metrics::measure_requests,
     reply,
     serve::Readiness,
+    trace,
     url::BaseUrl,
 };
 use rmcp::transport::streamable_http_server::{
@@ -55,6 +56,7 @@ pub fn app(mcp: Mcp, allowed_hosts: &[String]) -> Router {
         .with_state(mcp)
         .layer(middleware::from_fn(reply::log_requests))
         .layer(middleware::from_fn(measure_requests))
+        .layer(middleware::from_fn(trace::follow))
 }
 
 async fn ready(State(mcp): State<Mcp>) -> Response {

@@ -287,6 +287,19 @@ async fn the_callers_own_token_is_passed_on() {
 }
 
 #[tokio::test]
+async fn the_callers_trace_is_passed_on() {
+    let echo = Router::new()
+        .fallback(async |headers: HeaderMap| Json(json!({"traceparent": headers["traceparent"].to_str().unwrap()})));
+    let server = spawn(app(spawn(echo).await, &[])).await;
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let params = json!({"name": "get_task", "arguments": {"id": ID}});
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let (_, _, answer) = post(server, body, &[("traceparent", given)]).await;
+    let passed_on = answer["result"]["structuredContent"]["traceparent"].as_str().unwrap();
+    assert!(passed_on.starts_with(&given[..36]) && passed_on != given, "{passed_on}");
+}
+
+#[tokio::test]
 async fn what_the_backend_refuses_is_reported_to_the_caller() {
     let refusal = json!({"code": "not_found", "detail": "there is no such task"});
     let (server, _) = server(404, refusal).await;

@@ -10,6 +10,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+const TRACE: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
+
 fn free_ports() -> [String; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port().to_string())
@@ -17,7 +19,7 @@ fn free_ports() -> [String; 2] {
 
 fn ask(port: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{TRACE}\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -59,4 +61,6 @@ fn a_hang_up_starts_what_is_at_the_programs_path() {
     said.read_to_string(&mut rest).unwrap();
     assert!(rest.contains(&format!("another program is process {pid}, arguments: 0")), "{rest}");
     assert!(service.wait().unwrap().success());
+    let line = rest.lines().find(|line| line.contains("\"request\"")).unwrap();
+    assert!(line.starts_with(r#"{"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":""#), "{line}");
 }

@@ -15,6 +15,7 @@ use axum::{
     },
 };
 use futures_util::{StreamExt, stream};
+use kit::trace;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -129,7 +130,7 @@ async fn say(
     let user = keep_said(&backend.database.pool, &caller, id, &said).await?;
     let (answer, is_new) = backend.answers.enter(user.id, id);
     if is_new {
-        tokio::spawn(answer_or_wait(Answering {
+        tokio::spawn(trace::carry(answer_or_wait(Answering {
             backend: backend.clone(),
             user_id: caller.user_id,
             token: caller.token,
@@ -138,7 +139,7 @@ async fn say(
             content: user.content.clone(),
             time_zone: said.time_zone,
             answer: answer.clone(),
-        }));
+        })));
     }
     if wants_events(&headers) {
         return Ok(stream(&user, answer));
