@@ -14,7 +14,10 @@ use backend::config::{AssistantConfig, Config, ProviderConfig, Secret};
 use http_body_util::BodyExt;
 use kit::serve::Readiness;
 use serde_json::json;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 use tower::ServiceExt;
 
 use common::{send, with_database};
@@ -50,7 +53,11 @@ async fn with_model(config: Config) -> Config {
 /// As the program starts it.
 async fn started(config: Config) -> Router {
     let app = backend::start(config, Readiness::default()).await;
-    let ready = async { while send(&app, Method::GET, "/ready", None).await.0 != StatusCode::OK {} };
+    let ready = async {
+        while send(&app, Method::GET, "/ready", None).await.0 != StatusCode::OK {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
     timeout(LIMIT, ready).await.expect("the migrations end");
     app
 }
