@@ -196,6 +196,9 @@ pub enum Command {
         /// The port on 127.0.0.1 [default: the service's own, or a free one]
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
+        /// A port of the service's newest pod, as 9090 for its metrics [default: that of its Service]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+        to: Option<u16>,
     },
     /// Run a shell, or a command, in a service's container
     Exec {
@@ -300,8 +303,11 @@ pub enum Command {
         #[arg(long, value_name = "MAJOR", value_parser = ["3", "4"])]
         helm: Option<String>,
     },
-    /// Measure how long the loop takes, in a namespace of its own: medians of whole commands
+    /// Measure how long the loop takes, or the application's requests, in a namespace of its own: medians
     Bench {
+        /// What is measured
+        #[arg(value_name = "WHAT", value_enum, default_value_t = BenchOf::Loop)]
+        of: BenchOf,
         /// How often each row is measured
         #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
         runs: u16,
@@ -324,6 +330,15 @@ pub enum Command {
         #[arg(long, value_name = "TOOL,...", value_delimiter = ',')]
         peer: Vec<Peer>,
     },
+}
+
+/// What `bench` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchOf {
+    /// How long whole commands take
+    Loop,
+    /// How many requests the application answers, and in which memory
+    App,
 }
 
 /// A tool of others that `bench` can measure.

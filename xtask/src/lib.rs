@@ -95,7 +95,7 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
             logs::run(project, &logs::LogOptions { services, follow, previous, tail, since })
         }
         Command::Open { service } => commands::open::run(project, service.as_deref()),
-        Command::Forward { service, port } => commands::open::forward(project, service, *port),
+        Command::Forward { service, port, to } => commands::open::forward(project, service, *port, *to),
         Command::Exec { service, command } => commands::exec::run(project, service, command),
         Command::Debug { service, image } => commands::debug::run(project, service, image.as_deref()),
         Command::Db { command: Db::Dump { to }, service } => commands::db::dump(project, service.as_deref(), to),

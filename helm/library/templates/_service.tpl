@@ -89,6 +89,12 @@ A Service that leads to a port which no container has would be found out by its 
 {{- define "library.checkPorts" -}}
 {{- $target := .service.service.targetPort -}}
 {{- $names := list .service.portName -}}
+{{- if .service.metrics.port -}}
+{{- if eq (int .service.metrics.port) (int .service.port) -}}
+{{- fail (printf "service %s: metrics.port is %d, which is its port; make it another" .name (int .service.port)) -}}
+{{- end -}}
+{{- $names = append $names "metrics" -}}
+{{- end -}}
 {{- range .service.service.extraPorts -}}
 {{- if has .name $names -}}
 {{- fail (printf "service %s: two ports are called %s; give each of service.extraPorts a name of its own" $.name .name) -}}
@@ -236,7 +242,8 @@ spec:
 {{- end -}}
 
 {{/*
-What tells the Prometheus operator to read the metrics of each service that asks for it; the cluster must know its API.
+What tells the Prometheus operator to read the metrics of each service that asks for it; the cluster must know its API. A
+port of their own is in no other Service: with a node port it would be open to the outside.
 */}}
 {{- define "library.serviceMonitors" -}}
 {{- range $name, $service := include "library.described" . | fromJson }}
@@ -256,9 +263,26 @@ spec:
     matchLabels:
       {{- include "library.selector" $scope | nindent 6 }}
   endpoints:
-    - port: {{ $service.portName }}
+    - port: {{ if $service.metrics.port }}metrics{{ else }}{{ $service.portName }}{{ end }}
       path: {{ .path | quote }}
       interval: {{ .interval }}
+{{- with $service.metrics.port }}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  {{- include "library.metadata" (list $scope (printf "%s-metrics" (include "library.name" (list $ "service" $name) | trunc 55 | trimSuffix "-"))) | nindent 2 }}
+spec:
+  type: ClusterIP
+  clusterIP: None
+  selector:
+    {{- include "library.selector" $scope | nindent 4 }}
+  ports:
+    - name: metrics
+      port: {{ . | int }}
+      targetPort: metrics
+      protocol: TCP
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -155,6 +155,11 @@ spec:
               containerPort: {{ .targetPort | default .port | int }}
               protocol: {{ .protocol | default "TCP" }}
             {{- end }}
+            {{- with $service.metrics.port }}
+            - name: metrics
+              containerPort: {{ . | int }}
+              protocol: TCP
+            {{- end }}
           {{- with $service.configMaps }}
           envFrom:
             {{- range . }}
@@ -171,6 +176,9 @@ spec:
                   key: {{ . }}
             {{- end }}
             {{- $env := include "library.texts" (list .root .described ($service.env | default dict)) | fromJson }}
+            {{- with $service.metrics.port }}
+            {{- $_ := set $env "METRICS_PORT" (. | int | toString) }}
+            {{- end }}
             {{- range $key, $value := set $env "PORT" ($service.port | int | toString) }}
             - name: {{ $key }}
               {{- with $value }}

@@ -8,6 +8,7 @@ pub mod database;
 mod docs;
 mod error;
 mod limits;
+mod metrics;
 mod origin;
 mod tasks;
 
@@ -22,8 +23,11 @@ use axum::{
     routing::get,
 };
 use kit::{
-    Service, reply,
+    Service,
+    metrics::measure_requests,
+    reply,
     serve::{NotReady, Readiness},
+    trace,
 };
 use tokio::time::timeout;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -101,6 +105,7 @@ impl Modify for Bearer {
 /// Opens the pool, has the migrations run beside it, and makes the router: `/health` answers at once.
 pub async fn start(config: Config, readiness: Readiness) -> Router {
     let backend = Backend::open(&config, readiness);
+    metrics::register(&backend.database.pool);
     tokio::spawn(backend.database.clone().migrate_until_done());
     tokio::spawn(backend.changes.clone().prune_forever());
     app(backend, &config.cors_origins)
@@ -130,6 +135,8 @@ pub fn app(backend: Backend, cors_origins: &[HeaderValue]) -> Router {
         .with_state(backend)
         .layer(cors(cors_origins))
         .layer(middleware::from_fn(reply::log_requests))
+        .layer(middleware::from_fn(measure_requests))
+        .layer(middleware::from_fn(trace::follow))
 }
 
 async fn ready(State(backend): State<Backend>) -> Response {

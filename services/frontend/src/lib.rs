@@ -17,8 +17,10 @@ use axum::{
 use kit::{
     Service,
     client::{self, Client},
+    metrics::measure_requests,
     reply,
     serve::Readiness,
+    trace,
     url::BaseUrl,
 };
 
@@ -53,6 +55,8 @@ pub fn app(frontend: Frontend, assets: PathBuf) -> Router {
         .with_state(frontend)
         .layer(middleware::from_fn(protect))
         .layer(middleware::from_fn(reply::log_requests))
+        .layer(middleware::from_fn(measure_requests))
+        .layer(middleware::from_fn(trace::follow))
 }
 
 /// The frontend is of use only with its backend.

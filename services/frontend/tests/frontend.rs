@@ -322,3 +322,33 @@ async fn ready_when_the_backend_is() {
         assert_eq!(get_path(app_before(backend), "/api/ready").await.0, wanted);
     }
 }
+
+#[tokio::test]
+async fn the_backend_goes_on_with_the_trace() {
+    let backend = Router::new().fallback(any(async |headers: HeaderMap| {
+        headers
+            .get_all("traceparent")
+            .iter()
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }));
+    let app = app_before(spawn(backend).await);
+    let passed_on = async |given: Option<&str>| {
+        let mut request = Request::get("/api/tasks");
+        if let Some(given) = given {
+            request = request.header("traceparent", given);
+        }
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    };
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let same = passed_on(Some(given)).await;
+    assert!(same.starts_with(&given[..36]) && same.ends_with("-01") && same.len() == given.len(), "{same}");
+    // What is done here is something else than what the client does.
+    assert_ne!(same, given);
+    let (one, other) = (passed_on(None).await, passed_on(Some("sentinel")).await);
+    assert!(one.len() == given.len() && other.len() == given.len(), "{one} {other}");
+    assert_ne!(one[..36], other[..36]);
+}

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::{
     serve::{NotReady, Readiness},
+    trace,
     url::BaseUrl,
 };
 
@@ -64,12 +65,13 @@ pub async fn ready_with_backend(readiness: &Readiness, client: &Client, backend_
 /// Sends, and reads the whole answer; the error says what went wrong in one line.
 pub async fn send<C>(
     client: &legacy::Client<C, Body>,
-    request: Request<Body>,
+    mut request: Request<Body>,
     timeout_ms: u64,
 ) -> Result<Answer, String>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
+    trace::pass_on(request.headers_mut());
     let whole = async {
         let response = client.request(request).await.map_err(|err| reason(&err))?;
         let (parts, body) = response.into_parts();

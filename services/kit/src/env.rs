@@ -84,6 +84,8 @@ impl Env {
 pub struct Common {
     pub host: IpAddr,
     pub port: u16,
+    /// Where Prometheus reads metrics; nowhere unless it is set.
+    pub metrics_port: Option<u16>,
     pub log_level: Level,
     pub stop: StopTimes,
 }
@@ -101,6 +103,7 @@ impl Common {
     pub fn read(env: &mut Env, default_port: u16) -> Option<Self> {
         let host = read_host(env);
         let port = read_port(env, default_port);
+        let metrics_port = read_metrics_port(env, port);
         let log_level = env.optional("LOG_LEVEL", Level::INFO, "error, warn, info, debug or trace", log_level);
         let delay_ms = env
             .optional("SHUTDOWN_DELAY_MS", 2_000, "milliseconds, 0 to 60000", |value| whole_number(value, 0, 60_000));
@@ -109,6 +112,7 @@ impl Common {
         Some(Self {
             host: host?,
             port: port?,
+            metrics_port: metrics_port?,
             log_level: log_level?,
             stop: StopTimes { delay_ms: delay_ms?, drain_ms: drain_ms? },
         })
@@ -123,6 +127,13 @@ fn read_host(env: &mut Env) -> Option<IpAddr> {
 
 pub fn read_port(env: &mut Env, default: u16) -> Option<u16> {
     env.optional("PORT", default, "a port, 1 to 65535", |value| whole_number(value, 1, u16::MAX))
+}
+
+fn read_metrics_port(env: &mut Env, port: Option<u16>) -> Option<Option<u16>> {
+    env.optional("METRICS_PORT", None, "a port, 1 to 65535, other than PORT, or to nothing", |value| {
+        let metrics_port = whole_number(value, 1, u16::MAX)?;
+        if Some(metrics_port) == port { Err("is PORT".to_owned()) } else { Ok(Some(metrics_port)) }
+    })
 }
 
 /// What a health check asks when it gets no URL: the service itself, at its address and `HEALTHCHECK_PATH`.
@@ -189,14 +200,23 @@ mod tests {
     fn nothing_set_means_defaults() {
         let common = common(&[("PORT", ""), ("HOST", "  ")]).unwrap();
         assert_eq!((common.host.to_string().as_str(), common.port), ("0.0.0.0", 8000));
-        assert_eq!(common.log_level, Level::INFO);
+        assert_eq!((common.log_level, common.metrics_port), (Level::INFO, None));
     }
 
     #[test]
     fn values_are_taken() {
-        let common = common(&[("PORT", "81"), ("HOST", "::1"), ("LOG_LEVEL", "DEBUG")]).unwrap();
+        let pairs = [("PORT", "81"), ("HOST", "::1"), ("LOG_LEVEL", "DEBUG"), ("METRICS_PORT", "9090")];
+        let common = common(&pairs).unwrap();
         assert_eq!((common.host.to_string().as_str(), common.port), ("::1", 81));
-        assert_eq!(common.log_level, Level::DEBUG);
+        assert_eq!((common.log_level, common.metrics_port), (Level::DEBUG, Some(9090)));
+    }
+
+    #[test]
+    fn metrics_have_a_port_of_their_own() {
+        for (value, wanted) in [("8000", "METRICS_PORT is PORT"), ("0", "METRICS_PORT is out of range")] {
+            let mistakes = common(&[("METRICS_PORT", value)]).unwrap_err();
+            assert_eq!(mistakes, [format!("{wanted}; set it to a port, 1 to 65535, other than PORT, or to nothing")]);
+        }
     }
 
     #[test]

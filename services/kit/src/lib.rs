@@ -1,12 +1,14 @@
-//! What the services share: configuration from the environment, JSON logs, serving and stopping, health checks and an
-//! HTTP client. A service is a `Service`, its configuration and a function that makes its router; `run` does the rest.
+//! What the services share: configuration from the environment, JSON logs, metrics, traces, serving and stopping, health
+//! checks and an HTTP client. A service is a `Service`, its configuration and a function that makes its router; `run` does the rest.
 
 pub mod client;
 pub mod env;
 pub mod healthcheck;
 pub mod logs;
+pub mod metrics;
 pub mod reply;
 pub mod serve;
+pub mod trace;
 pub mod url;
 
 use std::{
@@ -88,6 +90,9 @@ where
             .map_err(|err| format!("can't listen on {}:{}: {err}; set HOST or PORT", common.host, common.port))?;
         let ending = serve::ending_signal();
         info!(service = service.name, version = service.version, host = %common.host, port = common.port, "listening");
+        if let Some(port) = common.metrics_port {
+            tokio::spawn(metrics::serve(service, common.host, port));
+        }
         let readiness = Readiness::default();
         let app = start(own, readiness.clone()).await;
         serve::serve(listener, app, readiness, common.stop, ending).await

@@ -9,8 +9,10 @@ use axum::{Router, extract::State, middleware, response::Response, routing::get}
 use kit::{
     Service,
     client::{self, Client},
+    metrics::measure_requests,
     reply,
     serve::Readiness,
+    trace,
     url::BaseUrl,
 };
 use rmcp::transport::streamable_http_server::{
@@ -53,6 +55,8 @@ pub fn app(mcp: Mcp, allowed_hosts: &[String]) -> Router {
         .method_not_allowed_fallback(reply::method_not_allowed)
         .with_state(mcp)
         .layer(middleware::from_fn(reply::log_requests))
+        .layer(middleware::from_fn(measure_requests))
+        .layer(middleware::from_fn(trace::follow))
 }
 
 async fn ready(State(mcp): State<Mcp>) -> Response {

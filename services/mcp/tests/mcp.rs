@@ -287,6 +287,19 @@ async fn the_callers_own_token_is_passed_on() {
 }
 
 #[tokio::test]
+async fn the_callers_trace_is_passed_on() {
+    let echo = Router::new()
+        .fallback(async |headers: HeaderMap| Json(json!({"traceparent": headers["traceparent"].to_str().unwrap()})));
+    let server = spawn(app(spawn(echo).await, &[])).await;
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let params = json!({"name": "get_task", "arguments": {"id": ID}});
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let (_, _, answer) = post(server, body, &[("traceparent", given)]).await;
+    let passed_on = answer["result"]["structuredContent"]["traceparent"].as_str().unwrap();
+    assert!(passed_on.starts_with(&given[..36]) && passed_on != given, "{passed_on}");
+}
+
+#[tokio::test]
 async fn what_the_backend_refuses_is_reported_to_the_caller() {
     let refusal = json!({"code": "not_found", "detail": "there is no such task"});
     let (server, _) = server(404, refusal).await;
@@ -345,4 +358,24 @@ async fn there_are_no_streams_to_hold_up_a_stop() {
     let request = Request::get("/mcp").header("accept", "text/event-stream").header("host", "mcp");
     let response = app(nowhere, &[]).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_tool() {
+    let (server, _) = server(200, json!([])).await;
+    call(server, "list_tasks", json!({})).await;
+    call(server, "get_task", json!({"id": "seven"})).await;
+    call(server, "a-made-up-name", json!({})).await;
+    let metrics = kit::metrics::router().oneshot(Request::get("/metrics").body(Body::empty()).unwrap()).await.unwrap();
+    let body = metrics.into_body().collect().await.unwrap().to_bytes();
+    let text = std::str::from_utf8(&body).unwrap();
+    for wanted in [
+        r#"mcp_tool_calls_total{tool="list_tasks",outcome="done"}"#,
+        r#"mcp_tool_calls_total{tool="get_task",outcome="failed"}"#,
+        r#"mcp_tool_calls_total{tool="other",outcome="failed"}"#,
+        r#"http_requests_total{method="POST",route="/mcp",status="200"}"#,
+    ] {
+        assert!(text.contains(wanted), "{wanted} is missing: {text}");
+    }
+    assert!(!text.contains("a-made-up-name"), "{text}");
 }

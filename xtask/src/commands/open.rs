@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::live;
 use crate::live::Endpoint;
-use crate::live::service::need_known;
+use crate::live::service::{need_known, running_container};
 use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
 use crate::run::process::Background;
@@ -42,17 +42,23 @@ fn has_browser() -> bool {
     (cfg!(target_os = "macos") || has_screen) && which::which(browser::PROGRAM).is_ok()
 }
 
-/// Forwards a port of 127.0.0.1 to a service until it is interrupted, over restarts and replaced pods.
-pub fn forward(project: &Project, service: &str, port: Option<u16>) -> Result<()> {
+/// Forwards a port of 127.0.0.1 to a service until it is interrupted, over restarts and replaced pods. `to` is a port of its
+/// pods that its Service may lack.
+pub fn forward(project: &Project, service: &str, port: Option<u16>, to: Option<u16>) -> Result<()> {
     let (ctx, service, endpoint) = find(project, Some(service), "cargo xtask forward SERVICE")?;
+    let theirs = to.unwrap_or(endpoint.port);
     let local = match port {
         Some(port) => need_free(port)?,
-        None => free_port(endpoint.port)?,
+        None => free_port(theirs)?,
     };
     let target = ctx.target_in(&endpoint.namespace);
     let start = || -> Result<Background> {
         let ui = ctx.ui.clone();
-        let call = kubectl::port_forward(&target, &endpoint.object, endpoint.port, Some(local));
+        let object = match to {
+            Some(_) => format!("pod/{}", running_container(&ctx, &service)?.pod),
+            None => format!("service/{}", endpoint.object),
+        };
+        let call = kubectl::port_forward(&target, &object, theirs, Some(local));
         ctx.spawn.background(call, move |line| {
             if line.starts_with("error:") || line.starts_with("Unable") {
                 ui.say(line);
@@ -66,7 +72,12 @@ pub fn forward(project: &Project, service: &str, port: Option<u16>) -> Result<()
         if forward.has_ended() {
             ctx.ui.say(&format!("the forward to {service} ended; opening it again"));
             std::thread::sleep(AGAIN);
-            forward = start()?;
+            // Where no pod runs yet, it is tried again.
+            match start() {
+                Ok(started) => forward = started,
+                Err(error) if to.is_none() => return Err(error),
+                Err(_) => {}
+            }
         }
     }
     Ok(())

@@ -26,6 +26,18 @@ pub fn test_ignored(manifest: &str) -> Call {
     call(argv!("cargo test --locked --manifest-path {manifest} -- --ignored"))
 }
 
+/// Builds the backend as it is released, and what it is compared with, into a folder.
+pub fn build_for_bench(manifest: &str, folder: &str) -> Call {
+    call(argv!(
+        "cargo build --quiet --locked --release --manifest-path {manifest} --target-dir {folder} --package backend --bin backend --example plain"
+    ))
+}
+
+/// A program that was built.
+pub fn built(program: &str) -> Call {
+    call(argv!("{program}"))
+}
+
 /// The command that a contributor types in a project with an alias for it.
 pub fn alias(arguments: &[&str]) -> Call {
     call(argv!("cargo xtask {arguments...}"))

@@ -296,13 +296,12 @@ pub fn debug(target: &Target, pod: &str, beside: &str, name: &str, image: &str, 
     ))
 }
 
-/// Forwards a local port to a service, a free one without `local`; the port is in the line it prints.
-pub fn port_forward(target: &Target, service: &str, port: u16, local: Option<u16>) -> Call {
+/// Forwards a local port, a free one without `local`, to an object such as `service/NAME` or `pod/NAME`; the port is in the
+/// line it prints.
+pub fn port_forward(target: &Target, object: &str, port: u16, local: Option<u16>) -> Call {
     let at = at(target);
     let ports = format!("{}:{port}", local.map(|port| port.to_string()).unwrap_or_default());
-    call(argv!(
-        "kubectl port-forward --address 127.0.0.1 --pod-running-timeout {POD} service/{service} {ports} {at...}"
-    ))
+    call(argv!("kubectl port-forward --address 127.0.0.1 --pod-running-timeout {POD} {object} {ports} {at...}"))
 }
 
 /// How long kubectl waits for a running pod; callers that need more retry.
@@ -420,7 +419,7 @@ mod tests {
             describe(&target, "pod", "p").argv,
             describe(&target, "nodes", "").argv,
             restart(&target, "a=b").argv,
-            port_forward(&target, "mcp", 8001, None).argv,
+            port_forward(&target, "service/mcp", 8001, None).argv,
             exec_interactively(&target, "p", "c", true, &[]).argv.split_last().map(|(_, argv)| argv.to_vec()).unwrap(),
             patch(&target, "secret/x", "merge").argv,
             all_logs(&target, "pod/x", 12).argv,

@@ -33,11 +33,11 @@ fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
             let (changed, jobs) = (changed.as_deref(), jobs.map(usize::from));
             test::run(project, &test::Options { with_e2e: !no_e2e, changed, jobs })
         }
-        Command::Bench { runs, only, against, to, svg, wait, peer } => {
+        Command::Bench { of, runs, only, against, to, svg, wait, peer } => {
             let (only, against) = (only.as_deref(), against.as_deref());
             let (to, svg) = (to.as_deref(), svg.as_deref());
             let (runs, wait, peers) = (usize::from(*runs), *wait, peer.as_slice());
-            bench::run(project, &bench::BenchOptions { runs, only, against, to, svg, wait, peers })
+            bench::run(project, &bench::BenchOptions { of: *of, runs, only, against, to, svg, wait, peers })
         }
         Command::TestE2e { list: true, only, .. } => e2e::list(project, only),
         Command::TestE2e { keep, only, jobs, junit, helm, .. } => {

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-use crate::error::ApiError;
+use crate::{error::ApiError, metrics};
 
 /// Something that the assistant did for the user.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
@@ -83,6 +83,7 @@ impl Answer {
     }
 
     pub fn report(&self, tool_call: ToolCall) {
+        metrics::count_tool_call(&tool_call.name, tool_call.failed);
         let mut so_far = self.so_far();
         so_far.events.push(event("tool_call", &json!(tool_call)));
         so_far.tool_calls.push(tool_call);

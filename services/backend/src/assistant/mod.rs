@@ -21,6 +21,7 @@ use time::PrimitiveDateTime;
 use crate::{
     config::{AssistantConfig, Secret},
     error::ApiError,
+    metrics::Kind,
 };
 
 use consent::Consent;
@@ -67,6 +68,13 @@ impl Assistant {
             Some(config) => {
                 Self::Model(Box::new(Model { provider: Provider::open(config), mcp: Mcp::open(&config.mcp_url) }))
             }
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::BuiltIn => Kind::BuiltIn,
+            Self::Provider(_) => Kind::Model,
         }
     }
 

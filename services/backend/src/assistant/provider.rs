@@ -26,7 +26,11 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Answer, Place, ToolCall, work::Work};
-use crate::{config::ProviderConfig, error::ApiError};
+use crate::{
+    config::ProviderConfig,
+    error::ApiError,
+    metrics::{Usage, count_tokens},
+};
 
 /// For the whole of an answer; shorter than anybody else takes it for given up.
 const ANSWER_TIMEOUT_MS: u64 = 120_000;
@@ -65,6 +69,7 @@ struct Round {
 #[derive(Deserialize)]
 struct Whole {
     choices: Vec<WholeChoice>,
+    usage: Option<Usage>,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +83,8 @@ struct Piece {
     #[serde(default)]
     choices: Vec<PieceChoice>,
     error: Option<Value>,
+    /// Of the whole answer, in its last piece.
+    usage: Option<Usage>,
 }
 
 #[derive(Deserialize)]
@@ -202,7 +209,7 @@ impl Provider {
 
     /// Text goes to the answer as it comes.
     async fn ask(&self, messages: &[Value], tools: &[Value], answer: &Answer) -> Result<Round, ApiError> {
-        let body = json!({"model": self.model, "messages": messages, "tools": tools, "stream": true});
+        let body = json!({"model": self.model, "messages": messages, "tools": tools, "stream": true, "stream_options": {"include_usage": true}});
         let mut request = client::json_request(Method::POST, self.url.clone(), &body);
         request.headers_mut().insert(AUTHORIZATION, self.authorization.clone());
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
@@ -240,6 +247,7 @@ impl Provider {
             .map_err(|reason| self.failed(format!("broke off: {reason}")))?
             .map_err(|_| unreadable())?;
         let whole: Whole = serde_json::from_slice(&body.to_bytes()).map_err(|_| unreadable())?;
+        whole.usage.iter().for_each(count_tokens);
         let choice = whole.choices.into_iter().next().ok_or_else(|| self.failed("gave no answer".to_owned()))?;
         let mut round = Round::default();
         if round.take(choice.message) { Ok(round) } else { Err(self.failed(TOO_MUCH.to_owned())) }
@@ -267,6 +275,7 @@ impl Provider {
             if piece.error.is_some() {
                 return Err(self.failed("failed in the middle of its answer".to_owned()));
             }
+            piece.usage.iter().for_each(count_tokens);
             let Some(choice) = piece.choices.into_iter().next() else { continue };
             answer.say(choice.delta.content.as_deref().unwrap_or_default());
             if !round.take(choice.delta) {

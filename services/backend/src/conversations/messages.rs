@@ -15,6 +15,7 @@ use axum::{
     },
 };
 use futures_util::{StreamExt, stream};
+use kit::trace;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -29,6 +30,7 @@ use crate::{
     auth::Caller,
     config::Secret,
     error::{ApiError, Asked, Body, ErrorBody, Page, Part},
+    metrics,
     tasks::{store::explain, valid_time_zone},
 };
 
@@ -128,7 +130,7 @@ async fn say(
     let user = keep_said(&backend.database.pool, &caller, id, &said).await?;
     let (answer, is_new) = backend.answers.enter(user.id, id);
     if is_new {
-        tokio::spawn(answer_or_wait(Answering {
+        tokio::spawn(trace::carry(answer_or_wait(Answering {
             backend: backend.clone(),
             user_id: caller.user_id,
             token: caller.token,
@@ -137,7 +139,7 @@ async fn say(
             content: user.content.clone(),
             time_zone: said.time_zone,
             answer: answer.clone(),
-        }));
+        })));
     }
     if wants_events(&headers) {
         return Ok(stream(&user, answer));
@@ -316,6 +318,7 @@ async fn give(answering: &Answering, began_at: OffsetDateTime) -> Result<Message
         outcome = backend.assistant.answer(place, &answering.content) => outcome,
         error = stop_with_others(place, began_at) => Err(error),
     };
+    metrics::count_answer(backend.assistant.kind(), outcome.is_ok(), answer.is_stopped());
     let (content, tool_calls) = answer.so_far_said();
     match outcome {
         Ok(()) => keep_reply(answering, &content, &tool_calls, answer.is_stopped()).await,

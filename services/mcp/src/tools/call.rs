@@ -11,6 +11,7 @@ use axum::{
 };
 use kit::{
     client::{self, Answer, Client},
+    trace::TRACEPARENT,
     url::BaseUrl,
 };
 use serde_json::{Value, json};
@@ -72,8 +73,11 @@ impl Backend {
                 request
             }
         };
-        if let Some(authorization) = caller.headers.get(AUTHORIZATION) {
-            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        // The trace comes with the caller too: his request is answered by another task.
+        for name in [AUTHORIZATION, TRACEPARENT] {
+            if let Some(value) = caller.headers.get(&name) {
+                request.headers_mut().insert(name, value.clone());
+            }
         }
         if let Some(version) = version {
             let tag = HeaderValue::try_from(format!("\"{version}\"")).expect("a number is a valid header");

@@ -59,7 +59,7 @@ impl<'a> Addresses<'a> {
         };
         let target = self.ctx.target_in(&endpoint.namespace);
         let (sender, receiver) = mpsc::channel();
-        let call = kubectl::port_forward(&target, &endpoint.object, endpoint.port, None);
+        let call = kubectl::port_forward(&target, &format!("service/{}", endpoint.object), endpoint.port, None);
         let process = self.ctx.spawn.background(call, move |line| {
             // The receiver is gone once the port is known; later lines are ignored.
             let _ = sender.send(line.to_string());

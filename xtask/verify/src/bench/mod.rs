@@ -1,5 +1,6 @@
 //! `bench`: how long the loop takes, on a copy of the project in a namespace of its own.
 
+mod app;
 mod dev;
 mod load;
 mod peers;
@@ -18,7 +19,7 @@ use peers::Rival;
 use report::{PeerRow, Report, Row, Sample};
 use rows::{Bench, NAMESPACE, ROWS, Runner, Wanted, Work};
 use turns::Taken;
-use xtask::cli::Peer;
+use xtask::cli::{BenchOf, Peer};
 use xtask::run::context::Project;
 use xtask::run::exit::Stop;
 use xtask::run::files;
@@ -32,6 +33,7 @@ const QUIET: f64 = 1.0;
 const SETTLE: Duration = Duration::from_secs(5);
 
 pub struct BenchOptions<'a> {
+    pub of: BenchOf,
     /// How often each row is measured.
     pub runs: usize,
     /// Those rows whose name holds this.
@@ -50,6 +52,9 @@ pub struct BenchOptions<'a> {
 
 /// Measures each row that is wanted, prints medians, and removes what it made.
 pub fn run(project: &Project, wanted: &BenchOptions) -> Result<()> {
+    if wanted.of == BenchOf::App {
+        return app::run(project, wanted);
+    }
     let chosen: Vec<_> = ROWS.iter().filter(|row| wanted.only.is_none_or(|text| row.name.contains(text))).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();

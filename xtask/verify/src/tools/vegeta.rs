@@ -1,5 +1,7 @@
 //! Vegeta, which asks at a steady rate and counts.
 
+use serde::Serialize;
+
 use xtask::run::call::{Call, argv, call};
 
 /// Asks the targets of a file `rate` times a second, until it is interrupted or the time is over.
@@ -7,6 +9,14 @@ pub fn attack(vegeta: &str, targets: &str, results: &str, rate: u32, keep_alive:
     let (rate, time, keep_alive) = (rate.to_string(), format!("{time_s}s"), format!("-keepalive={keep_alive}"));
     call(argv!(
         "{vegeta} attack -targets {targets} -output {results} -rate {rate} -duration {time} -timeout 10s {keep_alive}"
+    ))
+}
+
+/// Asks the targets of a file as fast as so many workers are answered.
+pub fn flood(vegeta: &str, targets: &str, results: &str, workers: u32, time_s: u64) -> Call {
+    let (workers, time) = (workers.to_string(), format!("{time_s}s"));
+    call(argv!(
+        "{vegeta} attack -targets {targets} -output {results} -rate 0 -workers {workers} -max-workers {workers} -duration {time} -timeout 10s"
     ))
 }
 
@@ -39,6 +49,27 @@ pub fn parse_lost(encoded: &str) -> Vec<String> {
     all.filter(|one| one["code"] != 200).map(tell).collect()
 }
 
+/// What came of a load.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    pub requests: u64,
+    /// All that was not answered with success.
+    pub errors: u64,
+    /// Answered with success, by the time until the last of them.
+    pub per_s: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+}
+
+pub fn parse_figures(stdout: &str) -> Option<Figures> {
+    let report: serde_json::Value = serde_json::from_str(stdout).ok()?;
+    let (requests, codes) = (report["requests"].as_u64()?, report["status_codes"].as_object()?);
+    let well = codes.iter().filter(|(code, _)| code.starts_with('2')).filter_map(|(_, count)| count.as_u64());
+    let ms = |name: &str| Some(report["latencies"][name].as_f64()? / 1e6);
+    let errors = requests - well.sum::<u64>().min(requests);
+    Some(Figures { requests, errors, per_s: report["throughput"].as_f64()?, p50_ms: ms("50th")?, p99_ms: ms("99th")? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +87,23 @@ mod tests {
         let lost = r#"{"seq":1,"code":502,"timestamp":"2026-11-01T10:00:01Z","latency":3000000,"error":"502 Bad Gateway","method":"GET","url":"http://u/api"}"#;
         let expected = "2026-11-01T10:00:01Z GET http://u/api: 502 Bad Gateway after 3 ms";
         assert_eq!(parse_lost(&format!("{well}\n{lost}\n")), [expected]);
+    }
+
+    #[test]
+    fn a_flood_is_bounded_in_workers_and_time() {
+        let argv = flood("/v", "t", "r", 16, 5).argv.join(" ");
+        assert_eq!(
+            argv,
+            "/v attack -targets t -output r -rate 0 -workers 16 -max-workers 16 -duration 5s -timeout 10s"
+        );
+    }
+
+    #[test]
+    fn every_success_counts_and_times_are_milliseconds() {
+        let text = r#"{"requests":10,"throughput":123.5,"status_codes":{"0":1,"200":3,"201":4,"500":2},
+            "latencies":{"50th":1500000,"99th":12250000,"max":99}}"#;
+        let wanted = Figures { requests: 10, errors: 3, per_s: 123.5, p50_ms: 1.5, p99_ms: 12.25 };
+        assert_eq!(parse_figures(text), Some(wanted));
+        assert_eq!(parse_figures(r#"{"requests":10}"#), None);
     }
 }
