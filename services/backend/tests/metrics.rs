@@ -12,7 +12,7 @@ use axum::{
 };
 use backend::config::{AssistantConfig, Config, ProviderConfig, Secret};
 use http_body_util::BodyExt;
-use kit::serve::Readiness;
+use kit::{serve::Readiness, url::BaseUrl};
 use serde_json::json;
 use tokio::{
     net::TcpListener,
@@ -42,11 +42,15 @@ async fn with_model(config: Config) -> Config {
         "choices": [{"message": {"content": "You are welcome."}}],
         "usage": {"prompt_tokens": 120, "completion_tokens": 5, "total_tokens": 125},
     });
-    let model = Router::new().route("/v1/chat/completions", post(async move || Json(answer)));
+    let tools = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": []}});
+    let model = Router::new()
+        .route("/v1/chat/completions", post(async move || Json(answer)))
+        .route("/mcp", post(async move || Json(tools)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap()).parse().unwrap();
+    let mcp_url = BaseUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let url = mcp_url.join_static("/v1/chat/completions");
     tokio::spawn(async move { axum::serve(listener, model).await.unwrap() });
-    let provider = ProviderConfig { name: "openai", url, key: Secret::new("key"), model: "m".to_owned() };
+    let provider = ProviderConfig { name: "openai", url, key: Secret::new("key"), model: "m".to_owned(), mcp_url };
     Config { assistant: AssistantConfig { provider: Some(provider) }, ..config }
 }
 

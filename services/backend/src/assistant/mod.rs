@@ -74,7 +74,7 @@ impl Assistant {
     pub fn kind(&self) -> Kind {
         match self {
             Self::BuiltIn => Kind::BuiltIn,
-            Self::Provider(_) => Kind::Model,
+            Self::Model(_) => Kind::Model,
         }
     }
 
