@@ -10,17 +10,14 @@ use axum::{
     http::{Method, Request, StatusCode},
     routing::post,
 };
-use backend::config::{AssistantConfig, Config, ProviderConfig, Secret};
+use backend::config::Config;
 use http_body_util::BodyExt;
-use kit::{serve::Readiness, url::BaseUrl};
+use kit::serve::Readiness;
 use serde_json::json;
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
-use common::{send, with_database};
+use common::{send, serve, stand_in_mcp, with_database, with_provider};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -42,16 +39,8 @@ async fn with_model(config: Config) -> Config {
         "choices": [{"message": {"content": "You are welcome."}}],
         "usage": {"prompt_tokens": 120, "completion_tokens": 5, "total_tokens": 125},
     });
-    let tools = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": []}});
-    let model = Router::new()
-        .route("/v1/chat/completions", post(async move || Json(answer)))
-        .route("/mcp", post(async move || Json(tools)));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mcp_url = BaseUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    let url = mcp_url.join_static("/v1/chat/completions");
-    tokio::spawn(async move { axum::serve(listener, model).await.unwrap() });
-    let provider = ProviderConfig { name: "openai", url, key: Secret::new("key"), model: "m".to_owned(), mcp_url };
-    Config { assistant: AssistantConfig { provider: Some(provider) }, ..config }
+    let url = serve(Router::new().route("/v1/chat/completions", post(async move || Json(answer)))).await;
+    with_provider(config, format!("{url}/v1/chat/completions").parse().unwrap(), stand_in_mcp().await.0)
 }
 
 /// As the program starts it.
