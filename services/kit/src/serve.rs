@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, response::Response};
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, header::CONNECTION},
+    middleware::{self, Next},
+    response::Response,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -100,6 +106,7 @@ pub async fn serve(
     stop: impl Future<Output = Ending> + Send + 'static,
 ) -> Result<Ending, String> {
     let (closing, closed) = oneshot::channel::<()>();
+    let app = app.layer(middleware::from_fn_with_state(readiness.clone(), close_while_stopping));
     // The address of the peer, for those who ask for it.
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, app).with_graceful_shutdown(async {
@@ -133,6 +140,16 @@ pub async fn serve(
         Err(_) => warn!("stopped with requests unanswered: the drain took too long"),
     }
     Ok(ending)
+}
+
+/// From when readiness is off, an answer is the last of its connection. Whoever keeps one would otherwise go on with it past the
+/// Service, until it is closed under a request.
+async fn close_while_stopping(State(readiness): State<Readiness>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if readiness.is_stopping() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// SIGTERM, as Kubernetes and Docker send it, or SIGINT from a terminal, stops; SIGHUP starts the program again. They are

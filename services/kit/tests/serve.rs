@@ -10,7 +10,8 @@ use kit::{
     serve::{Ending, Readiness, serve},
 };
 use tokio::{
-    net::TcpListener,
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::timeout,
@@ -87,6 +88,28 @@ async fn readiness_goes_off_while_requests_are_still_taken() {
     })
     .await
     .expect("readiness goes off");
+    assert!(!running.served.is_finished());
+    running.served.abort();
+}
+
+#[tokio::test]
+async fn a_kept_connection_ends_with_an_answer_and_not_under_a_request() {
+    let running = run(StopTimes { delay_ms: 600_000, drain_ms: 0 }).await;
+    let mut kept = TcpStream::connect(running.address).await.unwrap();
+    // As large as no answer is.
+    let mut buffer = [0; 4096];
+    let mut last = String::new();
+    running.stop.send(Ending::Stop).unwrap();
+    let asked = async {
+        while !last.contains("connection: close") {
+            kept.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let length = kept.read(&mut buffer).await.unwrap();
+            assert_ne!(length, 0, "closed under a request, after {last}");
+            last = String::from_utf8_lossy(&buffer[..length]).to_lowercase();
+        }
+        assert_eq!(kept.read(&mut buffer).await.unwrap(), 0, "it goes on");
+    };
+    timeout(LIMIT, asked).await.expect("it ends");
     assert!(!running.served.is_finished());
     running.served.abort();
 }
