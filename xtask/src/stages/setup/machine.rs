@@ -41,10 +41,9 @@ pub fn ensure_docker(project: &Project, found: &All, plan: &Plan, public: bool) 
         true => call(argv!("systemctl start docker")).behind(sudo),
         false => docker::daemon(sudo, &project.config.home, plan.shim_path().as_deref().filter(|_| plan.shim)),
     };
-    let installation = [apt::configure(sudo), apt::update(sudo), apt::install(sudo, &packages)];
     let mut changes = Vec::new();
     if !packages.is_empty() {
-        changes.extend(installation.iter().map(Call::text));
+        changes.extend(installation(sudo, &packages).iter().map(Call::text));
     }
     if start {
         changes.push(daemon.text());
@@ -59,19 +58,7 @@ pub fn ensure_docker(project: &Project, found: &All, plan: &Plan, public: bool) 
     }
     consent(project, &changes)?;
     if !packages.is_empty() {
-        let step = project.ui.step("install Debian packages");
-        let show = |line: &str| step.update(line);
-        let before = made::installed(project)?;
-        let there = |name: &&String| before.as_ref().is_some_and(|before| before.contains(*name));
-        made::note_packages(project, packages.iter().filter(|name| !there(name)).cloned())?;
-        for call in installation {
-            project.spawn.run_showing(call.within(PACKAGES), &show)?;
-        }
-        // What came along with them.
-        if let (Some(before), Some(after)) = (before, made::installed(project)?) {
-            made::note_packages(project, after.difference(&before).cloned())?;
-        }
-        step.done(&packages.join(", "));
+        install(project, sudo, &packages)?;
     }
     let client = match find::all(project, plan)? {
         All { daemon: Some(_), .. } => return Ok(()),
@@ -89,6 +76,34 @@ pub fn ensure_docker(project: &Project, found: &All, plan: &Plan, public: bool) 
         made::note_daemon(project)?;
     }
     step.done(&format!("docker {version}, log in {}", log.display()));
+    Ok(())
+}
+
+/// Installs Debian packages, with the user's consent. `uninstall` takes them back.
+pub fn ensure_packages(project: &Project, packages: &[String]) -> Result<()> {
+    let sudo = sudo();
+    consent(project, &installation(sudo, packages).each_ref().map(Call::text))?;
+    install(project, sudo, packages)
+}
+
+fn installation(sudo: &[&str], packages: &[String]) -> [Call; 3] {
+    [apt::configure(sudo), apt::update(sudo), apt::install(sudo, packages)]
+}
+
+fn install(project: &Project, sudo: &[&str], packages: &[String]) -> Result<()> {
+    let step = project.ui.step("install Debian packages");
+    let show = |line: &str| step.update(line);
+    let before = made::installed(project)?;
+    let there = |name: &&String| before.as_ref().is_some_and(|before| before.contains(*name));
+    made::note_packages(project, packages.iter().filter(|name| !there(name)).cloned())?;
+    for call in installation(sudo, packages) {
+        project.spawn.run_showing(call.within(PACKAGES), &show)?;
+    }
+    // What came along with them.
+    if let (Some(before), Some(after)) = (before, made::installed(project)?) {
+        made::note_packages(project, after.difference(&before).cloned())?;
+    }
+    step.done(&packages.join(", "));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ pub mod bundle;
 mod downloads;
 pub mod find;
 pub mod hadolint;
-mod machine;
+pub mod machine;
 pub mod made;
 mod mirrors;
 mod modules;

@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 
 use crate::e2e::world::World;
 use xtask::run::call::{DEADLINE, call};
+use xtask::run::context::Project;
 use xtask::run::poll;
 use xtask::run::process::{Background, Spawn};
+use xtask::stages::setup::{find, machine};
 
 const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
 /// A folder with the pipes, and then the browser's arguments. What marks that the pipes are open comes after them.
@@ -21,6 +23,21 @@ const START: &str = r#"mkfifo "$0/in" "$0/out" && exec 3<>"$0/in" 4<>"$0/out" &&
 
 /// Keys that are pressed in tests: name, text that it types, and its code on Windows, without which forms take no notice.
 const KEYS: [(&str, &str, u32); 3] = [("Enter", "\r", 13), ("ArrowDown", "", 40), ("Escape", "", 27)];
+
+/// Debian's, which `--yes` agrees to.
+const PACKAGE: &str = "chromium";
+
+/// Installs a browser where there is none, as far as the user agrees: without one the pages are not opened, and that is said.
+pub fn ensure_there(project: &Project) -> Result<()> {
+    match find_program().is_none() && project.yes && find::on_path("apt-get") {
+        true => machine::ensure_packages(project, &[PACKAGE.to_string()]),
+        false => Ok(()),
+    }
+}
+
+fn find_program() -> Option<PathBuf> {
+    PROGRAMS.iter().find_map(|name| which::which(name).ok())
+}
 
 /// Pages in a browser of its own, which ends when this goes.
 pub struct Browser {
@@ -47,7 +64,7 @@ impl Drop for Browser {
 impl Browser {
     /// Opens a page; None where this machine has no Chromium.
     pub fn open(world: &World, url: &str) -> Result<Option<Browser>> {
-        let Some(program) = PROGRAMS.iter().find_map(|name| which::which(name).ok()) else { return Ok(None) };
+        let Some(program) = find_program() else { return Ok(None) };
         let mut browser = Browser::start(&world.ctx.spawn, &program, world.ctx.staging("browser"))?;
         browser.open_tab(url)?;
         Ok(Some(browser))

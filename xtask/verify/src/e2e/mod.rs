@@ -65,6 +65,7 @@ pub fn run(project: &Project, wanted: &TestOptions) -> Result<()> {
     let TestOptions { keep, only, jobs, junit, helm } = *wanted;
     let groups = choose(groups(project)?, only)?;
     let ready = setup::set_up(project, None)?;
+    browser::ensure_there(project)?;
     cluster::bring_up(&ready)?;
     let mut ctx = ready.ctx.clone();
     fs::create_dir_all(&ctx.folders.cache)?;
