@@ -92,28 +92,23 @@ fn follow(current: &Project, session: &mut Session, mut known: Option<Known>) ->
                 press(current, session, key);
                 continue;
             }
-            Event::Key(_) | Event::Interrupted => {
-                session.logs = None;
-                if session.is_copied {
-                    current.spawn.interrupt.clear();
-                    finish(&(session.reread)()?)?;
-                }
-                return Ok(None);
-            }
+            Event::Key(_) | Event::Interrupted => return finish(current, session).map(|()| None),
         };
         let Some(known) = known.as_mut() else { return Ok(Some(next)) };
         let Some(shortcut) = known.find(&next, &changed) else { return Ok(Some(next)) };
         session.is_copied = true;
-        match shortcuts::take(&next, &shortcut, known) {
+        let taken = shortcuts::take(&next, &shortcut, known);
+        // Whatever became of it: Ctrl-C ends a session in order.
+        if next.spawn.interrupt.check().is_err() {
+            return finish(&next, session).map(|()| None);
+        }
+        match taken {
             Ok(Taken::Done) => {}
             Ok(Taken::Impossible(reason)) => {
                 next.ui.say(&format!("{reason:#}; it takes the way of up"));
                 return Ok(Some(next));
             }
-            Err(error) => {
-                next.spawn.interrupt.check()?;
-                report(&next, &error);
-            }
+            Err(error) => report(&next, &error),
         }
         next.ui.say(&format!("waiting for a change, {}", session.how_to_end()));
     }
@@ -145,10 +140,16 @@ fn show_logs(project: &Project) -> Result<()> {
     logs::run(project, &LogOptions { services: &[], follow: true, previous: false, tail: Some(10), since: None })
 }
 
-/// The images lack what was only copied: Ctrl-C has one more run, which a second one ends.
-fn finish(project: &Project) -> Result<()> {
+/// Where the images lack what was only copied, Ctrl-C has one more run, which a second one ends.
+fn finish(current: &Project, session: &mut Session) -> Result<()> {
+    session.logs = None;
+    if !session.is_copied {
+        return Ok(());
+    }
+    current.spawn.interrupt.clear();
+    let project = (session.reread)()?;
     project.ui.say("what was copied goes into the images; Ctrl-C leaves that to the next up");
-    bring_up(project).map(drop)
+    bring_up(&project).map(drop)
 }
 
 /// The next key, or the next change with which the configuration can be read.

@@ -128,6 +128,11 @@ const PODS: &str = "kubectl get pods --selector=app.kubernetes.io/instance=todo,
 
 /// A project whose frontend has a folder that its image has as it is, and a container in which it lies.
 fn with_assets() -> Project {
+    with_assets_copied_after(":")
+}
+
+/// The same, with a piece of shell that runs before each copy.
+fn with_assets_copied_after(shell: &str) -> Project {
     let project = Project::new();
     let synced = "inputs = [\"main.rs\", \"assets\"]\nsync = { assets = \"/app/assets\" }\nport = 3000";
     project.edit("xtask.toml", "inputs = [\"main.rs\"]\nport = 3000", synced);
@@ -139,7 +144,8 @@ fn with_assets() -> Project {
     project.answer(PODS, &format!("echo '{{\"items\":[{pod}]}}'"));
     // The scripts themselves, in a folder that stands for the container's.
     project.answer("docker exec todo sh -c cd ", r#"sh -c "$5" list rootfs"#);
-    project.answer("docker exec --interactive todo sh -c set ", r#"sh -c "$6" replace "$STANDIN/rootfs""#);
+    let copy = format!(r#"{shell}; sh -c "$6" replace "$STANDIN/rootfs""#);
+    project.answer("docker exec --interactive todo sh -c set ", &copy);
     project
 }
 
@@ -170,6 +176,19 @@ fn a_folder_that_the_image_has_as_it_is_is_copied_and_ctrl_c_builds_it() {
     // Each run is to be found again.
     let commands = project.run(&["history"]);
     assert!(commands.stdout.contains("  sync "), "{}", commands.stdout);
+}
+
+#[test]
+fn ctrl_c_while_a_folder_is_copied_builds_it_too() {
+    let project = with_assets_copied_after(": >copying; sleep 20");
+    let run = dev(&project, || {
+        wait_for_runs(&project, 1);
+        project.write("services/frontend/assets/a.css", "two");
+        assert!(eventually(|| project.path("standin/copying").exists()), "nothing is copied");
+    });
+    run.assert_ended(0);
+    run.assert_says(&["goes into the images"]);
+    assert_eq!(run.calls_of(&["helm upgrade todo"]).len(), 2, "{:?}", run.calls);
 }
 
 #[test]
