@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::bench::app::report::moved;
 use crate::bench::rows::{Bench, COMMAND};
 use xtask::live;
+use xtask::run::exit::Stop;
 use xtask::run::http;
 use xtask::run::process::Background;
 use xtask::tools::{cargo, kubectl};
@@ -63,24 +64,28 @@ pub struct Places {
 
 /// Gives the copy of the project node ports for the backend and the database, and takes the limit of messages away.
 pub fn open_up(bench: &Bench) -> Result<()> {
-    let profile = &bench.ctx.config.profile;
-    let of = |ending: &str| bench.root.join("k8s/profiles").join(format!("{profile}{ending}"));
-    for (file, added) in [(of(".toml"), ports()), (of(".values.yaml"), values())] {
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        fs::write(&file, format!("{}\n{added}", text.trim_end()))?;
+    let config = &bench.ctx.config;
+    let file = bench.root.join("k8s/profiles").join(format!("{}.toml", config.profile));
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    fs::write(&file, format!("{}\n{}", text.trim_end(), ports()))?;
+    let overrides = bench.root.join(&config.overrides);
+    if overrides.exists() {
+        let message = format!("bench app has values of its own, and {} is there", config.overrides.display());
+        return Err(
+            Stop::usage(format!("{message}\nNext: move that file away, then run the same command again")).into()
+        );
     }
-    Ok(())
+    fs::create_dir_all(overrides.parent().unwrap_or(&bench.root))?;
+    Ok(fs::write(&overrides, values())?)
 }
 
 fn ports() -> String {
     OPENED.map(|service| format!("\n[services.{service}]\nnode_port = \"auto\"\n")).concat()
 }
 
-/// At the top, where a service's values can stand too.
 fn values() -> String {
-    let open = OPENED.map(|service| format!("\n{service}:\n  service:\n    type: NodePort\n"));
-    let [backend, postgres] = open;
-    format!("{backend}  env:\n    LIMIT_MESSAGES_PER_USER: \"0\"\n{postgres}")
+    let [backend, postgres] = OPENED.map(|service| format!("  {service}:\n    service:\n      type: NodePort\n"));
+    format!("services:\n{backend}    env:\n      LIMIT_MESSAGES_PER_USER: \"0\"\n{postgres}")
 }
 
 impl Places {
@@ -193,6 +198,7 @@ mod tests {
         let wanted = "\n[services.backend]\nnode_port = \"auto\"\n\n[services.postgres]\nnode_port = \"auto\"\n";
         assert_eq!(ports(), wanted);
         let values = xtask::config::yaml::objects(&values()).unwrap().remove(0);
+        let values = &values["services"];
         assert_eq!(values["backend"]["env"]["LIMIT_MESSAGES_PER_USER"], "0");
         for service in OPENED {
             assert_eq!(values[service]["service"]["type"], "NodePort", "{service}");
