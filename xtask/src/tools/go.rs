@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::run::call::{Call, argv, call};
+use crate::run::process::Spawn;
 
 /// The environment of a build: static binaries for this machine, its own Go, no flags of the caller's, and fewer
 /// collections, as memory is there.
-pub const ENVIRONMENT: [(&str, &str); 7] = [
+const ENVIRONMENT: [(&str, &str); 7] = [
     ("CGO_ENABLED", "0"),
     ("GOARCH", ""),
     ("GOFLAGS", ""),
@@ -15,6 +16,13 @@ pub const ENVIRONMENT: [(&str, &str); 7] = [
     ("GOTOOLCHAIN", "local"),
     ("GOWORK", "off"),
 ];
+
+/// What runs Go with that environment.
+pub fn with_environment(spawn: &Spawn) -> Spawn {
+    let mut spawn = spawn.clone();
+    spawn.env.extend(ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
+    spawn
+}
 
 /// Builds packages into `out`, a folder, and has the linker set variables; run in the module's folder. Debug information is left out while
 /// compiling, not only while linking: that alone saves an eighth of the time.

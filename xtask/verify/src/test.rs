@@ -247,8 +247,7 @@ fn go_tests(project: &Project) -> Result<()> {
     }
     let step = project.ui.step("test k8s/node/go");
     let mut tested = 0;
-    let mut spawn = project.spawn.clone();
-    spawn.env.extend(go::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
+    let spawn = go::with_environment(&project.spawn);
     let folders: BTreeSet<&PathBuf> = project.config.mirrors.modules.values().map(|module| &module.folder).collect();
     for folder in folders {
         let folder = project.root.join(folder);

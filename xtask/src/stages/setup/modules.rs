@@ -76,8 +76,7 @@ fn build_folder(project: &Project, plan: &Plan, names: &[String]) -> Result<()> 
     let step =
         project.ui.step(format!("build {}", missing.iter().map(|one| one.0.as_str()).collect::<Vec<_>>().join(", ")));
     let out = fresh_folder(&place.with_file_name(format!("{first}-together")))?;
-    let mut spawn = project.spawn.clone();
-    spawn.env.extend(go::ENVIRONMENT.map(|(name, value)| (name.to_string(), value.to_string())));
+    let spawn = go::with_environment(&project.spawn);
     let wanted: Vec<&String> = missing.iter().flat_map(|(_, module, _)| &module.packages).collect();
     let all = spawn.run_showing(within(project, folder, go::count_packages(&wanted)), &|line| step.update(line))?;
     let (compiled, started) = (AtomicUsize::new(0), Instant::now());
