@@ -14,7 +14,7 @@ use kit::serve::Readiness;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
     time::{sleep, timeout},
@@ -31,6 +31,8 @@ enum Line {
     Silent,
     /// Connections end, and so does each new one.
     Cut,
+    /// Connections end once something was sent on them, without an answer, as those of a server that is killed then.
+    Killed,
 }
 
 /// A way to the database that can be cut. Returns what leads through it.
@@ -53,6 +55,10 @@ async fn pass_on(mut client: TcpStream, target: String, mut line: watch::Receive
         let now = *line.borrow_and_update();
         match now {
             Line::Cut => return,
+            Line::Killed => {
+                let _ = client.read(&mut [0; 1024]).await;
+                return;
+            }
             Line::Silent if line.changed().await.is_err() => return,
             Line::Silent => {}
             Line::Open => tokio::select! {
@@ -103,12 +109,12 @@ async fn expect_back(app: &Router) {
 
 #[tokio::test]
 #[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
-async fn a_database_that_is_cut_off_or_silent_is_away_until_it_is_back() {
+async fn a_database_that_is_cut_off_silent_or_killed_is_away_until_it_is_back() {
     with_database(async |config| {
         let (line, _, app) = app_through(&config).await;
         let mut wanted = vec!["0".to_owned()];
         create(&app, "0").await;
-        for (number, fault) in [Line::Cut, Line::Silent, Line::Cut].into_iter().enumerate() {
+        for (number, fault) in [Line::Cut, Line::Silent, Line::Killed, Line::Cut].into_iter().enumerate() {
             line.send_replace(fault);
             expect_away(&app).await;
             line.send_replace(Line::Open);

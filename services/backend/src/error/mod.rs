@@ -181,6 +181,8 @@ impl ApiError {
 fn is_outage(err: &sqlx::Error) -> bool {
     match err {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => true,
+        // A server that is killed while it is asked for TLS: the end of the stream is taken for an answer of one byte, 0.
+        sqlx::Error::Protocol(_) => true,
         // Connection failures, too many connections, and a server that shuts down, starts up or cancels.
         sqlx::Error::Database(err) => {
             err.code().is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class)))
