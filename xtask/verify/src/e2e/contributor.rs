@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::e2e::scenario::Scenario;
 use crate::e2e::world::{FOREIGN_KUBECONFIG, World, tells};
-use crate::e2e::{app, database, dev, fourth, leftovers, page, secrets};
+use crate::e2e::{app, conformance, database, dev, fourth, leftovers, page, secrets};
 use crate::lanes::schedule::Takes;
 use xtask::run::call::DEADLINE;
 use xtask::run::poll;
@@ -32,6 +32,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("PostgreSQL is killed under writes, and no acknowledged one is lost", database::killed_under_writes)
         .taking(Takes::Load),
     Scenario::new("a dump of the database is restored whole or not at all", database::dumped_and_restored),
+    Scenario::new("pods, Services, DNS, volumes and rollouts are as Kubernetes promises", conformance::holds),
     Scenario::new("what was scaled by hand is put right", scaled_by_hand),
     Scenario::new("what was deleted by hand is put back", deleted_by_hand),
     Scenario::new("what was added by hand is taken out", added_by_hand),

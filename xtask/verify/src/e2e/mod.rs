@@ -2,6 +2,7 @@
 
 mod app;
 mod browser;
+mod conformance;
 mod contributor;
 mod database;
 mod dev;
