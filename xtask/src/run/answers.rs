@@ -85,7 +85,8 @@ pub fn key_of_program(program: &Path, beside: &[PathBuf]) -> Option<String> {
 fn identity(path: &Path, now: SystemTime) -> Option<String> {
     let Ok(about) = fs::metadata(path) else { return Some(format!("{}: none; ", path.display())) };
     let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(about.ctime()).ok()?);
-    if now.duration_since(changed).is_ok_and(|age| age < SETTLES) {
+    // By a clock that was set back since, it changes in the future: how long ago it did is not known then.
+    if now.duration_since(changed).map_or(true, |age| age < SETTLES) {
         return None;
     }
     Some(format!(
@@ -141,6 +142,8 @@ mod tests {
         set_back().unwrap();
         assert_ne!(identity(&file, later()).unwrap(), second, "another file of the same size and time");
         assert_eq!(identity(&file, SystemTime::now()), None, "written just now");
+        let set_back_clock = SystemTime::now() - Duration::from_secs(3600);
+        assert_eq!(identity(&file, set_back_clock), None, "the clock was set back after it was written");
         assert!(identity(&folder.path().join("none"), later()).unwrap().contains("none"));
     }
 
@@ -163,6 +166,7 @@ mod tests {
             hidden: &[],
             guard: Arc::new(|_, _| Ok(())),
             programs: Arc::default(),
+            heard: Arc::new(|_, _, _| {}),
         };
         let count = folder.path().join("count");
         let script = format!("echo x >>{0}; wc -l <{0}; test ! -e {0}.fails", count.display());
