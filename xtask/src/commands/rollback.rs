@@ -7,6 +7,7 @@ use crate::run::context::{Project, Scope};
 use crate::run::exit::Stop;
 use crate::run::lock;
 use crate::stages::smoke::Occasion;
+use crate::stages::smoke::forward::Early;
 use crate::stages::{apply, cluster, deploy, namespace, rollback, setup, smoke, verify};
 use crate::tools::helm;
 use crate::tools::helm::Revision;
@@ -49,7 +50,7 @@ pub fn run(project: &Project, revision: Option<u64>, release: Option<&str>) -> R
                 return Err(report.into());
             }
         }
-        smoke::run(ctx, Occasion::Changed, live::endpoints(ctx)?).map(drop)
+        smoke::run(ctx, Occasion::Changed, live::endpoints(ctx)?, Early::default()).map(drop)
     })();
     if let Err(error) = went {
         if ctx.spawn.interrupt.check().is_err() && !gone.is_empty() {

@@ -6,6 +6,7 @@ use crate::live;
 use crate::run::context::Project;
 use crate::run::lock;
 use crate::stages::smoke::Occasion;
+use crate::stages::smoke::forward::Early;
 use crate::stages::{cluster, setup, smoke};
 
 /// The smoke checks against what is deployed already.
@@ -14,7 +15,7 @@ pub fn run(project: &Project) -> Result<()> {
     cluster::need_running(ctx, cluster::observe(ctx)?)?;
     // A run that deploys meanwhile would be checked half-way, and helm keeps what a test ended with in the release.
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
-    smoke::run(ctx, Occasion::Asked, live::endpoints(ctx)?)?;
+    smoke::run(ctx, Occasion::Asked, live::endpoints(ctx)?, Early::default())?;
     ctx.ui.summary("All smoke checks passed");
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::stages::load::NodeImages;
 use crate::stages::render;
 use crate::stages::render::RenderInputs;
 use crate::stages::setup::Ready;
+use crate::stages::smoke::forward::Early;
 use crate::stages::{apply, build, cluster, deploy, load, namespace, setup};
 
 /// Each stage observes for itself what is left to do, so that an interrupted run needs nothing but another one.
@@ -27,7 +28,7 @@ pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
     let ready = setup::set_up(project, None)?;
     let ctx = &ready.ctx;
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
-    let (built, seen) = build_beside_cluster(&ready, &releases)?;
+    let (built, seen, early) = build_beside_cluster(&ready, &releases)?;
     let seen = match seen {
         Some((seen, nodes)) if plan::loads(&built, &nodes).is_empty() => {
             load::confirm(ctx, &nodes, &built);
@@ -43,7 +44,7 @@ pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
     // A namespace that was going, or was not there, has nothing of what was seen in it.
     let seen = if is_new { Snapshot::take(ctx)? } else { seen };
     let plans = plan_releases(ctx, &seen, &releases, &built, &versions, &overrides)?;
-    let (deployed, endpoints) = apply::carry_out(ctx, &plans, Some(seen.services()), no_rollback)?;
+    let (deployed, endpoints) = apply::carry_out(ctx, &plans, Some((seen.services(), early)), no_rollback)?;
     report(ctx, &deployed, &endpoints);
     Ok(())
 }
@@ -52,13 +53,15 @@ pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
 type Seen = (Snapshot, NodeImages);
 
 /// Images need docker alone, and a first build takes minutes: the cluster comes up beside it. What was seen of the cluster is
-/// left out where it is of before a build.
-fn build_beside_cluster(ready: &Ready, releases: &[&str]) -> Result<(BTreeMap<String, Built>, Option<Seen>)> {
+/// left out where it is of before a build. The ports are those that the last checks needed.
+fn build_beside_cluster(ready: &Ready, releases: &[&str]) -> Result<(BTreeMap<String, Built>, Option<Seen>, Early)> {
     let ctx = &ready.ctx;
     // What is wrong with the inputs is an error before a cluster is made.
     let wanted = build::references_of(ctx, &ready.images, &ctx.config.services_of(releases))?;
-    let (built, nodes, made) = std::thread::scope(|scope| {
+    let (built, nodes, made, early) = std::thread::scope(|scope| {
         let made = scope.spawn(|| cluster::bring_up(ready));
+        // By this thread, which lasts as long as the ports are wanted: the system ends a child with the thread that began it.
+        let early = Early::begin(ctx);
         let built = build::ensure(ctx, &ready.images, &wanted);
         // A node that does not run yet cannot tell, and is asked later.
         let look = |(built, is_new): &(_, bool)| match is_new {
@@ -66,13 +69,13 @@ fn build_beside_cluster(ready: &Ready, releases: &[&str]) -> Result<(BTreeMap<St
             false => load::observe(ctx, &cluster::nodes(ctx).ok()?, built).ok(),
         };
         let nodes = built.as_ref().ok().and_then(look);
-        (built, nodes, made.join().expect("making the cluster does not panic"))
+        (built, nodes, made.join().expect("making the cluster does not panic"), early)
     });
     if let (Err(_), Err(error)) = (&made, &built) {
         ctx.ui.error(&format!("{error:#}"));
     }
     let (seen, (built, _)) = (made?, built?);
-    Ok((built, seen.zip(nodes)))
+    Ok((built, seen.zip(nodes), early))
 }
 
 /// Makes what is missing of namespaces and Secrets. Returns the version of each Secret, and whether anything was made.

@@ -14,15 +14,17 @@ use crate::run::exit::Stop;
 use crate::run::graph::in_parallel;
 use crate::stages::deploy::{Deployed, Plan};
 use crate::stages::smoke::Occasion;
+use crate::stages::smoke::forward::Early;
 use crate::stages::verify::RolloutOutcome;
 use crate::stages::{deploy, rollback, smoke, verify};
 
 /// Applies the plans and checks what the application does then. When something fails, what was changed goes back.
-/// `services` are those of all namespaces, which still are where nothing is changed. Returns the profile's own, too.
+/// `seen` is of before: the Services of all namespaces, and ports opened early. Both still hold where nothing is changed. Returns
+/// the profile's own Services, too.
 pub fn carry_out(
     ctx: &Context,
     plans: &[Plan],
-    services: Option<Vec<Value>>,
+    seen: Option<(Vec<Value>, Early)>,
     no_rollback: bool,
 ) -> Result<(Vec<Deployed>, BTreeMap<String, Endpoint>)> {
     let mut deployed = Vec::new();
@@ -30,13 +32,13 @@ pub fn carry_out(
     let ended = ended.and_then(|()| {
         let changed = deployed.iter().any(|one| one.changed);
         let occasion = if changed { Occasion::Changed } else { Occasion::Unchanged };
-        let endpoints = match services.filter(|_| !changed) {
-            Some(services) => Ok(live::endpoints_in(&ctx.config, services)),
-            None => live::endpoints(ctx),
+        let (endpoints, early) = match seen.filter(|_| !changed) {
+            Some((services, early)) => (Ok(live::endpoints_in(&ctx.config, services)), early),
+            None => (live::endpoints(ctx), Early::default()),
         };
         // The application as a whole does not do what it should: all that is new in it goes back.
         endpoints
-            .and_then(|endpoints| smoke::run(ctx, occasion, endpoints))
+            .and_then(|endpoints| smoke::run(ctx, occasion, endpoints, early))
             .map_err(|error| (error, plans.iter().map(|plan| plan.scope.release.clone()).collect()))
     });
     let (error, concerned) = match ended {

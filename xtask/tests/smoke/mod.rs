@@ -53,6 +53,38 @@ fn a_smoke_check_through_a_forwarded_port_leaves_no_forward_behind() {
 }
 
 #[test]
+fn up_again_opens_the_port_of_the_last_checks_while_it_looks_at_the_cluster() {
+    let project = Project::up();
+    // The look is not over before the port is being opened.
+    project.before("kubectl get nodes,", "until grep -q '^kubectl port-forward ' calls; do sleep 0.05; done");
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    assert_eq!(run.calls_of(&["kubectl port-forward"]).len(), 1);
+    // One that ends before it is asked is opened again.
+    project.before("kubectl port-forward ", "[ -e ended ] || { touch ended; exit 1; }");
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    assert_eq!(run.calls_of(&["kubectl port-forward"]).len(), 2);
+}
+
+#[test]
+fn a_port_that_was_opened_early_and_is_not_asked_for_is_closed() {
+    let project = Project::up();
+    project.edit("xtask.toml", "service = \"backend\"", "service = \"frontend\"");
+    serve(project.node_port, "ready");
+    project.before("kubectl port-forward ", "echo $$ >pids");
+    let forwards = |run: &Run| run.calls_of(&["kubectl port-forward"]).len();
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    assert_eq!(forwards(&run), 1);
+    let pids = project.wait_for_lines("standin/pids", 1);
+    assert!(eventually(|| !runs(&pids[0])), "{pids:?}");
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    assert_eq!(forwards(&run), 0, "what nobody asked for is not opened again");
+}
+
+#[test]
 fn a_wrong_answer_fails_the_check_that_asked() {
     let project = Project::up();
     project.edit("xtask.toml", "service = \"backend\"", "service = \"frontend\"");

@@ -13,6 +13,7 @@ use crate::run::context::{Context, Project};
 use crate::run::exit::exit_code;
 use crate::run::{lock, record};
 use crate::stages::smoke::Occasion;
+use crate::stages::smoke::forward::Early;
 use crate::stages::{build, restart, setup, smoke, sync};
 use crate::tools::containerd::Listing;
 
@@ -77,7 +78,14 @@ fn do_all(project: &Project, shortcut: &Shortcut, known: &mut Known) -> Result<T
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     let services: Vec<&str> = shortcut.restarts.iter().map(|one| one.service.as_str()).collect();
     let wanted = build::references_of(ctx, &ready.images, &services)?;
-    let (built, _) = build::ensure(ctx, &ready.images, &wanted)?;
+    // No shortcut changes a Service: what the checks need of the cluster is asked for beside the build.
+    let early = Early::begin(ctx);
+    let (built, endpoints) = std::thread::scope(|threads| {
+        let endpoints = threads.spawn(|| live::endpoints(ctx));
+        let built = build::ensure(ctx, &ready.images, &wanted);
+        (built, endpoints.join().expect("asking for Services does not panic"))
+    });
+    let (built, _) = built?;
     let copied = shortcut.copies.iter().try_for_each(|copy| copy_one(ctx, copy, known));
     let mut restarts = shortcut.restarts.iter();
     let given = copied
@@ -85,7 +93,7 @@ fn do_all(project: &Project, shortcut: &Shortcut, known: &mut Known) -> Result<T
     if let Err(error) = given {
         return Ok(Taken::Impossible(error));
     }
-    smoke::run(ctx, Occasion::Unchanged, live::endpoints(ctx)?)?;
+    smoke::run(ctx, Occasion::Unchanged, endpoints?, early)?;
     Ok(Taken::Done)
 }
 
@@ -114,7 +122,8 @@ fn containers(count: usize) -> String {
     if count == 1 { "the container that runs".to_string() } else { format!("{count} containers") }
 }
 
-fn sources(project: &Project) -> Vec<Sources<'_>> {
+/// The services that run, as far as their files go.
+pub fn sources(project: &Project) -> Vec<Sources<'_>> {
     let of_service = |(service, _): (&'_ str, _)| -> Sources<'_> {
         let (service, about) = project.config.services.get_key_value(service).expect("what runs is described");
         let within = |path: &PathBuf| place(project, &about.context.join(path));

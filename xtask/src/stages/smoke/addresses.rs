@@ -2,34 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::live;
 use crate::live::Endpoint;
 use crate::run::context::Context;
-use crate::run::process::Background;
+use crate::stages::smoke::forward::{Early, Forward, Opening};
 use crate::stages::smoke::refusal::{Cause, Refusal};
 use crate::tools::kubectl;
-
-/// How often an interruption is looked for.
-const TURN: Duration = Duration::from_millis(200);
 
 /// All services that are live; forwards live as long as this does.
 pub struct Addresses<'a> {
     ctx: &'a Context,
     services: BTreeMap<String, (Endpoint, Mutex<Option<Forward>>)>,
-}
-
-struct Forward {
-    port: u16,
-    process: Background,
+    early: Early,
 }
 
 impl<'a> Addresses<'a> {
-    pub fn of(ctx: &'a Context, live: &BTreeMap<String, Endpoint>) -> Addresses<'a> {
+    pub fn of(ctx: &'a Context, live: &BTreeMap<String, Endpoint>, early: Early) -> Addresses<'a> {
         let services = live.iter().map(|(name, one)| (name.clone(), (one.clone(), Mutex::default()))).collect();
-        Addresses { ctx, services }
+        Addresses { ctx, services, early }
     }
 
     /// The Service of a service.
@@ -44,42 +36,37 @@ impl<'a> Addresses<'a> {
             return Ok(port);
         }
         let mut open = forward.lock().expect("nobody panics with it");
-        if let Some(Forward { port, process }) = &*open
-            && !process.has_ended()
-        {
-            return Ok(*port);
+        if let Some(port) = open.as_ref().and_then(Forward::port) {
+            return Ok(port);
         }
-        let forward = self.forward(endpoint, until)?;
-        Ok(open.insert(forward).port)
+        let early = self.early.take(endpoint).and_then(|opening| opening.wait(self.ctx, until).ok());
+        let forward = match early.filter(|forward| forward.port().is_some()) {
+            Some(forward) => forward,
+            None => self.forward(endpoint, until)?,
+        };
+        let port = forward.port().ok_or_else(|| Refusal::NotYet(cause(endpoint, "it ended at once".to_string())))?;
+        *open = Some(forward);
+        Ok(port)
+    }
+
+    /// The Services to which a port is forwarded.
+    pub fn forwarded(&self) -> impl Iterator<Item = &Endpoint> {
+        let is_open = |forward: &Mutex<Option<Forward>>| forward.lock().expect("nobody panics with it").is_some();
+        self.services.values().filter(move |(_, forward)| is_open(forward)).map(|(endpoint, _)| endpoint)
     }
 
     fn forward(&self, endpoint: &Endpoint, until: Instant) -> Result<Forward, Refusal> {
-        let cause = |came: String| {
-            Cause::new(format!("kubectl port-forward service/{}", endpoint.object), "a forwarded port", came)
-        };
-        let target = self.ctx.target_in(&endpoint.namespace);
-        let (sender, receiver) = mpsc::channel();
-        let call = kubectl::port_forward(&target, &format!("service/{}", endpoint.object), endpoint.port, None);
-        let process = self.ctx.spawn.background(call, move |line| {
-            // The receiver is gone once the port is known; later lines are ignored.
-            let _ = sender.send(line.to_string());
-        });
         // What was not even begun, as the cluster is another's, would not be the next time either.
-        let process = process.map_err(|error| Refusal::Wrong(cause(format!("{error:#}"))))?;
-        let mut said = Vec::new();
-        while Instant::now() < until && self.ctx.spawn.interrupt.check().is_ok() {
-            match receiver.recv_timeout(TURN) {
-                Ok(line) => match kubectl::parse_forward(&line) {
-                    Some(port) => return Ok(Forward { port, process }),
-                    None => said.push(line),
-                },
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
-        let said = if said.is_empty() { "nothing".to_string() } else { said.join(" · ") };
-        Err(Refusal::NotYet(cause(kubectl::refusal_of_pod(&said).to_string())))
+        let opening = Opening::begin(self.ctx, endpoint)
+            .map_err(|error| Refusal::Wrong(cause(endpoint, format!("{error:#}"))))?;
+        opening
+            .wait(self.ctx, until)
+            .map_err(|said| Refusal::NotYet(cause(endpoint, kubectl::refusal_of_pod(&said).to_string())))
     }
+}
+
+fn cause(endpoint: &Endpoint, came: String) -> Cause {
+    Cause::new(format!("kubectl port-forward service/{}", endpoint.object), "a forwarded port", came)
 }
 
 fn absent(service: &str) -> Refusal {

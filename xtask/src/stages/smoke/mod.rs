@@ -1,6 +1,7 @@
 //! Asks the running application what the configuration's checks say: side by side, each with a deadline of its own.
 
 mod addresses;
+pub mod forward;
 mod helm_test;
 mod http;
 mod mcp;
@@ -23,6 +24,7 @@ use crate::run::http::agent;
 use crate::run::poll;
 use crate::run::random;
 use addresses::Addresses;
+use forward::Early;
 use refusal::{Cause, Refusal};
 
 /// For so long after a rollout a connection may still lead to a pod of before, which may have lost what it needs.
@@ -72,8 +74,14 @@ struct Attempt<'a> {
     saved: BTreeMap<String, String>,
 }
 
-/// Runs the checks of an occasion against the Services that there are, and reports all that fail. Returns the Services.
-pub fn run(ctx: &Context, occasion: Occasion, live: BTreeMap<String, Endpoint>) -> Result<BTreeMap<String, Endpoint>> {
+/// Runs the checks of an occasion against the Services that there are, through ports opened early where they fit, and reports
+/// all that fail. Returns the Services.
+pub fn run(
+    ctx: &Context,
+    occasion: Occasion,
+    live: BTreeMap<String, Endpoint>,
+    early: Early,
+) -> Result<BTreeMap<String, Endpoint>> {
     let step = ctx.ui.step("smoke checks");
     let until = Instant::now() + ctx.config.deadlines.smoke;
     if !ctx.config.running().any(|(service, _)| live.contains_key(service)) {
@@ -82,7 +90,7 @@ pub fn run(ctx: &Context, occasion: Occasion, live: BTreeMap<String, Endpoint>) 
         return Err(Stop::needs_setup(message).into());
     }
     let settled = Instant::now() + if occasion == Occasion::Changed { SETTLES } else { Duration::ZERO };
-    let world = World { ctx, agent: agent(REQUEST), addresses: Addresses::of(ctx, &live), live, settled };
+    let world = World { ctx, agent: agent(REQUEST), addresses: Addresses::of(ctx, &live, early), live, settled };
     let due = |check: &&Check| occasion != Occasion::Unchanged || check.when == When::Always;
     let checks: Vec<&Check> = ctx.config.smoke.iter().filter(due).collect();
     // The system ends a child with the thread that began it, and a forwarded port may serve another check as well.
@@ -110,6 +118,7 @@ pub fn run(ctx: &Context, occasion: Occasion, live: BTreeMap<String, Endpoint>) 
         })
         .collect();
     if failed.is_empty() {
+        forward::remember(ctx, world.addresses.forwarded());
         let later = ctx.config.smoke.len() - checks.len();
         let outside = checks.len() - passed;
         let rest = [(later, "for changes only"), (outside, "of what is outside the cluster")];
