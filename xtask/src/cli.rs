@@ -125,10 +125,13 @@ pub enum Command {
         /// Which run: 1 is the last one, 2 the one before
         #[arg(default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
         run: usize,
+        /// Show each process that the run started, too
+        #[arg(long)]
+        processes: bool,
         /// Write the bars as a page into this file, which needs nothing but a browser
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
-        /// Write the steps as an OpenTelemetry trace into this file, in OTLP's JSON
+        /// Write steps and processes as an OpenTelemetry trace into this file, in OTLP's JSON
         #[arg(long, value_name = "FILE")]
         otlp: Option<PathBuf>,
     },

@@ -20,6 +20,7 @@ use anyhow::{Error, Result};
 use clap::{CommandFactory, Parser};
 
 use cli::{Bundle, Cli, Command, Db, Hook, Secrets};
+use commands::timings::Wanted;
 use commands::{
     bootstrap, clean, doctor, down, history, logs, plan, render, rollback, smoke, status, tunnel, uninstall, up, verify,
 };
@@ -88,7 +89,10 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Tunnel => tunnel::run(project),
         Command::Status => status::run(project),
         Command::History => history::run(project),
-        Command::Timings { run, html, otlp } => commands::timings::run(project, *run, html.as_deref(), otlp.as_deref()),
+        Command::Timings { run, processes, html, otlp } => {
+            let (html, otlp) = (html.as_deref(), otlp.as_deref());
+            commands::timings::run(project, &Wanted { back: *run, processes: *processes, html, otlp })
+        }
         Command::Smoke => smoke::run(project),
         Command::Logs { services, follow, previous, tail, since } => {
             let (follow, previous, tail, since) = (*follow, *previous, *tail, since.as_deref());

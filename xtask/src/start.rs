@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 
 use crate::cli::Options;
 use crate::commands::verify;
@@ -12,15 +13,20 @@ use crate::live::guard;
 use crate::run::context;
 use crate::run::context::{Folders, Project};
 use crate::run::exit::Stop;
-use crate::run::process::{Interrupt, Spawn};
-use crate::run::ui::{self, Ui};
+use crate::run::process::{Heard, Interrupt, Spawn};
+use crate::run::ui::Ui;
+
+/// How much of an argv a record keeps: enough to know what was asked.
+const PROCESS: usize = 160;
 
 /// Everything that a command works with; without it, the error and where to print it.
 pub fn project(options: &Options, ui: Ui) -> Result<Project, (Ui, anyhow::Error)> {
     match prepare(options) {
         Ok((config, root, folders, spawn)) => {
             let yes = options.yes || std::env::var("CI").is_ok_and(|value| value == "true");
-            Ok(Project { config, root, folders, spawn, ui: ui.into(), yes })
+            let ui = Arc::new(ui);
+            let spawn = Spawn { heard: record_into(&ui), ..spawn };
+            Ok(Project { config, root, folders, spawn, ui, yes })
         }
         Err(error) => Err((ui, error)),
     }
@@ -29,8 +35,19 @@ pub fn project(options: &Options, ui: Ui) -> Result<Project, (Ui, anyhow::Error)
 /// The project as its files say now, for another run in the same process.
 pub fn reread(project: &Project, options: &Options) -> Result<Project> {
     let config = read_config(&project.root, options)?;
-    let ui = Ui::new(ui::choose_mode(options.json, options.quiet, options.no_progress), options.verbose);
-    Ok(Project { config, ui: ui.into(), ..project.clone() })
+    let ui = Arc::new(project.ui.renewed());
+    let spawn = Spawn { heard: record_into(&ui), ..project.spawn.clone() };
+    Ok(Project { config, spawn, ui, ..project.clone() })
+}
+
+/// Has the record of a run hear of its processes.
+fn record_into(ui: &Arc<Ui>) -> Arc<Heard> {
+    let ui = ui.clone();
+    Arc::new(move |text, took, good| {
+        let process: String = text.chars().take(PROCESS).collect();
+        let took_ms = took.as_millis() as u64;
+        ui.note("process_ended", json!({ "process": process, "took_ms": took_ms, "good": good }));
+    })
 }
 
 fn read_config(root: &Path, options: &Options) -> Result<config::Config> {
@@ -66,6 +83,7 @@ fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn
         hidden: &AMBIENT,
         guard,
         programs: Arc::default(),
+        heard: Arc::new(|_, _, _| {}),
     };
     Ok((config, root, folders, spawn))
 }

@@ -1,4 +1,4 @@
-//! `timings`: where the time of a run went, a bar for each of its steps; on the terminal, as a page, or as a trace.
+//! `timings`: where the time of a run went, a bar for each of its steps, and of its processes where they are asked for; on the terminal, as a page, or as a trace.
 
 mod page;
 mod trace;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::model::spans::{Outcome, Span, bar, spans};
+use crate::model::spans::{Kind, Outcome, Span, bar, processes, spans};
 use crate::model::time;
 use crate::run::call;
 use crate::run::context::Project;
@@ -23,8 +23,19 @@ const WIDTH: usize = 50;
 /// Columns of a name.
 const NAME: usize = 44;
 
-/// Prints the steps of one of the last runs; `back` is 1 for the last one. With files to write, prints these instead.
-pub fn run(project: &Project, back: usize, html: Option<&Path>, otlp: Option<&Path>) -> Result<()> {
+/// What is shown of which run, and where.
+pub struct Wanted<'a> {
+    /// 1 for the last one.
+    pub back: usize,
+    /// Each process has a row of its own.
+    pub processes: bool,
+    pub html: Option<&'a Path>,
+    pub otlp: Option<&'a Path>,
+}
+
+/// Prints the steps of one of the last runs. With files to write, prints these instead.
+pub fn run(project: &Project, wanted: &Wanted) -> Result<()> {
+    let Wanted { back, processes: with_processes, html, otlp } = *wanted;
     let html = html.map(|file| output_file("--html", file)).transpose()?;
     let otlp = otlp.map(|file| output_file("--otlp", file)).transpose()?;
     if html.is_some() && html == otlp {
@@ -39,21 +50,24 @@ pub fn run(project: &Project, back: usize, html: Option<&Path>, otlp: Option<&Pa
         return Err(Stop::usage(format!("{message}\nNext: cargo xtask history, which lists them")).into());
     };
     let text_of_record = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let found = spans(&text_of_record);
+    let (steps, processes) = (spans(&text_of_record), processes(&text_of_record));
+    let shown = if with_processes { [&steps[..], &processes].concat() } else { steps.clone() };
     let mut written = Vec::new();
     if let Some(path) = &html {
-        files::replace(path, page::page(about, &found).as_bytes())?;
+        files::replace(path, page::page(about, &shown).as_bytes())?;
         written.push(format!("page   {}", path.display()));
     }
     if let Some(path) = &otlp {
-        let trace = trace::otlp(about, &found, &project.config.project, &identity(file, &text_of_record));
+        let trace = trace::otlp(about, &steps, &processes, &project.config.project, &identity(file, &text_of_record));
         // One line, which is what reads traces line by line takes as well.
         files::replace(path, format!("{trace}\n").as_bytes())?;
         written.push(format!("trace  {}", path.display()));
     }
-    let text =
-        if written.is_empty() { text(about, &found) } else { [vec![headline(about)], written].concat().join("\n") };
-    let mut json = to_json(about, &found);
+    let text = match written.is_empty() {
+        true => format!("{}\n{}", text(about, &shown), sum(&processes, with_processes)),
+        false => [vec![headline(about)], written].concat().join("\n"),
+    };
+    let mut json = to_json(about, steps.iter().chain(&processes));
     for (name, path) in [("html", &html), ("otlp", &otlp)] {
         json[name] = json!(path.as_ref().map(|path| path.display().to_string()));
     }
@@ -95,25 +109,32 @@ fn text(run: &Run, found: &[Span]) -> String {
     let row = |span: &Span| {
         let sign = if span.outcome == Outcome::Done { ' ' } else { '✗' };
         let name: String =
-            format!("{}{}", if span.is_part { "  " } else { "" }, span.name).chars().take(NAME).collect();
+            format!("{}{}", if span.kind == Kind::Step { "" } else { "  " }, span.name).chars().take(NAME).collect();
         let seconds = span.took_ms as f64 / 1000.0;
         format!("{sign} {name:<NAME$} {seconds:>7.1} s  {}", bar(span, total_ms, WIDTH)).trim_end().to_string()
     };
     std::iter::once(headline(run)).chain(found.iter().map(row)).collect::<Vec<_>>().join("\n")
 }
 
-fn to_json(run: &Run, found: &[Span]) -> Value {
+/// How many processes there were, and how long they took one after another.
+fn sum(processes: &[Span], are_shown: bool) -> String {
+    let took_ms: u64 = processes.iter().map(|process| process.took_ms).sum();
+    let next = if are_shown || processes.is_empty() { "" } else { "; --processes lists them" };
+    let noun = if processes.len() == 1 { "process" } else { "processes" };
+    format!("{} {noun}, {:.1} s one after another{next}", processes.len(), took_ms as f64 / 1000.0)
+}
+
+fn to_json<'a>(run: &Run, found: impl Iterator<Item = &'a Span>) -> Value {
     let span = |span: &Span| {
-        let kind = if span.is_part { "part" } else { "step" };
         let good = span.outcome == Outcome::Done;
         json!({
-            "name": span.name, "kind": kind, "start_ms": span.start_ms, "took_ms": span.took_ms, "good": good,
+            "name": span.name, "kind": span.kind.name(), "start_ms": span.start_ms, "took_ms": span.took_ms, "good": good,
             "detail": span.detail,
         })
     };
     json!({
         "command": run.command, "profile": run.profile, "started": time::text(run.started),
-        "took_ms": run.took.as_millis() as u64, "code": run.code, "spans": found.iter().map(span).collect::<Vec<_>>(),
+        "took_ms": run.took.as_millis() as u64, "code": run.code, "spans": found.map(span).collect::<Vec<_>>(),
     })
 }
 
@@ -132,13 +153,13 @@ mod tests {
 
     #[test]
     fn a_step_has_its_seconds_and_a_failed_one_its_sign() {
-        let span = |name: &str, start_ms, outcome, is_part| Span {
+        let span = |name: &str, start_ms, outcome, kind| Span {
             name: name.to_string(),
             start_ms,
             took_ms: 1000,
             outcome,
             detail: String::new(),
-            is_part,
+            kind,
         };
         let run = Run {
             command: "up".to_string(),
@@ -147,8 +168,10 @@ mod tests {
             code: Some(0),
             ..Run::default()
         };
-        let shown =
-            text(&run, &[span("build a", 0, Outcome::Done, false), span("one check", 1000, Outcome::Failed, true)]);
+        let shown = text(
+            &run,
+            &[span("build a", 0, Outcome::Done, Kind::Step), span("one check", 1000, Outcome::Failed, Kind::Part)],
+        );
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[0], "up of 1970-01-01T00:00:00Z, profile dev: done in 2.0 s");
         assert!(

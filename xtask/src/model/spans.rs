@@ -1,8 +1,8 @@
-//! How long the steps of a run took, and when: read from its record.
+//! How long the steps of a run and the processes that it started took, and when: read from its record.
 
 use serde_json::Value;
 
-/// A step, or a part of one, with its place on the run's clock.
+/// A step, a part of one, or a process, with its place on the run's clock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
     pub name: String,
@@ -11,8 +11,26 @@ pub struct Span {
     pub outcome: Outcome,
     /// What the record says of its end, as the revision of a deployment; may be empty.
     pub detail: String,
-    /// A part belongs to the step before it.
-    pub is_part: bool,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Step,
+    /// It belongs to the step before it.
+    Part,
+    /// It was started by one of the steps of its time, and the record does not say by which.
+    Process,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Step => "step",
+            Kind::Part => "part",
+            Kind::Process => "process",
+        }
+    }
 }
 
 /// How a step, or a part of one, ended.
@@ -42,29 +60,44 @@ pub fn spans(record: &str) -> Vec<Span> {
                 took_ms: last_ms.saturating_sub(at_ms),
                 outcome: Outcome::NotEnded,
                 detail: String::new(),
-                is_part: false,
+                kind: Kind::Step,
             }),
             "step_ended" => {
                 let name = text("step");
-                if let Some(span) = found.iter_mut().rev().find(|span| !span.is_part && span.name == name) {
+                if let Some(span) = found.iter_mut().rev().find(|span| span.kind == Kind::Step && span.name == name) {
                     (span.took_ms, span.outcome, span.detail) = (took_ms, outcome, text("detail"));
                 }
             }
-            "part_ended" => {
-                let start_ms = at_ms.saturating_sub(took_ms);
-                found.push(Span {
-                    name: text("part"),
-                    start_ms,
-                    took_ms,
-                    outcome,
-                    detail: text("detail"),
-                    is_part: true,
-                });
-            }
+            "part_ended" => found.push(ended(event, "part", Kind::Part)),
             _ => {}
         }
     }
     found
+}
+
+/// The processes that have ended, in the order in which they began.
+pub fn processes(record: &str) -> Vec<Span> {
+    let events = record.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut found: Vec<Span> = events
+        .filter(|event| event["event"] == "process_ended")
+        .map(|event| ended(&event, "process", Kind::Process))
+        .collect();
+    found.sort_by_key(|span| span.start_ms);
+    found
+}
+
+/// What an event says of something that ended with it; `name` is the key that has its name.
+fn ended(event: &Value, name: &str, kind: Kind) -> Span {
+    let number = |key: &str| event[key].as_u64().unwrap_or_default();
+    let text = |key: &str| event[key].as_str().unwrap_or_default().to_string();
+    Span {
+        name: text(name),
+        start_ms: number("at_ms").saturating_sub(number("took_ms")),
+        took_ms: number("took_ms"),
+        outcome: if event["good"] == true { Outcome::Done } else { Outcome::Failed },
+        detail: text("detail"),
+        kind,
+    }
 }
 
 /// A line of `width` signs for the run's whole time, in which the span's part is filled; none is too short to be seen.
@@ -102,7 +135,21 @@ mod tests {
         ];
         assert_eq!(read, expected);
         assert_eq!(found[0].detail, "a:1");
+        assert_eq!(found[2].kind, Kind::Part);
         assert_eq!(spans(""), []);
+    }
+
+    #[test]
+    fn processes_come_in_the_order_in_which_they_began() {
+        let record = r#"{"event":"process_ended","process":"docker info","at_ms":90,"took_ms":20,"good":true}
+{"event":"step_started","step":"build a","at_ms":91}
+{"event":"process_ended","process":"kubectl get pods","at_ms":100,"took_ms":90,"good":false}"#;
+        let found = processes(record);
+        let read: Vec<_> =
+            found.iter().map(|one| (one.name.as_str(), one.start_ms, one.took_ms, one.outcome)).collect();
+        let expected = [("kubectl get pods", 10, 90, Outcome::Failed), ("docker info", 70, 20, Outcome::Done)];
+        assert_eq!(read, expected);
+        assert_eq!(spans(record).len(), 1, "a process is no step");
     }
 
     #[test]
@@ -113,7 +160,7 @@ mod tests {
             took_ms,
             outcome: Outcome::Done,
             detail: String::new(),
-            is_part: false,
+            kind: Kind::Step,
         };
         assert_eq!(bar(&span(0, 1000), 1000, 10), "━".repeat(10));
         assert_eq!(bar(&span(500, 250), 1000, 10), format!("     {}", "━".repeat(2)));

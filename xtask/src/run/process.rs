@@ -56,6 +56,9 @@ impl Interrupt {
 /// Looks at an argv before it is run, and says why it must not be.
 pub type Guard = dyn Fn(&Spawn, &[String]) -> Result<()> + Send + Sync;
 
+/// Hears of each process that has ended: its argv as text, how long it took, and whether it ended well.
+pub type Heard = dyn Fn(&str, Duration, bool) + Send + Sync;
+
 /// What a child is given. The environment is the caller's, with `env` over it.
 #[derive(Clone)]
 pub struct Spawn {
@@ -67,6 +70,8 @@ pub struct Spawn {
     pub guard: Arc<Guard>,
     /// Where the tools are that were found, by the names that calls have for them.
     pub programs: Arc<BTreeMap<&'static str, String>>,
+    /// What hears of the processes that have ended.
+    pub heard: Arc<Heard>,
 }
 
 pub struct Output {
@@ -161,14 +166,15 @@ impl Spawn {
     pub fn background(&self, call: Call, on_line: impl Fn(&str) + Send + 'static) -> Result<Background> {
         let (reader, writer) = std::io::pipe()?;
         let expression = self.expression(&call.argv)?.stdin_null().stdout_file(writer.try_clone()?).stderr_file(writer);
-        let handle = expression.start().with_context(|| format!("cannot start `{}`", display(&call.argv)))?;
+        let text = display(&call.argv);
+        let handle = expression.start().with_context(|| format!("cannot start `{text}`"))?;
         std::thread::spawn(move || {
             // What isn't text is no reason to hear nothing more.
             for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
                 on_line(String::from_utf8_lossy(&line).trim_end_matches('\r'));
             }
         });
-        Ok(Background { handle })
+        Ok(Background { handle, text, started: Instant::now(), heard: self.heard.clone() })
     }
 
     /// Replaces this process by a call that talks with the person at the terminal: the terminal, its signals and the exit code
@@ -259,7 +265,7 @@ impl Spawn {
             drop(tail);
             on_line(line);
         };
-        let done = AtomicBool::new(false);
+        let (started, done) = (Instant::now(), AtomicBool::new(false));
         let ended = std::thread::scope(|scope| {
             scope.spawn(|| read_lines(stderr_reader, &note, None, &done));
             scope.spawn(|| read_lines(stdout_reader, &note, Some(&stdout), &done));
@@ -267,6 +273,8 @@ impl Spawn {
             done.store(true, Ordering::Relaxed);
             ended
         });
+        let is_good = ended.as_ref().is_ok_and(ExitStatus::success);
+        (self.heard)(text, started.elapsed(), is_good);
         let tail = Vec::from(tail.into_inner().unwrap()).join("\n");
         let status = ended.map_err(|error| add_tail(error, &tail))?;
         let stdout = String::from_utf8_lossy(&stdout.into_inner().unwrap()).into_owned();
@@ -301,6 +309,9 @@ pub fn failure(command_line: &str, output: &Output) -> anyhow::Error {
 /// A child that is ended when its owner goes.
 pub struct Background {
     handle: Handle,
+    text: String,
+    started: Instant,
+    heard: Arc<Heard>,
 }
 
 impl Background {
@@ -329,7 +340,10 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
+        // What a signal ended was ended by its owner, or with the thread that began it.
+        let has_failed = self.code().flatten().is_some_and(|code| code != 0);
         end(&self.handle, Signal::TERM);
+        (self.heard)(&self.text, self.started.elapsed(), !has_failed);
     }
 }
 
@@ -476,6 +490,7 @@ mod tests {
             hidden: &["HIDDEN_A", "HOME"],
             guard: Arc::new(|_, _| Ok(())),
             programs: Arc::default(),
+            heard: Arc::new(|_, _, _| {}),
         };
         let argv = ["sh", "-c", "echo $HIDDEN_A ${HOME-none}"].map(str::to_string).to_vec();
         assert_eq!(spawn.run(call::call(argv)).unwrap().trim(), "new none");
@@ -507,6 +522,7 @@ mod tests {
             hidden: &[],
             guard: Arc::new(|_, _| Ok(())),
             programs: Arc::default(),
+            heard: Arc::new(|_, _, _| {}),
         };
         let argv = |script: &str| ["sh", "-c", script].map(str::to_string).to_vec();
         let message = |script| spawn.run(call::call(argv(script))).unwrap_err().to_string();

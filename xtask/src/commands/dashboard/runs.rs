@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::spans::{Outcome, Span};
+use crate::model::spans::{Kind, Outcome, Span};
 use crate::model::time;
 use crate::run::record::Run;
 
@@ -17,7 +17,7 @@ pub fn describe(run: &Run, spans: &[Span], is_at_work: bool) -> Value {
             Outcome::NotEnded | Outcome::Failed => "failed",
         };
         json!({
-            "name": span.name, "start_ms": span.start_ms, "took_ms": span.took_ms, "is_part": span.is_part,
+            "name": span.name, "start_ms": span.start_ms, "took_ms": span.took_ms, "is_part": span.kind == Kind::Part,
             "health": health,
         })
     };
@@ -49,7 +49,7 @@ mod tests {
 
     fn span(took_ms: u64, outcome: Outcome) -> Span {
         let name = "build a".to_string();
-        Span { name, start_ms: 100, took_ms, outcome, detail: String::new(), is_part: false }
+        Span { name, start_ms: 100, took_ms, outcome, detail: String::new(), kind: Kind::Step }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::model::markup::escape;
-use crate::model::spans::{Outcome, Span};
+use crate::model::spans::{Kind, Outcome, Span};
 use crate::model::time;
 use crate::run::record::Run;
 
@@ -108,7 +108,11 @@ fn row(span: &Span, total_ms: u64) -> String {
         Outcome::Failed => ("failed", " <strong>✗ failed</strong>"),
         Outcome::NotEnded => ("failed", " <strong>✗ not ended</strong>"),
     };
-    let (kind, prefix) = if span.is_part { ("part", r#"<span class="unseen">part: </span>"#) } else { ("step", "") };
+    let kind = span.kind.name();
+    let prefix = match span.kind {
+        Kind::Step => String::new(),
+        Kind::Part | Kind::Process => format!(r#"<span class="unseen">{kind}: </span>"#),
+    };
     // The badge says that much.
     let detail = if span.detail == "failed" { String::new() } else { escape(&span.detail) };
     let (left, width) = (percent(span.start_ms, total_ms), percent(span.took_ms, total_ms));
@@ -191,8 +195,8 @@ mod tests {
         }
     }
 
-    fn span(name: &str, start_ms: u64, took_ms: u64, outcome: Outcome, is_part: bool) -> Span {
-        Span { name: name.to_string(), start_ms, took_ms, outcome, detail: String::new(), is_part }
+    fn span(name: &str, start_ms: u64, took_ms: u64, outcome: Outcome, kind: Kind) -> Span {
+        Span { name: name.to_string(), start_ms, took_ms, outcome, detail: String::new(), kind }
     }
 
     fn row_of(spans: &[Span], name: &str) -> String {
@@ -218,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_step_has_its_times_and_its_place_on_the_axis() {
-        let row = row_of(&[span("build a", 2500, 5000, Outcome::Done, false)], "build a");
+        let row = row_of(&[span("build a", 2500, 5000, Outcome::Done, Kind::Step)], "build a");
         assert!(row.contains("class=\"start\">2.5 s</td>") && row.contains("class=\"duration\">5.0 s</td>"), "{row}");
         assert!(row.contains("--left: 25.0000%; --width: 50.0000%"), "{row}");
         assert!(row.contains("class=\"step done\"") && !row.contains('✗'), "{row}");
@@ -226,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_failed_part_says_so_in_words_and_with_its_reason() {
-        let failed = Span { detail: "404 <Not Found>".to_string(), ..span("page", 0, 20, Outcome::Failed, true) };
+        let failed = Span { detail: "404 <Not Found>".to_string(), ..span("page", 0, 20, Outcome::Failed, Kind::Part) };
         let row = row_of(&[failed], "page");
         assert!(row.contains("class=\"part failed\"") && row.contains("<strong>✗ failed</strong>"), "{row}");
         assert!(
@@ -240,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_run_that_was_killed_has_no_end() {
-        let page = page(&run(None), &[span("build a", 0, 10_000, Outcome::NotEnded, false)]);
+        let page = page(&run(None), &[span("build a", 0, 10_000, Outcome::NotEnded, Kind::Step)]);
         assert!(page.contains("<dt>End</dt><dd>unknown; the record ends after 10.0 s</dd>"), "{page}");
         assert!(page.contains("not ended: it goes on, or was killed") && page.contains("✗ not ended"), "{page}");
     }
@@ -255,7 +259,7 @@ mod tests {
             errors: vec![TEXT.to_string()],
             ..run(Some(1))
         };
-        let step = Span { detail: TEXT.to_string(), ..span(TEXT, 0, 1, Outcome::Done, false) };
+        let step = Span { detail: TEXT.to_string(), ..span(TEXT, 0, 1, Outcome::Done, Kind::Step) };
         let page = page(&own, &[step]);
         assert!(!page.contains("<script") && !page.contains('\u{1b}') && !page.contains("'1'"), "{page}");
         assert_eq!(page.matches("</style>").count(), 1);
@@ -266,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_page_asks_for_nothing_from_elsewhere() {
-        let page = page(&run(Some(0)), &[span("a", 0, 1, Outcome::Done, false)]);
+        let page = page(&run(Some(0)), &[span("a", 0, 1, Outcome::Done, Kind::Step)]);
         for outside in ["http:", "https:", "src=", "url(", "@import", "<script"] {
             assert!(!page.contains(outside), "{outside}");
         }
