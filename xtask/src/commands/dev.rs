@@ -1,15 +1,18 @@
 //! `dev`: `up`, and again each time that a file changes that it is made of, or a shortcut where that is enough.
 
 mod beside;
+mod board;
 mod shortcuts;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Error, Result};
 
 use crate::commands::dev::beside::Beside;
-use crate::commands::dev::shortcuts::{Known, Taken, place};
+use crate::commands::dev::board::{Board, Way};
+use crate::commands::dev::shortcuts::{Known, Taken, place, sources};
 use crate::commands::logs::LogOptions;
 use crate::commands::{dashboard, logs, open, smoke, up};
 use crate::run::context::Project;
@@ -38,6 +41,7 @@ struct Session<'a> {
     watch: Watch,
     keys: Option<Keys>,
     logs: Option<Beside>,
+    board: Board,
     /// Containers have what their images lack.
     is_copied: bool,
     /// Gives the project as its files say now.
@@ -57,16 +61,25 @@ pub fn run(project: &Project, page: Option<Vec<String>>, reread: &dyn Fn() -> Re
     let mut current = project.clone();
     let _page = page.map(|options| Beside::begin(project, move |project| dashboard::run(project, None, &options)));
     // Made before the run: what is saved meanwhile is the next change.
+    let watch = Watch::new(places(&current))?;
     let mut session =
-        Session { watch: Watch::new(places(&current))?, keys: Keys::listen(), logs: None, is_copied: false, reread };
+        Session { watch, keys: Keys::listen(), logs: None, board: Board::default(), is_copied: false, reread };
+    // What the next run is for; None for the first one.
+    let mut changed: Option<BTreeSet<PathBuf>> = None;
     loop {
         let known = Known::new(&current);
         let subject = current.config.subject();
+        let started = Instant::now();
         let is_up = bring_up(&current)?;
+        if changed.is_some() || !is_up {
+            let outcome = (Way::Deployed, started.elapsed(), is_up);
+            session.board.note(&current.root, &sources(&current), &changed.unwrap_or_default(), outcome);
+        }
         let state = if is_up { format!("{subject} is up") } else { "up failed".to_string() };
         current.ui.say(&format!("{state}; waiting for a change, {}", session.how_to_end()));
         session.is_copied &= !is_up;
-        let Some(next) = follow(&current, &mut session, is_up.then_some(known))? else { return Ok(()) };
+        let Some((next, files)) = follow(&current, &mut session, is_up.then_some(known))? else { return Ok(()) };
+        changed = Some(files);
         // One that goes on has the changes of meanwhile.
         if places(&next) != places(&current) {
             session.watch = Watch::new(places(&next))?;
@@ -75,14 +88,21 @@ pub fn run(project: &Project, page: Option<Vec<String>>, reread: &dyn Fn() -> Re
     }
 }
 
-/// Takes shortcuts until a change takes another way, or from a run that failed none. Returns the project as it is then; None:
-/// ended by the person, and the cluster is as the Dockerfiles make it.
-fn follow(current: &Project, session: &mut Session, mut known: Option<Known>) -> Result<Option<Project>> {
+/// Takes shortcuts until a change takes another way, or from a run that failed none. Returns the project as it is then, with
+/// what changed; None: ended by the person, and the cluster is as the Dockerfiles make it.
+fn follow(
+    current: &Project,
+    session: &mut Session,
+    mut known: Option<Known>,
+) -> Result<Option<(Project, BTreeSet<PathBuf>)>> {
     loop {
-        let (next, changed) = match await_event(current, session)? {
+        let pinned = current.ui.pin(&session.board.lines(&sources(current)));
+        let event = await_event(current, session)?;
+        drop(pinned);
+        let (next, changed) = match event {
             Event::Changed(next, changed) => (*next, changed),
             Event::Key('r') => match (session.reread)() {
-                Ok(next) => return Ok(Some(next)),
+                Ok(next) => return Ok(Some((next, BTreeSet::new()))),
                 Err(error) => {
                     report(current, &error);
                     continue;
@@ -94,19 +114,23 @@ fn follow(current: &Project, session: &mut Session, mut known: Option<Known>) ->
             }
             Event::Key(_) | Event::Interrupted => return finish(current, session).map(|()| None),
         };
-        let Some(known) = known.as_mut() else { return Ok(Some(next)) };
-        let Some(shortcut) = known.find(&next, &changed) else { return Ok(Some(next)) };
+        let Some(known) = known.as_mut() else { return Ok(Some((next, changed))) };
+        let Some(shortcut) = known.find(&next, &changed) else { return Ok(Some((next, changed))) };
+        let started = Instant::now();
         session.is_copied = true;
         let taken = shortcuts::take(&next, &shortcut, known);
         // Whatever became of it: Ctrl-C ends a session in order.
         if next.spawn.interrupt.check().is_err() {
             return finish(&next, session).map(|()| None);
         }
+        let way = if shortcut.restarts.is_empty() { Way::Copied } else { Way::StartedAgain };
+        let outcome = (way, started.elapsed(), taken.is_ok());
+        session.board.note(&next.root, &sources(&next), &changed, outcome);
         match taken {
             Ok(Taken::Done) => {}
             Ok(Taken::Impossible(reason)) => {
                 next.ui.say(&format!("{reason:#}; it takes the way of up"));
-                return Ok(Some(next));
+                return Ok(Some((next, changed)));
             }
             Err(error) => report(&next, &error),
         }

@@ -94,6 +94,21 @@ fn the_last_run_is_shown_with_its_steps_and_a_run_that_is_not_there_is_an_error(
     assert!(lines[0].starts_with("up of ") && lines[0].contains("profile dev: done in "), "{}", run.stdout);
     assert!(lines.iter().any(|line| line.starts_with("  build backend ") && line.ends_with('━')), "{}", run.stdout);
     assert_eq!(run.calls, [""; 0]);
+    let count = |text: &str| text.lines().last().unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
+    assert!(count(&run.stdout) > 10 && run.stdout.ends_with("; --processes lists them\n"), "{}", run.stdout);
+    assert!(!run.stdout.contains("docker build"), "{}", run.stdout);
+    // Each process that the run started has a row: the build is one of them, and so is a forwarded port.
+    let run = project.run(&["timings", "--processes"]);
+    let is_of_process = |line: &&str| {
+        ["docker ", "helm ", "kubectl ", "minikube "].iter().any(|tool| line.trim_start().starts_with(tool))
+    };
+    let rows = run.stdout.lines().map(|line| line.trim_start_matches('✗')).filter(is_of_process).count();
+    assert!(rows + 5 > count(&run.stdout), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("    docker build ") && run.stdout.contains("    kubectl port-forward "),
+        "{}",
+        run.stdout
+    );
     let run = project.run(&["timings", "2"]);
     run.assert_ended(2);
     run.assert_says(&["there are records of 1 runs", "Next: cargo xtask history"]);
@@ -117,11 +132,31 @@ fn keys_run_up_and_the_checks_show_logs_and_quit() {
     });
     assert_eq!(code, Some(0), "{shown}");
     let last = shown.rfind("r up, t checks").unwrap();
-    assert!(shown[last..].len() < 200, "the help is the last that is shown: {shown}");
+    assert!(!shown[last..].contains('✓'), "nothing was done after the help: {shown}");
     // It has asked for pods as long as logs were shown, and nobody is left who does.
     let asked = project.read("standin/calls").len();
     std::thread::sleep(std::time::Duration::from_secs(1));
     assert_eq!(project.read("standin/calls").len(), asked);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_line_for_each_service_says_what_became_of_its_last_change() {
+    let project = Project::new();
+    let (code, shown) = project.run_at_terminal("dev", |terminal| {
+        terminal.wait_for("backend   ready   nothing changed since dev began");
+        terminal.wait_for("frontend  ready   nothing changed since dev began");
+        project.before("docker build --progress", "[ ! -e broken ] || exit 1");
+        project.write("standin/broken", "");
+        project.write("services/backend/main.rs", "// changed\n");
+        terminal.wait_for("backend   failed  services/backend/main.rs, failed after ");
+        std::fs::remove_file(project.path("standin/broken")).unwrap();
+        project.write("xtask.toml", &format!("{}\n# a comment\n", project.read("xtask.toml")));
+        terminal.wait_for("backend   ready   xtask.toml, brought up in ");
+        terminal.press("q");
+    });
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(shown.matches("frontend  failed").count(), 0, "{shown}");
 }
 
 const PODS: &str = "kubectl get pods --selector=app.kubernetes.io/instance=todo,app.kubernetes.io/name=frontend,";
@@ -331,6 +366,9 @@ fn a_run_is_written_as_a_page_and_as_a_trace_and_each_time_the_same() {
     let of = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("{name}: {text}"));
     assert_eq!(of("build backend")["parentSpanId"], of("up")["spanId"]);
     assert_eq!((&of("build backend")["status"]["code"], &of("up")["status"]["code"]), (&2.into(), &2.into()));
+    let build =
+        spans.iter().find(|span| span["name"].as_str().unwrap().starts_with("docker build --progress")).unwrap();
+    assert_eq!((&build["parentSpanId"], &build["status"]["code"]), (&of("up")["spanId"], &2.into()));
 
     let run = project.run(&["timings", "--json", "--otlp", "again.json"]);
     run.assert_ended(0);

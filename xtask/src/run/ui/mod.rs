@@ -75,6 +75,18 @@ impl Drop for Glance<'_> {
     }
 }
 
+/// Lines that stay below all others.
+pub struct Pinned<'a>(&'a Ui, Vec<ProgressBar>);
+
+impl Drop for Pinned<'_> {
+    fn drop(&mut self) {
+        for bar in self.1.drain(..) {
+            bar.finish_and_clear();
+            self.0.bars.remove(&bar);
+        }
+    }
+}
+
 impl Ui {
     pub fn new(mode: Mode, verbose: bool) -> Ui {
         Ui {
@@ -86,6 +98,11 @@ impl Ui {
             states: Mutex::default(),
             record: Mutex::default(),
         }
+    }
+
+    /// For another run in the same process, at the same terminal.
+    pub fn renewed(&self) -> Ui {
+        Ui { bars: self.bars.clone(), ..Ui::new(self.mode, self.verbose) }
     }
 
     /// From now on, writes every event into a file as well.
@@ -118,6 +135,20 @@ impl Ui {
         Glance(self, (self.mode == Mode::Bars).then(|| self.spinner(text)))
     }
 
+    /// Lines below all others, each with a sign of whether it is well, for as long as the returned value lives; only where a
+    /// terminal can take them away again.
+    pub fn pin(&self, lines: &[(bool, String)]) -> Pinned<'_> {
+        let pin = |(is_good, line): &(bool, String)| {
+            let style = ProgressStyle::with_template("{wide_msg}").expect("the template is valid");
+            let message = format!("{} {line}", self.paint("●", if *is_good { 32 } else { 31 }));
+            let bar = self.bars.add(ProgressBar::new_spinner().with_style(style));
+            // A tick might be left out, as one too many in a moment, and no other follows it.
+            bar.abandon_with_message(message);
+            bar
+        };
+        Pinned(self, if self.mode == Mode::Bars { lines.iter().map(pin).collect() } else { Vec::new() })
+    }
+
     /// A part of a step that has ended. One that is good has a line only where lines are wanted, or all are.
     pub fn part(&self, name: &str, took: Duration, detail: &str, good: bool, wanted: bool) {
         let took_ms = took.as_millis() as u64;
@@ -142,6 +173,11 @@ impl Ui {
     /// An event for the record and for programs, without a line for a person.
     pub fn fact(&self, event: &str, fields: serde_json::Value) {
         self.event(event, fields);
+    }
+
+    /// An event for the record alone: a program that reads along would be flooded with them.
+    pub fn note(&self, event: &str, fields: serde_json::Value) {
+        self.record_line(&self.stamped(event, fields));
     }
 
     /// The state that a service was seen in. The same state again is no news.
@@ -177,7 +213,7 @@ impl Ui {
             Mode::Json => self.stamped(name, fields),
             _ => text.to_string(),
         };
-        writeln!(std::io::stdout(), "{line}").is_ok()
+        self.above_bars(|| writeln!(std::io::stdout(), "{line}").is_ok())
     }
 
     /// A text of a row in one of six colours, where rows go to a terminal.
@@ -242,12 +278,16 @@ impl Ui {
 
     fn event(&self, name: &str, fields: serde_json::Value) {
         let line = self.stamped(name, fields);
+        self.record_line(&line);
+        if self.mode == Mode::Json {
+            self.out(&line);
+        }
+    }
+
+    fn record_line(&self, line: &str) {
         if let Some(file) = self.record.lock().unwrap().as_mut() {
             // A disk that is full is no reason to stop the work either.
             let _ = writeln!(file, "{line}");
-        }
-        if self.mode == Mode::Json {
-            self.out(&line);
         }
     }
 
@@ -259,11 +299,16 @@ impl Ui {
 
     // A closed stream is no reason to stop the work.
     fn out(&self, text: &str) {
-        let _ = writeln!(std::io::stdout(), "{text}");
+        let _ = self.above_bars(|| writeln!(std::io::stdout(), "{text}"));
     }
 
     fn line(&self, text: &str) {
-        let _ = writeln!(std::io::stderr(), "{text}");
+        let _ = self.above_bars(|| writeln!(std::io::stderr(), "{text}"));
+    }
+
+    /// Writes what the bars would otherwise be drawn over.
+    fn above_bars<T>(&self, write: impl FnOnce() -> T) -> T {
+        if self.mode == Mode::Bars { self.bars.suspend(write) } else { write() }
     }
 
     fn paint(&self, text: &str, colour: u8) -> String {
