@@ -54,13 +54,13 @@ fn check_all(world: &World) -> Result<()> {
     let namespace = &world.target.namespace;
     // A name in full and in short, the Service behind it, what a pod is given, and a volume that is written.
     let first_job = format!(
-        r#"set -eu
+        r#"set -eux
 for name in {NAME} {NAME}.{namespace}.svc.cluster.local; do
     [ "$(getent hosts "$name" | cut -d ' ' -f 1)" = {address} ]
 done
-! getent hosts nobody.{namespace}.svc.cluster.local
+if getent hosts nobody.{namespace}.svc.cluster.local; then exit 1; fi
 exec 3<>/dev/tcp/{NAME}/{number}
-printf 'GET /health HTTP/1.0\r\nHost: {NAME}\r\n\r\n' >&3
+printf 'GET / HTTP/1.0\r\nHost: {NAME}\r\n\r\n' >&3
 head -n 1 <&3 | grep ' 200 '
 [ "$(cat /given/file)" = 'from a ConfigMap' ]
 [ "$FROM_SECRET" = 'from a Secret' ]
