@@ -62,7 +62,7 @@ fn build_beside_cluster(ready: &Ready, releases: &[&str]) -> Result<(BTreeMap<St
         let made = scope.spawn(|| cluster::bring_up(ready));
         // By this thread, which lasts as long as the ports are wanted: the system ends a child with the thread that began it.
         let early = Early::begin(ctx);
-        let built = build::ensure(ctx, &ready.images, &wanted);
+        let built = build::ensure(ready, &wanted);
         // A node that does not run yet cannot tell, and is asked later.
         let look = |(built, is_new): &(_, bool)| match is_new {
             true => None,

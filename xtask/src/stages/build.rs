@@ -15,6 +15,7 @@ use crate::run::context::{Context, Project, proxies};
 use crate::run::digest::Content;
 use crate::run::exit::{Stop, indent};
 use crate::run::files::{copy_afresh, list_files};
+use crate::stages::setup::Ready;
 use crate::tools::docker;
 use crate::tools::docker::Build;
 
@@ -41,15 +42,16 @@ pub fn references_of(project: &Project, images: &Images, services: &[&str]) -> R
 
 /// Builds the images of `wanted`, a reference for each service, that docker does not have. Returns all of them by the
 /// service's name, and whether any was built.
-pub fn ensure(
-    ctx: &Context,
-    images: &Images,
-    wanted: &BTreeMap<String, String>,
-) -> Result<(BTreeMap<String, Built>, bool)> {
-    let mut host = list(ctx)?;
+pub fn ensure(ready: &Ready, wanted: &BTreeMap<String, String>) -> Result<(BTreeMap<String, Built>, bool)> {
+    let ctx = &ready.ctx;
+    let mut host = ready.host.clone();
+    // A run for which this one waited may have built it meanwhile.
+    if !plan::builds(wanted, &host).is_empty() {
+        host = list(ctx)?;
+    }
     let missing = plan::builds(wanted, &host);
     for name in &missing {
-        build(ctx, images, name, &wanted[*name])?;
+        build(ctx, &ready.images, name, &wanted[*name])?;
     }
     let is_new = !missing.is_empty();
     if is_new {

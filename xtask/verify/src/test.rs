@@ -293,7 +293,7 @@ fn charts(project: &Project) -> Result<()> {
 /// The services' tests that need PostgreSQL, against the image that the cluster runs.
 fn database_tests(ready: &Ready) -> Result<()> {
     let ctx = &ready.ctx;
-    let (built, _) = build::ensure(ctx, &ready.images, &build::references_of(ctx, &ready.images, &["postgres"])?)?;
+    let (built, _) = build::ensure(ready, &build::references_of(ctx, &ready.images, &["postgres"])?)?;
     let image = built.get("postgres").context("the services have no postgres")?.reference();
     let password = "test";
     let mut spawn = ctx.spawn.clone();

@@ -82,7 +82,7 @@ fn do_all(project: &Project, shortcut: &Shortcut, known: &mut Known) -> Result<T
     let early = Early::begin(ctx);
     let (built, endpoints) = std::thread::scope(|threads| {
         let endpoints = threads.spawn(|| live::endpoints(ctx));
-        let built = build::ensure(ctx, &ready.images, &wanted);
+        let built = build::ensure(&ready, &wanted);
         (built, endpoints.join().expect("asking for Services does not panic"))
     });
     let (built, _) = built?;

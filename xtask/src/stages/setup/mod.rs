@@ -34,6 +34,8 @@ pub struct Ready {
     pub images: Images,
     /// The addons' images that were made here, by the addon's name.
     pub addons: BTreeMap<String, Built>,
+    /// The images that docker had when the tools were looked at, reference to ID.
+    pub host: BTreeMap<String, String>,
 }
 
 /// Where missing tools and images come from; without a choice, whichever answers.
@@ -227,7 +229,7 @@ fn settled(
     } else {
         return Ok(None);
     };
-    Ok(Some(Ready { ctx, images, addons }))
+    Ok(Some(Ready { ctx, images, addons, host: found.images.clone() }))
 }
 
 /// Links the chosen tools into one folder, which children find first on their PATH: minikube calls docker by name.

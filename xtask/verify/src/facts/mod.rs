@@ -43,7 +43,7 @@ pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
     let _lock = lock::hold(ctx, &ctx.config.namespace)?;
     let releases = ctx.config.wanted_releases(&overrides.secret);
     let wanted = build::references_of(ctx, &ready.images, &ctx.config.services_of(&releases))?;
-    let (built, _) = build::ensure(ctx, &ready.images, &wanted)?;
+    let (built, _) = build::ensure(&ready, &wanted)?;
     let mut inspects = BTreeMap::new();
     for (name, image) in &built {
         inspects.insert(name.clone(), images::inspect(ctx, image)?);
