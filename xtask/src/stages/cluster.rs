@@ -235,7 +235,8 @@ fn refuse_anothers(project: &Project) -> Result<()> {
     }
     let owner = fs::read_to_string(&copy)?;
     fs::remove_file(&copy)?;
-    if owner.trim() == self::owner(project) {
+    // Whoever was killed while it wrote its name has left an empty file.
+    if owner.trim().is_empty() || owner.trim() == self::owner(project) {
         return Ok(());
     }
     let message = format!("the node {name} belongs to {}, and this run to {}", owner.trim(), self::owner(project));

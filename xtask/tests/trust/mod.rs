@@ -468,6 +468,11 @@ fn a_node_of_the_same_name_that_is_anothers_is_left_alone() {
         assert_eq!(run.changes(), [""; 0]);
     };
     refused(project.run(&["down", "--cluster"]));
+    // What an interrupted making has left is nobody's.
+    project.write("standin/owner", "");
+    project.write("state/todo/todo.unfinished", "");
+    project.run(&["up"]).assert_ended(0);
+    project.write("standin/owner", "/home/other/.minikube\n");
     // Without keys of our own, and with keys that open nothing.
     let profiles = project.path("state/todo/.minikube/profiles");
     std::fs::rename(&profiles, project.path("profiles")).unwrap();
