@@ -1,10 +1,12 @@
 //! `test-e2e`: the commands that a contributor types, against the real cluster, each profile in namespaces of its own.
 
 mod app;
+mod axe;
 mod browser;
 mod contributor;
 mod database;
 mod dev;
+mod failing;
 mod faults;
 mod fourth;
 mod groups;
@@ -12,6 +14,7 @@ mod hello;
 mod lane;
 mod leftovers;
 mod page;
+mod person;
 mod published;
 mod report;
 mod scenario;
