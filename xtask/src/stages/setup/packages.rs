@@ -142,3 +142,38 @@ fn explain(error: Error, package: &Package) -> Error {
     let next = format!("check that its registry is reachable and {} pins what it has", pins.display());
     Stop::failed(format!("{} cannot be installed\n    {error:#}\nNext: {next}", package.name)).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The digests of each thing that a lock file names.
+    fn digests(package: &Package, text: &str) -> Vec<(String, bool)> {
+        match package.manager {
+            Manager::Npm => {
+                let lock: serde_json::Value = serde_json::from_str(text).unwrap();
+                let all = lock["packages"].as_object().unwrap().iter().filter(|(path, _)| !path.is_empty());
+                let is_pinned = |entry: &serde_json::Value| {
+                    entry["integrity"].as_str().is_some_and(|digest| digest.starts_with("sha512-"))
+                };
+                all.map(|(path, entry)| (path.clone(), is_pinned(entry))).collect()
+            }
+            Manager::Pip => {
+                let lines = text.split("\\\n").map(str::trim).collect::<Vec<_>>().join(" ");
+                let all = lines.lines().filter(|line| !line.starts_with('#'));
+                all.map(|line| (line.to_string(), line.contains("==") && line.contains("--hash=sha256:"))).collect()
+            }
+        }
+    }
+
+    #[test]
+    fn all_that_is_installed_has_a_digest() {
+        for package in ALL {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(package.pins()).join(package.lock_file());
+            let found = digests(&package, &fs::read_to_string(file).unwrap());
+            assert!(!found.is_empty(), "{}", package.name);
+            let unpinned: Vec<_> = found.iter().filter(|(_, is_pinned)| !is_pinned).collect();
+            assert!(unpinned.is_empty(), "{}: {unpinned:?}", package.name);
+        }
+    }
+}
