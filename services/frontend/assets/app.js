@@ -27,7 +27,7 @@ async function start() {
     try {
         found = await get("/auth/session");
     } catch (problem) {
-        showStart(problem.message, { isProblem: true });
+        showStart(problem.isAway ? text("start_away") : problem.message, { isProblem: true });
         retry = setTimeout(start, RETRY_MS);
         return;
     }

@@ -260,8 +260,8 @@ function showProblem(item, answerItem, said, problem) {
     byId("messages").append(
         element(
             "li",
-            { class: "problem", role: "alert" },
-            element("p", {}, message),
+            { class: "problem" },
+            element("p", { role: "alert" }, message),
             element("button", { type: "button", class: "quiet", onclick: again }, text("try_again")),
         ),
     );

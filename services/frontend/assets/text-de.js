@@ -131,6 +131,7 @@ export default {
     sort_position: "Eigene Reihenfolge",
     sort_priority: "Nach Priorität",
     stale: "Diese Aufgabe wurde inzwischen anderswo geändert. Wo das von deiner Eingabe abweicht, steht es unter dem Feld. Speichere, um deine zu behalten.",
+    start_away: "Der Server ist gerade nicht erreichbar. Die Seite versucht es von selbst wieder.",
     stop: "Antwort anhalten",
     stopped: "Angehalten.",
     suggestion_add: "Add buy milk tomorrow at 5pm",

@@ -131,6 +131,7 @@ export default {
     sort_position: "My order",
     sort_priority: "By priority",
     stale: "This task was changed elsewhere meanwhile. Where that differs from what you typed, it is shown below the field. Save to keep yours.",
+    start_away: "The server can't be reached right now. This page tries again by itself.",
     stop: "Stop the answer",
     stopped: "Stopped.",
     suggestion_add: "Add buy milk tomorrow at 5pm",

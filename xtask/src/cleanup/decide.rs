@@ -138,7 +138,7 @@ pub fn judge_cache(entries: &[String], folders: &Folders) -> Judged {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let why = match folder {
             _ if name.ends_with(".partial") || name.ends_with(".new") => Some("incomplete"),
-            "go" | "cluster" | "python" if is_keyed(name) && !folders.wanted.contains(path) => {
+            "go" | "cluster" | "packages" | "python" if is_keyed(name) && !folders.wanted.contains(path) => {
                 Some("no recipe uses it any more")
             }
             "tools" if !folders.wanted.contains(path) => Some("no recipe uses it any more"),
@@ -400,6 +400,7 @@ mod tests {
                 format!("go/helm-{new}"),
                 format!("cluster/{new}"),
                 format!("python/hadolint-{new}"),
+                format!("packages/axe-core-{new}"),
                 "tools/helm-3.22.0".to_string(),
             ]
             .into(),
@@ -414,6 +415,8 @@ mod tests {
             (format!("cluster/{new}"), false),
             (format!("cluster/{old}"), true),
             (format!("python/hadolint-{old}"), true),
+            (format!("packages/axe-core-{new}"), false),
+            (format!("packages/axe-core-{old}"), true),
             ("tools/helm-3.22.0".to_string(), false),
             ("tools/helm-3.21.0".to_string(), true),
             (format!("openapi/{old}"), false),

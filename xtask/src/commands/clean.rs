@@ -15,6 +15,7 @@ use crate::run::context::{Context, Project, profiles};
 use crate::run::exit::Stop;
 use crate::run::lock;
 use crate::stages::setup::find::All;
+use crate::stages::setup::packages;
 use crate::stages::{build, cluster, setup};
 
 /// Logs, evidence and records older than this go.
@@ -98,6 +99,7 @@ pub fn known(project: &Project) -> Result<ProjectNames> {
         known.names.bases.extend(wanted.parts);
         known.folders.extend(wanted.folders.iter().filter_map(|folder| relative(project, folder)));
     }
+    known.folders.extend(packages::folders(project)?.iter().filter_map(|folder| relative(project, folder)));
     Ok(known)
 }
 
@@ -172,7 +174,7 @@ fn find_leftovers(project: &Project, found: &All, keep: usize) -> Result<(Vec<Cl
     let folders = Folders { wanted: known.folders, profiles: known.profiles, namespaces };
     let entries = observe::list(
         &project.folders.cache,
-        &["", "bin", "cluster", "go", "lint/staging", "python", "render/staging", "staging", "tools"],
+        &["", "bin", "cluster", "go", "lint/staging", "packages", "python", "render/staging", "staging", "tools"],
     );
     let folder = |name: &str, path: &Path, judged| CleanupArea {
         name: format!("{name} folder"),

@@ -1,4 +1,4 @@
-//! Hadolint, and the ways to it through Python.
+//! Hadolint, which checks Dockerfiles.
 
 use crate::run::call::{Call, argv, call};
 use serde::Deserialize;
@@ -20,18 +20,6 @@ pub struct Remark {
     pub file: String,
     pub line: u64,
     pub message: String,
-}
-
-/// Makes an environment of its own for Python packages.
-pub fn make_environment(folder: &str) -> Call {
-    call(argv!("python3 -m venv {folder}"))
-}
-
-/// Installs what a list pins by version and digest into an environment: nothing is built, nothing else comes along.
-pub fn install(folder: &str, list: &str) -> Call {
-    call(argv!(
-        "{folder}/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --requirement {list}"
-    ))
 }
 
 #[cfg(test)]

@@ -12,4 +12,6 @@ pub mod hadolint;
 pub mod helm;
 pub mod kubectl;
 pub mod minikube;
+pub mod npm;
 pub mod psql;
+pub mod python;

@@ -22,6 +22,7 @@ use xtask::run::poll;
 use xtask::run::process::{Interrupt, Spawn};
 use xtask::stages::render;
 use xtask::stages::setup::Ready;
+use xtask::stages::setup::packages::{self, MCP_SDK, SCHEMATHESIS};
 use xtask::stages::{build, cluster, setup, values};
 use xtask::tools::{cargo, docker, git, go, helm};
 
@@ -290,6 +291,19 @@ fn charts(project: &Project) -> Result<()> {
     Ok(())
 }
 
+/// Where the services' tests find clients that others have written, by variables. What can't be installed here is left out,
+/// and that is said.
+fn clients(project: &Project) -> Result<Vec<(String, String)>> {
+    let mut places = Vec::new();
+    for (variable, package) in [("MCP_SDK", MCP_SDK), ("SCHEMATHESIS", SCHEMATHESIS)] {
+        match packages::ensure(project, &package)? {
+            Ok(folder) => places.push((variable.to_string(), folder.display().to_string())),
+            Err(reason) => project.ui.say(&format!("{reason}: the services are not tested with it")),
+        }
+    }
+    Ok(places)
+}
+
 /// The services' tests that need PostgreSQL, against the image that the cluster runs.
 fn database_tests(ready: &Ready) -> Result<()> {
     let ctx = &ready.ctx;
@@ -298,6 +312,7 @@ fn database_tests(ready: &Ready) -> Result<()> {
     let password = "test";
     let mut spawn = ctx.spawn.clone();
     spawn.env.push(("POSTGRES_PASSWORD".to_string(), password.to_string()));
+    spawn.env.extend(clients(ctx)?);
     let _ = ctx.output(docker::remove_container(DATABASE));
     let label = format!("{}={}", docker::check_label(&ctx.config.project), std::process::id());
     spawn.run(docker::run_database(DATABASE, &label, &image))?;

@@ -79,12 +79,18 @@ struct Message {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewMessage {
-    #[schema(min_length = 1, max_length = 4000)]
+    #[schema(min_length = 1, max_length = 4000, pattern = "^[^\\x00]*[^\\s\\x00][^\\x00]*$")]
     content: String,
     /// The client's own, a UUID for instance: sent again with the same one, the message isn't said again.
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]+$")]
     key: Option<String>,
     /// The user's zone of the IANA, `Europe/Berlin` for instance, in which days and times are meant; `UTC` unless it is given.
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^(UTC|[A-Za-z]+/[A-Za-z0-9/_+-]+)$",
+        examples("Europe/Berlin")
+    )]
     time_zone: Option<String>,
 }
 
@@ -113,6 +119,7 @@ struct Exchange {
         (status = 400, description = "Not JSON, or the id is not a number", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
         (status = 404, description = "There is no such conversation", body = ErrorBody),
+        (status = 409, description = "Something else was said with this key", body = ErrorBody),
         (status = 422, description = "Nothing is said, or too much", body = ErrorBody),
         (status = 429, description = "Too many messages are sent", body = ErrorBody),
         (status = 502, description = "The language model can't be reached, or fails", body = ErrorBody),

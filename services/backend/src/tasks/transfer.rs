@@ -11,13 +11,14 @@ use axum::{
 };
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Task,
+    Priority, Tag, Task,
     fields::{Draft, unknown_time_zone},
     store, undo_header,
 };
@@ -65,6 +66,46 @@ struct Export {
 struct Imported {
     /// The ids of the new tasks, in the order of the file.
     ids: Vec<i32>,
+}
+
+/// A task of a file. `null` is the same as left out.
+#[allow(dead_code, reason = "only described")]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct FileTask {
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
+    title: String,
+    #[schema(max_length = 10000, pattern = "^[^\\x00]*$")]
+    description: Option<String>,
+    completed: Option<bool>,
+    priority: Option<Priority>,
+    /// `YYYY-MM-DD`.
+    #[schema(format = "date")]
+    due_on: Option<String>,
+    /// `HH:MM`; needs `due_on`.
+    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+    due_time: Option<String>,
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^(UTC|[A-Za-z]+/[A-Za-z0-9/_+-]+)$",
+        examples("Europe/Berlin")
+    )]
+    time_zone: Option<String>,
+    #[schema(value_type = Option<Vec<Tag>>, max_items = 20)]
+    tags: Option<Vec<String>>,
+    /// Passed over, as what follows.
+    id: Option<Value>,
+    user_id: Option<Value>,
+    position: Option<Value>,
+    version: Option<Value>,
+    due_at: Option<Value>,
+    created_at: Option<Value>,
+    updated_at: Option<Value>,
 }
 
 /// Export all tasks, in the order by hand
@@ -123,7 +164,7 @@ async fn chunk(pool: &PgPool, user_id: &str, after: Option<(f64, i32)>) -> Resul
 /// tasks that are there. At most 1000 tasks and 1 MiB. If one is wrong, nothing is imported, and all mistakes are listed.
 #[utoipa::path(
     post, path = "/import", tag = "tasks",
-    request_body(content((Vec<super::NewTask> = "application/json"), (String = "text/csv"))),
+    request_body(content((Vec<FileTask> = "application/json"), (String = "text/csv"))),
     responses(
         (status = 201, description = "The ids of the tasks. Undo-Token takes all of them back", body = Imported),
         (status = 400, description = "Not JSON, or not UTF-8", body = ErrorBody),

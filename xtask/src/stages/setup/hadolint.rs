@@ -11,7 +11,7 @@ use crate::run::digest::Content;
 use crate::run::files::fresh_folder;
 use crate::run::lock;
 use crate::stages::setup::recipes::DOCKERFILES;
-use crate::tools::hadolint;
+use crate::tools::python;
 
 const INSTALL: Duration = Duration::from_secs(300);
 
@@ -29,10 +29,9 @@ pub fn find(project: &Project) -> Result<Result<String, String>> {
         let _lock = lock::hold_within(project, lock::BOOTSTRAP, project.config.deadlines.bootstrap)?;
         let partial = fresh_folder(&folder)?;
         let at = partial.display().to_string();
-        for call in [
-            hadolint::make_environment(&at),
-            hadolint::install(&at, &project.recipes().join(list()).display().to_string()),
-        ] {
+        for call in
+            [python::make_environment(&at), python::install(&at, &project.recipes().join(list()).display().to_string())]
+        {
             let output = project.output(call.within(INSTALL))?;
             if !output.success {
                 let last = output.tail.lines().last().unwrap_or("without a word").trim().to_string();

@@ -10,6 +10,7 @@ pub mod machine;
 pub mod made;
 mod mirrors;
 mod modules;
+pub mod packages;
 mod recipes;
 mod sizes;
 

@@ -4,32 +4,36 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::e2e::browser::Browser;
+use crate::e2e::failing;
+use crate::e2e::person::{ENTERED, Observer, User, has, say, sign};
 use crate::e2e::world::World;
 use xtask::live;
 
-const ENTERED: &str = "document.querySelector('#chat')?.hidden === false";
-
-/// What a person does in the page, in a browser, against what runs. Its pictures lie beside the logs.
+/// What a person does in the page, in a browser, against what runs.
 pub fn serves_its_user(world: &World) -> Result<()> {
     let url = live::open_url(&world.ctx, &live::endpoints(&world.ctx)?).context("no URL answers from outside")?;
     let Some(mut page) = Browser::open(world, &url)? else {
         world.remark("no Chromium was found: the page was not opened".to_string());
         return Ok(());
     };
-    // Of this run alone, as what was added before may still be there.
-    let word = format!("e{}", std::process::id());
+    let observer = Observer::new(world)?;
+    walk(&mut page, &url, &observer)
+}
+
+fn walk(page: &mut Browser, url: &str, observer: &Observer) -> Result<()> {
     page.resize(1280, 800)?;
-    enter(&mut page, &word)?;
-    chat(&mut page, &word)?;
-    keep_tasks(&mut page, &word)?;
-    share(&mut page, &url, &word)?;
-    look(world, &mut page)?;
-    let elsewhere: Vec<String> = page.requests().into_iter().filter(|asked| !is_of(asked, &url)).collect();
+    let user = enter(page, observer)?;
+    let word = &user.word;
+    chat(page, word)?;
+    keep_tasks(page, word)?;
+    share(page, url, word)?;
+    look(page, observer, word)?;
+    let elsewhere: Vec<String> = page.requests().into_iter().filter(|asked| !is_of(asked, url)).collect();
     ensure!(elsewhere.is_empty(), "the page asks another server: {}", elsewhere.join(", "));
     let errors = page.errors();
     ensure!(errors.is_empty(), "errors in the browser's console:\n{}", errors.join("\n"));
-    // Last, as a browser reports each request that finds no network.
-    lose_connection(&mut page, &word)
+    // Last, as a browser reports each request that fails.
+    failing::go_on(page, observer, &user)
 }
 
 /// What begins with `data:` are the browser's own pictures in fields for dates.
@@ -38,15 +42,19 @@ fn is_of(asked: &str, url: &str) -> bool {
 }
 
 /// Signs up, where there are accounts.
-fn enter(page: &mut Browser, word: &str) -> Result<()> {
+fn enter(page: &mut Browser, observer: &Observer) -> Result<User> {
     page.wait_until(&format!("{ENTERED} || document.querySelector('#sign')?.hidden === false"))?;
-    if page.value_of("document.querySelector('#sign').hidden")? == Value::Bool(false) {
+    let has_account = page.value_of("document.querySelector('#sign').hidden")? == Value::Bool(false);
+    let word = format!("e{}", std::process::id());
+    let (email, password) = (format!("{word}@example.test"), format!("password-{word}"));
+    let user = User { word, email, password, has_account };
+    if has_account {
+        observer.look(page, "sign-in")?;
         page.click("#sign-other")?;
-        page.fill("#sign [name=email]", &format!("{word}@example.test"))?;
-        page.fill("#sign [name=password]", &format!("password-{word}"))?;
-        page.press("Enter")?;
+        sign(page, &user)?;
     }
-    page.wait_until(ENTERED)
+    page.wait_until(ENTERED)?;
+    Ok(user)
 }
 
 /// What is said is done at once, shown as it is done, and taken back.
@@ -95,18 +103,29 @@ fn share(page: &mut Browser, url: &str, word: &str) -> Result<()> {
     page.wait_until(&has("#list .task", &format!("{word}-elsewhere")))
 }
 
-/// Light and dark, and as narrow as a phone.
-fn look(world: &World, page: &mut Browser) -> Result<()> {
-    let logs = world.ctx.folders.logs();
-    let picture = |name: &str| logs.join(format!("page-{}-{name}.png", world.ctx.config.profile));
+/// Light and dark, what opens above the page, and as narrow as a phone.
+fn look(page: &mut Browser, observer: &Observer, word: &str) -> Result<()> {
     let paper = "getComputedStyle(document.body).backgroundColor";
     page.prefer("light")?;
     let light = page.value_of(paper)?;
-    page.screenshot(&picture("light"))?;
+    observer.look(page, "light")?;
     page.prefer("dark")?;
     ensure!(page.value_of(paper)? != light, "the page is as light where the system is dark: {light}");
-    page.screenshot(&picture("dark"))?;
+    observer.look(page, "dark")?;
     page.prefer("light")?;
+    page.click("#list .title")?;
+    page.wait_until("document.querySelector('#list .editor') !== null")?;
+    page.click("#tasks-menu > summary")?;
+    observer.look(page, "menu")?;
+    page.click("#tasks-menu > summary")?;
+    page.click("#list .editor .quiet")?;
+    page.click("#open-settings")?;
+    observer.look(page, "settings")?;
+    page.click("#settings-dialog header button")?;
+    page.click("#open-conversations")?;
+    page.wait_until(&has("#conversations-list", word))?;
+    observer.look(page, "conversations")?;
+    page.click("#conversations header button")?;
     for (width, height) in [(390, 844), (320, 640)] {
         page.resize(width, height)?;
         for pane in ["chat", "tasks"] {
@@ -115,41 +134,10 @@ fn look(world: &World, page: &mut Browser) -> Result<()> {
             ensure!(page.value_of(shown)? == pane, "a phone shows {} instead of {pane}", page.value_of(shown)?);
             let wide = page.value_of("document.documentElement.scrollWidth")?;
             ensure!(wide == width, "{pane} is {wide} pixels wide on {width}");
-            page.screenshot(&picture(&format!("{width}-{pane}")))?;
+            observer.look(page, &format!("{width}-{pane}"))?;
         }
     }
-    page.resize(1280, 800)?;
-    world.remark(format!("pictures of the page: {}", picture("*").display()));
-    Ok(())
-}
-
-/// What was said without a network is answered once it is back, and was said once.
-fn lose_connection(page: &mut Browser, word: &str) -> Result<()> {
-    page.set_offline(true)?;
-    say(page, &format!("add {word}-later"))?;
-    page.wait_until("document.querySelector('#messages [data-coming] .hint') !== null")?;
-    page.set_offline(false)?;
-    page.wait_until(&has("#messages .call", &format!("{word}-later")))?;
-    page.reload()?;
-    page.wait_until(&has("#list .task", &format!("{word}-later")))?;
-    page.wait_until(&has("#messages .call", &format!("{word}-later")))?;
-    let count = format!(
-        "[...document.querySelectorAll('#messages .user, #list .task')].filter((it) => it.innerText.includes('{word}-later')).length"
-    );
-    let count = page.value_of(&count)?;
-    ensure!(count == 2, "one message and one task are there, together {count}");
-    Ok(())
-}
-
-fn say(page: &mut Browser, text: &str) -> Result<()> {
-    page.wait_until("!document.querySelector('#say-send').hidden")?;
-    page.fill("#say-content", text)?;
-    page.press("Enter")
-}
-
-/// An expression: whether an element of a selector holds a text.
-fn has(selector: &str, text: &str) -> String {
-    format!("[...document.querySelectorAll({})].some((it) => it.innerText.includes({}))", json!(selector), json!(text))
+    page.resize(1280, 800)
 }
 
 fn first(page: &mut Browser) -> Result<String> {

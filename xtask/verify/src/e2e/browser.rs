@@ -51,6 +51,8 @@ pub struct Browser {
     next: u64,
     /// What the browser reported beside its answers.
     events: Vec<Value>,
+    /// What is answered in place of the server, but for the request that it is for.
+    stand_in: Option<Value>,
     folder: PathBuf,
 }
 
@@ -82,7 +84,8 @@ impl Browser {
         let input = File::options().write(true).open(folder.join("in"))?;
         let messages = read_messages(File::open(folder.join("out"))?);
         let (sessions, events) = (Vec::new(), Vec::new());
-        Ok(Browser { _running: running, input, messages, sessions, tab: 0, next: 0, events, folder })
+        let stand_in = None;
+        Ok(Browser { _running: running, input, messages, sessions, tab: 0, next: 0, events, stand_in, folder })
     }
 
     /// Opens another tab of the same user, and goes on in it.
@@ -103,6 +106,15 @@ impl Browser {
     pub fn go_to_tab(&mut self, tab: usize) -> Result<()> {
         self.tab = tab;
         self.ask("Page.bringToFront", json!({})).map(drop)
+    }
+
+    /// Closes the tab that was opened last, and goes on in the first.
+    pub fn close_last_tab(&mut self) -> Result<()> {
+        ensure!(self.sessions.len() > 1, "the only tab is not closed");
+        self.tab = self.sessions.len() - 1;
+        self.ask("Page.close", json!({}))?;
+        self.sessions.pop();
+        self.go_to_tab(0)
     }
 
     /// Loads the page anew, and returns once it is another one.
@@ -133,6 +145,23 @@ impl Browser {
     pub fn set_offline(&mut self, offline: bool) -> Result<()> {
         let conditions = json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
         self.ask("Network.emulateNetworkConditions", conditions).map(drop)
+    }
+
+    /// Answers this tab's requests in place of the server, where the URL fits a pattern with `*` in it.
+    pub fn answer_for(&mut self, urls: &str, status: u16, media_type: &str, body: &str) -> Result<()> {
+        self.stand_in = Some(json!({
+            "responseCode": status,
+            "responseHeaders": [{ "name": "content-type", "value": media_type }],
+            "body": BASE64_STANDARD.encode(body),
+        }));
+        self.ask("Fetch.enable", json!({ "patterns": [{ "urlPattern": urls }] })).map(drop)
+    }
+
+    /// Leaves the answers to the server again.
+    pub fn answer_no_more(&mut self) -> Result<()> {
+        self.ask("Fetch.disable", json!({}))?;
+        self.stand_in = None;
+        Ok(())
     }
 
     /// Types into the element of a selector of CSS.
@@ -177,8 +206,9 @@ impl Browser {
         }
     }
 
+    /// The value of an expression; of a promise, what it comes to.
     pub fn value_of(&mut self, expression: &str) -> Result<Value> {
-        let asked = json!({ "expression": expression, "returnByValue": true });
+        let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let mut answer = self.ask("Runtime.evaluate", asked)?;
         ensure!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
         Ok(answer["result"]["value"].take())
@@ -218,21 +248,33 @@ impl Browser {
 
     /// Asks a tab, or the browser itself.
     fn ask_in(&mut self, session: Option<Value>, method: &str, params: Value) -> Result<Value> {
+        let id = self.send(session, method, params)?;
+        loop {
+            let answer = self.messages.recv_timeout(DEADLINE);
+            let mut answer = answer.with_context(|| format!("the browser does not answer {method}"))?;
+            if answer["id"] == id {
+                ensure!(answer["error"].is_null(), "{method}: {}", answer["error"]);
+                return Ok(answer["result"].take());
+            }
+            if answer["method"] == "Fetch.requestPaused"
+                && let Some(mut stand_in) = self.stand_in.clone()
+            {
+                stand_in["requestId"] = answer["params"]["requestId"].take();
+                self.send(Some(answer["sessionId"].clone()), "Fetch.fulfillRequest", stand_in)?;
+            }
+            self.events.push(answer);
+        }
+    }
+
+    /// Sends what a tab, or the browser itself, is to do. Returns the number that the answer will have.
+    fn send(&mut self, session: Option<Value>, method: &str, params: Value) -> Result<u64> {
         self.next += 1;
         let mut message = json!({ "id": self.next, "method": method, "params": params });
         if let Some(session) = session {
             message["sessionId"] = session;
         }
         self.input.write_all(format!("{message}\0").as_bytes())?;
-        loop {
-            let answer = self.messages.recv_timeout(DEADLINE);
-            let mut answer = answer.with_context(|| format!("the browser does not answer {method}"))?;
-            if answer["id"] == self.next {
-                ensure!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-                return Ok(answer["result"].take());
-            }
-            self.events.push(answer);
-        }
+        Ok(self.next)
     }
 }
 

@@ -1,11 +1,13 @@
 //! `test-e2e`: the commands that a contributor types, against the real cluster, each profile in namespaces of its own.
 
 mod app;
+mod axe;
 mod browser;
 mod conformance;
 mod contributor;
 mod database;
 mod dev;
+mod failing;
 mod faults;
 mod fourth;
 mod groups;
@@ -13,6 +15,7 @@ mod hello;
 mod lane;
 mod leftovers;
 mod page;
+mod person;
 mod published;
 mod report;
 mod scenario;
