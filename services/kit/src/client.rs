@@ -71,7 +71,7 @@ pub async fn send<C>(
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
-    trace::pass_on(request.headers_mut());
+    let mut span = trace::call(&mut request);
     let whole = async {
         let response = client.request(request).await.map_err(|err| reason(&err))?;
         let (parts, body) = response.into_parts();
@@ -79,9 +79,20 @@ where
         let body = body.collect().await.map_err(|err| reason(err.as_ref()))?.to_bytes();
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     };
-    timeout(Duration::from_millis(timeout_ms), whole)
-        .await
-        .unwrap_or_else(|_| Err(format!("no answer within {timeout_ms} ms")))
+    match timeout(Duration::from_millis(timeout_ms), whole).await {
+        Ok(Ok(answer)) => {
+            span.set_status(answer.status);
+            Ok(answer)
+        }
+        Ok(Err(reason)) => {
+            span.fail("unreachable");
+            Err(reason)
+        }
+        Err(_) => {
+            span.fail("timeout");
+            Err(format!("no answer within {timeout_ms} ms"))
+        }
+    }
 }
 
 pub async fn get(client: &Client, uri: Uri, timeout_ms: u64) -> Result<Answer, String> {
