@@ -9,10 +9,7 @@ use axum::{
 };
 use http_body_util::{BodyExt, Limited};
 use hyper_util::{
-    client::legacy::{
-        self,
-        connect::{Connect, HttpConnector},
-    },
+    client::legacy::{self, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use tokio::time::timeout;
@@ -63,14 +60,7 @@ pub async fn ready_with_backend(readiness: &Readiness, client: &Client, backend_
 }
 
 /// Sends, and reads the whole answer; the error says what went wrong in one line.
-pub async fn send<C>(
-    client: &legacy::Client<C, Body>,
-    mut request: Request<Body>,
-    timeout_ms: u64,
-) -> Result<Answer, String>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
+pub async fn send(client: &Client, mut request: Request<Body>, timeout_ms: u64) -> Result<Answer, String> {
     let mut span = trace::call(&mut request);
     let whole = async {
         let response = client.request(request).await.map_err(|err| reason(&err))?;
