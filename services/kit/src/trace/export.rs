@@ -97,9 +97,13 @@ impl Exporter {
                 let _ = is_done.await;
             }
         };
-        if timeout(Duration::from_millis(FLUSH_TIMEOUT_MS), flushed).await.is_err() {
-            let dropped = self.dropped.load(Relaxed);
-            warn!(dropped, "the last spans may be lost: the collector took none within {FLUSH_TIMEOUT_MS} ms");
+        let is_late = timeout(Duration::from_millis(FLUSH_TIMEOUT_MS), flushed).await.is_err();
+        let dropped = self.dropped.swap(0, Relaxed);
+        if is_late || dropped > 0 {
+            warn!(
+                dropped,
+                is_late, "spans were dropped, and where it is late the last ones too: the collector didn't take them"
+            );
         }
     }
 }
