@@ -83,7 +83,29 @@ The rules for those that a service calls, as JSON.
 {{- range .service.networkPolicy.egress -}}
 {{- $rules = append $rules (include "library.rule" (list $.root "to" . list) | fromJson) -}}
 {{- end -}}
+{{- with .service.traces.endpoint -}}
+{{- $collector := include "library.collector" (list $.root .) | fromJson -}}
+{{- $rules = append $rules (include "library.rule" (list $.root "to" $collector list) | fromJson) -}}
+{{- end -}}
 {{- toJson $rules -}}
+{{- end -}}
+
+{{/*
+(list ROOT ENDPOINT): who the collector of traces is, as one of `networkPolicy.egress`, as JSON. A name within the cluster is
+NAME or NAME.NAMESPACE, with or without what may follow.
+*/}}
+{{- define "library.collector" -}}
+{{- $root := index . 0 -}}
+{{- $address := splitList ":" (urlParse (index . 1)).host -}}
+{{- $host := first $address -}}
+{{- $peer := dict "port" (last $address) -}}
+{{- if regexMatch "^[0-9.]+$" $host -}}
+{{- $_ := set $peer "cidr" (printf "%s/32" $host) -}}
+{{- else -}}
+{{- $names := splitList "." $host -}}
+{{- $_ := set $peer "namespace" (gt (len $names) 1 | ternary (index (append $names "") 1) $root.Release.Namespace) -}}
+{{- end -}}
+{{- toJson $peer -}}
 {{- end -}}
 
 {{/*

@@ -179,6 +179,9 @@ spec:
             {{- with $service.metrics.port }}
             {{- $_ := set $env "METRICS_PORT" (. | int | toString) }}
             {{- end }}
+            {{- with $service.traces.endpoint }}
+            {{- $_ := set $env "OTEL_EXPORTER_OTLP_ENDPOINT" . }}
+            {{- end }}
             {{- range $key, $value := set $env "PORT" ($service.port | int | toString) }}
             - name: {{ $key }}
               {{- with $value }}

@@ -17,7 +17,7 @@ use axum::{
     },
     response::Response,
 };
-use kit::{client, reply};
+use kit::{client, reply, trace};
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -57,17 +57,20 @@ pub async fn pass_on(State(frontend): State<Frontend>, mut request: Request) -> 
         add_forwarded_for(headers, peer);
     }
 
+    let mut span = trace::call(&mut request);
     match timeout(Duration::from_millis(HEAD_TIMEOUT_MS), frontend.client.request(request)).await {
         Ok(Ok(mut response)) => {
             remove_connection_headers(response.headers_mut());
-            response.map(Body::new)
+            span.answer(response.map(Body::new))
         }
         Ok(Err(err)) => {
+            span.fail("unreachable");
             warn!(%path, "the backend can't be reached: {}", client::reason(&err));
             let message = "the backend can't be reached; try again in a moment";
             reply::error(StatusCode::BAD_GATEWAY, "backend_unreachable", message)
         }
         Err(_) => {
+            span.fail("timeout");
             warn!(%path, "the backend didn't answer within {HEAD_TIMEOUT_MS} ms");
             let message = "the backend takes too long; try again in a moment";
             reply::error(StatusCode::GATEWAY_TIMEOUT, "backend_timeout", message)

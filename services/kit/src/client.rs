@@ -9,10 +9,7 @@ use axum::{
 };
 use http_body_util::{BodyExt, Limited};
 use hyper_util::{
-    client::legacy::{
-        self,
-        connect::{Connect, HttpConnector},
-    },
+    client::legacy::{self, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use tokio::time::timeout;
@@ -63,15 +60,8 @@ pub async fn ready_with_backend(readiness: &Readiness, client: &Client, backend_
 }
 
 /// Sends, and reads the whole answer; the error says what went wrong in one line.
-pub async fn send<C>(
-    client: &legacy::Client<C, Body>,
-    mut request: Request<Body>,
-    timeout_ms: u64,
-) -> Result<Answer, String>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
-    trace::pass_on(request.headers_mut());
+pub async fn send(client: &Client, mut request: Request<Body>, timeout_ms: u64) -> Result<Answer, String> {
+    let mut span = trace::call(&mut request);
     let whole = async {
         let response = client.request(request).await.map_err(|err| reason(&err))?;
         let (parts, body) = response.into_parts();
@@ -79,9 +69,20 @@ where
         let body = body.collect().await.map_err(|err| reason(err.as_ref()))?.to_bytes();
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     };
-    timeout(Duration::from_millis(timeout_ms), whole)
-        .await
-        .unwrap_or_else(|_| Err(format!("no answer within {timeout_ms} ms")))
+    match timeout(Duration::from_millis(timeout_ms), whole).await {
+        Ok(Ok(answer)) => {
+            span.set_status(answer.status);
+            Ok(answer)
+        }
+        Ok(Err(reason)) => {
+            span.fail("unreachable");
+            Err(reason)
+        }
+        Err(_) => {
+            span.fail("timeout");
+            Err(format!("no answer within {timeout_ms} ms"))
+        }
+    }
 }
 
 pub async fn get(client: &Client, uri: Uri, timeout_ms: u64) -> Result<Answer, String> {

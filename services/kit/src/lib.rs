@@ -24,6 +24,7 @@ use tracing::{error, info};
 use crate::{
     env::{Common, Env},
     serve::{Ending, Readiness},
+    trace::export,
 };
 
 const EXIT_FAILED: u8 = 1;
@@ -67,8 +68,9 @@ where
 {
     let mut env = Env::of_process();
     let common = Common::read(&mut env, service.default_port);
+    let traces = export::Settings::read(&mut env, &service);
     let own = read(&mut env);
-    let (common, own) = match env.finish(common.zip(own)) {
+    let (traces, (common, own)) = match env.finish(traces.zip(common.zip(own))) {
         Ok(config) => config,
         Err(mistakes) => {
             for mistake in mistakes {
@@ -77,7 +79,7 @@ where
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    logs::start(common.log_level);
+    logs::start(common.log_level, traces.is_some());
     // Asked before another file takes its place.
     let program = std::env::current_exe();
     let runtime = match runtime() {
@@ -93,9 +95,14 @@ where
         if let Some(port) = common.metrics_port {
             tokio::spawn(metrics::serve(service, common.host, port));
         }
+        if let Some(traces) = traces {
+            export::start(traces);
+        }
         let readiness = Readiness::default();
         let app = start(own, readiness.clone()).await;
-        serve::serve(listener, app, readiness, common.stop, ending).await
+        let outcome = serve::serve(listener, app, readiness, common.stop, ending).await;
+        export::flush().await;
+        outcome
     });
     // A runtime that is dropped waits for blocking work, a name look-up for instance: the drain has had its time.
     runtime.shutdown_background();

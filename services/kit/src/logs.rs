@@ -5,13 +5,16 @@ use std::io::{self, Write, stdout};
 use tracing::{Level, error, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::trace;
+use crate::trace::{
+    self,
+    statements::{self, Statements},
+};
 
 /// The crates of this workspace; the others' words at debug and below would drown theirs.
 const OWN_TARGETS: [&str; 4] = ["kit", "backend", "frontend", "mcp"];
 
-/// May be called once in a process.
-pub fn start(level: Level) {
+/// May be called once in a process. Where traces are exported, statements of the database become spans.
+pub fn start(level: Level, is_traced: bool) {
     let others = LevelFilter::from_level(level.min(Level::INFO));
     let own = OWN_TARGETS.map(|target| (target, level));
     let filter = Targets::new().with_default(others).with_targets(own);
@@ -21,7 +24,8 @@ pub fn start(level: Level) {
         .with_current_span(false)
         .with_span_list(false)
         .with_writer(|| Line(stdout()));
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    let statements = is_traced.then(|| Statements.with_filter(statements::filter()));
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(statements).init();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         error!(place, "panic: {}", panic.payload_as_str().unwrap_or("no message"));

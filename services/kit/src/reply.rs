@@ -75,6 +75,6 @@ pub async fn log_requests(request: Request, next: Next) -> Response {
     response
 }
 
-fn is_probe(path: &str) -> bool {
+pub(crate) fn is_probe(path: &str) -> bool {
     matches!(path.strip_prefix("/api").unwrap_or(path), "/health" | "/ready")
 }

@@ -1,5 +1,9 @@
 //! W3C trace context: which trace a request belongs to. It is taken from `traceparent` or made; what is passed on has it, and
-//! so has each line of the log.
+//! so has each line of the log. Where an exporter runs, what is done in it is recorded as spans.
+
+pub mod export;
+mod span;
+pub(crate) mod statements;
 
 use std::fmt;
 
@@ -11,7 +15,13 @@ use axum::{
 };
 use uuid::Uuid;
 
+use crate::reply;
+
+pub use span::{Span, SpanName, call};
+
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The flag by which all who take part know that a trace is recorded.
+const SAMPLED: u8 = 1;
 
 tokio::task_local! {
     static CURRENT: Trace;
@@ -27,10 +37,16 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// One that nobody records.
+    /// One that is recorded if anything is.
     fn begin() -> Self {
         let trace_id = Uuid::new_v4().as_u128();
-        Self { trace_id, span_id: 0, flags: 0 }.child()
+        let flags = if export::is_on() { SAMPLED } else { 0 };
+        Self { trace_id, span_id: 0, flags }.child()
+    }
+
+    /// Whether spans are to be made of what is done in it here.
+    fn is_recorded(self) -> bool {
+        self.flags & SAMPLED != 0 && export::is_on()
     }
 
     /// The same trace, in which something else is being done.
@@ -77,11 +93,16 @@ fn hex(text: &str, digits: usize) -> Option<u128> {
 }
 
 /// Continues the trace of a request, or begins one. From here on the request's header names what is done here: whoever passes
-/// it on needs to do nothing else. A layer around all others.
+/// it on needs to do nothing else. A layer around all others. Probes come every few seconds, and no trace of them is recorded.
 pub async fn follow(mut request: Request, next: Next) -> Response {
-    let trace = Trace::of(request.headers()).map_or_else(Trace::begin, Trace::child);
+    let given = Trace::of(request.headers());
+    let mut trace = given.map_or_else(Trace::begin, Trace::child);
+    if reply::is_probe(request.uri().path()) {
+        trace.flags &= !SAMPLED;
+    }
     request.headers_mut().insert(TRACEPARENT, trace.header());
-    CURRENT.scope(trace, next.run(request)).await
+    let span = Span::server(trace, given, &request);
+    CURRENT.scope(trace, async { span.answer(next.run(request).await) }).await
 }
 
 /// Has a future go on with the trace of here when it becomes a task of its own.
@@ -95,6 +116,14 @@ pub fn carry<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
     }
 }
 
+/// Does something of which no spans are made: what is asked again and again would hide all else.
+pub async fn unrecorded<T>(future: impl Future<Output = T>) -> T {
+    match current() {
+        Some(trace) => CURRENT.scope(Trace { flags: trace.flags & !SAMPLED, ..trace }, future).await,
+        None => future.await,
+    }
+}
+
 /// Does something in a given trace.
 #[cfg(test)]
 pub(crate) async fn within<T>(traceparent: &str, future: impl Future<Output = T>) -> T {
@@ -104,13 +133,6 @@ pub(crate) async fn within<T>(traceparent: &str, future: impl Future<Output = T>
 /// That of the request that is being answered here.
 pub fn current() -> Option<Trace> {
     CURRENT.try_get().ok()
-}
-
-/// Passes the trace of here on, unless the request has one.
-pub fn pass_on(headers: &mut HeaderMap) {
-    if let Some(trace) = current() {
-        headers.entry(TRACEPARENT).or_insert_with(|| trace.header());
-    }
 }
 
 /// As members at the beginning of a line of the log; nothing outside of traces.
@@ -172,11 +194,11 @@ mod tests {
         let (found, members) = spawned.await.unwrap();
         assert_eq!(found, Some(trace));
         assert!(members.starts_with(r#""trace_id":""#) && members.ends_with(','), "{members}");
-        let mut headers = HeaderMap::new();
-        CURRENT.sync_scope(trace, || pass_on(&mut headers));
-        assert_eq!(headers[TRACEPARENT], trace.to_string());
+        let mut request = Request::default();
+        CURRENT.sync_scope(trace, || drop(call(&mut request)));
+        assert_eq!(request.headers()[TRACEPARENT], trace.to_string());
         // Who has one keeps it.
-        CURRENT.sync_scope(trace.child(), || pass_on(&mut headers));
-        assert_eq!(headers[TRACEPARENT], trace.to_string());
+        CURRENT.sync_scope(trace.child(), || drop(call(&mut request)));
+        assert_eq!(request.headers()[TRACEPARENT], trace.to_string());
     }
 }

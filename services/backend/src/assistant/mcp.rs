@@ -1,11 +1,14 @@
 //! The MCP server, asked over streamable HTTP without sessions: each question is one request, and its answer is JSON.
 
+use std::borrow::Cow;
+
 use axum::http::{
     HeaderValue, Method, StatusCode, Uri,
     header::{ACCEPT, AUTHORIZATION},
 };
 use kit::{
     client::{self, Client},
+    trace::SpanName,
     url::BaseUrl,
 };
 use serde_json::{Value, json};
@@ -61,9 +64,18 @@ impl Mcp {
         outcome(reply).ok_or_else(|| UNREADABLE.to_owned())
     }
 
-    async fn ask(&self, method: &str, params: Value, token: Option<&Secret>, timeout_ms: u64) -> Result<Reply, String> {
+    async fn ask(
+        &self,
+        method: &'static str,
+        params: Value,
+        token: Option<&Secret>,
+        timeout_ms: u64,
+    ) -> Result<Reply, String> {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let mut request = client::json_request(Method::POST, self.url.clone(), &body);
+        // The server has tools of these names.
+        let tool = body["params"]["name"].as_str().map(|name| format!("{method} {name}"));
+        request.extensions_mut().insert(SpanName(tool.map_or(method.into(), Cow::Owned)));
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         headers.insert("mcp-protocol-version", HeaderValue::from_static(PROTOCOL_VERSION));

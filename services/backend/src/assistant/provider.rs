@@ -17,7 +17,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use kit::client;
+use kit::{client, trace::Span};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sse_stream::SseStream;
@@ -209,6 +209,25 @@ impl Provider {
 
     /// Text goes to the answer as it comes.
     async fn ask(&self, messages: &[Value], tools: &[Value], answer: &Answer) -> Result<Round, ApiError> {
+        let mut span = Span::client(format!("chat {}", self.model));
+        span.set("gen_ai.operation.name", "chat");
+        span.set("gen_ai.provider.name", self.name);
+        span.set("gen_ai.request.model", self.model.clone());
+        let asked = self.ask_within(&mut span, messages, tools, answer).await;
+        if asked.is_err() {
+            span.fail("assistant_failed");
+        }
+        asked
+    }
+
+    /// The trace isn't passed on: it is no concern of the provider's.
+    async fn ask_within(
+        &self,
+        span: &mut Span,
+        messages: &[Value],
+        tools: &[Value],
+        answer: &Answer,
+    ) -> Result<Round, ApiError> {
         let body = json!({"model": self.model, "messages": messages, "tools": tools, "stream": true, "stream_options": {"include_usage": true}});
         let mut request = client::json_request(Method::POST, self.url.clone(), &body);
         request.headers_mut().insert(AUTHORIZATION, self.authorization.clone());
@@ -217,6 +236,7 @@ impl Provider {
             .await
             .and_then(|sent| sent.map_err(|err| client::reason(&err)))
             .map_err(|reason| self.failed(format!("can't be reached: {reason}")))?;
+        span.set_status(response.status());
         // The body isn't logged: it may repeat a part of the key.
         if !response.status().is_success() {
             let hint = match response.status() {

@@ -323,7 +323,7 @@ async fn give(answering: &Answering, began_at: OffsetDateTime) -> Result<Message
     };
     let outcome = tokio::select! {
         outcome = backend.assistant.answer(place, &answering.content) => outcome,
-        error = stop_with_others(place, began_at) => Err(error),
+        error = trace::unrecorded(stop_with_others(place, began_at)) => Err(error),
     };
     metrics::count_answer(backend.assistant.kind(), outcome.is_ok(), answer.is_stopped());
     let (content, tool_calls) = answer.so_far_said();
