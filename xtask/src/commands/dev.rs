@@ -123,16 +123,15 @@ fn follow(
         if next.spawn.interrupt.check().is_err() {
             return finish(&next, session).map(|()| None);
         }
+        if let Ok(Taken::Impossible(reason)) = taken {
+            next.ui.say(&format!("{reason:#}; it takes the way of up"));
+            return Ok(Some((next, changed)));
+        }
         let way = if shortcut.restarts.is_empty() { Way::Copied } else { Way::StartedAgain };
         let outcome = (way, started.elapsed(), taken.is_ok());
         session.board.note(&next.root, &sources(&next), &changed, outcome);
-        match taken {
-            Ok(Taken::Done) => {}
-            Ok(Taken::Impossible(reason)) => {
-                next.ui.say(&format!("{reason:#}; it takes the way of up"));
-                return Ok(Some((next, changed)));
-            }
-            Err(error) => report(&next, &error),
+        if let Err(error) = taken {
+            report(&next, &error);
         }
         next.ui.say(&format!("waiting for a change, {}", session.how_to_end()));
     }

@@ -64,7 +64,8 @@ pub fn find(changed: &BTreeSet<PathBuf>, services: &[Sources]) -> Option<Shortcu
     Some(found)
 }
 
-fn is_below<'a>(path: &Path, mut folders: impl Iterator<Item = &'a PathBuf>) -> bool {
+/// Whether a path is one of some folders, or below one.
+pub fn is_below<'a>(path: &Path, mut folders: impl Iterator<Item = &'a PathBuf>) -> bool {
     folders.any(|folder| path.starts_with(folder))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::shortcut::Sources;
+use crate::model::shortcut::{Sources, is_below};
 
 /// What becomes of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,7 @@ impl Board {
         changed: &BTreeSet<PathBuf>,
         (way, took, is_good): (Way, Duration, bool),
     ) {
-        let of_service =
-            |one: &Sources| changed.iter().find(|path| one.inputs.iter().any(|input| path.starts_with(input))).cloned();
+        let of_service = |one: &Sources| changed.iter().find(|path| is_below(path, one.inputs.iter())).cloned();
         let own: Vec<Option<PathBuf>> = services.iter().map(of_service).collect();
         let is_of_all = own.iter().all(Option::is_none);
         for (service, file) in services.iter().zip(own) {

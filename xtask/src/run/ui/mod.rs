@@ -68,10 +68,7 @@ pub struct Glance<'a>(&'a Ui, Option<ProgressBar>);
 
 impl Drop for Glance<'_> {
     fn drop(&mut self) {
-        if let Some(bar) = self.1.take() {
-            bar.finish_and_clear();
-            self.0.bars.remove(&bar);
-        }
+        self.0.take_away(self.1.take());
     }
 }
 
@@ -80,10 +77,7 @@ pub struct Pinned<'a>(&'a Ui, Vec<ProgressBar>);
 
 impl Drop for Pinned<'_> {
     fn drop(&mut self) {
-        for bar in self.1.drain(..) {
-            bar.finish_and_clear();
-            self.0.bars.remove(&bar);
-        }
+        self.0.take_away(self.1.drain(..));
     }
 }
 
@@ -252,6 +246,13 @@ impl Ui {
         bar
     }
 
+    fn take_away(&self, bars: impl IntoIterator<Item = ProgressBar>) {
+        for bar in bars {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+    }
+
     fn ended(&self, name: &str, took: Duration, detail: &str, good: bool) {
         let event = json!({ "step": name, "good": good, "took_ms": took.as_millis() as u64, "detail": detail });
         self.event("step_ended", event);
@@ -344,10 +345,7 @@ impl Step<'_> {
 
     fn end(&mut self, detail: &str, good: bool) {
         self.ended = true;
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-            self.ui.bars.remove(&bar);
-        }
+        self.ui.take_away(self.bar.take());
         self.ui.ended(&self.name, self.started.elapsed(), detail, good);
     }
 }
