@@ -24,6 +24,7 @@ pub mod schema;
 pub mod secrets;
 pub mod smoke;
 pub mod status;
+pub mod target;
 pub mod timings;
 pub mod tunnel;
 pub mod uninstall;

@@ -6,6 +6,7 @@ pub mod cargo;
 pub mod containerd;
 pub mod curl;
 pub mod docker;
+pub mod docker_credential;
 pub mod git;
 pub mod go;
 pub mod hadolint;
