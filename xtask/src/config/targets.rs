@@ -9,8 +9,8 @@ use crate::config::types::{Delivery, Reach, Remote};
 
 /// What a target's namespace may be made of.
 pub const PLACEHOLDERS: [&str; 4] = ["project", "profile", "user", "branch"];
-/// The longest name that Kubernetes takes for a namespace.
-const LONGEST: usize = 63;
+/// The longest name that is one for helm and Kubernetes.
+const LONGEST: usize = 53;
 
 pub fn remote(name: &str, r: &Reader) -> Remote {
     if !is_name(name) {
@@ -86,18 +86,25 @@ fn template(r: &Reader, key: &'static str, known: &[&str]) -> Option<String> {
 /// Whether docker would take this, with `/NAME:TAG` behind it, for an image of a registry of its own.
 fn is_registry(text: &str) -> bool {
     let (host, path) = text.split_once('/').map_or((text, None), |(host, path)| (host, Some(path)));
-    let is_host = host == "localhost" || host.contains('.') || host.contains(':');
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/".contains(c);
-    is_host && !host.starts_with(':') && path.is_none_or(|path| !path.is_empty() && path.chars().all(good))
+    let is_host = host == "localhost" || host.contains(['.', ':']);
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    let is_whole = |part: &str| !part.is_empty() && part.chars().all(good);
+    is_host && host.split(':').all(|part| !part.is_empty()) && path.is_none_or(|path| path.split('/').all(is_whole))
 }
 
-/// The namespace that a template makes: a valid name, whatever is put in.
+/// The namespace that a template makes: a valid name, whatever is put in. One that is too long ends with a digest of the
+/// whole, so that two that begin alike are not the same.
 pub fn namespace_of(template: &str, values: &BTreeMap<String, String>) -> String {
     // A placeholder without a value was reported when the template was read.
     let lower = fill(template, values).unwrap_or_default().to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let name: String = words.join("-").chars().take(LONGEST).collect();
-    name.trim_end_matches('-').to_string()
+    let name = words.join("-");
+    if name.len() <= LONGEST {
+        return name;
+    }
+    let digest: String =
+        hmac_sha256::Hash::hash(lower.as_bytes())[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{digest}", name[..LONGEST - 9].trim_end_matches('-'))
 }
 
 #[cfg(test)]
@@ -122,7 +129,7 @@ mod tests {
         };
         assert_eq!(of("Feature/Über_Paging #12"), "todo-feature-ber-paging-12");
         assert_eq!(of("---"), "todo");
-        let long = of(&"a".repeat(58).replace("aaaaaaaaa", "aaaaaaaa-"));
-        assert!(long.len() <= 63 && is_name(&long), "{long}");
+        let [one, other] = ["one", "other"].map(|end| of(&format!("{}{end}", "of-a-team-".repeat(6))));
+        assert!(is_name(&one) && is_name(&other) && one != other, "{one} {other}");
     }
 }
