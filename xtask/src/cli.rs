@@ -33,6 +33,9 @@ pub struct Options {
     /// Work on this cluster of others, [targets.NAME] in xtask.toml [default: the local minikube]
     #[arg(long, global = true, value_name = "NAME")]
     pub target: Option<String>,
+    /// Work on a namespace of the branch's own, PROJECT-BRANCH, on free node ports
+    #[arg(long, global = true, conflicts_with = "namespace")]
+    pub preview: bool,
     /// Agree to changes of this protected target, whose name is typed otherwise
     #[arg(long, global = true, value_name = "TARGET")]
     pub confirm: Option<String>,
@@ -77,8 +80,9 @@ impl Options {
             pair("--override", overrides),
             pair("--timeout", timeout),
         ];
-        let yes = self.yes.then(|| "--yes".to_string());
-        pairs.into_iter().flatten().flatten().chain(yes).collect()
+        let flags = [(self.preview, "--preview"), (self.yes, "--yes")];
+        let flags = flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag.to_string());
+        pairs.into_iter().flatten().flatten().chain(flags).collect()
     }
 }
 
@@ -242,6 +246,11 @@ pub enum Command {
         #[arg(long, global = true)]
         service: Option<String>,
     },
+    /// List the namespaces of branches, `up --preview`, or remove those whose time is over
+    Preview {
+        #[command(subcommand)]
+        command: PreviewCommand,
+    },
     /// Get to know the clusters of others that --target leads to
     Target {
         #[command(subcommand)]
@@ -402,6 +411,7 @@ impl Command {
                 | Command::Exec { .. }
                 | Command::Psql { .. }
                 | Command::Db { .. }
+                | Command::Preview { .. }
         )
     }
 
@@ -414,6 +424,7 @@ impl Command {
                 | Command::Rollback { .. }
                 | Command::Secrets { command: Secrets::Rotate { .. } }
                 | Command::Db { command: Db::Restore { .. } | Db::Seed, .. }
+                | Command::Preview { command: PreviewCommand::Gc { dry_run: false } }
         )
     }
 
@@ -458,6 +469,7 @@ impl Command {
             | Command::Psql { .. }
             | Command::Db { .. }
             | Command::Target { .. }
+            | Command::Preview { .. }
             | Command::Completions { .. }
             | Command::Schema
             | Command::Hook { .. }
@@ -472,6 +484,18 @@ pub enum Bundle {
     Save { file: PathBuf },
     /// Verify a file that `bundle save` wrote with this version, and install what is missing here
     Load { file: PathBuf },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PreviewCommand {
+    /// Each with its branch, who brought it up last, and when its time is over
+    List,
+    /// Remove those whose time is over, with their data, unless a run is at work on them
+    Gc {
+        /// List what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -58,6 +58,9 @@ fn read_config(root: &Path, options: &Options) -> Result<config::Config> {
     if let Some(target) = &options.target {
         choose_target(&mut config, root, target)?;
     }
+    if options.preview {
+        choose_preview(&mut config, root)?;
+    }
     if let Some(namespace) = &options.namespace {
         if !config::is_name(namespace) {
             let message = format!("--namespace is \"{namespace}\": it must be {}", config::NAME_RULE);
@@ -98,6 +101,19 @@ fn choose_target(config: &mut config::Config, root: &Path, name: &str) -> Result
         config.move_to(&namespace).map_err(|message| Stop::usage(format!("targets.{name}.namespace: {message}")))?;
     }
     config.target = Some(name.to_string());
+    Ok(())
+}
+
+/// Moves the profile into the namespace of the branch that is checked out.
+fn choose_preview(config: &mut config::Config, root: &Path) -> Result<()> {
+    let branch = git_head(root).ok_or_else(|| {
+        let message = "--preview needs a git repository, as the branch names the namespace";
+        Stop::usage(format!("{message}\nNext: --namespace NAME"))
+    })?;
+    let values = [("project".to_string(), config.project.clone()), ("branch".to_string(), branch.clone())];
+    let namespace = config::namespace_of("{project}-{branch}", &values.into());
+    config.move_to(&namespace).map_err(|message| Stop::usage(format!("--preview: {message}")))?;
+    config.preview = Some(branch);
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub mod hook;
 pub mod logs;
 pub mod open;
 pub mod plan;
+pub mod preview;
 mod private;
 pub mod render;
 pub mod rollback;

@@ -20,7 +20,7 @@ use crate::stages::render;
 use crate::stages::render::RenderInputs;
 use crate::stages::setup::Ready;
 use crate::stages::smoke::forward::Early;
-use crate::stages::{apply, build, cluster, deploy, lease, load, namespace, push, setup};
+use crate::stages::{apply, build, cluster, deploy, lease, load, namespace, preview, push, setup};
 
 /// Each stage observes for itself what is left to do, so that an interrupted run needs nothing but another one.
 pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
@@ -129,12 +129,15 @@ fn ensure_secrets(
     overrides: &Overrides,
 ) -> Result<(BTreeMap<String, String>, bool)> {
     let namespaces = ctx.config.namespaces_of(releases);
-    let is_settled = namespaces.iter().all(|name| namespace::is_settled(&ctx.config, seen, name));
+    // That of a branch is noted to be in use each time.
+    let is_settled =
+        ctx.config.preview.is_none() && namespaces.iter().all(|name| namespace::is_settled(&ctx.config, seen, name));
     match store::observe(ctx, seen, &namespaces, &overrides.secret) {
         Ok(secrets) if is_settled && secrets.steps.is_empty() => Ok((secrets.versions, false)),
         _ => {
             let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, name));
             ensured.into_iter().collect::<Result<()>>()?;
+            namespaces.iter().try_for_each(|name| preview::ensure(ctx, name))?;
             Ok((store::ensure(ctx, &namespaces, &overrides.secret)?, true))
         }
     }

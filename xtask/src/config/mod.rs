@@ -115,6 +115,11 @@ fn read_config(profile: &str, root: &Reader, tree: &Node, exists: &dyn Fn(&Path)
         scan: root.optional_table("scan", scan).unwrap_or_default(),
         targets: root.tables("targets", targets::remote),
         target: None,
+        previews: root.table("previews", |r| Previews {
+            ttl: std::time::Duration::from_secs(r.integer("ttl_h", 1..=8760) as u64 * 3600),
+            quota: r.optional("quota").unwrap_or_default(),
+        }),
+        preview: None,
         database: root.optional_table("database", |table| database(table, exists)).unwrap_or_default(),
         tree: tree.clone(),
     }

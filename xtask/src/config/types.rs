@@ -44,6 +44,9 @@ pub struct Config {
     pub targets: BTreeMap<String, Remote>,
     /// The target that the command line chose; None is the minikube of our own.
     pub target: Option<String>,
+    pub previews: Previews,
+    /// The branch that has a namespace of its own, as the command line asked for; None is the profile's namespace.
+    pub preview: Option<String>,
     /// All of the above as it was read, each value with its place.
     pub tree: Node,
 }
@@ -119,6 +122,15 @@ pub struct Remote {
     pub reach: Reach,
     /// What changes it asks for the target's name.
     pub protected: bool,
+}
+
+/// What a namespace for a branch is given.
+#[derive(Clone, Debug)]
+pub struct Previews {
+    /// How long after its last `up` it may be removed.
+    pub ttl: Duration,
+    /// What its pods may take in all, as a ResourceQuota's `hard`; empty is no limit.
+    pub quota: BTreeMap<String, String>,
 }
 
 /// How images get to a cluster.

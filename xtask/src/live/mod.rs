@@ -134,12 +134,15 @@ pub fn url(config: &Config, service: &str, endpoint: &Endpoint) -> Option<String
         None => Some(format!("http://127.0.0.1:{}", published_port(config, endpoint)?)),
         Some(Reach::PortForward) => None,
         Some(Reach::NodePort { host }) => Some(format!("http://{host}:{}", endpoint.node_port?)),
-        Some(Reach::Ingress { url }) if service == config.open => {
-            let values = BTreeMap::from([("namespace".to_string(), endpoint.namespace.clone())]);
-            fill(url, &values).ok()
-        }
-        Some(Reach::Ingress { .. }) => None,
+        Some(Reach::Ingress { .. }) => ingress_url(config, service),
     }
+}
+
+/// The URL at which a target's Ingress leads to a service, if that is the one to open.
+pub fn ingress_url(config: &Config, service: &str) -> Option<String> {
+    let Reach::Ingress { url } = &config.remote()?.1.reach else { return None };
+    let values = BTreeMap::from([("namespace".to_string(), config.namespace.clone())]);
+    (service == config.open).then(|| fill(url, &values).ok()).flatten()
 }
 
 /// The node port of a Service, if it is one of those that were published on 127.0.0.1.

@@ -71,6 +71,12 @@ pub fn hold_all(ctx: &Context) -> Result<Vec<Lease>> {
     ctx.config.namespaces().iter().filter_map(|name| hold(ctx, name).transpose()).collect()
 }
 
+/// Who has the lease of a namespace, in words; None where nobody does.
+pub fn holder_of(ctx: &Context, namespace: &str) -> Result<Option<String>> {
+    let found = ctx.run(kubectl::get(&ctx.target_in(namespace), &format!("lease/{}", name(ctx)), None))?;
+    Ok(found.first().and_then(holder).filter(|other| !other.is_over(now())).map(|other| words(&other)))
+}
+
 /// Says who has the lease of the profile's namespace, for commands that show what is there and don't wait.
 pub fn report_holder(ctx: &Context) -> Result<()> {
     if ctx.config.target.is_none() {

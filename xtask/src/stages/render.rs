@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::config::{
     Config, ConfigError, ConfigErrors, Delivery, Node, NodePort, Place, Reach, Value as Tree, to_json, yaml,
 };
+use crate::live;
 use crate::run::answers::{Answers, key_of_program};
 use crate::run::context::{Project, Scope};
 use crate::run::digest::Content;
@@ -321,6 +322,9 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderI
         } else if is_closed && about.node_port.is_some() {
             value["service"] = json!({ "type": "ClusterIP" });
         }
+        if let Some(host) = ingress_host(config, service) {
+            value["ingress"] = json!({ "enabled": true, "host": host });
+        }
         value
     };
     match (is_umbrella, release.services.as_slice()) {
@@ -346,6 +350,14 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderI
     }
 }
 
+/// The host of the Ingress by which a target reaches a service, if that is the one to open.
+fn ingress_host(config: &Config, service: &str) -> Option<String> {
+    let Reach::Ingress { .. } = &config.remote()?.1.reach else { return None };
+    let url = live::ingress_url(config, service)?;
+    let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+    host.split(['/', ':']).next().map(str::to_string)
+}
+
 /// The line of the configuration from which a value follows that helm is given over all files.
 pub fn origin(config: &Config, release: &str, is_umbrella: bool, path: &str) -> Option<String> {
     let (service, key) = match path.strip_prefix("services.") {
@@ -359,7 +371,9 @@ pub fn origin(config: &Config, release: &str, is_umbrella: bool, path: &str) -> 
         "secret.name" => format!("releases.{release}.secret"),
         "enabled" | "name" => format!("releases.{release}.services"),
         "image.repository" => format!("services.{service}.image"),
-        "image.pullPolicy" | "imagePullSecrets" | "service.type" => format!("targets.{}", config.target.as_deref()?),
+        "image.pullPolicy" | "imagePullSecrets" | "service.type" | "ingress.enabled" | "ingress.host" => {
+            format!("targets.{}", config.target.as_deref()?)
+        }
         "runAsUser" => format!("services.{service}.user.id"),
         "service.nodePort" => format!("services.{service}.node_port"),
         "port" => format!("services.{service}.port"),

@@ -344,7 +344,10 @@ case $call in
     all=$(services | sed "s/},{\"kind\"/}\n{\"kind\"/g" | grep -F "\"namespace\":\"$namespace\"" | paste -sd, -)
     echo "{\"items\":[${all}${all:+${found:+,}}${found#,}]}" ;;
 "kubectl get lease/"*) [ ! -e "$here/lease" ] || cat "$here/lease" ;;
-"kubectl replace --filename - "*) printf '%s\n' "$input" >"$here/lease" ;;
+"kubectl get resourcequota/"*) [ ! -e "$here/quota" ] || cat "$here/quota" ;;
+"kubectl replace --filename - "*)
+    case $input in *'"kind":"ResourceQuota"'*) to=quota ;; *) to=lease ;; esac
+    printf '%s\n' "$input" >"$here/$to" ;;
 "docker image tag "*) ;;
 "docker image rm --no-prune "*) ;;
 "docker image push "*)
@@ -389,7 +392,7 @@ case $call in
 "kubectl get services "*) echo "{\"items\":[$(services)]}" ;;
 "kubectl get pods,deployments,"*) echo '{"items":[]}' ;;
 "kubectl get namespaces "*)
-    items=$(ls namespaces | sed 's/.*/{"metadata":{"name":"&"}}/' | paste -sd, -)
+    items=$(for one in namespaces/*; do a_namespace "${one#*/}"; done | paste -sd, -)
     echo "{\"items\":[$items]}" ;;
 "kubectl get horizontalpodautoscalers "*) echo '{"items":[]}' ;;
 "kubectl get pods "*) echo '{"items":[]}' ;;
@@ -410,6 +413,7 @@ case $call in
         mkdir -p namespaces
         mkdir "namespaces/$name" 2>/dev/null || { echo "Error: namespaces \"$name\" already exists" >&2; exit 1; }
         printf '%s\n' "$input" | pairs labels >"namespaces/$name/labels" ;;
+    *'"kind":"ResourceQuota"'*) printf '%s\n' "$input" >"$here/quota" ;;
     *'"kind":"Lease"'*) printf '%s\n' "$input" >"$here/lease" ;;
     *'"kind":"Secret"'*)
         [ -e "$here" ] || { echo "Error: namespaces \"$namespace\" not found" >&2; exit 1; }

@@ -257,3 +257,81 @@ fn assert_refused_to_pull(run: &Run) {
     run.assert_ended(3);
     run.assert_says(&["docker has no credentials for registry.example.org", "docker login registry.example.org"]);
 }
+
+#[test]
+fn a_branch_has_a_namespace_of_its_own_until_its_time_is_over() {
+    let project = project("");
+    project.write("xtask.toml", &format!("{}\n[previews]\nquota = {{ pods = \"20\" }}\n", project.read("xtask.toml")));
+    project.write(".git/HEAD", "ref: refs/heads/Feature/Paging_2\n");
+    let preview = |arguments: &[&str]| on_team(&project, &[arguments, &["--preview"]].concat());
+    preview(&["up"]).assert_ended(0);
+    let labels = "standin/namespaces/todo-feature-paging-2/labels";
+    assert!(project.read(labels).contains("todo.local/preview feature-paging-2\n"), "{}", project.read(labels));
+    assert!(project.read("standin/namespaces/todo-feature-paging-2/quota").contains("\"hard\":{\"pods\":\"20\"}"));
+    let again = preview(&["up"]);
+    again.assert_ended(0);
+    assert_eq!(again.calls_of(&["helm upgrade todo", "kubectl delete"]), [""; 0]);
+    let listed = on_team(&project, &["preview", "list"]);
+    assert!(
+        listed.stdout.contains("todo-feature-paging-2  branch feature-paging-2, is kept for 71 h more"),
+        "{}",
+        listed.stdout
+    );
+
+    let kept = on_team(&project, &["preview", "gc"]);
+    assert_eq!(kept.calls_of(&["kubectl delete"]), [""; 0]);
+    let over: Vec<String> = project
+        .read(labels)
+        .lines()
+        .map(|line| match line.split_once("expires ") {
+            Some((key, _)) => format!("{key}expires 1700000000\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    project.write(labels, &over.concat());
+    // What others have labelled in the same way is theirs.
+    project.write(
+        "standin/namespaces/theirs/labels",
+        &over.concat().replace("app.kubernetes.io/managed-by todo-xtask", "a b"),
+    );
+    let tried = on_team(&project, &["preview", "gc", "--dry-run"]);
+    assert_eq!(tried.calls_of(&["kubectl delete"]), [""; 0]);
+    tried.assert_says(&["would be removed: todo-feature-paging-2"]);
+    let lease = json!({"spec": {"holderIdentity": "ada", "acquireTime": "2026-01-31T12:00:00Z", "renewTime": "2999-01-01T00:00:00Z"}});
+    project.write("standin/namespaces/todo-feature-paging-2/lease", &lease.to_string());
+    let held = on_team(&project, &["preview", "gc"]);
+    held.assert_says(&["todo-feature-paging-2 stays, as a run is at work on it: ada"]);
+    assert_eq!(held.calls_of(&["kubectl delete"]), [""; 0]);
+    fs::remove_file(project.path("standin/namespaces/todo-feature-paging-2/lease")).unwrap();
+    let gone = on_team(&project, &["preview", "gc"]);
+    gone.assert_ended(0);
+    let deleted = gone.calls_of(&["kubectl delete"]);
+    assert!(
+        deleted.len() == 1 && deleted[0].starts_with("kubectl delete namespace/todo-feature-paging-2 "),
+        "{deleted:?}"
+    );
+}
+
+#[test]
+fn a_preview_needs_a_branch_and_works_on_the_minikube_too() {
+    let project = Project::new();
+    let run = project.run(&["up", "--preview"]);
+    run.assert_ended(2);
+    run.assert_says(&["--preview needs a git repository"]);
+    project.write(".git/HEAD", "ref: refs/heads/one\n");
+    project.run(&["up", "--preview"]).assert_ended(0);
+    assert!(project.read("standin/namespaces/todo-one/labels").contains("todo.local/expires "));
+    let listed = project.run(&["preview", "list"]);
+    assert!(listed.stdout.contains("todo-one  branch one"), "{}", listed.stdout);
+}
+
+#[test]
+fn an_ingress_gets_the_host_of_the_url_that_up_prints() {
+    let project = project("reach = \"ingress\"\nurl = \"https://{namespace}.example.org/\"\nnamespace = \"mine\"\n");
+    let run = on_team(&project, &["up"]);
+    run.assert_ended(0);
+    assert!(run.stdout.contains("https://mine.example.org/"), "{}", run.stdout);
+    let values: Value = serde_json::from_str(&project.read("standin/namespaces/mine/releases/todo/values")).unwrap();
+    assert_eq!(values["services"]["backend"]["ingress"], Value::Null);
+    assert_eq!(values["services"]["frontend"]["ingress"], json!({"enabled": true, "host": "mine.example.org"}));
+}
