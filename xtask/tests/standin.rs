@@ -15,6 +15,7 @@ mod logs;
 mod releases;
 mod secrets;
 mod smoke;
+mod targets;
 mod trust;
 mod watching;
 

@@ -7,17 +7,20 @@ use serde_json::Value;
 
 use crate::diagnosis::cause::Problem;
 use crate::diagnosis::release;
-use crate::diagnosis::watch::{Failure, Watch, now};
+use crate::diagnosis::watch::{Failure, Watch};
 use crate::live;
 use crate::model::rollout;
 use crate::model::rollout::Rollout;
 use crate::model::states::DeploymentState;
+use crate::run::clock::now;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
 use crate::run::poll;
 
 /// A rollout that still goes on may take so many times its deadline in all.
 const AT_MOST: u32 = 3;
+/// How long the API server may be away while a rollout is waited for.
+const AWAY: Duration = Duration::from_secs(90);
 /// How long the cluster may take to lead Services to pods that are ready.
 const ENDPOINTS: Duration = Duration::from_secs(15);
 
@@ -41,13 +44,13 @@ pub fn wait(ctx: &Context, scope: &Scope, manifest: &str, upgrading: bool) -> Re
     let mut watch = Watch::new(ctx, scope);
     let (mut went_on, mut counts) = (Instant::now(), [0; release::COUNTS]);
     let mut rolled_out = None;
-    let mut last = (Vec::new(), Vec::new());
+    let (mut last, mut silent) = ((Vec::new(), Vec::new()), None);
     let ended = poll::until(&ctx.spawn.interrupt, deadline * AT_MOST, || {
-        let seen = watch.look()?;
-        let services = &ctx.config.releases[release].services;
-        for (service, state) in release::states(&seen, release, &wanted, services, upgrading) {
-            ctx.ui.state(&service, state);
-        }
+        let Some(seen) = look(&watch, &mut silent)? else {
+            step.update("the cluster does not answer");
+            return Ok(None);
+        };
+        show_states(ctx, &seen, release, &wanted, upgrading);
         let states = states(&wanted, &seen)?;
         let problems = release::problems(&seen, release, &wanted);
         let fail =
@@ -101,6 +104,28 @@ pub fn wait(ctx: &Context, scope: &Scope, manifest: &str, upgrading: bool) -> Re
             Ok(RolloutOutcome::Done(count))
         }
         failed => Ok(failed),
+    }
+}
+
+fn show_states(ctx: &Context, seen: &[Value], release: &str, wanted: &[Value], upgrading: bool) {
+    let services = &ctx.config.releases[release].services;
+    for (service, state) in release::states(seen, release, wanted, services, upgrading) {
+        ctx.ui.state(&service, state);
+    }
+}
+
+/// All that one look shows; None while the API server is away, which it may be for a while: what is under way goes on
+/// without us.
+fn look(watch: &Watch, silent: &mut Option<Instant>) -> Result<Option<Vec<Value>>> {
+    match watch.look() {
+        Ok(seen) => {
+            *silent = None;
+            Ok(Some(seen))
+        }
+        Err(error) => {
+            watch.check_interrupt()?;
+            if silent.get_or_insert_with(Instant::now).elapsed() < AWAY { Ok(None) } else { Err(error) }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod scenario;
 mod secrets;
 mod side_by_side;
 mod stand_in;
+mod targets;
 mod world;
 
 use std::fs;
