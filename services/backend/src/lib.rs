@@ -10,6 +10,7 @@ mod error;
 mod limits;
 mod metrics;
 mod origin;
+mod paging;
 mod tasks;
 
 use std::{sync::Arc, time::Duration};
@@ -46,6 +47,7 @@ use crate::{
     limits::Limits,
 };
 
+pub use metrics::TOOLS as COUNTED_TOOLS;
 pub use tasks::Changes;
 
 pub const SERVICE: Service =
@@ -54,6 +56,8 @@ pub const SERVICE: Service =
 const BODY_MAX_BYTES: usize = 256 * 1024;
 /// Longer than a connection is waited for and a statement may take, shorter than the frontend waits.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Shorter than the frontend waits.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub struct Backend {
@@ -66,6 +70,8 @@ pub struct Backend {
     pub limits: Arc<Limits>,
     /// Until the head of an answer is there.
     pub request_timeout: Duration,
+    /// For which a message waits while others of its conversation are answered.
+    pub turn_timeout: Duration,
 }
 
 impl Backend {
@@ -77,7 +83,8 @@ impl Backend {
         let changes = Arc::new(Changes::new(database.pool.clone(), tasks::HEARTBEAT_MS));
         let limits = Arc::new(Limits::new(&config.limits));
         let answers = Arc::default();
-        Self { database, readiness, auth, assistant, answers, changes, limits, request_timeout: REQUEST_TIMEOUT }
+        let (request_timeout, turn_timeout) = (REQUEST_TIMEOUT, TURN_TIMEOUT);
+        Self { database, readiness, auth, assistant, answers, changes, limits, request_timeout, turn_timeout }
     }
 }
 
@@ -188,5 +195,5 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("x-request-id"),
         ])
-        .expose_headers([header::ETAG, tasks::UNDO_TOKEN])
+        .expose_headers([header::ETAG, tasks::UNDO_TOKEN, paging::NEXT_CURSOR])
 }

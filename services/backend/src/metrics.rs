@@ -19,8 +19,9 @@ static TOKENS: LazyLock<Counters<1>> = LazyLock::new(|| {
 static TOOL_CALLS: LazyLock<Counters<2>> =
     LazyLock::new(|| Counters::register("chat_tool_calls", "Calls of tools that answers report", ["tool", "outcome"]));
 
-/// The tools of the MCP server. A language model may call them anything, and what it says must not become a label.
-const TOOLS: [&str; 11] = [
+/// The tools of the MCP server, and the undo of the built-in assistant. A language model may call them anything, and what it says must not
+/// become a label.
+pub const TOOLS: [&str; 11] = [
     "add_task",
     "list_tasks",
     "search_tasks",

@@ -15,14 +15,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use backend::config::Config;
+use backend::{Backend, config::Config};
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
+use kit::serve::Readiness;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tower::ServiceExt;
 
@@ -367,6 +368,99 @@ async fn another_replica_has_the_same_answer_and_says_so_when_its_replica_is_gon
         assert_eq!((names(&events), &events[0].1["id"]), (vec!["user", "assistant"], &json!(id)));
         assert!(events[1].1["content"].as_str().unwrap().starts_with("The answer was cut off."), "{events:?}");
         assert!(titles(&app, "").await.is_empty());
+    })
+    .await;
+}
+
+/// A replica with which a message hardly waits for others.
+async fn hurried(config: &Config) -> Router {
+    let backend = Backend::open(config, Readiness::default());
+    backend.database.migrate().await.unwrap();
+    backend::app(Backend { turn_timeout: Duration::from_millis(1), ..backend }, &[])
+}
+
+async fn say(app: &Router, conversation: &str, message: Value) -> (StatusCode, Value) {
+    send(app, Method::POST, &format!("{conversation}/messages"), Some(message)).await
+}
+
+/// Who said what.
+fn talk(messages: &[Value]) -> Vec<(&str, &str)> {
+    messages.iter().map(|one| (one["role"].as_str().unwrap(), one["content"].as_str().unwrap())).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
+async fn messages_at_once_are_answered_one_after_the_other() {
+    with_database(async |config| {
+        let turns = vec![
+            Turn::Hangs(vec![words("First.")]),
+            Turn::Pieces(vec![words("Second.")]),
+            Turn::Pieces(vec![words("Third.")]),
+        ];
+        let (config, go, _) = with_model(config, turns).await;
+        let (_, app) = migrated(&config).await;
+        let (_, other) = migrated(&config).await;
+        let conversation = begin(&app).await;
+        let mut first = listen(&app, &conversation, json!({"content": "one"})).await;
+        first.until("delta").await;
+        // Another tab, and one that came to another replica.
+        let at_once = [(app.clone(), "two"), (other, "three")].map(|(app, content)| {
+            let conversation = conversation.clone();
+            tokio::spawn(async move { say(&app, &conversation, json!({"content": content, "key": content})).await })
+        });
+        sleep(Duration::from_millis(500)).await;
+        assert_eq!(talk(&kept(&app, &conversation).await), [("user", "one")]);
+        go.send(()).unwrap();
+        let mut said = Vec::new();
+        for answered in at_once {
+            let (status, exchange) = timeout(LIMIT, answered).await.expect("it is answered").unwrap();
+            assert_eq!(status, StatusCode::CREATED, "{exchange}");
+            said.push(exchange);
+        }
+        said.sort_by_key(|exchange| exchange["user"]["id"].as_i64());
+        let messages = kept(&app, &conversation).await;
+        let wanted: Vec<Value> = said.iter().flat_map(|one| [one["user"].clone(), one["assistant"].clone()]).collect();
+        assert_eq!(messages[2..], wanted);
+        let answers: Vec<&str> = talk(&messages).iter().skip(1).step_by(2).map(|(_, content)| *content).collect();
+        assert_eq!(answers, ["First.", "Second.", "Third."]);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_DATABASE_URL; cargo xtask test provides it"]
+async fn a_message_that_waits_too_long_is_refused_and_not_kept() {
+    with_database(async |config| {
+        let turns = vec![Turn::Hangs(vec![words("First.")]), Turn::Pieces(vec![words("Second.")])];
+        let (config, go, _) = with_model(config, turns).await;
+        let (database, _) = migrated(&config).await;
+        let (app, other) = (hurried(&config).await, hurried(&config).await);
+        let conversation = begin(&app).await;
+        let one = json!({"content": "one", "key": KEY});
+        let mut first = listen(&app, &conversation, one.clone()).await;
+        first.until("delta").await;
+        let two = json!({"content": "two"});
+        for replica in [&app, &other] {
+            let (status, problem) = say(replica, &conversation, two.clone()).await;
+            assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("conversation_busy")), "{problem}");
+            // Who has lost the first answer waits for no turn.
+            listen(replica, &conversation, one.clone()).await.until("user").await;
+        }
+        assert_eq!(talk(&kept(&app, &conversation).await), [("user", "one")]);
+        // Another conversation is no concern of it.
+        let elsewhere = begin(&app).await;
+        assert_eq!(say(&app, &elsewhere, two.clone()).await.0, StatusCode::CREATED);
+        go.send(()).unwrap();
+        first.until("assistant").await;
+
+        // Of a replica that is at it, and of one that is gone.
+        let id = insert_unanswered(&database.pool, &elsewhere, "20 seconds").await;
+        assert_eq!(say(&other, &elsewhere, two.clone()).await.0, StatusCode::CONFLICT);
+        let gone = sqlx::query("UPDATE messages SET answered_by = now() - interval '1 second' WHERE id = $1");
+        gone.bind(id).execute(&database.pool).await.unwrap();
+        let (status, problem) = say(&other, &elsewhere, two).await;
+        // The stand-in has no answer for it, but it is asked.
+        assert_eq!((status, &problem["code"]), (StatusCode::BAD_GATEWAY, &json!("assistant_failed")), "{problem}");
     })
     .await;
 }

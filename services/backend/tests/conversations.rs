@@ -71,8 +71,6 @@ async fn the_built_in_assistant_does_what_it_says() {
         assert_eq!(said(&app, &other).await.len(), 2);
         assert_eq!(said(&app, &conversation).await.len(), 24);
         assert_eq!(said(&app, &conversation).await[0], r#""user": "add buy milk !high""#);
-        let (_, latest) = send(&app, Method::GET, &format!("{other}/messages?limit=1&offset=1"), None).await;
-        assert_eq!((latest.as_array().unwrap().len(), &latest[0]["content"]), (1, &json!("done")));
     })
     .await;
 }

@@ -76,8 +76,7 @@ async fn lists_are_newest_first_filtered_and_paged() {
         assert_eq!(titles(&app, "").await, ["third", "second", "first"]);
         assert_eq!(titles(&app, "?completed=true").await, ["first"]);
         assert_eq!(titles(&app, "?completed=false").await, ["third", "second"]);
-        assert_eq!(titles(&app, "?limit=1&offset=1").await, ["second"]);
-        assert!(titles(&app, "?offset=3").await.is_empty());
+        assert_eq!(titles(&app, "?limit=1").await, ["third"]);
     })
     .await;
 }
@@ -114,7 +113,10 @@ async fn what_can_not_be_is_refused() {
             ("/api/tasks?order=title", 400),
             ("/api/tasks?limit=0", 422),
             ("/api/tasks?limit=501", 422),
-            ("/api/tasks?offset=-1", 422),
+            ("/api/tasks?cursor=", 422),
+            ("/api/tasks?cursor=p000", 422),
+            ("/api/tasks?offset=1", 400),
+            ("/api/conversations?cursor=c000", 422),
         ] {
             assert_eq!(send(&app, Method::GET, path, None).await.0.as_u16(), wanted, "{path}");
         }

@@ -64,14 +64,20 @@ export async function open(method, path, { body, headers = {}, signal } = {}) {
     return response;
 }
 
-// What a write answers, and the token that takes it back.
+// What is answered, with the token that takes a write back.
 export async function send(method, path, body, { headers, timeoutMs = TIMEOUT_MS } = {}) {
     const response = await open(method, path, { body, headers, signal: AbortSignal.timeout(timeoutMs) });
     const data = response.status === 204 ? null : await response.json().catch((error) => Promise.reject(lost(error)));
-    return { data, undo: response.headers.get("undo-token") };
+    return { data, undo: response.headers.get("undo-token"), next: response.headers.get("next-cursor") };
 }
 
 export const get = async (path) => (await send("GET", path)).data;
+
+// A part of a list, and the cursor of the next one, or null where this is the last.
+export async function getPage(path) {
+    const { data, next } = await send("GET", path);
+    return { rows: data, next };
+}
 
 // For a write of a version that must still be the latest.
 export const ifMatch = (version) => ({ headers: { "if-match": `"${version}"` } });
@@ -80,6 +86,9 @@ export function problemOf(answer, status, retryAfter = null) {
     const details = { status, ...answer, retryAfterS: Number.parseInt(retryAfter, 10) || null };
     if (answer.code === "backend_unreachable" || answer.code === "backend_timeout" || status === 503) {
         return new Problem(text("server_away"), details);
+    }
+    if (answer.code === "conversation_busy") {
+        return new Problem(text("conversation_busy"), details);
     }
     if (status === 429) {
         return new Problem(text("too_many", { count: details.retryAfterS ?? 5 }), details);

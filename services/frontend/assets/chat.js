@@ -1,6 +1,6 @@
 // The conversation: what is said, and the answer as it comes.
 
-import { get, open, Problem, problemOf, send } from "./api.js";
+import { get, getPage, open, Problem, problemOf, send } from "./api.js";
 import { newKey, NOTHING, takeEvent } from "./answer.js";
 import { timeZone } from "./dates.js";
 import { byId, element, wait } from "./dom.js";
@@ -16,6 +16,8 @@ const WAIT_MS = [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000];
 
 // Null until the first message of a new one.
 let conversation = null;
+// Leads to the messages before those that are shown; null where these are the first.
+let earlier = null;
 // While an answer comes: what ends the wait for it here. The backend goes on.
 let answering = null;
 // Counts what was opened, begun and said, so that what comes late doesn't take that away.
@@ -65,14 +67,15 @@ export async function openLatest() {
 
 export async function openConversation(chosen) {
     const mine = ++turn;
-    const messages = await get(`/conversations/${chosen.id}/messages?limit=${MESSAGES}`);
+    const page = await getPage(`/conversations/${chosen.id}/messages?limit=${MESSAGES}`);
     if (mine !== turn) {
         return;
     }
     leave();
     conversation = chosen;
-    byId("messages").replaceChildren(...messages.map((message) => itemOf(message)));
-    byId("earlier").hidden = messages.length < MESSAGES;
+    byId("messages").replaceChildren(...page.rows.map((message) => itemOf(message)));
+    earlier = page.next;
+    byId("earlier").hidden = earlier === null;
     show();
     scrollToEnd();
     // What was under way when the page was left goes on; what was answered meanwhile takes the place of what is shown.
@@ -101,12 +104,18 @@ export function retitle(changed) {
 
 async function loadEarlier() {
     const log = byId("log");
-    const offset = byId("messages").querySelectorAll("[data-id]").length;
+    const { id } = conversation;
+    const cursor = earlier;
     try {
-        const messages = await get(`/conversations/${conversation.id}/messages?limit=${MESSAGES}&offset=${offset}`);
+        const page = await getPage(`/conversations/${id}/messages?limit=${MESSAGES}&cursor=${cursor}`);
+        // Another conversation may be shown by now, or these messages by another click.
+        if (conversation?.id !== id || earlier !== cursor) {
+            return;
+        }
         const below = log.scrollHeight - log.scrollTop;
-        byId("messages").prepend(...messages.map((message) => itemOf(message)));
-        byId("earlier").hidden = messages.length < MESSAGES;
+        byId("messages").prepend(...page.rows.map((message) => itemOf(message)));
+        earlier = page.next;
+        byId("earlier").hidden = earlier === null;
         log.scrollTop = log.scrollHeight - below;
     } catch (problem) {
         notifyProblem(problem);

@@ -1,6 +1,6 @@
 // The list of conversations: to go back to one, to find, name and delete them.
 
-import { get, send } from "./api.js";
+import { getPage, send } from "./api.js";
 import { beginConversation, currentConversation, openConversation, retitle } from "./chat.js";
 import { momentText, timeZone } from "./dates.js";
 import { byId, debounce, element, iconButton } from "./dom.js";
@@ -12,6 +12,8 @@ const PAGE = 50;
 const SEARCH_MS = 200;
 
 let conversations = [];
+// Leads to those that come after them; null where there are none.
+let next = null;
 let listing = 0;
 
 export function setUpConversations() {
@@ -30,16 +32,20 @@ export function setUpConversations() {
 
 async function load({ append = false } = {}) {
     const mine = ++listing;
-    const query = new URLSearchParams({ limit: PAGE, offset: append ? conversations.length : 0 });
+    const query = new URLSearchParams({ limit: PAGE });
+    if (append && next !== null) {
+        query.set("cursor", next);
+    }
     const words = byId("conversations-search").value.trim();
     if (words !== "") {
         query.set("q", words);
     }
     try {
-        const found = await get(`/conversations?${query}`);
+        const page = await getPage(`/conversations?${query}`);
         if (mine === listing) {
-            conversations = append ? [...conversations, ...found] : found;
-            draw(found.length === PAGE);
+            conversations = append ? [...conversations, ...page.rows] : page.rows;
+            next = page.next;
+            draw(next !== null);
             say(conversations.length > 0 ? null : text(words === "" ? "no_conversations" : "no_conversations_found"));
         }
     } catch (problem) {
@@ -54,9 +60,9 @@ function say(message) {
     byId("conversations-empty").hidden = message === null;
 }
 
-function draw(mayHaveMore) {
+function draw(hasMore) {
     byId("conversations-list").replaceChildren(...conversations.map(row));
-    byId("conversations-more").hidden = !mayHaveMore;
+    byId("conversations-more").hidden = !hasMore;
     byId("conversations-empty").hidden = true;
 }
 

@@ -1,6 +1,6 @@
 // The list of tasks: which are shown, what can be done to them, and that it is always as the backend has it.
 
-import { get, send } from "./api.js";
+import { getPage, send } from "./api.js";
 import { byId, debounce, element } from "./dom.js";
 import { announce, notify, notifyProblem } from "./notice.js";
 import { setUpOrder } from "./order.js";
@@ -23,7 +23,7 @@ const MINUTE_MS = 60_000;
 let view = { ...DEFAULT };
 let tasks = [];
 let shown = PAGE;
-let mayHaveMore = false;
+let hasMore = false;
 let selection;
 // Counts listings, so that a slow answer doesn't overwrite a newer one.
 let listing = 0;
@@ -67,18 +67,17 @@ export async function loadTasks() {
     list.setAttribute("aria-busy", "true");
     try {
         const found = new Map();
-        let more = true;
-        for (let offset = 0; more && offset < shown; offset += READ_MAX) {
-            const limit = Math.min(READ_MAX, shown - offset);
-            const part = await get(`/tasks?${queryOf(view, limit, offset)}`);
-            part.forEach((task) => found.set(task.id, task));
-            more = part.length === limit;
+        let next = null;
+        for (let read = 0; read === 0 || (next !== null && read < shown); read += READ_MAX) {
+            const page = await getPage(`/tasks?${queryOf(view, Math.min(READ_MAX, shown - read), next)}`);
+            page.rows.forEach((task) => found.set(task.id, task));
+            next = page.next;
         }
         if (mine !== listing) {
             return;
         }
         tasks = [...found.values()];
-        mayHaveMore = more;
+        hasMore = next !== null;
         byId("tasks-error").hidden = true;
         selection.keepOnly([...found.keys()]);
         draw();
@@ -142,9 +141,9 @@ function draw() {
 }
 
 function showCounts() {
-    const count = `${tasks.length}${mayHaveMore ? "+" : ""}`;
+    const count = `${tasks.length}${hasMore ? "+" : ""}`;
     byId("count").textContent = tasks.length === 0 ? "" : text(`count_${view.show}`, { count });
-    byId("show-more").hidden = !mayHaveMore;
+    byId("show-more").hidden = !hasMore;
     byId("empty").hidden = tasks.length > 0 || byId("list").children.length > 0;
     byId("empty").textContent = text(emptyKey(view));
     // The badge on a phone says what is open, whatever is looked at.

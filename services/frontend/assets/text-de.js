@@ -20,6 +20,7 @@ export default {
     close: "Schließen",
     complete: "Erledigt",
     completed: "Erledigt: „{title}“.",
+    conversation_busy: "Eine andere Nachricht dieser Unterhaltung wird gerade beantwortet. Warte darauf oder stoppe sie, dann versuche es noch einmal.",
     conversation_name: "Name der Unterhaltung",
     conversations: "Unterhaltungen",
     count_all: "{count}",

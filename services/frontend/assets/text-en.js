@@ -20,6 +20,7 @@ export default {
     close: "Close",
     complete: "Done",
     completed: "Done: “{title}”.",
+    conversation_busy: "Another message of this conversation is being answered. Wait for that or stop it, then try again.",
     conversation_name: "Name of the conversation",
     conversations: "Conversations",
     count_all: "{count}",

@@ -4,9 +4,12 @@ export const DEFAULT = { show: "open", tag: null, q: "", sort: "position" };
 
 const SHOWN = { open: { completed: "false" }, done: { completed: "true" }, overdue: { overdue: "true" }, all: {} };
 
-// The query of GET /api/tasks.
-export function queryOf(view, limit, offset) {
-    const query = new URLSearchParams({ ...SHOWN[view.show], sort: view.sort, limit, offset });
+// The query of GET /api/tasks, from its beginning or from where a cursor leads.
+export function queryOf(view, limit, cursor = null) {
+    const query = new URLSearchParams({ ...SHOWN[view.show], sort: view.sort, limit });
+    if (cursor !== null) {
+        query.set("cursor", cursor);
+    }
     if (view.tag !== null) {
         query.set("tag", view.tag);
     }

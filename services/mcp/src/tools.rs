@@ -190,17 +190,11 @@ impl Tools {
         result(self.backend.write(&caller, Method::POST, "/undo", Some(&body), None).await)
     }
 
-    /// A result's structure is an object; and a list that was cut says so.
+    /// A result's structure is an object; and a list that goes on says how to get the rest.
     async fn find(&self, caller: &Parts, query: Result<Query, String>) -> Result<Value, String> {
-        let query = query?;
-        let mut tasks = self.backend.read(caller, &format!("?{}", query.encoded()?)).await?;
-        let mut may_have_more = false;
-        if let Some(tasks) = tasks.as_array_mut() {
-            may_have_more = tasks.len() > query.limit();
-            tasks.truncate(query.limit());
-            tasks.iter_mut().for_each(arguments::shorten);
-        }
-        Ok(json!({"tasks": tasks, "there_may_be_more": may_have_more}))
+        let (mut tasks, next_cursor) = self.backend.list(caller, &format!("?{}", query?.encoded()?)).await?;
+        tasks.as_array_mut().into_iter().flatten().for_each(arguments::shorten);
+        Ok(json!({"tasks": tasks, "next_cursor": next_cursor}))
     }
 }
 

@@ -26,6 +26,8 @@ use tower::ServiceExt;
 const ID: i32 = 7;
 /// In each answer of the stand-in backend to a write.
 const UNDO_TOKEN: &str = "1234";
+/// With each list of the stand-in backend that has several tasks.
+const CURSOR: &str = "c00";
 
 /// What the stand-in backend was asked: method, path with query, body.
 type Asked = Arc<Mutex<Vec<(String, String, String)>>>;
@@ -56,7 +58,10 @@ async fn server(status: u16, answer: Value) -> (SocketAddr, Asked) {
         let undo = [("undo-token", UNDO_TOKEN)];
         match (status, parts.method) {
             (StatusCode::NO_CONTENT, _) => (status, undo).into_response(),
-            (_, Method::GET) => (status, Json(answer)).into_response(),
+            (_, Method::GET) => match answer.as_array() {
+                Some(list) if list.len() > 1 => (status, [("next-cursor", CURSOR)], Json(answer)).into_response(),
+                _ => (status, Json(answer)).into_response(),
+            },
             _ => (status, undo, Json(answer)).into_response(),
         }
     });
@@ -207,31 +212,29 @@ async fn each_tool_asks_the_backend_for_one_thing() {
 #[tokio::test]
 async fn lists_are_filtered_and_bounded() {
     for (tool, arguments, wanted) in [
-        ("list_tasks", json!({}), "limit=51"),
-        ("list_tasks", json!({"completed": true, "limit": 1}), "completed=true&limit=2"),
+        ("list_tasks", json!({}), "limit=50"),
+        ("list_tasks", json!({"completed": true, "limit": 1}), "completed=true&limit=1"),
         (
             "list_tasks",
             json!({"priority": "high", "tags": ["a", "b c"], "due_before": "2026-12-24", "due_after": "2026-01-01",
-                "overdue": true, "sort": "due", "limit": 100, "offset": 3}),
-            "priority=high&tag=a%2Cb+c&due_before=2026-12-24&due_after=2026-01-01&overdue=true&sort=due&limit=101&offset=3",
+                "overdue": true, "sort": "due", "limit": 100, "cursor": "d1"}),
+            "priority=high&tag=a%2Cb+c&due_before=2026-12-24&due_after=2026-01-01&overdue=true&sort=due&limit=100&cursor=d1",
         ),
-        ("search_tasks", json!({"query": "oat & milk", "completed": null}), "q=oat+%26+milk&limit=51"),
+        ("search_tasks", json!({"query": "oat & milk", "completed": null}), "q=oat+%26+milk&limit=50"),
     ] {
         let (server, asked) = server(200, json!([{"id": ID}])).await;
         let answer = call(server, tool, arguments).await;
-        let wanted_result = json!({"tasks": [{"id": ID}], "there_may_be_more": false});
+        let wanted_result = json!({"tasks": [{"id": ID}], "next_cursor": null});
         assert_eq!(answer["result"]["structuredContent"], wanted_result, "{tool}: {answer}");
         assert_eq!(asked.lock().unwrap()[0].1, format!("/api/tasks?{wanted}"), "{tool}");
     }
 
     let tasks = |count: usize| json!(vec![json!({"description": "x".repeat(201)}); count]);
-    for (count, limit, wanted, has_more) in [(51, None, 50, true), (50, None, 50, false), (2, Some(1), 1, true)] {
+    for (count, cursor) in [(2, json!(CURSOR)), (1, Value::Null)] {
         let (server, _) = server(200, tasks(count)).await;
-        let arguments = limit.map_or(json!({}), |limit| json!({"limit": limit}));
-        let answer = call(server, "list_tasks", arguments).await;
+        let answer = call(server, "list_tasks", json!({})).await;
         let list = &answer["result"]["structuredContent"];
-        assert_eq!(list["tasks"].as_array().unwrap().len(), wanted);
-        assert_eq!(list["there_may_be_more"], has_more);
+        assert_eq!((list["tasks"].as_array().unwrap().len(), &list["next_cursor"]), (count, &cursor));
         assert_eq!(list["tasks"][0]["description"].as_str().unwrap().chars().count(), 201);
         assert!(list["tasks"][0]["description"].as_str().unwrap().ends_with("x…"));
     }

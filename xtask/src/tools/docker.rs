@@ -388,6 +388,12 @@ fn parse_api_servers(stdout: &str) -> Vec<String> {
     all.map(|(address, port)| format!("https://{address}:{port}")).collect()
 }
 
+/// The address that this machine has in each network of a container.
+pub fn container_gateways(name: &str) -> Call<Vec<String>> {
+    let format = r#"{{range .NetworkSettings.Networks}}{{println .Gateway}}{{end}}"#;
+    call(argv!("docker container inspect --format {format} {name}")).lines()
+}
+
 /// Copies a file out of a container, whether it runs or not.
 pub fn copy_out(name: &str, file: &str, to: &str) -> Call {
     call(argv!("docker cp {name}:{file} {to}"))

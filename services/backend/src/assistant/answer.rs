@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use axum::{
@@ -12,7 +12,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as Lock, OwnedMutexGuard, watch};
 use utoipa::ToSchema;
 
 use crate::{error::ApiError, metrics};
@@ -176,10 +176,15 @@ impl Answer {
     }
 }
 
+/// Until it is dropped, no other message of its conversation is answered here.
+pub type Turn = OwnedMutexGuard<()>;
+
 /// The answers that are under way here, each by the message that it answers.
 #[derive(Default)]
 pub struct Answers {
     of_messages: Mutex<HashMap<i32, Arc<Answer>>>,
+    /// By conversation, for as long as somebody has the turn or waits for it.
+    turns: Mutex<HashMap<i32, Weak<Lock<()>>>>,
 }
 
 impl Answers {
@@ -196,6 +201,21 @@ impl Answers {
 
     pub fn leave(&self, message_id: i32) {
         self.of_messages().remove(&message_id);
+    }
+
+    /// Waits for those who have come before.
+    pub async fn turn(&self, conversation_id: i32) -> Turn {
+        let lock = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, lock| lock.strong_count() > 0);
+            let known = turns.get(&conversation_id).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let lock = Arc::default();
+                turns.insert(conversation_id, Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
     }
 
     pub fn stop(&self, conversation_id: i32) {

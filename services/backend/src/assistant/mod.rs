@@ -31,9 +31,9 @@ use provider::Provider;
 use understanding::{Known, Problem, Question, Request, Scene, Understanding, Wish, understand};
 use work::{Bench, Work};
 
-pub use answer::{Answer, Answers, Outcome, ToolCall};
+pub use answer::{Answer, Answers, Outcome, ToolCall, Turn};
 
-/// Together with the wait for one call, shorter than anybody takes an answer for given up.
+/// For all that one yes has done.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(100);
 
 pub enum Assistant {

@@ -7,7 +7,7 @@ use super::{
     understanding::{Change, Due, Filter, Known, New, NewDue, Request},
 };
 use crate::{
-    error::{ApiError, Page},
+    error::ApiError,
     tasks::{
         self, Sort, Task,
         store::{self, Draft},
@@ -79,8 +79,7 @@ pub async fn now(place: Place<'_>) -> Result<PrimitiveDateTime, ApiError> {
 
 /// All that can be spoken of, newest first.
 pub async fn all_tasks(place: Place<'_>) -> Result<Vec<Task>, ApiError> {
-    let page = Page { limit: TASKS_MAX, offset: 0 };
-    store::find(place.pool, place.user_id, &store::Filter::default(), Sort::Created, page).await
+    store::find(place.pool, place.user_id, &store::Filter::default(), Sort::Created, None, TASKS_MAX).await
 }
 
 pub fn known(task: &Task) -> Known {
@@ -142,8 +141,7 @@ async fn attempt(
                 words: words.replace('\0', "").split_whitespace().map(str::to_owned).collect(),
                 ..store::Filter::default()
             };
-            let page = Page { limit: TASKS_MAX, offset: 0 };
-            let tasks = store::find(place.pool, place.user_id, &filter, Sort::Created, page).await?;
+            let tasks = store::find(place.pool, place.user_id, &filter, Sort::Created, None, TASKS_MAX).await?;
             Done::Found(words, tasks)
         }
         Request::Show { ids } => {

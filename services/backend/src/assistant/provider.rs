@@ -32,7 +32,7 @@ use crate::{
     metrics::{Usage, count_tokens},
 };
 
-/// For the whole of an answer; shorter than anybody else takes it for given up.
+/// For the whole of an answer.
 const ANSWER_TIMEOUT_MS: u64 = 120_000;
 const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// Until it begins to answer; shorter than the frontend waits.

@@ -3,7 +3,9 @@
 //! An answer belongs to its message and not to the connection: it goes on when the connection is lost, and who sends the
 //! message again with the same key gets that answer and no second one.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+mod turns;
+
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -19,29 +21,32 @@ use kit::trace;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
-use tokio::time::sleep;
-use utoipa::ToSchema;
+use tokio::time::{Instant, sleep, timeout};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Listing, find};
+use super::find;
 use crate::{
     Backend,
-    assistant::{Answer, Outcome, Place, ToolCall},
+    assistant::{Answer, Outcome, Place, ToolCall, Turn},
     auth::Caller,
     config::Secret,
-    error::{ApiError, Asked, Body, ErrorBody, Page, Part},
+    error::{ApiError, Asked, Body, ErrorBody, Part},
     metrics,
-    tasks::{store::explain, valid_time_zone},
+    paging::{Listed, Page},
+    tasks::{TimeZone, store::explain, valid_time_zone},
 };
+
+use turns::Entered;
 
 const SAID_MAX_CHARS: usize = 4_000;
 const KEY_MAX_BYTES: usize = 64;
 /// As the table allows.
 const ANSWER_MAX_CHARS: usize = 20_000;
-/// Longer than any answer takes: after it, whoever was answering is gone.
-const ANSWERED_WITHIN_SECONDS: f64 = 150.0;
 /// How often another replica's answer is looked for, and whether the user has stopped this one there.
 const LOOK_MS: u64 = 300;
+/// After how many such looks an answer that is under way is claimed anew.
+const LOOKS_OF_A_CLAIM: u32 = 15;
 /// Shorter than proxies wait for a word.
 const HEARTBEAT_MS: u64 = 15_000;
 const CUT_OFF: &str =
@@ -85,13 +90,20 @@ struct NewMessage {
     #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]+$")]
     key: Option<String>,
     /// The user's zone of the IANA, `Europe/Berlin` for instance, in which days and times are meant; `UTC` unless it is given.
-    #[schema(
-        min_length = 1,
-        max_length = 64,
-        pattern = "^(UTC|[A-Za-z]+/[A-Za-z0-9/_+-]+)$",
-        examples("Europe/Berlin")
-    )]
+    #[schema(value_type = Option<TimeZone>)]
     time_zone: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct MessageListing {
+    /// At most this many, 1 to 500; 100 unless it is given.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<i64>,
+    /// The `Next-Cursor` of the page before.
+    #[param(pattern = "^m[0-9a-f]{16}$")]
+    cursor: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -110,6 +122,9 @@ struct Exchange {
 /// answer's text, `tool_call` something that was done, and `assistant` the whole answer as it was kept, or `error` why
 /// there is none; one of them comes last. The answer goes on when the connection is lost: send the message again with its
 /// `key`, and all parts come again.
+///
+/// Messages of a conversation are answered one after the other: one that comes meanwhile waits, and is refused when that
+/// takes too long.
 #[utoipa::path(
     post, path = "/{id}/messages", tag = "conversations", params(("id" = i32, Path)), request_body = NewMessage,
     responses(
@@ -119,7 +134,7 @@ struct Exchange {
         (status = 400, description = "Not JSON, or the id is not a number", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
         (status = 404, description = "There is no such conversation", body = ErrorBody),
-        (status = 409, description = "Something else was said with this key", body = ErrorBody),
+        (status = 409, description = "Something else was said with this key, or another message is being answered", body = ErrorBody),
         (status = 422, description = "Nothing is said, or too much", body = ErrorBody),
         (status = 429, description = "Too many messages are sent", body = ErrorBody),
         (status = 502, description = "The language model can't be reached, or fails", body = ErrorBody),
@@ -134,20 +149,7 @@ async fn say(
     Body(new): Body<NewMessage>,
 ) -> Result<Response, ApiError> {
     let said = Said::of(&backend.database.pool, new).await?;
-    let user = keep_said(&backend.database.pool, &caller, id, &said).await?;
-    let (answer, is_new) = backend.answers.enter(user.id, id);
-    if is_new {
-        tokio::spawn(trace::carry(answer_or_wait(Answering {
-            backend: backend.clone(),
-            user_id: caller.user_id,
-            token: caller.token,
-            conversation_id: id,
-            message_id: user.id,
-            content: user.content.clone(),
-            time_zone: said.time_zone,
-            answer: answer.clone(),
-        })));
-    }
+    let (user, answer) = enter(&backend, &caller, id, said).await?;
     if wants_events(&headers) {
         return Ok(stream(&user, answer));
     }
@@ -161,14 +163,17 @@ async fn say(
 }
 
 /// List the latest messages of a conversation, oldest first
+///
+/// The page that a cursor leads to has those that come right before.
 #[utoipa::path(
-    get, path = "/{id}/messages", tag = "conversations", params(("id" = i32, Path), Listing),
+    get, path = "/{id}/messages", tag = "conversations", params(("id" = i32, Path), MessageListing),
     responses(
-        (status = 200, description = "The messages", body = Vec<Message>),
+        (status = 200, description = "The messages", body = Vec<Message>,
+            headers(("next-cursor" = String, description = "The cursor of those before, unless these are the first ones"))),
         (status = 400, description = "The id is not a number", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
         (status = 404, description = "There is no such conversation", body = ErrorBody),
-        (status = 422, description = "The limit or the offset is out of range", body = ErrorBody),
+        (status = 422, description = "The limit is out of range, or the cursor is none", body = ErrorBody),
         (status = 503, description = "The database is unavailable", body = ErrorBody),
     )
 )]
@@ -176,23 +181,21 @@ async fn messages(
     State(backend): State<Backend>,
     caller: Caller,
     Part(id): Part<i32>,
-    Asked(listing): Asked<Listing>,
-) -> Result<Json<Vec<Message>>, ApiError> {
-    let page = Page::of(listing.limit, listing.offset)?;
+    Asked(listing): Asked<MessageListing>,
+) -> Result<Listed<Message>, ApiError> {
+    let page = Page::of('m', listing.limit, listing.cursor.as_deref())?;
     find(&backend, &caller, id).await?;
-    let messages = sqlx::query_as(
-        "SELECT * FROM
-             (SELECT * FROM messages WHERE conversation_id = $1 AND ($4 IS NULL OR strpos(lower(content), lower($4)) > 0)
-              ORDER BY id DESC LIMIT $2 OFFSET $3) AS latest
-         ORDER BY id",
-    )
-    .bind(id)
-    .bind(page.limit)
-    .bind(page.offset)
-    .bind(listing.q.map(|words| words.replace('\0', "")))
-    .fetch_all(&backend.database.pool)
-    .await?;
-    Ok(Json(messages))
+    let [before] = page.after.unwrap_or([i64::MAX]);
+    let messages =
+        sqlx::query_as("SELECT * FROM messages WHERE conversation_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3")
+            .bind(id)
+            .bind(before)
+            .bind(page.rows_to_read())
+            .fetch_all(&backend.database.pool)
+            .await?;
+    let mut listed = page.cut(messages, |message: &Message| [message.id.into()]);
+    listed.rows.reverse();
+    Ok(listed)
 }
 
 /// End the answers that are under way in a conversation
@@ -219,6 +222,7 @@ async fn stop(State(backend): State<Backend>, caller: Caller, Part(id): Part<i32
     Ok(StatusCode::NO_CONTENT)
 }
 
+#[derive(Clone)]
 struct Said {
     content: String,
     key: Option<String>,
@@ -262,6 +266,83 @@ fn stream(user: &Message, answer: Arc<Answer>) -> Response {
     ([("x-accel-buffering", "no")], Sse::new(events).keep_alive(alive)).into_response()
 }
 
+/// The message as it is kept, and its answer, once those before it have theirs. What was said with the same key waits for no
+/// turn: it has had one.
+async fn enter(backend: &Backend, caller: &Caller, id: i32, said: Said) -> Result<(Message, Arc<Answer>), ApiError> {
+    const BUSY: ApiError = ApiError::Conflict(
+        "conversation_busy",
+        "another message of this conversation is being answered; wait for that, or stop it, and say yours again",
+    );
+    let pool = &backend.database.pool;
+    let deadline = Instant::now() + backend.turn_timeout;
+    let mut next = pin!(backend.answers.turn(id));
+    let mut turn = loop {
+        if let Some(message) = turns::said_before(pool, caller, id, &said).await? {
+            return Ok(begin(backend, caller, &said, message, None));
+        }
+        match timeout(Duration::from_millis(LOOK_MS), &mut next).await {
+            Ok(turn) => break turn,
+            Err(_) if Instant::now() >= deadline => return Err(BUSY),
+            Err(_) => {}
+        }
+    };
+    loop {
+        // A task, which goes on when the connection is lost: nothing must be kept whose answer isn't begun.
+        let entering = keep_in_turn(backend.clone(), caller.clone(), id, said.clone(), turn);
+        match tokio::spawn(trace::carry(entering)).await.map_err(|_| ApiError::Internal)?? {
+            Ok(begun) => return Ok(begun),
+            Err(_) if Instant::now() >= deadline => return Err(BUSY),
+            Err(kept) => turn = kept,
+        }
+        // Another replica's, or it came with the same key.
+        sleep(Duration::from_millis(LOOK_MS)).await;
+        if let Some(message) = turns::said_before(pool, caller, id, &said).await? {
+            return Ok(begin(backend, caller, &said, message, None));
+        }
+    }
+}
+
+/// Keeps the message and begins its answer, or gives the turn back where another replica is at one.
+async fn keep_in_turn(
+    backend: Backend,
+    caller: Caller,
+    id: i32,
+    said: Said,
+    turn: Turn,
+) -> Result<Result<(Message, Arc<Answer>), Turn>, ApiError> {
+    match turns::enter(&backend.database.pool, &caller, id, &said).await? {
+        Entered::Now(message, at) => Ok(Ok(begin(&backend, &caller, &said, message, Some((at, turn))))),
+        Entered::Later => Ok(Err(turn)),
+    }
+}
+
+/// Has the message answered, unless that is under way here. `claimed` is since when its answer is this replica's to give.
+fn begin(
+    backend: &Backend,
+    caller: &Caller,
+    said: &Said,
+    message: Message,
+    claimed: Option<(OffsetDateTime, Turn)>,
+) -> (Message, Arc<Answer>) {
+    let (answer, is_new) = backend.answers.enter(message.id, message.conversation_id);
+    let (began_at, turn) = claimed.unzip();
+    if is_new {
+        tokio::spawn(trace::carry(answer_or_wait(Answering {
+            backend: backend.clone(),
+            user_id: caller.user_id.clone(),
+            token: caller.token.clone(),
+            conversation_id: message.conversation_id,
+            message_id: message.id,
+            content: message.content.clone(),
+            time_zone: said.time_zone.clone(),
+            began_at,
+            answer: answer.clone(),
+            _turn: turn,
+        })));
+    }
+    (message, answer)
+}
+
 /// An answer that this replica is to give, unless another one is at it.
 struct Answering {
     backend: Backend,
@@ -272,7 +353,11 @@ struct Answering {
     message_id: i32,
     content: String,
     time_zone: String,
+    /// Since when it is claimed, by the database's clock; None where it is yet to be.
+    began_at: Option<OffsetDateTime>,
     answer: Arc<Answer>,
+    /// The next message of the conversation waits for it.
+    _turn: Option<Turn>,
 }
 
 /// Leaves the answers, however it ends.
@@ -297,14 +382,17 @@ async fn answer_or_wait(answering: Answering) {
 /// The answer as it was kept: another replica's, or that which is given now.
 async fn attempt(answering: &Answering) -> Result<Message, ApiError> {
     let pool = &answering.backend.database.pool;
+    if let Some(began_at) = answering.began_at {
+        return give(answering, began_at).await;
+    }
     loop {
-        if let Some(began_at) = claim(pool, answering.message_id).await? {
+        if let Some(began_at) = turns::claim(pool, answering.conversation_id, answering.message_id).await? {
             return give(answering, began_at).await;
         }
         if let Some(message) = reply_to(pool, answering.message_id).await? {
             return Ok(message);
         }
-        if is_given_up(pool, answering.message_id).await? {
+        if turns::is_given_up(pool, answering.message_id).await? {
             return keep_reply(answering, CUT_OFF, &[], true).await;
         }
         sleep(Duration::from_millis(LOOK_MS)).await;
@@ -323,7 +411,7 @@ async fn give(answering: &Answering, began_at: OffsetDateTime) -> Result<Message
     };
     let outcome = tokio::select! {
         outcome = backend.assistant.answer(place, &answering.content) => outcome,
-        error = trace::unrecorded(stop_with_others(place, began_at)) => Err(error),
+        error = trace::unrecorded(keep_claim(place, answering.message_id, began_at)) => Err(error),
     };
     metrics::count_answer(backend.assistant.kind(), outcome.is_ok(), answer.is_stopped());
     let (content, tool_calls) = answer.so_far_said();
@@ -335,19 +423,22 @@ async fn give(answering: &Answering, began_at: OffsetDateTime) -> Result<Message
             keep_reply(answering, &reason, &tool_calls, true).await
         }
         Err(error) => {
-            sqlx::query("UPDATE messages SET answered_by = NULL WHERE id = $1")
-                .bind(answering.message_id)
-                .execute(place.pool)
-                .await?;
+            turns::give_up(place.pool, answering.message_id).await?;
             Err(error)
         }
     }
 }
 
-/// Has the answer stopped when the user stops it at another replica. It ends with an error, or never.
-async fn stop_with_others(place: Place<'_>, began_at: OffsetDateTime) -> ApiError {
+/// Says that the answer goes on, and has it stopped when the user stops it at another replica. It ends with an error, or never.
+async fn keep_claim(place: Place<'_>, message_id: i32, began_at: OffsetDateTime) -> ApiError {
+    let mut looks = 0_u32;
     loop {
         sleep(Duration::from_millis(LOOK_MS)).await;
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(LOOKS_OF_A_CLAIM) {
+            // Tried again in a moment.
+            let _ = turns::renew(place.pool, message_id).await;
+        }
         let stopped: Result<Option<bool>, _> =
             sqlx::query_scalar("SELECT coalesce(stopped_at > $2, false) FROM conversations WHERE id = $1")
                 .bind(place.conversation_id)
@@ -372,61 +463,6 @@ async fn reply_to(pool: &PgPool, message_id: i32) -> Result<Option<Message>, sql
     sqlx::query_as("SELECT * FROM messages WHERE reply_to = $1").bind(message_id).fetch_optional(pool).await
 }
 
-/// Since when, by the database's clock, the answer is this replica's to give; None where it is not.
-async fn claim(pool: &PgPool, message_id: i32) -> Result<Option<OffsetDateTime>, sqlx::Error> {
-    sqlx::query_scalar(
-        "UPDATE messages SET answered_by = now() + make_interval(secs => $2)
-         WHERE id = $1 AND answered_by IS NULL AND NOT EXISTS (SELECT FROM messages AS reply WHERE reply.reply_to = $1)
-         RETURNING clock_timestamp()",
-    )
-    .bind(message_id)
-    .bind(ANSWERED_WITHIN_SECONDS)
-    .fetch_optional(pool)
-    .await
-}
-
-/// Whether the replica that was to answer is gone.
-async fn is_given_up(pool: &PgPool, message_id: i32) -> Result<bool, ApiError> {
-    let given_up: Option<bool> =
-        sqlx::query_scalar("SELECT coalesce(answered_by < now(), false) FROM messages WHERE id = $1")
-            .bind(message_id)
-            .fetch_optional(pool)
-            .await?;
-    given_up.ok_or(ApiError::NotFound("conversation"))
-}
-
-/// Only into a conversation that is the caller's, and still there. What was said with the same key is that message.
-async fn keep_said(pool: &PgPool, caller: &Caller, id: i32, said: &Said) -> Result<Message, ApiError> {
-    let kept = sqlx::query_as(
-        "INSERT INTO messages (conversation_id, role, content, key)
-         SELECT id, 'user', $3, $4 FROM conversations WHERE id = $1 AND user_id = $2
-         ON CONFLICT (conversation_id, key) WHERE key IS NOT NULL DO NOTHING RETURNING *",
-    )
-    .bind(id)
-    .bind(&caller.user_id)
-    .bind(&said.content)
-    .bind(&said.key)
-    .fetch_optional(pool)
-    .await?;
-    if let Some(message) = kept {
-        return Ok(message);
-    }
-    let before: Option<Message> = sqlx::query_as(
-        "SELECT messages.* FROM messages JOIN conversations ON conversations.id = conversation_id
-         WHERE conversation_id = $1 AND user_id = $2 AND key = $3",
-    )
-    .bind(id)
-    .bind(&caller.user_id)
-    .bind(&said.key)
-    .fetch_optional(pool)
-    .await?;
-    match before {
-        Some(message) if message.content == said.content => Ok(message),
-        Some(_) => Err(ApiError::Conflict("key_taken", "something else was said with this key; make another")),
-        None => Err(ApiError::NotFound("conversation")),
-    }
-}
-
 async fn keep_reply(
     answering: &Answering,
     content: &str,
@@ -448,6 +484,8 @@ async fn keep_reply(
     .bind(stopped)
     .fetch_optional(pool)
     .await?;
+    // Has a reply, and is under way no more whether or not this is written down.
+    let _ = turns::give_up(pool, answering.message_id).await;
     match kept {
         Some(message) => Ok(message),
         None => reply_to(pool, answering.message_id).await?.ok_or(ApiError::NotFound("conversation")),

@@ -12,7 +12,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Backend,
     auth::Caller,
-    error::{ApiError, Asked, Body, ErrorBody, Page, Part},
+    error::{ApiError, Asked, Body, ErrorBody, Part},
+    paging::{Listed, Page, key_of, time_of},
 };
 
 const TITLE_MAX_CHARS: usize = 200;
@@ -57,9 +58,9 @@ struct Listing {
     /// At most this many, 1 to 500; 100 unless it is given.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<i64>,
-    /// Leave out this many of the newest.
-    #[param(minimum = 0)]
-    offset: Option<i64>,
+    /// The `Next-Cursor` of the page before.
+    #[param(pattern = "^c[0-9a-f]{32}$")]
+    cursor: Option<String>,
     /// Only those in whose name or messages this is found.
     q: Option<String>,
 }
@@ -80,32 +81,36 @@ async fn begin(State(backend): State<Backend>, caller: Caller) -> Result<(Status
 
 /// List conversations, the one in which something was said last first
 #[utoipa::path(get, path = "/", tag = "conversations", params(Listing), responses(
-    (status = 200, description = "The conversations", body = Vec<Conversation>),
+    (status = 200, description = "The conversations", body = Vec<Conversation>,
+        headers(("next-cursor" = String, description = "The cursor of the next page, unless this is the last one"))),
     (status = 401, description = "Nobody is signed in", body = ErrorBody),
-    (status = 422, description = "The limit or the offset is out of range", body = ErrorBody),
+    (status = 422, description = "The limit is out of range, or the cursor is none", body = ErrorBody),
     (status = 503, description = "The database is unavailable", body = ErrorBody),
 ))]
 async fn list(
     State(backend): State<Backend>,
     caller: Caller,
     Asked(listing): Asked<Listing>,
-) -> Result<Json<Vec<Conversation>>, ApiError> {
-    let page = Page::of(listing.limit, listing.offset)?;
+) -> Result<Listed<Conversation>, ApiError> {
+    let page = Page::of('c', listing.limit, listing.cursor.as_deref())?;
+    let [updated, id] = page.after.unwrap_or([i64::MAX; 2]);
     let words = listing.q.as_deref().map(|words| words.replace('\0', "").trim().to_lowercase());
     let conversations = sqlx::query_as(AssertSqlSafe(format!(
         "SELECT {COLUMNS} FROM conversations
          WHERE user_id = $1 AND ($2 IS NULL OR strpos(lower(conversations.title), $2) > 0 OR EXISTS (
              SELECT FROM messages WHERE conversation_id = conversations.id AND strpos(lower(content), $2) > 0
          ))
-         ORDER BY conversations.updated_at DESC, conversations.id DESC LIMIT $3 OFFSET $4"
+         AND (conversations.updated_at, conversations.id) < ($3, $4)
+         ORDER BY conversations.updated_at DESC, conversations.id DESC LIMIT $5"
     )))
     .bind(caller.user_id)
     .bind(words.filter(|words| !words.is_empty()))
-    .bind(page.limit)
-    .bind(page.offset)
+    .bind(time_of(updated))
+    .bind(id)
+    .bind(page.rows_to_read())
     .fetch_all(&backend.database.pool)
     .await?;
-    Ok(Json(conversations))
+    Ok(page.cut(conversations, |row: &Conversation| [key_of(row.updated_at), row.id.into()]))
 }
 
 /// Read a conversation

@@ -191,29 +191,6 @@ fn is_outage(err: &sqlx::Error) -> bool {
     }
 }
 
-const LIMIT_DEFAULT: i64 = 100;
-const LIMIT_MAX: i64 = 500;
-
-/// Which part of a list is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Page {
-    pub limit: i64,
-    pub offset: i64,
-}
-
-impl Page {
-    pub fn of(limit: Option<i64>, offset: Option<i64>) -> Result<Self, ApiError> {
-        let page = Self { limit: limit.unwrap_or(LIMIT_DEFAULT), offset: offset.unwrap_or(0) };
-        if !(1..=LIMIT_MAX).contains(&page.limit) {
-            return Err(ApiError::Invalid(format!("limit is out of range; use 1 to {LIMIT_MAX}")));
-        }
-        if page.offset < 0 {
-            return Err(ApiError::Invalid("offset is negative; use 0 or more".to_owned()));
-        }
-        Ok(page)
-    }
-}
-
 /// What is so for all operations needn't be written at each: failures are `application/problem+json`, a body may be too
 /// large, of another kind, or wrong, and some failures say when to come again.
 pub fn describe(openapi: &mut OpenApi) {

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Tag, Task, TaskChange, fields, store, undo_header};
+use super::{Task, TaskChange, fields, schemas::Tag, store, undo_header};
 use crate::{
     Backend,
     auth::Caller,

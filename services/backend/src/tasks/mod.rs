@@ -4,6 +4,7 @@ mod bulk;
 mod events;
 mod fields;
 mod order;
+mod schemas;
 pub mod store;
 mod transfer;
 mod undo;
@@ -22,12 +23,16 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Backend,
     auth::Caller,
-    error::{ApiError, Asked, Body, ErrorBody, Page, Part},
+    error::{ApiError, Asked, Body, ErrorBody, Part},
+    paging::{Listed, Page},
 };
 
 pub use events::{Changes, HEARTBEAT_MS};
 pub use fields::{day, moment, valid_day, valid_moment, valid_tags, valid_time_zone, valid_title};
+pub use schemas::TimeZone;
 pub use undo::take_back;
+
+use schemas::{Tag, Title};
 
 /// Names, in every answer to a write, what takes it back.
 pub const UNDO_TOKEN: HeaderName = HeaderName::from_static("undo-token");
@@ -92,24 +97,10 @@ pub struct Task {
     pub undo: Option<String>,
 }
 
-/// Kept in lower case.
-#[allow(dead_code, reason = "only described")]
-#[derive(ToSchema)]
-#[schema(
-    min_length = 1,
-    max_length = 50,
-    pattern = "^[^,\\x00-\\x1f\\x7f-\\x9f]*[^,\\s\\x00-\\x1f\\x7f-\\x9f][^,\\x00-\\x1f\\x7f-\\x9f]*$"
-)]
-struct Tag(String);
-
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewTask {
-    #[schema(
-        min_length = 1,
-        max_length = 200,
-        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
-    )]
+    #[schema(value_type = Title)]
     title: String,
     #[schema(max_length = 10000, pattern = "^[^\\x00]*$")]
     description: Option<String>,
@@ -123,12 +114,7 @@ struct NewTask {
     #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
     due_time: Option<String>,
     /// A zone of the IANA, `Europe/Berlin` for instance; `UTC` unless it is given.
-    #[schema(
-        min_length = 1,
-        max_length = 64,
-        pattern = "^(UTC|[A-Za-z]+/[A-Za-z0-9/_+-]+)$",
-        examples("Europe/Berlin")
-    )]
+    #[schema(value_type = Option<TimeZone>)]
     time_zone: Option<String>,
     /// At most 20, each of 1 to 50 characters without commas.
     #[serde(default)]
@@ -141,11 +127,7 @@ struct NewTask {
 #[serde(deny_unknown_fields)]
 #[schema(min_properties = 1)]
 struct TaskChange {
-    #[schema(
-        min_length = 1,
-        max_length = 200,
-        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
-    )]
+    #[schema(value_type = Option<Title>)]
     title: Option<String>,
     /// `null` takes the description away.
     #[serde(default, deserialize_with = "present")]
@@ -162,12 +144,7 @@ struct TaskChange {
     #[schema(value_type = Option<String>, pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
     due_time: Option<Option<String>>,
     /// A zone of the IANA.
-    #[schema(
-        min_length = 1,
-        max_length = 64,
-        pattern = "^(UTC|[A-Za-z]+/[A-Za-z0-9/_+-]+)$",
-        examples("Europe/Berlin")
-    )]
+    #[schema(value_type = Option<TimeZone>)]
     time_zone: Option<String>,
     /// All of them: others are taken away.
     #[schema(value_type = Option<Vec<Tag>>, max_items = 20)]
@@ -217,9 +194,9 @@ struct Listing {
     /// At most this many, 1 to 500; 100 unless it is given.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<i64>,
-    /// Leave out this many of the first.
-    #[param(minimum = 0)]
-    offset: Option<i64>,
+    /// The `Next-Cursor` of the page before, asked for in the same order.
+    #[param(pattern = "^[cdpr][0-9a-f]{48}$")]
+    cursor: Option<String>,
 }
 
 /// A task as the answer to a read or a write of it, with its `ETag` and what takes the write back.
@@ -283,7 +260,8 @@ async fn create(State(backend): State<Backend>, caller: Caller, Body(new): Body<
 
 /// List tasks, newest first unless another order is asked for
 #[utoipa::path(get, path = "/", tag = "tasks", params(Listing), responses(
-    (status = 200, description = "The tasks", body = Vec<Task>),
+    (status = 200, description = "The tasks", body = Vec<Task>,
+        headers(("next-cursor" = String, description = "The cursor of the next page, unless this is the last one"))),
     (status = 400, description = "The query can't be read", body = ErrorBody),
     (status = 422, description = "A parameter is out of range", body = ErrorBody),
     (status = 401, description = "Nobody is signed in", body = ErrorBody),
@@ -293,11 +271,13 @@ async fn list(
     State(backend): State<Backend>,
     caller: Caller,
     Asked(listing): Asked<Listing>,
-) -> Result<Json<Vec<Task>>, ApiError> {
-    let page = Page::of(listing.limit, listing.offset)?;
+) -> Result<Listed<Task>, ApiError> {
     let sort = listing.sort;
+    let page = Page::of(store::letter(sort), listing.limit, listing.cursor.as_deref())?;
     let filter = fields::filter(listing)?;
-    Ok(Json(store::find(&backend.database.pool, &caller.user_id, &filter, sort, page).await?))
+    let tasks =
+        store::find(&backend.database.pool, &caller.user_id, &filter, sort, page.after, page.rows_to_read()).await?;
+    Ok(page.cut(tasks, |task| store::keys(task, sort)))
 }
 
 /// Read a task

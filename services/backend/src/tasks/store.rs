@@ -3,10 +3,13 @@
 use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder};
 
 use super::{
-    Sort, Task,
+    Priority, Sort, Task,
     fields::{NEEDS_DUE_ON, unknown_time_zone},
 };
-use crate::error::{ApiError, Page};
+use crate::{
+    error::ApiError,
+    paging::{key_of, time_of},
+};
 
 pub use super::fields::{Change, Draft, Filter};
 
@@ -44,23 +47,57 @@ pub async fn read(connection: &mut PgConnection, user_id: &str, id: i32) -> Resu
     task.ok_or(ApiError::NotFound("task"))
 }
 
+/// What a task is sorted by: the sort's own key, when it was created, and its id.
+pub type Keys = [i64; 3];
+
+const PRIORITIES: &str = "array_position('{high,medium,low}', priority)";
+
+/// Names the order in a cursor.
+pub fn letter(sort: Sort) -> char {
+    match sort {
+        Sort::Created => 'c',
+        Sort::Position => 'p',
+        Sort::Due => 'd',
+        Sort::Priority => 'r',
+    }
+}
+
+pub fn keys(task: &Task, sort: Sort) -> Keys {
+    let own = match sort {
+        Sort::Created => 0,
+        Sort::Position => task.position.to_bits().cast_signed(),
+        Sort::Due => task.due_at.map_or(i64::MAX, key_of),
+        Sort::Priority => match task.priority {
+            Priority::High => 1,
+            Priority::Medium => 2,
+            Priority::Low => 3,
+        },
+    };
+    [own, key_of(task.created_at), task.id.into()]
+}
+
+/// Those that come after the keys of one, where they are given.
 pub async fn find(
     pool: &PgPool,
     user_id: &str,
     filter: &Filter,
     sort: Sort,
-    page: Page,
+    after: Option<Keys>,
+    limit: i64,
 ) -> Result<Vec<Task>, ApiError> {
     let mut query = QueryBuilder::new("SELECT * FROM tasks WHERE user_id = ");
     query.push_bind(user_id);
     push_filter(&mut query, filter);
-    query.push(match sort {
-        Sort::Created => " ORDER BY created_at DESC, id DESC",
-        Sort::Position => " ORDER BY position, id DESC",
-        Sort::Due => " ORDER BY due_at, created_at DESC, id DESC",
-        Sort::Priority => " ORDER BY array_position('{high,medium,low}', priority), created_at DESC, id DESC",
-    });
-    query.push(" LIMIT ").push_bind(page.limit).push(" OFFSET ").push_bind(page.offset);
+    if let Some(after) = after {
+        push_after(&mut query, sort, after);
+    }
+    match sort {
+        Sort::Created => query.push(" ORDER BY created_at DESC, id DESC"),
+        Sort::Position => query.push(" ORDER BY position, id DESC"),
+        Sort::Due => query.push(" ORDER BY due_at, created_at DESC, id DESC"),
+        Sort::Priority => query.push(format!(" ORDER BY {PRIORITIES}, created_at DESC, id DESC")),
+    };
+    query.push(" LIMIT ").push_bind(limit);
     Ok(query.build_query_as().fetch_all(pool).await?)
 }
 
@@ -156,6 +193,37 @@ pub async fn stale(connection: &mut PgConnection, user_id: &str, id: i32) -> Api
         Ok(task) => ApiError::Stale(Box::new(task)),
         Err(err) => err,
     }
+}
+
+fn push_after(query: &mut QueryBuilder<Postgres>, sort: Sort, [own, created, id]: Keys) {
+    let push_older = |query: &mut QueryBuilder<Postgres>| {
+        query.push("(created_at, id) < (").push_bind(time_of(created)).push(", ").push_bind(id).push(")");
+    };
+    query.push(" AND ");
+    match sort {
+        Sort::Created => return push_older(query),
+        // What has no due day comes last.
+        Sort::Due if own == i64::MAX => {
+            query.push("due_at IS NULL AND ");
+            return push_older(query);
+        }
+        Sort::Position => {
+            let position = f64::from_bits(own.cast_unsigned());
+            query.push("position >= ").push_bind(position).push(" AND (position > ").push_bind(position);
+            query.push(" OR id < ").push_bind(id);
+        }
+        Sort::Due => {
+            query.push("(due_at > ").push_bind(time_of(own));
+            query.push(" OR due_at IS NULL OR due_at = ").push_bind(time_of(own)).push(" AND ");
+            push_older(query);
+        }
+        Sort::Priority => {
+            query.push(format!("({PRIORITIES} > ")).push_bind(own);
+            query.push(format!(" OR {PRIORITIES} = ")).push_bind(own).push(" AND ");
+            push_older(query);
+        }
+    }
+    query.push(")");
 }
 
 fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {

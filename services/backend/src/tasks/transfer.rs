@@ -18,8 +18,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Priority, Tag, Task,
+    Priority, Task,
     fields::{Draft, unknown_time_zone},
+    schemas::{Tag, TimeZone, Title},
     store, undo_header,
 };
 use crate::{
@@ -73,11 +74,7 @@ struct Imported {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct FileTask {
-    #[schema(
-        min_length = 1,
-        max_length = 200,
-        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
-    )]
+    #[schema(value_type = Title)]
     title: String,
     #[schema(max_length = 10000, pattern = "^[^\\x00]*$")]
     description: Option<String>,
@@ -89,12 +86,7 @@ struct FileTask {
     /// `HH:MM`; needs `due_on`.
     #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
     due_time: Option<String>,
-    #[schema(
-        min_length = 1,
-        max_length = 64,
-        pattern = "^(UTC|[A-Za-z]+/[A-Za-z0-9/_+-]+)$",
-        examples("Europe/Berlin")
-    )]
+    #[schema(value_type = Option<TimeZone>)]
     time_zone: Option<String>,
     #[schema(value_type = Option<Vec<Tag>>, max_items = 20)]
     tags: Option<Vec<String>>,

@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { DEFAULT, destinationOf, emptyKey, queryOf, reorder } from "../../assets/view.js";
 
 test("a view is a query", () => {
-    assert.equal(String(queryOf(DEFAULT, 50, 0)), "completed=false&sort=position&limit=50&offset=0");
+    assert.equal(String(queryOf(DEFAULT, 50)), "completed=false&sort=position&limit=50");
     const view = { show: "overdue", tag: "home", q: " a b ", sort: "due" };
-    assert.equal(String(queryOf(view, 50, 100)), "overdue=true&sort=due&limit=50&offset=100&tag=home&q=a+b");
+    assert.equal(String(queryOf(view, 50, "d1")), "overdue=true&sort=due&limit=50&cursor=d1&tag=home&q=a+b");
     assert.equal(emptyKey(DEFAULT), "empty_open");
     assert.equal(emptyKey(view), "empty_search");
 });

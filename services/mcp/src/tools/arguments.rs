@@ -80,9 +80,8 @@ pub struct Listing {
     /// At most this many, 1 to 100; 50 if it is left out
     #[schemars(range(min = 1, max = 100))]
     limit: Option<i64>,
-    /// Leave out this many of the first, to see what comes after them
-    #[schemars(range(min = 0))]
-    offset: Option<i64>,
+    /// The next_cursor of the result before, with the other arguments as they were, to see what comes after it
+    cursor: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -96,9 +95,8 @@ pub struct Search {
     /// At most this many, 1 to 100; 50 if it is left out
     #[schemars(range(min = 1, max = 100))]
     limit: Option<i64>,
-    /// Leave out this many of the first, to see what comes after them
-    #[schemars(range(min = 0))]
-    offset: Option<i64>,
+    /// The next_cursor of the result before, with the other arguments as they were, to see what comes after it
+    cursor: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -173,7 +171,7 @@ pub struct Undo {
     pub undo_token: String,
 }
 
-/// What the backend is asked for: one more than wanted, to know whether there are more.
+/// What the backend is asked for.
 #[derive(Default, Serialize)]
 pub struct Query {
     completed: Option<bool>,
@@ -185,7 +183,7 @@ pub struct Query {
     q: Option<String>,
     sort: Option<Sort>,
     limit: usize,
-    offset: Option<i64>,
+    cursor: Option<String>,
 }
 
 impl Listing {
@@ -199,8 +197,8 @@ impl Listing {
             due_after: self.due_after,
             overdue: self.overdue,
             sort: self.sort,
-            limit: one_more(self.limit)?,
-            offset: self.offset,
+            limit: valid_limit(self.limit)?,
+            cursor: self.cursor,
             q: None,
         })
     }
@@ -214,8 +212,8 @@ impl Search {
         Ok(Query {
             completed: self.completed,
             q: Some(self.query),
-            limit: one_more(self.limit)?,
-            offset: self.offset,
+            limit: valid_limit(self.limit)?,
+            cursor: self.cursor,
             ..Query::default()
         })
     }
@@ -225,16 +223,12 @@ impl Query {
     pub fn encoded(&self) -> Result<String, String> {
         serde_urlencoded::to_string(self).map_err(|_| "the arguments can't be sent".to_owned())
     }
-
-    pub fn limit(&self) -> usize {
-        self.limit - 1
-    }
 }
 
-fn one_more(limit: Option<i64>) -> Result<usize, String> {
+fn valid_limit(limit: Option<i64>) -> Result<usize, String> {
     let limit = limit.map_or(Ok(LIMIT_DEFAULT), usize::try_from);
     match limit {
-        Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit + 1),
+        Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
         _ => Err(format!("limit is out of range; use 1 to {LIMIT_MAX}")),
     }
 }
@@ -287,10 +281,10 @@ mod tests {
 
     #[test]
     fn a_limit_has_edges() {
-        assert_eq!(one_more(None), Ok(51));
-        assert_eq!((one_more(Some(1)), one_more(Some(100))), (Ok(2), Ok(101)));
+        assert_eq!(valid_limit(None), Ok(50));
+        assert_eq!((valid_limit(Some(1)), valid_limit(Some(100))), (Ok(1), Ok(100)));
         for wrong in [0, 101, -1, i64::MAX] {
-            assert_eq!(one_more(Some(wrong)).unwrap_err(), "limit is out of range; use 1 to 100");
+            assert_eq!(valid_limit(Some(wrong)).unwrap_err(), "limit is out of range; use 1 to 100");
         }
     }
 

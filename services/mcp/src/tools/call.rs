@@ -35,6 +35,13 @@ impl Backend {
         Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 
+    /// A page of a list, and the cursor of the next one, unless it is the last.
+    pub async fn list(&self, caller: &Parts, rest: &str) -> Result<(Value, Option<String>), String> {
+        let answer = self.send(caller, Method::GET, rest, None, None).await?;
+        let cursor = answer.headers.get("next-cursor").and_then(|value| value.to_str().ok());
+        Ok((serde_json::from_slice(&answer.body).unwrap_or_default(), cursor.map(str::to_owned)))
+    }
+
     /// Returns an object, with what takes the write back. Only if the task has this version, where one is given.
     pub async fn write(
         &self,

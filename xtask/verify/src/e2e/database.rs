@@ -122,17 +122,18 @@ fn write(url: &str, title: &str, writes: &Mutex<Writes>) {
 
 /// The tasks of this run: their ids and titles.
 fn titles_with(url: &str, run: &str) -> Result<Vec<(i64, String)>> {
-    let mut found = Vec::new();
+    let (mut found, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = format!("{url}/api/tasks?q={run}&limit={LISTED}&offset={}", found.len());
-        let text = http::agent(REQUEST).get(&page).call()?.body_mut().read_to_string()?;
+        let page = format!("{url}/api/tasks?q={run}&limit={LISTED}{cursor}");
+        let mut answer = http::agent(REQUEST).get(&page).call()?;
+        let text = answer.body_mut().read_to_string()?;
         let tasks: Vec<Value> = serde_json::from_str(&text).with_context(|| format!("{page} answered {text}"))?;
-        let count = tasks.len();
         found.extend(tasks.iter().map(|task| {
             (task["id"].as_i64().unwrap_or_default(), task["title"].as_str().unwrap_or_default().to_string())
         }));
-        if count < LISTED {
-            return Ok(found);
+        match answer.headers().get("next-cursor") {
+            Some(next) => cursor = format!("&cursor={}", next.to_str()?),
+            None => return Ok(found),
         }
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::e2e::scenario::Scenario;
-use crate::e2e::{contributor, faults, hello, published, targets};
+use crate::e2e::{contributor, faults, hello, model, published, targets};
 use xtask::run::context::{Project, profiles};
 use xtask::run::exit::Stop;
 
@@ -63,6 +63,7 @@ pub fn groups(project: &Project) -> Result<Vec<Group>> {
     let first = std::iter::once(comes_up(contributor::COMES_UP));
     let mut groups = vec![
         of_dev(DEV, contributor::NAMESPACE, first.chain(contributor::SCENARIOS.iter().map(running)).collect()),
+        of_dev(DEV, model::NAMESPACE, vec![Planned { begins: State::Gone, ..running(&model::ANSWERS) }]),
         of_dev("faults", faults::PODS_NAMESPACE, faults::PODS.iter().map(running).collect()),
         of_dev("faults", faults::NAMESPACE, faults::OTHERS.iter().map(running).collect()),
     ];

@@ -14,6 +14,7 @@ mod groups;
 mod hello;
 mod lane;
 mod leftovers;
+mod model;
 mod page;
 mod person;
 mod published;
@@ -21,6 +22,7 @@ mod report;
 mod scenario;
 mod secrets;
 mod side_by_side;
+mod stand_in;
 mod targets;
 mod world;
 

@@ -26,6 +26,8 @@ const TASKS: usize = 100;
 const TITLE: &str = "buy oat milk";
 /// Read, understood and answered without another change of the tasks.
 const SAID: &str = "what should I do next?";
+/// Messages of one conversation are answered one after the other: so many are had that each worker finds one free.
+const CONVERSATIONS: usize = 64;
 const ANSWER: Duration = Duration::from_secs(10);
 const STARTED: Duration = Duration::from_secs(30);
 
@@ -35,21 +37,22 @@ const OPENED: [&str; 2] = ["backend", "postgres"];
 #[derive(Clone, Debug)]
 pub struct Place {
     url: String,
-    conversation: u64,
+    conversations: Vec<u64>,
 }
 
 impl Place {
-    /// A target as vegeta reads it, and the content of the file that it names as the body.
+    /// Targets as vegeta reads them, and the content of the file that they name as the body.
     pub fn target(&self, work: &str, body: &str) -> Result<(String, String)> {
-        let Place { url, conversation } = self;
-        let post = |path: &str, content: Value| {
-            let target = format!("POST {url}{path}\nContent-Type: application/json\n@{body}\n");
-            (target, content.to_string())
-        };
+        let Place { url, conversations } = self;
+        let post = |path: &str| format!("POST {url}{path}\nContent-Type: application/json\n@{body}\n");
+        let to_conversation = |id: &u64| post(&format!("/api/conversations/{id}/messages"));
         Ok(match work {
             "list" => (format!("GET {url}/api/tasks\n"), String::new()),
-            "create" => post("/api/tasks", json!({"title": TITLE})),
-            "chat" => post(&format!("/api/conversations/{conversation}/messages"), json!({"content": SAID})),
+            "create" => (post("/api/tasks"), json!({"title": TITLE}).to_string()),
+            "chat" => {
+                let targets: Vec<String> = conversations.iter().map(to_conversation).collect();
+                (targets.join("\n"), json!({"content": SAID}).to_string())
+            }
             other => bail!("nobody knows how to {other}"),
         })
     }
@@ -58,7 +61,7 @@ impl Place {
 /// All places; the programs of this machine end with it.
 pub struct Places {
     urls: Vec<(&'static str, String)>,
-    conversation: u64,
+    conversations: Vec<u64>,
     _running: Vec<Background>,
 }
 
@@ -89,7 +92,7 @@ fn values() -> String {
 }
 
 impl Places {
-    /// What is deployed, with tasks to list and a conversation to go on with, and with `all` the programs of this machine.
+    /// What is deployed, with tasks to list and conversations to go on with, and with `all` the programs of this machine.
     pub fn find(bench: &Bench, all: bool) -> Result<Places> {
         let ctx = &bench.ctx;
         let endpoints = live::endpoints(ctx)?;
@@ -99,7 +102,7 @@ impl Places {
         };
         let at = |port: u16| format!("http://127.0.0.1:{port}");
         let mut urls = vec![(FRONTEND, at(port(&ctx.config.open)?)), (BACKEND, at(port("backend")?))];
-        let conversation = seed(&urls[1].1)?;
+        let conversations = seed(&urls[1].1)?;
         let mut running = Vec::new();
         if all {
             let database = database(bench, port("postgres")?)?;
@@ -114,18 +117,18 @@ impl Places {
                 await_answer(ctx, &format!("{}/api/tasks", at(own)))?;
             }
         }
-        Ok(Places { urls, conversation, _running: running })
+        Ok(Places { urls, conversations, _running: running })
     }
 
     pub fn get(&self, place: &str) -> Result<Place> {
         let found = self.urls.iter().find(|(known, _)| *known == place);
         let url = found.map(|(_, url)| url.clone()).with_context(|| format!("{place} was not started"))?;
-        Ok(Place { url, conversation: self.conversation })
+        Ok(Place { url, conversations: self.conversations.clone() })
     }
 }
 
-/// Makes tasks and a conversation, whose number is returned.
-fn seed(url: &str) -> Result<u64> {
+/// Makes tasks and conversations, whose numbers are returned.
+fn seed(url: &str) -> Result<Vec<u64>> {
     let client = http::agent(ANSWER);
     let post = |path: &str, body: Value| -> Result<Value> {
         let mut answer =
@@ -141,7 +144,8 @@ fn seed(url: &str) -> Result<u64> {
     for _ in 0..TASKS {
         post("/api/tasks", json!({"title": TITLE}))?;
     }
-    post("/api/conversations", json!({}))?["id"].as_u64().context("a conversation has a number")
+    let begin = |_| post("/api/conversations", json!({}))?["id"].as_u64().context("a conversation has a number");
+    (0..CONVERSATIONS).map(begin).collect()
 }
 
 /// Where the deployed database is reached from this machine, as the backend knows it from its Secret.
@@ -181,14 +185,17 @@ mod tests {
 
     #[test]
     fn a_target_names_the_file_with_its_body() {
-        let place = Place { url: "http://127.0.0.1:1".to_string(), conversation: 7 };
+        let place = Place { url: "http://127.0.0.1:1".to_string(), conversations: vec![7, 8] };
         let of = |work: &str| place.target(work, "/b").unwrap();
         assert_eq!(of("list"), ("GET http://127.0.0.1:1/api/tasks\n".to_string(), String::new()));
         let (target, body) = of("create");
         assert_eq!(target, "POST http://127.0.0.1:1/api/tasks\nContent-Type: application/json\n@/b\n");
         assert_eq!(body, r#"{"title":"buy oat milk"}"#);
         let (target, body) = of("chat");
-        assert!(target.starts_with("POST http://127.0.0.1:1/api/conversations/7/messages\n"), "{target}");
+        let wanted = [7, 8].map(|id| {
+            format!("POST http://127.0.0.1:1/api/conversations/{id}/messages\nContent-Type: application/json\n@/b\n")
+        });
+        assert_eq!(target, wanted.join("\n"));
         assert_eq!(body, r#"{"content":"what should I do next?"}"#);
         assert!(place.target("cake", "/b").is_err());
     }
