@@ -406,12 +406,6 @@ pub fn copy_in(file: &str, name: &str, to: &str) -> Call {
     call(argv!("docker cp {file} {to}"))
 }
 
-/// The address of this machine in the network of a container.
-pub fn gateway(name: &str) -> Call {
-    let format = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}";
-    call(argv!("docker container inspect --format {format} {name}")).trimmed()
-}
-
 pub fn write_line(name: &str, file: &str, line: &str) -> Call {
     let script = r#"echo "$1" >"$0""#;
     call(argv!("docker exec {name} sh -c {script} {file} {line}"))

@@ -45,7 +45,7 @@ impl<'a> Registry<'a> {
         fs::create_dir_all(folder.join("docker"))?;
         let nodes = cluster::nodes(&world.ctx)?;
         // The host, as the node sees it.
-        let host = world.run(docker::gateway(&nodes[0]))?;
+        let host = world.run(docker::container_gateways(&nodes[0]))?.pop().context("a node has a gateway")?;
         let port = TcpListener::bind((host.as_str(), 0))?.local_addr()?.port();
         let address = format!("{host}:{port}");
         let mut registry = Registry { world, program, folder, address, nodes, process: None };
