@@ -30,6 +30,15 @@ pub struct Options {
     /// Deploy into this namespace instead of the profile's, on free node ports
     #[arg(long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Work on this cluster of others, [targets.NAME] in xtask.toml [default: the local minikube]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Work on a namespace of the branch's own, PROJECT-BRANCH, on free node ports
+    #[arg(long, global = true, conflicts_with = "namespace")]
+    pub preview: bool,
+    /// Agree to changes of this protected target, whose name is typed otherwise
+    #[arg(long, global = true, value_name = "TARGET")]
+    pub confirm: Option<String>,
     /// Your own helm values, outside git [default: k8s/profiles/NAME.override.yaml]
     #[arg(long = "override", global = true, value_name = "FILE")]
     pub overrides: Option<PathBuf>,
@@ -66,11 +75,14 @@ impl Options {
         let pairs = [
             pair("--profile", self.profile.clone()),
             pair("--namespace", self.namespace.clone()),
+            pair("--target", self.target.clone()),
+            pair("--confirm", self.confirm.clone()),
             pair("--override", overrides),
             pair("--timeout", timeout),
         ];
-        let yes = self.yes.then(|| "--yes".to_string());
-        pairs.into_iter().flatten().flatten().chain(yes).collect()
+        let flags = [(self.preview, "--preview"), (self.yes, "--yes")];
+        let flags = flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag.to_string());
+        pairs.into_iter().flatten().flatten().chain(flags).collect()
     }
 }
 
@@ -234,6 +246,16 @@ pub enum Command {
         #[arg(long, global = true)]
         service: Option<String>,
     },
+    /// List the namespaces of branches, `up --preview`, or remove those whose time is over
+    Preview {
+        #[command(subcommand)]
+        command: PreviewCommand,
+    },
+    /// Get to know the clusters of others that --target leads to
+    Target {
+        #[command(subcommand)]
+        command: TargetCommand,
+    },
     /// Set up tools, base images and the docker daemon
     Bootstrap {
         /// Where to get missing tools and images from [default: whichever answers]
@@ -368,6 +390,44 @@ impl Command {
         )
     }
 
+    /// Whether it can work on a cluster of others. The rest is of this machine, or of the minikube on it.
+    pub fn takes_target(&self) -> bool {
+        matches!(
+            self,
+            Command::Up { bundle: None, .. }
+                | Command::Plan
+                | Command::Down { cluster: false, .. }
+                | Command::Rollback { .. }
+                | Command::Status
+                | Command::History
+                | Command::Timings { .. }
+                | Command::Secrets { .. }
+                | Command::Render
+                | Command::Config { .. }
+                | Command::Smoke
+                | Command::Logs { .. }
+                | Command::Open { .. }
+                | Command::Forward { .. }
+                | Command::Exec { .. }
+                | Command::Psql { .. }
+                | Command::Db { .. }
+                | Command::Preview { .. }
+        )
+    }
+
+    /// Whether it changes what runs, or data.
+    pub fn changes(&self) -> bool {
+        matches!(
+            self,
+            Command::Up { .. }
+                | Command::Down { .. }
+                | Command::Rollback { .. }
+                | Command::Secrets { command: Secrets::Rotate { .. } }
+                | Command::Db { command: Db::Restore { .. } | Db::Seed, .. }
+                | Command::Preview { command: PreviewCommand::Gc { dry_run: false } }
+        )
+    }
+
     /// The name under which a run of it is recorded; None of what only reads.
     pub fn recorded(&self) -> Option<&'static str> {
         match self {
@@ -408,6 +468,8 @@ impl Command {
             | Command::Debug { .. }
             | Command::Psql { .. }
             | Command::Db { .. }
+            | Command::Target { .. }
+            | Command::Preview { .. }
             | Command::Completions { .. }
             | Command::Schema
             | Command::Hook { .. }
@@ -422,6 +484,28 @@ pub enum Bundle {
     Save { file: PathBuf },
     /// Verify a file that `bundle save` wrote with this version, and install what is missing here
     Load { file: PathBuf },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PreviewCommand {
+    /// Each with its branch, who brought it up last, and when its time is over
+    List,
+    /// Remove those whose time is over, with their data, unless a run is at work on them
+    Gc {
+        /// List what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TargetCommand {
+    /// Note by what a target's cluster is known, so that another one in its place is refused
+    Add { name: String },
+    /// Show the targets of xtask.toml, and which of them are known here
+    List,
+    /// Forget by what a target's cluster was known
+    Forget { name: String },
 }
 
 #[derive(Debug, Subcommand)]
@@ -488,8 +572,19 @@ mod tests {
 
     #[test]
     fn options_are_handed_on_as_arguments() {
-        let given =
-            ["--profile", "rolling", "--namespace", "mine", "--override", "my.yaml", "--timeout", "30", "--yes"];
+        let given = [
+            "--profile",
+            "rolling",
+            "--namespace",
+            "mine",
+            "--target",
+            "team",
+            "--override",
+            "my.yaml",
+            "--timeout",
+            "30",
+            "--yes",
+        ];
         let parse = |arguments: &[&str]| Cli::try_parse_from([&["xtask", "status"][..], arguments].concat()).unwrap();
         assert_eq!(parse(&given).options.arguments(), given);
         assert_eq!(parse(&["--json", "--verbose"]).options.arguments(), [""; 0]);

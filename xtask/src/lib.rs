@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use clap::{CommandFactory, Parser};
 
-use cli::{Bundle, Cli, Command, Db, Hook, Secrets};
+use cli::{Bundle, Cli, Command, Db, Hook, PreviewCommand, Secrets, TargetCommand};
 use commands::timings::Wanted;
 use commands::{
     bootstrap, clean, doctor, down, history, logs, plan, render, rollback, smoke, status, tunnel, uninstall, up, verify,
@@ -49,6 +49,9 @@ pub fn run_with(dispatch: fn(&Project, &Cli) -> Result<()>, owns: fn(&Command) -
         Err((ui, error)) => return ExitCode::from(fail(&ui, &error)),
     };
     announce_interruption(&project);
+    if let Err(error) = start::agree(&project, &cli) {
+        return ExitCode::from(fail(&project.ui, &error));
+    }
     let recorded = cli.command.recorded().filter(|_| owns(&cli.command));
     if let Some(name) = recorded
         && let Err(error) = record::begin(&project, name)
@@ -108,6 +111,11 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         }
         Command::Db { command: Db::Seed, service } => commands::db::seed(project, service.as_deref()),
         Command::Psql { service, options } => commands::exec::psql(project, service.as_deref(), options),
+        Command::Preview { command: PreviewCommand::List } => commands::preview::list(project),
+        Command::Preview { command: PreviewCommand::Gc { dry_run } } => commands::preview::gc(project, *dry_run),
+        Command::Target { command: TargetCommand::Add { name } } => commands::target::add(project, name),
+        Command::Target { command: TargetCommand::List } => commands::target::list(project),
+        Command::Target { command: TargetCommand::Forget { name } } => commands::target::forget(project, name),
         Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(project),
         Command::Bootstrap { from, .. } => bootstrap::run(project, *from),
         Command::Bundle { command: Bundle::Save { file } } => commands::bundle::save(project, file),

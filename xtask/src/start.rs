@@ -1,12 +1,15 @@
 //! From the arguments to the project that every command is handed.
 
+use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use crate::cli::Options;
+use crate::cli::{Cli, Options};
 use crate::commands::verify;
 use crate::config;
 use crate::live::guard;
@@ -52,6 +55,12 @@ fn record_into(ui: &Arc<Ui>) -> Arc<Heard> {
 
 fn read_config(root: &Path, options: &Options) -> Result<config::Config> {
     let mut config = context::read_config(root, options.profile())?;
+    if let Some(target) = &options.target {
+        choose_target(&mut config, root, target)?;
+    }
+    if options.preview {
+        choose_preview(&mut config, root)?;
+    }
     if let Some(namespace) = &options.namespace {
         if !config::is_name(namespace) {
             let message = format!("--namespace is \"{namespace}\": it must be {}", config::NAME_RULE);
@@ -72,11 +81,111 @@ fn read_config(root: &Path, options: &Options) -> Result<config::Config> {
     Ok(config)
 }
 
+/// Turns to a cluster of others, and moves the profile into the namespace that it has there.
+fn choose_target(config: &mut config::Config, root: &Path, name: &str) -> Result<()> {
+    let Some(remote) = config.targets.get(name) else {
+        let known: Vec<&str> = config.targets.keys().map(String::as_str).collect();
+        let next = match known.is_empty() {
+            true => format!("Next: describe it in xtask.toml, as [targets.{name}]"),
+            false => format!("Next: --target with one of {}", known.join(", ")),
+        };
+        return Err(Stop::usage(format!("there is no target {name} in xtask.toml\n{next}")).into());
+    };
+    if let Some(template) = remote.namespace.clone() {
+        let values = config::PLACEHOLDERS.iter().map(|key| (key.to_string(), value_of(config, root, key)));
+        let namespace = config::namespace_of(&template, &values.collect());
+        if !config::is_name(&namespace) {
+            let message = format!("targets.{name}.namespace, {template}, makes the name \"{namespace}\" here");
+            return Err(Stop::usage(format!("{message}: it must be {}", config::NAME_RULE)).into());
+        }
+        config.move_to(&namespace).map_err(|message| Stop::usage(format!("targets.{name}.namespace: {message}")))?;
+    }
+    config.target = Some(name.to_string());
+    Ok(())
+}
+
+/// Moves the profile into the namespace of the branch that is checked out.
+fn choose_preview(config: &mut config::Config, root: &Path) -> Result<()> {
+    let branch = git_head(root).ok_or_else(|| {
+        let message = "--preview needs a git repository, as the branch names the namespace";
+        Stop::usage(format!("{message}\nNext: --namespace NAME"))
+    })?;
+    let values = [("project".to_string(), config.project.clone()), ("branch".to_string(), branch.clone())];
+    let namespace = config::namespace_of("{project}-{branch}", &values.into());
+    config.move_to(&namespace).map_err(|message| Stop::usage(format!("--preview: {message}")))?;
+    config.preview = Some(branch);
+    Ok(())
+}
+
+/// What a placeholder of a namespace stands for; empty where that can't be found out.
+fn value_of(config: &config::Config, root: &Path, key: &str) -> String {
+    match key {
+        "project" => config.project.clone(),
+        "profile" => config.profile.clone(),
+        "user" => std::env::var("USER").unwrap_or_default(),
+        _ => git_head(root).unwrap_or_default(),
+    }
+}
+
+/// The branch that is checked out, from git's own file: there is no way to run a program yet.
+fn git_head(root: &Path) -> Option<String> {
+    let inside = root.ancestors().map(|folder| folder.join(".git")).find(|path| path.exists())?;
+    // In a worktree it is a file that says where the folder is.
+    let folder = match std::fs::read_to_string(&inside) {
+        Ok(text) => root.join(text.trim().strip_prefix("gitdir: ")?),
+        Err(_) => inside,
+    };
+    let head = std::fs::read_to_string(folder.join("HEAD")).ok()?;
+    let head = head.trim();
+    Some(head.strip_prefix("ref: refs/heads/").unwrap_or(&head[..head.len().min(12)]).to_string())
+}
+
+/// Refuses a command that has nothing to do with a target, and changes of a protected one that nobody agreed to.
+pub fn agree(project: &Project, cli: &Cli) -> Result<()> {
+    let Some((name, remote)) = project.config.remote() else { return Ok(()) };
+    if !cli.command.takes_target() {
+        let message = "this command works on this machine and its minikube, and takes no --target";
+        return Err(Stop::usage(format!("{message}\nNext: the same without it")).into());
+    }
+    if !remote.protected || !cli.command.changes() || cli.options.confirm.as_deref() == Some(name) {
+        return Ok(());
+    }
+    let typed = match stdin().is_terminal() && cli.options.confirm.is_none() && !cli.options.json {
+        true => ask(project, name)?,
+        false => String::new(),
+    };
+    if typed == name {
+        return Ok(());
+    }
+    let message = format!("target {name} is protected; nothing was changed");
+    Err(Stop::usage(format!("{message}\nNext: the same with --confirm {name}, or type its name when asked")).into())
+}
+
+/// What a person types when asked for a target's name; empty at Ctrl-C, which says so itself.
+fn ask(project: &Project, name: &str) -> Result<String> {
+    project.ui.say(&format!("target {name} is protected: type its name to change it"));
+    let (sender, typed) = std::sync::mpsc::channel();
+    // It waits for a line in a call that cannot be called off, and ends with the process.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = stdin().read_line(&mut line);
+        sender.send(line)
+    });
+    loop {
+        project.spawn.interrupt.check()?;
+        match typed.recv_timeout(Duration::from_millis(100)) {
+            Ok(line) => return Ok(line.trim().to_string()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(String::new()),
+        }
+    }
+}
+
 fn prepare(options: &Options) -> Result<(config::Config, PathBuf, Folders, Spawn)> {
     let root = root()?;
     let config = read_config(&root, options)?;
     let folders = Folders::of(&config.home)?;
-    let guard = Arc::new(guard::guard(&folders));
+    let guard = Arc::from(guard::guard(&folders, &root, &config));
     let spawn = Spawn {
         interrupt: Interrupt::install()?,
         env: environment(&folders),

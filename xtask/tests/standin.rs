@@ -16,6 +16,7 @@ mod logs;
 mod releases;
 mod secrets;
 mod smoke;
+mod targets;
 mod trust;
 mod watching;
 

@@ -175,7 +175,8 @@ The labels of pods. The chart's version isn't among them: it would replace pods 
 {{- define "library.podLabels" -}}
 {{ include "library.selector" . }}
 app.kubernetes.io/part-of: {{ .root.Values.library.partOf }}
-app.kubernetes.io/version: {{ .service.image.tag | default .root.Chart.AppVersion | trunc 63 | trimAll "-_." | quote }}
+{{- /* A tag may have a digest behind it, as in 1.0.0@sha256:…; a label has no such signs. */}}
+app.kubernetes.io/version: {{ .service.image.tag | default .root.Chart.AppVersion | regexFind "^[^@]*" | trunc 63 | trimAll "-_." | quote }}
 {{- end -}}
 
 {{/*

@@ -14,6 +14,7 @@ use crate::live::service::RunningContainer;
 use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
 use crate::run::lock;
+use crate::stages::lease;
 use crate::tools::{kubectl, psql};
 
 const COMMAND: &str = "cargo xtask db";
@@ -39,7 +40,8 @@ pub fn dump(project: &Project, service: Option<&str>, to: &Path) -> Result<()> {
 pub fn restore(project: &Project, service: Option<&str>, from: &Path) -> Result<()> {
     let dump = read(from)?;
     let (ctx, service, container) = database(project, service, COMMAND)?;
-    let _lock = lock::hold(&ctx, &ctx.config.namespace)?;
+    let _lock = lock::hold(&ctx, &ctx.config.place())?;
+    let _leases = lease::hold_all(&ctx)?;
     let before = keep_before(&ctx, &container)?;
     ctx.ui.say(&format!("what the database holds now is kept in {}", before.display()));
     let step = ctx.ui.step("restore the database");
@@ -65,7 +67,8 @@ pub fn seed(project: &Project, service: Option<&str>) -> Result<()> {
     };
     let sql = read(&project.root.join(seed))?;
     let (ctx, _, container) = database(project, service, COMMAND)?;
-    let _lock = lock::hold(&ctx, &ctx.config.namespace)?;
+    let _lock = lock::hold(&ctx, &ctx.config.place())?;
+    let _leases = lease::hold_all(&ctx)?;
     let step = ctx.ui.step("seed the database");
     run_sql(&ctx, &container, sql)?;
     step.done(&seed.display().to_string());

@@ -26,7 +26,7 @@ const STARTS: Duration = Duration::from_secs(60);
 pub fn run(project: &Project, service: &str, image: Option<&str>) -> Result<()> {
     need_known(project, &[service.to_string()], "cargo xtask debug SERVICE")?;
     let ctx = &setup::need_tools(project)?;
-    cluster::need_running(ctx, cluster::observe(ctx)?)?;
+    cluster::need_serving(ctx)?;
     let found = running_container(ctx, service)?;
     let image = match image {
         Some(image) => image.to_string(),

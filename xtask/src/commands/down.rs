@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::commands::db;
 use crate::run::context::{Context, Project};
 use crate::run::lock;
-use crate::stages::{build, cluster, deploy, namespace, setup, volumes};
+use crate::stages::{build, cluster, deploy, lease, namespace, setup, volumes};
 use crate::tools::helm;
 
 /// Uninstalls; the volumes and the Secret that opens them stay, unless `purge`.
@@ -20,8 +20,9 @@ pub fn run(project: &Project, purge: bool, whole_cluster: bool) -> Result<()> {
         ctx.ui.summary(&format!("The cluster {} is gone", ctx.config.cluster.name));
         return Ok(());
     }
-    cluster::need_running(ctx, cluster::observe(ctx)?)?;
-    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
+    cluster::need_serving(ctx)?;
+    let _lock = lock::hold(ctx, &ctx.config.place())?;
+    let _leases = lease::hold_all(ctx)?;
     let namespaces = ctx.config.namespaces();
     namespace::refuse_others(ctx)?;
     if purge {

@@ -16,7 +16,7 @@ use crate::tools::{kubectl, psql};
 pub fn run(project: &Project, service: &str, command: &[String]) -> Result<()> {
     need_known(project, &[service.to_string()], "cargo xtask exec SERVICE")?;
     let ctx = &setup::need_tools(project)?;
-    cluster::need_running(ctx, cluster::observe(ctx)?)?;
+    cluster::need_serving(ctx)?;
     let found = running_container(ctx, service)?;
     if command.is_empty() {
         need_shell(ctx, &found, service)?;
@@ -43,7 +43,7 @@ pub fn database(project: &Project, named: Option<&str>, command: &str) -> Result
     })?;
     need_known(project, std::slice::from_ref(&service), &next)?;
     let ctx = setup::need_tools(project)?;
-    cluster::need_running(&ctx, cluster::observe(&ctx)?)?;
+    cluster::need_serving(&ctx)?;
     let found = running_container(&ctx, &service)?;
     need_shell(&ctx, &found, &service)?;
     Ok((ctx, service, found))

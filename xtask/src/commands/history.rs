@@ -23,7 +23,7 @@ const RUNS: usize = 15;
 /// Prints revisions and runs, the newest first. Without a cluster that runs there are the runs alone.
 pub fn run(project: &Project) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
-    lock::report_holder(project, &project.config.namespace);
+    lock::report_holder(project, &project.config.place());
     let runs = record::last(project, usize::MAX);
     // What was deployed twice under one number, before and after a `down`, is reported of the later time.
     let why: BTreeMap<(&str, u64), &str> = runs
@@ -84,7 +84,7 @@ pub fn line(run: &Run, now: i64) -> String {
 /// Each release with its namespace and its revisions, the newest last.
 fn revisions(project: &Project) -> Result<Vec<(String, String, Vec<Revision>)>> {
     let ctx = &setup::need_tools(project)?;
-    cluster::need_running(ctx, cluster::observe(ctx)?)?;
+    cluster::need_serving(ctx)?;
     let describe = |scope: crate::run::context::Scope| {
         let history = live::history(ctx, &scope, REVISIONS)?;
         Ok((scope.release, scope.target.namespace, history))

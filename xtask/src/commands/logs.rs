@@ -85,8 +85,8 @@ impl Drop for Ending {
 pub fn run(project: &Project, wanted: &LogOptions) -> Result<()> {
     let services = choose(project, wanted.services)?;
     let ctx = &setup::need_tools(project)?;
-    cluster::need_running(ctx, cluster::observe(ctx)?)?;
-    lock::report_holder(ctx, &ctx.config.namespace);
+    cluster::need_serving(ctx)?;
+    lock::report_holder(ctx, &ctx.config.place());
     let print = |about: &Container, time: &str, text: &str| print_row(ctx, &services, about, time, text);
     read_and_follow(ctx, &services, wanted, &print)
 }

@@ -24,7 +24,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Prints the URL of a service, that of the profile's page by default, and opens it in a browser where there is one.
 pub fn run(project: &Project, service: Option<&str>) -> Result<()> {
     let (ctx, service, endpoint) = find(project, service, "cargo xtask open")?;
-    let Some(url) = live::published_url(&endpoint, ctx.config.cluster.node_ports) else {
+    let Some(url) = live::url(&ctx.config, &service, &endpoint) else {
         let message = format!("{service} has no port on this machine");
         return Err(Stop::failed(format!("{message}\nNext: cargo xtask forward {service}")).into());
     };
@@ -87,7 +87,7 @@ fn find(project: &Project, service: Option<&str>, command: &str) -> Result<(Cont
     let service = service.unwrap_or(&project.config.open).to_string();
     need_known(project, std::slice::from_ref(&service), command)?;
     let ctx = setup::need_tools(project)?;
-    cluster::need_running(&ctx, cluster::observe(&ctx)?)?;
+    cluster::need_serving(&ctx)?;
     match live::endpoints(&ctx)?.remove(&service) {
         Some(endpoint) => Ok((ctx, service, endpoint)),
         None => {

@@ -13,11 +13,12 @@ use crate::run::context::{Context, Project};
 use crate::run::lock;
 use crate::secrets::overrides::Overrides;
 use crate::secrets::store;
+use crate::stages::build::Observed;
 use crate::stages::render;
 use crate::stages::render::RenderInputs;
 use crate::stages::setup;
 use crate::stages::setup::Ready;
-use crate::stages::{addons, build, cluster, deploy, load, namespace};
+use crate::stages::{addons, build, cluster, deploy, lease, load, namespace, push};
 
 /// Prints the steps in the order in which `up` takes them. What only an earlier step can tell is said to be known after
 /// it: `up` observes again before each stage.
@@ -31,9 +32,10 @@ pub fn run(project: &Project) -> Result<()> {
         }
         return Err(setup::not_set_up(&found, &missing).into());
     };
-    lock::report_holder(project, &project.config.namespace);
+    lock::report_holder(project, &project.config.place());
     let (own, _staging) = ready.ctx.with_own_staging();
     let ctx = &Context::new(&own, ready.ctx.tools.clone());
+    lease::report_holder(ctx)?;
     let steps = observe(ctx, &ready, &overrides)?;
     let width = |part: fn(&Step) -> &str| steps.iter().map(|step| part(step).chars().count()).max().unwrap_or(0);
     let (verbs, subjects) = (width(|step| step.verb.word()), width(|step| &step.subject));
@@ -51,13 +53,37 @@ pub fn run(project: &Project) -> Result<()> {
     Ok(())
 }
 
+/// What the nodes lack, addons' images aside, which are loaded as they are enabled.
+fn loads(ctx: &Context, ready: &Ready, images: &Observed, services: &[&str]) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    if ctx.config.target.is_none() {
+        let absent = addons::absent(ctx, &ready.addons)?;
+        steps.extend(absent.iter().map(|addon| Step::new(Verb::Make, &format!("addon {addon}"), "it does not serve")));
+    }
+    let built: BTreeMap<String, Built> = images
+        .wanted
+        .iter()
+        .filter_map(|(name, image)| Some((name.clone(), build::find(image, &images.host)?)))
+        .collect();
+    let nodes = load::observe(ctx, &cluster::nodes(ctx)?, &built)?;
+    steps.extend(plan::loads(&built, &nodes).into_iter().map(|(_, step)| step));
+    let unbuilt = services.iter().filter(|service| !built.contains_key(**service));
+    steps.extend(unbuilt.map(|service| Step::new(Verb::Load, service, AFTER_BUILD)));
+    Ok(steps)
+}
+
 fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<Step>> {
     let releases = ctx.config.wanted_releases(&overrides.secret);
     let services = ctx.config.services_of(&releases);
     let (state, seen) = cluster::look(ctx)?;
     let mut steps: Vec<Step> = plan::cluster(&ctx.config.cluster.name, &state).into_iter().collect();
     let images = build::observe(ctx, &ready.images, &services)?;
-    for service in plan::builds(&images.wanted, &images.host) {
+    let pushed = match push::registry(ctx) {
+        Some(registry) => Some((registry, push::observe(ctx, registry, &images.wanted)?)),
+        None => None,
+    };
+    let is_pushed = |service: &str| pushed.as_ref().is_some_and(|(_, there)| there.contains_key(service));
+    for service in plan::builds(&images.wanted, &images.host).into_iter().filter(|service| !is_pushed(service)) {
         steps.push(Step::new(Verb::Build, service, build::why(ctx, &ready.images, service)?));
     }
     let Some(seen) = seen else {
@@ -68,18 +94,13 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
         steps.extend(releases.map(|release| Step::new(Verb::Deploy, release, then)));
         return Ok(steps);
     };
-    let absent = addons::absent(ctx, &ready.addons)?;
-    steps.extend(absent.iter().map(|addon| Step::new(Verb::Make, &format!("addon {addon}"), "it does not serve")));
-    let built: BTreeMap<String, Built> = images
-        .wanted
-        .iter()
-        .filter_map(|(name, image)| Some((name.clone(), build::find(image, &images.host)?)))
-        .collect();
-    let nodes = load::observe(ctx, &cluster::nodes(ctx)?, &built)?;
-    steps.extend(plan::loads(&built, &nodes).into_iter().map(|(_, step)| step));
-    let unbuilt = services.iter().filter(|service| !built.contains_key(**service));
-    steps.extend(unbuilt.map(|service| Step::new(Verb::Load, service, AFTER_BUILD)));
-
+    match &pushed {
+        Some((registry, there)) => {
+            let missing = services.iter().filter(|service| !there.contains_key(**service));
+            steps.extend(missing.map(|service| Step::new(Verb::Push, service, format!("{registry} lacks it"))));
+        }
+        None => steps.extend(loads(ctx, ready, &images, &services)?),
+    }
     let namespaces = ctx.config.namespaces_of(&releases);
     for name in &namespaces {
         if seen.namespace(name).is_none() {
@@ -91,7 +112,9 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
     steps.extend(secrets.steps.iter().cloned());
     let node_ports = deploy::node_ports(ctx, &seen.services())?;
     let tag = |reference: &String| reference.rsplit(':').next().unwrap_or_default().to_string();
-    let tags = images.wanted.iter().map(|(name, reference)| (name.clone(), tag(reference))).collect();
+    let pinned = |name: &str| Some(pushed.as_ref()?.1.get(name)?.tag.clone());
+    let wanted = images.wanted.iter();
+    let tags = wanted.map(|(name, image)| (name.clone(), pinned(name).unwrap_or_else(|| tag(image)))).collect();
     for release in ctx.config.release_waves().into_iter().flatten().filter(|name| releases.contains(name)) {
         let secret = &ctx.config.releases[release].secret;
         let version = secrets.versions.get(secret).map_or("", String::as_str);

@@ -8,15 +8,16 @@ use crate::run::exit::Stop;
 use crate::run::lock;
 use crate::stages::smoke::Occasion;
 use crate::stages::smoke::forward::Early;
-use crate::stages::{apply, cluster, deploy, namespace, rollback, setup, smoke, verify};
+use crate::stages::{apply, cluster, deploy, lease, namespace, rollback, setup, smoke, verify};
 use crate::tools::helm;
 use crate::tools::helm::Revision;
 
 /// Takes every release of the profile, or the one named, to the revision before, and checks what runs then.
 pub fn run(project: &Project, revision: Option<u64>, release: Option<&str>) -> Result<()> {
     let ctx = &setup::need_tools(project)?;
-    cluster::need_running(ctx, cluster::observe(ctx)?)?;
-    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
+    cluster::need_serving(ctx)?;
+    let _lock = lock::hold(ctx, &ctx.config.place())?;
+    let _leases = lease::hold_all(ctx)?;
     let own = |name: &&str| ctx.config.releases[*name].namespace == ctx.config.namespace;
     let releases: Vec<&str> = match release {
         Some(name) if ctx.config.releases.contains_key(name) => vec![name],

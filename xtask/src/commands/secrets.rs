@@ -25,7 +25,7 @@ use crate::stages::deploy;
 use crate::stages::deploy::Plan;
 use crate::stages::render::RenderInputs;
 use crate::stages::{apply, setup};
-use crate::stages::{cluster, namespace};
+use crate::stages::{cluster, lease, namespace};
 use crate::tools::helm;
 
 /// A Secret or a key of one, and what is to be said of it; an error is what is wrong.
@@ -38,7 +38,7 @@ struct KeyState {
 pub fn check(project: &Project) -> Result<()> {
     let overrides = overrides::read_overrides(project)?;
     let ctx = &ready(project)?;
-    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
+    let _lock = lock::hold(ctx, &ctx.config.place())?;
     let (live, unreadable) = store::look(ctx)?;
     let mut found: Vec<(&String, &Secret, Vec<KeyState>)> = Vec::new();
     for (name, secret) in &ctx.config.secrets {
@@ -100,7 +100,8 @@ pub fn rotate(project: &Project, keys: &[String]) -> Result<()> {
     refuse_others_keys(&project.config, keys)?;
     let overrides = overrides::read_overrides(project)?;
     let ctx = &ready(project)?;
-    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
+    let _lock = lock::hold(ctx, &ctx.config.place())?;
+    let _leases = lease::hold_all(ctx)?;
     namespace::refuse_others(ctx)?;
     let (mut live, _) = store::look(ctx)?;
     need_secrets(ctx, &live)?;
@@ -134,7 +135,7 @@ pub fn rotate(project: &Project, keys: &[String]) -> Result<()> {
 pub fn export(project: &Project, to: &Path) -> Result<()> {
     let path = private::new_path(project, to)?;
     let ctx = &ready(project)?;
-    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
+    let _lock = lock::hold(ctx, &ctx.config.place())?;
     let (live, _) = store::look(ctx)?;
     need_secrets(ctx, &live)?;
     if is_begun(live.values().flat_map(Values::keys)) {
@@ -178,7 +179,7 @@ impl KeyState {
 
 fn ready(project: &Project) -> Result<Context> {
     let ctx = setup::need_tools(project)?;
-    cluster::need_running(&ctx, cluster::observe(&ctx)?)?;
+    cluster::need_serving(&ctx)?;
     Ok(ctx)
 }
 

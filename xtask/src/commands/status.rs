@@ -19,7 +19,7 @@ use crate::run::exit::Stop;
 use crate::run::lock;
 use crate::run::record;
 use crate::stages::setup;
-use crate::stages::{cluster, verify};
+use crate::stages::{cluster, lease, verify};
 use crate::tools::helm::Revision;
 
 /// The profile's own words for states.
@@ -39,8 +39,9 @@ struct ReleaseStatus {
 /// Prints release, workloads and URL. Exit 1 when something of it is not healthy.
 pub fn run(project: &Project) -> Result<()> {
     let ctx = &setup::need_tools(project)?;
-    cluster::need_running(ctx, cluster::observe(ctx)?)?;
-    lock::report_holder(ctx, &ctx.config.namespace);
+    cluster::need_serving(ctx)?;
+    lock::report_holder(ctx, &ctx.config.place());
+    lease::report_holder(ctx)?;
     let words = Words {
         deployments: words(&ctx.config, "deployment")?,
         pods: words(&ctx.config, "pod")?,
@@ -50,7 +51,7 @@ pub fn run(project: &Project) -> Result<()> {
     for scope in ctx.scopes() {
         found.extend(release_status(ctx, &scope, &words)?);
     }
-    let url = live::open_url(ctx, &live::endpoints(ctx)?);
+    let url = live::open_url(&ctx.config, &live::endpoints(ctx)?);
     let mut lines: Vec<String> = found.iter().flat_map(|one| one.lines.iter().cloned()).collect();
     lines.push(format!("url       {}", url.as_deref().unwrap_or("none: no published node port")));
     let last = record::last(ctx, 1).pop();

@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(60);
 /// Runs until it is interrupted, which is how it ends well.
 pub fn run(project: &Project) -> Result<()> {
     let ctx = &setup::need_tools(project)?;
-    cluster::need_running(ctx, cluster::observe(ctx)?)?;
+    cluster::need_serving(ctx)?;
     let waiting: Vec<String> =
         live::endpoints(ctx)?.into_iter().filter(|(_, one)| one.load_balancer).map(|(name, _)| name).collect();
     if waiting.is_empty() {

@@ -12,14 +12,15 @@ use crate::run::context::{Context, Project};
 use crate::run::graph::in_parallel;
 use crate::run::lock;
 use crate::secrets::overrides::Overrides;
-use crate::secrets::store;
+use crate::secrets::{pull, store};
 use crate::stages::deploy::{Deployed, Plan};
+use crate::stages::lease::Lease;
 use crate::stages::load::NodeImages;
 use crate::stages::render;
 use crate::stages::render::RenderInputs;
 use crate::stages::setup::Ready;
 use crate::stages::smoke::forward::Early;
-use crate::stages::{apply, build, cluster, deploy, load, namespace, setup};
+use crate::stages::{apply, build, cluster, deploy, lease, load, namespace, preview, push, setup};
 
 /// Each stage observes for itself what is left to do, so that an interrupted run needs nothing but another one.
 pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
@@ -27,8 +28,56 @@ pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
     let releases = project.config.wanted_releases(&overrides.secret);
     let ready = setup::set_up(project, None)?;
     let ctx = &ready.ctx;
-    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
-    let (built, seen, early) = build_beside_cluster(&ready, &releases)?;
+    let _lock = lock::hold(ctx, &ctx.config.place())?;
+    let _lease;
+    let (built, seen, early) = match ctx.config.target {
+        Some(_) => {
+            let built = deliver(&ready, &releases)?;
+            _lease = hold_namespaces(ctx, &releases)?;
+            (built, Snapshot::take(ctx)?, Early::default())
+        }
+        None => ensure_loaded(&ready, &releases)?,
+    };
+    let (versions, is_new) = ensure_secrets(ctx, &seen, &releases, &overrides)?;
+    // A namespace that was going, or was not there, has nothing of what was seen in it.
+    let seen = if is_new { Snapshot::take(ctx)? } else { seen };
+    let plans = plan_releases(ctx, &seen, &releases, &built, &versions, &overrides)?;
+    let (deployed, endpoints) = apply::carry_out(ctx, &plans, Some((seen.services(), early)), no_rollback)?;
+    if push::registry(ctx).is_some() {
+        push::verify(ctx, &built)?;
+    }
+    report(ctx, &deployed, &endpoints);
+    Ok(())
+}
+
+/// Images to a cluster that others made: into its registry, or into its nodes.
+fn deliver(ready: &Ready, releases: &[&str]) -> Result<BTreeMap<String, Built>> {
+    let ctx = &ready.ctx;
+    cluster::need_serving(ctx)?;
+    let wanted = build::references_of(ctx, &ready.images, &ctx.config.services_of(releases))?;
+    match push::registry(ctx) {
+        Some(registry) => push::ensure(ready, registry, &wanted),
+        None => {
+            let (built, _) = build::ensure(ready, &wanted)?;
+            load::ensure(ctx, &cluster::nodes(ctx)?, &built)?;
+            Ok(built)
+        }
+    }
+}
+
+/// Makes the namespaces of a target where they are missing, and has them for as long as the returned leases live: whoever
+/// comes meanwhile is refused, on whichever machine.
+fn hold_namespaces(ctx: &Context, releases: &[&str]) -> Result<Vec<Lease>> {
+    let namespaces = ctx.config.namespaces_of(releases);
+    namespaces.iter().try_for_each(|name| namespace::ensure(ctx, name))?;
+    namespaces.iter().try_for_each(|name| pull::ensure(ctx, name))?;
+    namespaces.iter().filter_map(|name| lease::hold(ctx, name).transpose()).collect()
+}
+
+/// Builds, and loads into the nodes of our own cluster, which is brought up beside it.
+fn ensure_loaded(ready: &Ready, releases: &[&str]) -> Result<(BTreeMap<String, Built>, Snapshot, Early)> {
+    let ctx = &ready.ctx;
+    let (built, seen, early) = build_beside_cluster(ready, releases)?;
     let seen = match seen {
         Some((seen, nodes)) if plan::loads(&built, &nodes).is_empty() => {
             load::confirm(ctx, &nodes, &built);
@@ -40,13 +89,7 @@ pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
             Snapshot::take(ctx)?
         }
     };
-    let (versions, is_new) = ensure_secrets(ctx, &seen, &releases, &overrides)?;
-    // A namespace that was going, or was not there, has nothing of what was seen in it.
-    let seen = if is_new { Snapshot::take(ctx)? } else { seen };
-    let plans = plan_releases(ctx, &seen, &releases, &built, &versions, &overrides)?;
-    let (deployed, endpoints) = apply::carry_out(ctx, &plans, Some((seen.services(), early)), no_rollback)?;
-    report(ctx, &deployed, &endpoints);
-    Ok(())
+    Ok((built, seen, early))
 }
 
 /// What a cluster that served already had in it, and the images of its nodes.
@@ -86,12 +129,15 @@ fn ensure_secrets(
     overrides: &Overrides,
 ) -> Result<(BTreeMap<String, String>, bool)> {
     let namespaces = ctx.config.namespaces_of(releases);
-    let is_settled = namespaces.iter().all(|name| namespace::is_settled(&ctx.config, seen, name));
+    // That of a branch is noted to be in use each time.
+    let is_settled =
+        ctx.config.preview.is_none() && namespaces.iter().all(|name| namespace::is_settled(&ctx.config, seen, name));
     match store::observe(ctx, seen, &namespaces, &overrides.secret) {
         Ok(secrets) if is_settled && secrets.steps.is_empty() => Ok((secrets.versions, false)),
         _ => {
             let ensured = in_parallel(&namespaces, |name| namespace::ensure(ctx, name));
             ensured.into_iter().collect::<Result<()>>()?;
+            namespaces.iter().try_for_each(|name| preview::ensure(ctx, name))?;
             Ok((store::ensure(ctx, &namespaces, &overrides.secret)?, true))
         }
     }
@@ -123,7 +169,7 @@ fn report(ctx: &Context, deployed: &[Deployed], endpoints: &BTreeMap<String, End
             "{name} is a LoadBalancer and waits for an address: cargo xtask tunnel --profile {}",
             ctx.config.profile
         );
-        ctx.ui.say(&match live::published_url(endpoint, ctx.config.cluster.node_ports) {
+        ctx.ui.say(&match live::url(&ctx.config, name, endpoint) {
             Some(url) => format!("{message}; meanwhile it answers at {url}"),
             None => message,
         });
@@ -134,8 +180,14 @@ fn report(ctx: &Context, deployed: &[Deployed], endpoints: &BTreeMap<String, End
         ctx.ui.say(&format!("nothing to deploy: {} is up to date", revisions.join(", ")));
     }
     let subject = ctx.config.subject();
-    ctx.ui.summary(&match live::open_url(ctx, endpoints) {
+    ctx.ui.summary(&match live::open_url(&ctx.config, endpoints) {
         Some(url) => format!("{subject} runs at {url}"),
-        None => format!("{subject} runs"),
+        None => match &ctx.config.target {
+            Some(target) => {
+                let next = format!("cargo xtask forward {} --target {target}", ctx.config.open);
+                format!("{subject} runs in namespace {} of target {target}; {next}", ctx.config.namespace)
+            }
+            None => format!("{subject} runs"),
+        },
     });
 }

@@ -6,6 +6,7 @@ mod reader;
 pub mod schema;
 mod sections;
 mod spec;
+mod targets;
 mod template;
 mod tree;
 mod types;
@@ -22,6 +23,7 @@ use sections::{
     check, cluster, database, deadlines, mirrors, name, optional_name, release, scan, secret, service, tool, waiver,
 };
 pub use spec::{Deviation, Spec, SpecChart, SpecCluster, SpecService};
+pub use targets::{PLACEHOLDERS, namespace_of};
 pub use template::{fill, follows, placeholders};
 use tree::parse;
 pub use tree::{ConfigError, Node, Place, Value, merge, to_json};
@@ -111,6 +113,13 @@ fn read_config(profile: &str, root: &Reader, tree: &Node, exists: &dyn Fn(&Path)
         spec: root.optional_table("spec", spec::spec),
         mirrors: root.table("mirrors", |r| mirrors(r, exists)),
         scan: root.optional_table("scan", scan).unwrap_or_default(),
+        targets: root.tables("targets", targets::remote),
+        target: None,
+        previews: root.table("previews", |r| Previews {
+            ttl: std::time::Duration::from_secs(r.integer("ttl_h", 1..=8760) as u64 * 3600),
+            quota: r.optional("quota").unwrap_or_default(),
+        }),
+        preview: None,
         database: root.optional_table("database", |table| database(table, exists)).unwrap_or_default(),
         tree: tree.clone(),
     }

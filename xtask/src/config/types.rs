@@ -40,6 +40,13 @@ pub struct Config {
     pub spec: Option<Spec>,
     pub mirrors: Mirrors,
     pub scan: Scan,
+    /// Clusters that others made, by the name that --target takes.
+    pub targets: BTreeMap<String, Remote>,
+    /// The target that the command line chose; None is the minikube of our own.
+    pub target: Option<String>,
+    pub previews: Previews,
+    /// The branch that has a namespace of its own, as the command line asked for; None is the profile's namespace.
+    pub preview: Option<String>,
     /// All of the above as it was read, each value with its place.
     pub tree: Node,
 }
@@ -101,6 +108,58 @@ pub struct Cluster {
     pub node_ports: NodePorts,
     /// Addons of minikube's that must serve, under minikube's names for them.
     pub addons: Vec<String>,
+}
+
+/// A cluster that others made, and how this project gets there.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// The file that leads to it; `~/` is the home folder.
+    pub kubeconfig: String,
+    pub context: String,
+    pub delivery: Delivery,
+    /// The namespace that the profile moves to, as a template; None leaves it.
+    pub namespace: Option<String>,
+    pub reach: Reach,
+    /// What changes it asks for the target's name.
+    pub protected: bool,
+}
+
+/// What a namespace for a branch is given.
+#[derive(Clone, Debug)]
+pub struct Previews {
+    /// How long after its last `up` it may be removed.
+    pub ttl: Duration,
+    /// What its pods may take in all, as a ResourceQuota's `hard`; empty is no limit.
+    pub quota: BTreeMap<String, String>,
+}
+
+/// How images get to a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Into each of its nodes, which are containers of this machine's docker.
+    Load,
+    /// Through a registry, as in `registry.example.org:5000/todo`.
+    Push {
+        registry: String,
+        /// The Secret with which the nodes pull, in each namespace of the profile.
+        pull_secret: Option<String>,
+        /// It is made of docker's credentials where it is missing.
+        make_pull_secret: bool,
+    },
+}
+
+/// How the application is reached from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    PortForward,
+    /// At the node ports of the services, under this host.
+    NodePort {
+        host: String,
+    },
+    /// At the host of its Ingress, as a template of a URL.
+    Ingress {
+        url: String,
+    },
 }
 
 /// The node ports that are published on 127.0.0.1, both ends included.
@@ -314,6 +373,33 @@ pub struct Module {
 }
 
 impl Config {
+    /// The target that the command line chose, with its name.
+    pub fn remote(&self) -> Option<(&str, &Remote)> {
+        let name = self.target.as_deref()?;
+        Some((name, self.targets.get(name)?))
+    }
+
+    /// The cluster's name, under which what is known of it is kept. A target can't have the name of a cluster of ours.
+    pub fn cluster_name(&self) -> String {
+        self.target.as_ref().map_or_else(|| self.cluster.name.clone(), |target| format!("target-{target}"))
+    }
+
+    /// What one run at a time works on, in words: the profile's namespace, and the target that it is in.
+    pub fn place(&self) -> String {
+        match &self.target {
+            Some(target) => format!("{} of target {target}", self.namespace),
+            None => self.namespace.clone(),
+        }
+    }
+
+    /// The repository that a service's image is deployed from.
+    pub fn repository(&self, image: &str) -> String {
+        match self.remote().map(|(_, remote)| &remote.delivery) {
+            Some(Delivery::Push { registry, .. }) => format!("{registry}/{image}"),
+            _ => image.to_string(),
+        }
+    }
+
     /// The application as a sentence begins with it: with a title of its own `The Todo Chatbot`, else the project's name.
     pub fn subject(&self) -> String {
         if self.title == self.project { self.title.clone() } else { format!("The {}", self.title) }

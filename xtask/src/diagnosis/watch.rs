@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -15,6 +15,7 @@ use crate::diagnosis::release;
 use crate::diagnosis::release::Hook;
 use crate::live;
 use crate::model::time;
+use crate::run::clock::now;
 use crate::run::context::{Context, Scope};
 use crate::run::process::{Interrupt, Spawn};
 use crate::tools::kubectl;
@@ -280,11 +281,6 @@ pub fn read_log(ctx: &Context, scope: &Scope, log: &Log) -> Option<String> {
     let call = kubectl::logs(&scope.target, &log.pod, &log.container, log.previous, LOG_LINES);
     let output = ctx.output(call).ok()?;
     output.success.then(|| output.stdout.trim_end().to_string())
-}
-
-/// Seconds since 1970.
-pub fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
 /// Waits for a while, or until it is done, which it returns.

@@ -1,26 +1,49 @@
-//! Refuses to modify any cluster other than the one this tool created: before helm or kubectl changes anything, the
-//! kubeconfig of the call is compared with the node that docker runs.
+//! Refuses to modify any cluster other than the one this tool created, or the target that the command line chose: before
+//! helm or kubectl changes anything, the kubeconfig of the call is compared with the node that docker runs, or with what
+//! the target is known by.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::config::yaml;
+use crate::config::{Config, yaml};
+use crate::live::pinned;
 use crate::run::call::display;
 use crate::run::context::Folders;
 use crate::run::exit::Stop;
 use crate::run::process::Spawn;
 use crate::tools::{docker, helm, kubectl};
 
-/// A guard that refuses calls which would change a cluster other than our minikube profile.
-pub fn guard(folders: &Folders) -> impl Fn(&Spawn, &[String]) -> Result<()> + Send + Sync + use<> {
+/// A guard that refuses calls which would change a cluster other than our minikube profile, or than the target where one was
+/// chosen.
+pub fn guard(
+    folders: &Folders,
+    root: &Path,
+    config: &Config,
+) -> Box<dyn Fn(&Spawn, &[String]) -> Result<()> + Send + Sync> {
+    if let Some(expected) = pinned::Expected::of(folders, root, config) {
+        // Who vouches for the server is looked at each time. That it is the same cluster is asked once, which costs a call.
+        let asked = OnceLock::new();
+        return Box::new(move |spawn, argv| {
+            if !changes(argv) {
+                return Ok(());
+            }
+            expected.check_call(argv)?;
+            if asked.get().is_none() {
+                expected.check(spawn)?;
+                let _ = asked.set(());
+            }
+            Ok(())
+        });
+    }
     let (kubeconfig, minikube_home) = (folders.kubeconfig(), folders.minikube_home());
-    move |spawn, argv| match changes(argv) {
+    Box::new(move |spawn, argv| match changes(argv) {
         true => check(spawn, argv, &kubeconfig, &minikube_home),
         false => Ok(()),
-    }
+    })
 }
 
 /// Whether a call is one of helm's or kubectl's that may change a cluster, or something behind it.
@@ -37,9 +60,7 @@ fn changes(argv: &[String]) -> bool {
 }
 
 fn check(spawn: &Spawn, argv: &[String], kubeconfig: &Path, minikube_home: &Path) -> Result<()> {
-    let after = |flag: &str| argv.iter().skip_while(|word| *word != flag).nth(1).map(String::as_str);
-    let context = after("--kube-context").or_else(|| after("--context")).unwrap_or_default();
-    let named = after("--kubeconfig").unwrap_or_default();
+    let (named, context) = pinned::named(argv);
     let refuse = |why: &str| {
         let message = format!("refusing to change a cluster that this tool did not create: {why}");
         let next = format!("Next: rm {}, then cargo xtask up, which writes a new one", kubeconfig.display());

@@ -1,6 +1,7 @@
 //! Reads live objects and releases back with kubectl and helm.
 
 pub mod guard;
+pub mod pinned;
 pub mod service;
 pub mod snapshot;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::config::{Config, NodePorts, yaml};
+use crate::config::{Config, NodePorts, Reach, fill, yaml};
 use crate::model::cluster::Target;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
@@ -122,19 +123,32 @@ pub fn manifest(ctx: &Context, scope: &Scope) -> Result<String> {
     ctx.run(helm::manifest(&scope.target, &scope.release))
 }
 
-/// The URL that keeps answering after a command has ended, if the service to open has a published node port.
-pub fn open_url(ctx: &Context, endpoints: &BTreeMap<String, Endpoint>) -> Option<String> {
-    published_url(endpoints.get(&ctx.config.open)?, ctx.config.cluster.node_ports)
+/// The URL of the service to open that keeps answering after a command has ended, if it has one.
+pub fn open_url(config: &Config, endpoints: &BTreeMap<String, Endpoint>) -> Option<String> {
+    url(config, &config.open, endpoints.get(&config.open)?)
 }
 
-/// The URL of a Service on 127.0.0.1, if its node port is one of those that were published.
-pub fn published_url(endpoint: &Endpoint, range: NodePorts) -> Option<String> {
-    Some(format!("http://127.0.0.1:{}", published_port(endpoint, range)?))
+/// The URL of a service, if it is reached without a forwarded port: on 127.0.0.1, or as its target says.
+pub fn url(config: &Config, service: &str, endpoint: &Endpoint) -> Option<String> {
+    match config.remote().map(|(_, remote)| &remote.reach) {
+        None => Some(format!("http://127.0.0.1:{}", published_port(config, endpoint)?)),
+        Some(Reach::PortForward) => None,
+        Some(Reach::NodePort { host }) => Some(format!("http://{host}:{}", endpoint.node_port?)),
+        Some(Reach::Ingress { .. }) => ingress_url(config, service),
+    }
+}
+
+/// The URL at which a target's Ingress leads to a service, if that is the one to open.
+pub fn ingress_url(config: &Config, service: &str) -> Option<String> {
+    let Reach::Ingress { url } = &config.remote()?.1.reach else { return None };
+    let values = BTreeMap::from([("namespace".to_string(), config.namespace.clone())]);
+    (service == config.open).then(|| fill(url, &values).ok()).flatten()
 }
 
 /// The node port of a Service, if it is one of those that were published on 127.0.0.1.
-pub fn published_port(endpoint: &Endpoint, range: NodePorts) -> Option<u16> {
-    endpoint.node_port.filter(|port| (range.first..=range.last).contains(port))
+pub fn published_port(config: &Config, endpoint: &Endpoint) -> Option<u16> {
+    let NodePorts { first, last } = config.cluster.node_ports;
+    endpoint.node_port.filter(|port| config.target.is_none() && (first..=last).contains(port))
 }
 
 fn is_headless(service: &Value) -> bool {
@@ -171,7 +185,14 @@ mod tests {
     fn services_are_known_by_label_not_by_object_name() {
         let (name, endpoint) = endpoint(&service()).unwrap();
         assert_eq!((name.as_str(), endpoint.object.as_str(), endpoint.port), ("frontend", "todo-frontend", 80));
-        let url = |first, last| published_url(&endpoint, NodePorts { first, last });
+        let url = |first, last| {
+            let file = |file, text| crate::config::ConfigFile { file, text };
+            let base = file("xtask.toml", include_str!("../../../xtask.toml"));
+            let dev = file("dev.toml", include_str!("../../../k8s/profiles/dev.toml"));
+            let mut config = crate::config::parse_config("dev", base, dev, &|_| true).unwrap();
+            config.cluster.node_ports = NodePorts { first, last };
+            url(&config, "frontend", &endpoint)
+        };
         assert_eq!(url(30080, 30089).as_deref(), Some("http://127.0.0.1:30081"));
         assert_eq!(url(30000, 30079), None);
         assert_eq!(taken_node_ports(&[service()])[&30081], ("n".to_string(), "frontend".to_string()));

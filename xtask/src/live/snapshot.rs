@@ -30,6 +30,9 @@ pub struct Snapshot {
 impl Snapshot {
     /// Looks; of an API server that does not answer, the last that was said.
     pub fn try_take(ctx: &Context) -> Result<Result<Snapshot, String>> {
+        if ctx.config.target.is_some() {
+            return Snapshot::of_namespaces(ctx);
+        }
         let target = ctx.target();
         let (objects, secrets) = std::thread::scope(|threads| {
             let secrets = threads.spawn(|| ask(ctx, kubectl::get_all_secrets(&target)));
@@ -40,6 +43,30 @@ impl Snapshot {
             (Ok(objects), Ok(secrets)) => Ok(Snapshot { objects, secrets }),
             (Err(said), _) | (_, Err(said)) => Err(said),
         })
+    }
+
+    /// The same of the profile's namespaces alone: of a target that several share, one may have no right to see more.
+    fn of_namespaces(ctx: &Context) -> Result<Result<Snapshot, String>> {
+        let (mut objects, mut secrets) = (Vec::new(), BTreeMap::new());
+        for name in ctx.config.namespaces() {
+            let target = ctx.target_in(&name);
+            let namespace = format!("namespace/{name}");
+            let (itself, inside, of_secrets) = std::thread::scope(|threads| {
+                let itself = threads.spawn(|| ask(ctx, kubectl::get(&target, &namespace, None)));
+                let of_secrets = threads.spawn(|| ask(ctx, kubectl::get_all_secrets_in(&target)));
+                let inside = ask(ctx, kubectl::get_all_in(&target));
+                let joined = "looking at a namespace does not panic";
+                (itself.join().expect(joined), inside, of_secrets.join().expect(joined))
+            });
+            match (itself?, inside?, of_secrets?) {
+                (Ok(itself), Ok(inside), Ok(of_secrets)) => {
+                    objects.extend(itself.into_iter().chain(inside));
+                    secrets.extend(of_secrets);
+                }
+                (Err(said), ..) | (_, Err(said), _) | (.., Err(said)) => return Ok(Err(said)),
+            }
+        }
+        Ok(Ok(Snapshot { objects, secrets }))
     }
 
     /// The same of a cluster that answered before.

@@ -28,6 +28,8 @@ pub enum Verb {
     Make,
     Build,
     Load,
+    /// Into a target's registry.
+    Push,
     /// A Secret.
     Write,
     Deploy,
@@ -52,6 +54,7 @@ impl Verb {
             Verb::Make => "make",
             Verb::Build => "build",
             Verb::Load => "load",
+            Verb::Push => "push",
             Verb::Write => "write",
             Verb::Deploy => "deploy",
         }

@@ -106,6 +106,11 @@ impl Folders {
         self.cache.join("discovery")
     }
 
+    /// What is known of a target of a project, by which it is known again.
+    pub fn pin(&self, project: &str, target: &str) -> PathBuf {
+        self.state.join("targets").join(format!("{project}.{target}.json"))
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.state.join("logs")
     }
@@ -192,11 +197,11 @@ impl Project {
 
     /// The cluster and a namespace of it.
     pub fn target_in(&self, namespace: &str) -> Target {
-        Target {
-            kubeconfig: self.folders.kubeconfig().display().to_string(),
-            context: self.config.cluster.name.clone(),
-            namespace: namespace.to_string(),
-        }
+        let (kubeconfig, context) = match self.config.remote() {
+            Some((_, remote)) => (self.root.join(expand(&remote.kubeconfig)), remote.context.clone()),
+            None => (self.folders.kubeconfig(), self.config.cluster.name.clone()),
+        };
+        Target { kubeconfig: kubeconfig.display().to_string(), context, namespace: namespace.to_string() }
     }
 
     /// A release of the profile.
@@ -212,7 +217,8 @@ impl Project {
     /// Where something is put together before a tool takes it; a folder for each profile and namespace, as runs may
     /// overlap.
     pub fn staging(&self, name: &str) -> PathBuf {
-        let folder = format!("{}-{}", self.config.profile, self.config.namespace);
+        let at = self.config.target.as_ref().map_or(String::new(), |target| format!("{target}-"));
+        let folder = format!("{at}{}-{}", self.config.profile, self.config.namespace);
         self.folders.cache.join("staging").join(folder).join(name)
     }
 
@@ -244,6 +250,14 @@ pub fn proxies() -> Vec<(String, Option<String>)> {
         .filter(|name| std::env::var(name).is_ok_and(|value| !value.is_empty()))
         .map(|name| (name.to_string(), None))
         .collect()
+}
+
+/// A path as a configuration has it: `~/` is the home folder.
+pub fn expand(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => PathBuf::from(path),
+    }
 }
 
 /// The project's root where it has recipes of its own, else that of the tool's own repository.

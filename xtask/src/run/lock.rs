@@ -4,12 +4,13 @@ use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::model::time;
+use crate::run::clock::now;
 use crate::run::context::Project;
 use crate::run::exit::Stop;
 use crate::run::poll;
@@ -43,7 +44,7 @@ pub fn hold(project: &Project, name: &str) -> Result<File> {
 /// The same with a deadline other than the usual one.
 pub fn hold_within(project: &Project, name: &str, deadline: Duration) -> Result<File> {
     fs::create_dir_all(&project.folders.state)?;
-    let path = project.folders.state.join(format!("{name}.lock"));
+    let path = file(project, name);
     // The content is the holder's until the lock is ours.
     let mut file = File::options().write(true).create(true).truncate(false).open(&path)?;
     let free = || match file.try_lock() {
@@ -87,9 +88,13 @@ pub fn command_of_holder(project: &Project, name: &str) -> Option<String> {
 
 /// The file of a lock that a run has.
 fn held(project: &Project, name: &str) -> Option<PathBuf> {
-    let path = project.folders.state.join(format!("{name}.lock"));
+    let path = file(project, name);
     let held = File::open(&path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
     held.then_some(path)
+}
+
+fn file(project: &Project, name: &str) -> PathBuf {
+    project.folders.state.join(format!("{name}.lock"))
 }
 
 /// The run that has a lock.
@@ -121,10 +126,6 @@ fn describe_holder(holder: Option<Holder>, now: i64) -> String {
         Some(since) => format!("{holder}, {} ago{stopped}", time::ago(now - since)),
         None => format!("{holder}{stopped}"),
     }
-}
-
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub mod answers;
 pub mod call;
+pub mod clock;
 pub mod context;
 pub mod digest;
 pub mod exit;

@@ -72,7 +72,7 @@ pub fn begin(project: &Project, command: &str) -> Result<()> {
         "run",
         json!({
             "command": command, "profile": project.config.profile, "namespace": project.config.namespace,
-            "cluster": project.config.cluster.name, "version": project.config.version, "started": started,
+            "cluster": project.config.cluster_name(), "version": project.config.version, "started": started,
         }),
     );
     Ok(())
@@ -133,7 +133,7 @@ fn parse(text: &str) -> Option<Run> {
 }
 
 fn folder(project: &Project) -> PathBuf {
-    project.folders.state.join("records").join(&project.config.cluster.name).join(&project.config.namespace)
+    project.folders.state.join("records").join(project.config.cluster_name()).join(&project.config.namespace)
 }
 
 /// All records of a folder, the newest last.

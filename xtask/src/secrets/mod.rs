@@ -4,4 +4,5 @@ pub mod database;
 pub mod judge;
 pub mod overrides;
 pub mod placeholder;
+pub mod pull;
 pub mod store;

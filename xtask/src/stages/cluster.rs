@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::config::NodePorts;
+use crate::live::pinned::Expected;
 use crate::live::snapshot::Snapshot;
 use crate::model::cluster::{State, problem};
 use crate::run::call::Call;
@@ -37,8 +39,7 @@ pub fn bring_up(ready: &Ready) -> Result<Option<Snapshot>> {
     Ok(None)
 }
 
-pub fn need_running(ctx: &Context, state: State) -> Result<()> {
-    let name = &ctx.config.cluster.name;
+fn need_running(state: State, name: &str) -> Result<()> {
     let message = match state {
         State::Running => return Ok(()),
         State::Absent => format!("there is no cluster {name}"),
@@ -49,6 +50,14 @@ pub fn need_running(ctx: &Context, state: State) -> Result<()> {
         State::Orphaned => format!("a node container {name} exists, but its keys are gone"),
     };
     Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask up")).into())
+}
+
+/// Fails where the cluster does not serve, or is another than the target that was chosen.
+pub fn need_serving(ctx: &Context) -> Result<()> {
+    match Expected::of(&ctx.folders, &ctx.root, &ctx.config) {
+        Some(expected) => expected.check(&ctx.spawn),
+        None => need_running(observe(ctx)?, &ctx.config.cluster.name),
+    }
 }
 
 /// Creates, starts or repairs the cluster until it serves. `node_image` replaces kicbase, where that can't be pulled. Returns
@@ -104,9 +113,13 @@ pub fn observe(ctx: &Context) -> Result<State> {
     }
 }
 
-/// The same with all that is in a cluster that serves.
+/// The same with all that is in a cluster that serves. A target is refused where it is another, and where it does not answer.
 pub fn look(ctx: &Context) -> Result<(State, Option<Snapshot>)> {
     let _glance = ctx.ui.glance("look at the cluster");
+    if ctx.config.target.is_some() {
+        need_serving(ctx)?;
+        return Ok((State::Running, Some(Snapshot::take(ctx)?)));
+    }
     if let Some(state) = observe_node(ctx)? {
         return Ok((state, None));
     }
@@ -145,13 +158,21 @@ fn observe_node(ctx: &Context) -> Result<Option<State>> {
     Ok((!kubeconfig.exists()).then(|| State::Unready(format!("{} is gone", kubeconfig.display()))))
 }
 
-/// The node's names, of which a cluster that runs has at least one.
+/// The names of the nodes that images are loaded into, of which a cluster that runs has at least one. Those of a target are
+/// asked of itself: what made it may have named its containers otherwise than minikube does.
 pub fn nodes(ctx: &Context) -> Result<Vec<String>> {
-    let nodes = ctx.run(docker::nodes(&ctx.config.cluster.name))?;
+    let nodes = match ctx.config.target {
+        Some(_) => names(&ctx.run(kubectl::get(&ctx.target(), "nodes", None))?),
+        None => ctx.run(docker::nodes(&ctx.config.cluster.name))?,
+    };
     match nodes.is_empty() {
         false => Ok(nodes),
         true => Err(Stop::failed("docker knows no node of the cluster\nNext: cargo xtask up").into()),
     }
+}
+
+fn names(objects: &[Value]) -> Vec<String> {
+    objects.iter().filter_map(|object| object["metadata"]["name"].as_str()).map(str::to_string).collect()
 }
 
 /// Removes the cluster and everything in it.

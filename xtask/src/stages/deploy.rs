@@ -240,8 +240,11 @@ pub fn await_others(ctx: &Context, scope: &Scope) -> Result<()> {
 }
 
 /// A node port for each service that has one: the one it has already, else the configured one, else a free one of the
-/// published range. `services` are those of all namespaces.
+/// published range. `services` are those of all namespaces. On a target the cluster itself chooses.
 pub fn node_ports(ctx: &Context, services: &[Value]) -> Result<BTreeMap<String, u16>> {
+    if ctx.config.target.is_some() {
+        return Ok(BTreeMap::new());
+    }
     let mut taken = live::taken_node_ports(services);
     let range = ctx.config.cluster.node_ports;
     let mut chosen = BTreeMap::new();

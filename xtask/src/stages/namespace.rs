@@ -9,6 +9,7 @@ use crate::live::snapshot::Snapshot;
 use crate::model::labels::MANAGED_BY;
 use crate::run::context::Context;
 use crate::run::exit::Stop;
+use crate::stages::preview;
 use crate::stages::terminating::delete_namespace;
 use crate::tools::{helm, kubectl};
 
@@ -42,6 +43,7 @@ pub fn ensure(ctx: &Context, name: &str) -> Result<()> {
     }
     let mut labels = json!({ MANAGED_BY: ctx.config.manager(), profile_label(&ctx.config): ctx.config.profile });
     LEVELS.iter().for_each(|level| labels[*level] = POD_SECURITY.into());
+    preview::labels(&ctx.config).into_iter().for_each(|(key, value)| labels[key] = value.into());
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
     ctx.run(kubectl::create(&target).stdin(namespace.to_string()))?;
     Ok(())

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::config::{Config, ConfigError, ConfigErrors, Node, NodePort, Place, Value as Tree, to_json, yaml};
+use crate::config::{
+    Config, ConfigError, ConfigErrors, Delivery, Node, NodePort, Place, Reach, Value as Tree, to_json, yaml,
+};
+use crate::live;
 use crate::run::answers::{Answers, key_of_program};
 use crate::run::context::{Project, Scope};
 use crate::run::digest::Content;
@@ -44,7 +47,7 @@ pub struct Staged {
 
 /// What is only known once something was built or observed.
 pub struct RenderInputs<'a> {
-    /// Service to tag.
+    /// Service to tag, with the digest behind it where the image comes from a registry.
     pub tags: &'a BTreeMap<String, String>,
     /// Service to node port.
     pub node_ports: &'a BTreeMap<String, u16>,
@@ -58,7 +61,8 @@ pub fn read_overrides(project: &Project) -> Result<Overrides> {
     let (overrides, config) = (overrides::read_overrides(project)?, &project.config);
     let (tags, fixed) = known_beforehand(config);
     // A port that is chosen later is set all the same.
-    let with_port = config.services.iter().filter(|(_, service)| service.node_port.is_some());
+    let with_port =
+        config.services.iter().filter(|(_, service)| service.node_port.is_some() && config.target.is_none());
     let mut node_ports: BTreeMap<String, u16> = with_port.map(|(name, _)| (name.clone(), 0)).collect();
     node_ports.extend(fixed);
     let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: "", overrides: &overrides };
@@ -106,7 +110,8 @@ pub fn known_beforehand(config: &Config) -> (BTreeMap<String, String>, BTreeMap<
         Some(NodePort::Fixed(port)) => Some(port),
         _ => None,
     };
-    let ports = config.services.iter().filter_map(|(name, about)| Some((name.clone(), fixed(about.node_port)?)));
+    let ports = config.services.iter().filter(|_| config.target.is_none());
+    let ports = ports.filter_map(|(name, about)| Some((name.clone(), fixed(about.node_port)?)));
     (tags, ports.collect())
 }
 
@@ -203,6 +208,7 @@ pub fn stage(project: &Project, name: &str, known: &RenderInputs) -> Result<Stag
     let folder = staging.join("chart");
     stage_chart(&project.root.join(&release.chart), &folder)?;
     let tag = release.services.first().and_then(|service| known.tags.get(service)).map_or("", String::as_str);
+    let tag = tag.split('@').next().unwrap_or_default();
     let app_version = release.app_version.as_ref().map(|text| text.replace("{tag}", tag));
     let described = folder.join("Chart.yaml");
     let text = fs::read_to_string(&described)?;
@@ -288,10 +294,22 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderI
     let release = &config.releases[name];
     let secret = (!release.secret.is_empty())
         .then(|| json!({ "name": release.secret, "create": false, "version": known.secret_version }));
+    let remote = config.remote().map(|(_, remote)| remote);
+    let delivery = remote.map(|remote| &remote.delivery);
+    // A port of every node is opened only where a target is reached by it.
+    let is_closed = remote.is_some_and(|remote| !matches!(remote.reach, Reach::NodePort { .. }));
     let service_values = |service: &String| {
         let about = &config.services[service];
+        let repository = config.repository(&about.image);
         let mut value =
-            json!({ "image": { "repository": about.image, "tag": known.tags[service] }, "port": about.port });
+            json!({ "image": { "repository": repository, "tag": known.tags[service] }, "port": about.port });
+        if let Some(Delivery::Push { pull_secret, .. }) = delivery {
+            // What is pinned by its digest is the same wherever it was pulled.
+            value["image"]["pullPolicy"] = "IfNotPresent".into();
+            if let Some(name) = pull_secret {
+                value["imagePullSecrets"] = json!([name]);
+            }
+        }
         if let Some(user) = &about.user {
             value["runAsUser"] = user.id.into();
         }
@@ -301,6 +319,11 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderI
         }
         if let Some(port) = known.node_ports.get(service) {
             value["service"] = json!({ "nodePort": port });
+        } else if is_closed && about.node_port.is_some() {
+            value["service"] = json!({ "type": "ClusterIP" });
+        }
+        if let Some(host) = ingress_host(config, service) {
+            value["ingress"] = json!({ "enabled": true, "host": host });
         }
         value
     };
@@ -327,6 +350,14 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderI
     }
 }
 
+/// The host of the Ingress by which a target reaches a service, if that is the one to open.
+fn ingress_host(config: &Config, service: &str) -> Option<String> {
+    let Reach::Ingress { .. } = &config.remote()?.1.reach else { return None };
+    let url = live::ingress_url(config, service)?;
+    let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+    host.split(['/', ':']).next().map(str::to_string)
+}
+
 /// The line of the configuration from which a value follows that helm is given over all files.
 pub fn origin(config: &Config, release: &str, is_umbrella: bool, path: &str) -> Option<String> {
     let (service, key) = match path.strip_prefix("services.") {
@@ -340,6 +371,9 @@ pub fn origin(config: &Config, release: &str, is_umbrella: bool, path: &str) -> 
         "secret.name" => format!("releases.{release}.secret"),
         "enabled" | "name" => format!("releases.{release}.services"),
         "image.repository" => format!("services.{service}.image"),
+        "image.pullPolicy" | "imagePullSecrets" | "service.type" | "ingress.enabled" | "ingress.host" => {
+            format!("targets.{}", config.target.as_deref()?)
+        }
         "runAsUser" => format!("services.{service}.user.id"),
         "service.nodePort" => format!("services.{service}.node_port"),
         "port" => format!("services.{service}.port"),

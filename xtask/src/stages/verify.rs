@@ -7,17 +7,20 @@ use serde_json::Value;
 
 use crate::diagnosis::cause::Problem;
 use crate::diagnosis::release;
-use crate::diagnosis::watch::{Failure, Watch, now};
+use crate::diagnosis::watch::{Failure, Watch};
 use crate::live;
 use crate::model::rollout;
 use crate::model::rollout::Rollout;
 use crate::model::states::DeploymentState;
+use crate::run::clock::now;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
 use crate::run::poll;
 
 /// A rollout that still goes on may take so many times its deadline in all.
 const AT_MOST: u32 = 3;
+/// How long the API server may be away while a rollout is waited for.
+const AWAY: Duration = Duration::from_secs(90);
 /// How long the cluster may take to lead Services to pods that are ready.
 const ENDPOINTS: Duration = Duration::from_secs(15);
 
@@ -41,9 +44,18 @@ pub fn wait(ctx: &Context, scope: &Scope, manifest: &str, upgrading: bool) -> Re
     let mut watch = Watch::new(ctx, scope);
     let (mut went_on, mut counts) = (Instant::now(), [0; release::COUNTS]);
     let mut rolled_out = None;
-    let mut last = (Vec::new(), Vec::new());
+    let (mut last, mut silent) = ((Vec::new(), Vec::new()), None);
     let ended = poll::until(&ctx.spawn.interrupt, deadline * AT_MOST, || {
-        let seen = watch.look()?;
+        let seen = match watch.look() {
+            Ok(seen) => seen,
+            Err(error) => {
+                // What is under way goes on without us: it is looked at again once the server is back.
+                ctx.spawn.interrupt.check()?;
+                step.update("the cluster does not answer");
+                return if silent.get_or_insert_with(Instant::now).elapsed() < AWAY { Ok(None) } else { Err(error) };
+            }
+        };
+        silent = None;
         let services = &ctx.config.releases[release].services;
         for (service, state) in release::states(&seen, release, &wanted, services, upgrading) {
             ctx.ui.state(&service, state);

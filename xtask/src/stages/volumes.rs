@@ -18,6 +18,10 @@ const QUIET: Duration = Duration::from_secs(5);
 
 /// Removes what is left of claims in these namespaces, with the data on the nodes. Volumes that are to be kept stay.
 pub fn remove_left(ctx: &Context, namespaces: &[String]) -> Result<()> {
+    // What becomes of a volume on a target is the matter of those who run it.
+    if ctx.config.target.is_some() {
+        return Ok(());
+    }
     let look = || -> Result<Vec<Left>> {
         Ok(all_left(&ctx.run(kubectl::get(&ctx.target(), "persistentvolumes", None))?, namespaces))
     };

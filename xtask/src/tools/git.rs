@@ -38,6 +38,11 @@ pub fn commit(root: &str) -> Call {
     call(argv!("git -C {root} describe --always --dirty --exclude *")).trimmed()
 }
 
+/// The name of whoever works here, as commits have it; fails where none is set.
+pub fn user(root: &str) -> Call {
+    call(argv!("git -C {root} config user.name")).trimmed()
+}
+
 /// Prints the folder of the hooks, which a worktree or core.hooksPath may have moved; relative to `root` unless absolute.
 pub fn hooks(root: &str) -> Call {
     call(argv!("git -C {root} rev-parse --git-path hooks")).trimmed()

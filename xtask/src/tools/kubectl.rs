@@ -36,6 +36,28 @@ pub fn get_cluster(target: &Target) -> Call<Vec<Value>> {
         .try_parse(|text| parse_objects(&text))
 }
 
+/// The UID of an object such as `namespace/NAME`; fails soon where no API server answers.
+pub fn get_uid(target: &Target, object: &str) -> Call {
+    let at = at(target);
+    let format = "jsonpath={.metadata.uid}";
+    call(argv!("kubectl get {object} --output {format} --request-timeout 10s {at...}")).trimmed()
+}
+
+/// The kubeconfig's part for one context, with all certificates in it, as JSON.
+pub fn whole_config(target: &Target) -> Call {
+    let Target { kubeconfig, context, .. } = target;
+    call(argv!(
+        "kubectl config view --raw --flatten --minify --output json --kubeconfig {kubeconfig} --context {context}"
+    ))
+    .confidential()
+}
+
+/// A token of a ServiceAccount, good for an hour.
+pub fn create_token(target: &Target, account: &str) -> Call {
+    let at = at(target);
+    call(argv!("kubectl create token {account} {at...}")).trimmed().confidential()
+}
+
 /// What a plan compares with: API version, kind, and the name by which it is asked for.
 pub const KINDS: [(&str, &str, &str); 12] = [
     ("v1", "Node", "nodes"),
@@ -60,6 +82,16 @@ pub fn get_all(target: &Target) -> Call<Vec<Value>> {
         .try_parse(|text| parse_objects(&text))
 }
 
+/// The objects of those kinds of one namespace, which whoever has rights to it alone may see.
+pub fn get_all_in(target: &Target) -> Call<Vec<Value>> {
+    let at = at(target);
+    let is_of_namespace = |kind: &str| !["Node", "StorageClass", "Namespace"].contains(&kind);
+    let kinds: Vec<&str> = KINDS.iter().filter(|one| is_of_namespace(one.1)).map(|one| one.2).collect();
+    let kinds = kinds.join(",");
+    call(argv!("kubectl get {kinds} --output json --request-timeout 10s {at...}"))
+        .try_parse(|text| parse_objects(&text))
+}
+
 /// What a plan knows of a Secret: no values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SecretHead {
@@ -76,9 +108,18 @@ pub enum SecretHead {
 
 /// The Secrets of all namespaces, by namespace and name.
 pub fn get_all_secrets(target: &Target) -> Call<BTreeMap<(String, String), SecretHead>> {
+    get_secrets(target, &["--all-namespaces"])
+}
+
+/// The same of one namespace.
+pub fn get_all_secrets_in(target: &Target) -> Call<BTreeMap<(String, String), SecretHead>> {
+    get_secrets(target, &[])
+}
+
+fn get_secrets(target: &Target, scope: &[&str]) -> Call<BTreeMap<(String, String), SecretHead>> {
     let at = at(target);
     let format = "go-template={{range .items}}{{.metadata.namespace}} {{.metadata.name}} {{.metadata.resourceVersion}}{{if eq .type \"helm.sh/release.v1\"}} ={{.data.release}} {{.metadata.labels.status}}{{else}}{{range $key, $_ := .data}} {{$key}}{{end}}{{end}}\n{{end}}";
-    call(argv!("kubectl get secrets --all-namespaces --output {format} --request-timeout 5s {at...}"))
+    call(argv!("kubectl get secrets {scope...} --output {format} --request-timeout 5s {at...}"))
         .parse(|text| text.lines().filter_map(parse_secret_head).collect())
 }
 
@@ -148,6 +189,12 @@ pub fn get_live(target: &Target) -> Call<Vec<Value>> {
 pub fn create(target: &Target) -> Call {
     let at = at(target);
     call(argv!("kubectl create --filename - {at...}"))
+}
+
+/// Replaces the object on stdin; fails where it is of another version by now.
+pub fn replace(target: &Target) -> Call {
+    let at = at(target);
+    call(argv!("kubectl replace --filename - {at...}"))
 }
 
 /// A Secret's version, and its keys with their values in base64, one to a line.

@@ -7,6 +7,7 @@ pub mod containerd;
 pub mod ctr;
 pub mod curl;
 pub mod docker;
+pub mod docker_credential;
 pub mod git;
 pub mod go;
 pub mod hadolint;

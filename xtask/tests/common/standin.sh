@@ -201,6 +201,9 @@ stored() {
         gzip | base64 --wrap 0 | base64 --wrap 0
 }
 
+# By which a registry knows what was pushed.
+digest() { echo "sha256:$(printf %s "$1" | sha256sum | cut -d ' ' -f 1)"; }
+
 # A test's own answers come first.
 . ./rules
 
@@ -215,6 +218,9 @@ case $call in
 "docker --version") echo "Docker version 27.0.0, build 0000000" ;;
 "docker context show") echo default ;;
 "docker info "*) echo "27.0.0|runc|2|/" ;;
+"docker manifest inspect --verbose "*)
+    grep -qx "$last" registry || { echo "no such manifest: $last" >&2; exit 1; }
+    echo "{\"Descriptor\":{\"digest\":\"$(digest "$last")\"}}" ;;
 "docker manifest inspect "*) ;;
 # The newest first; the service of an image is its name.
 "docker image ls --no-trunc --quiet --filter "*) tac host-images | sed -n "s/^${last##*=}:[^ ]* //p" ;;
@@ -358,16 +364,35 @@ case $call in
         add_workloads
     done
     echo "{\"items\":[${found%,}]}" | sed 's/,,*/,/g' ;;
-"kubectl get secrets --all-namespaces "*)
+# What is of a target is asked for by namespace.
+"kubectl get namespace/kube-system --output jsonpath"*) cat uid ;;
+"kubectl get services,configmaps,"*)
+    found=
+    add_workloads
+    all=$(services | sed "s/},{\"kind\"/}\n{\"kind\"/g" | grep -F "\"namespace\":\"$namespace\"" | paste -sd, -)
+    echo "{\"items\":[${all}${all:+${found:+,}}${found#,}]}" ;;
+"kubectl get lease/"*) [ ! -e "$here/lease" ] || cat "$here/lease" ;;
+"kubectl get resourcequota/"*) [ ! -e "$here/quota" ] || cat "$here/quota" ;;
+"kubectl replace --filename - "*)
+    case $input in *'"kind":"ResourceQuota"'*) to=quota ;; *) to=lease ;; esac
+    printf '%s\n' "$input" >"$here/$to" ;;
+"docker image tag "*) ;;
+"docker image rm --no-prune "*) ;;
+"docker image push "*)
+    echo "$last" >>registry
+    echo "0.1.0: digest: $(digest "$last") size: 1234" ;;
+"kubectl get secrets --all-namespaces "* | "kubectl get secrets --output "*)
     [ -e cluster ] && [ -e "$KUBECONFIG" ] || exit 1
     for secret in secrets/*/*.version; do
         [ -e "${secret%.version}" ] || continue
         of=${secret%.version} of=${of#secrets/}
+        case $call in *" --all-namespaces "*) ;; *) [ "${of%/*}" = "$namespace" ] || continue ;; esac
         { echo "${of%/*}"; echo "${of#*/}"; cat "$secret"; cut -d ' ' -f 1 "${secret%.version}"; } | paste -sd ' ' -
     done
     for release in namespaces/*/releases/*; do
         [ -s "$release/revisions" ] || continue
         here=${release%/releases/*} release=${release##*/}
+        case $call in *" --all-namespaces "*) ;; *) [ "${here#*/}" = "$namespace" ] || continue ;; esac
         while read -r number status; do
             echo "${here#*/} sh.helm.release.v1.$release.v$number 1 =$(stored "$release" "$number" "$status") $status"
         done <"$here/releases/$release/revisions"
@@ -395,7 +420,7 @@ case $call in
 "kubectl get services "*) echo "{\"items\":[$(services)]}" ;;
 "kubectl get pods,deployments,"*) echo '{"items":[]}' ;;
 "kubectl get namespaces "*)
-    items=$(ls namespaces | sed 's/.*/{"metadata":{"name":"&"}}/' | paste -sd, -)
+    items=$(for one in namespaces/*; do a_namespace "${one#*/}"; done | paste -sd, -)
     echo "{\"items\":[$items]}" ;;
 "kubectl get horizontalpodautoscalers "*) echo '{"items":[]}' ;;
 "kubectl get pods "*) echo '{"items":[]}' ;;
@@ -416,6 +441,8 @@ case $call in
         mkdir -p namespaces
         mkdir "namespaces/$name" 2>/dev/null || { echo "Error: namespaces \"$name\" already exists" >&2; exit 1; }
         printf '%s\n' "$input" | pairs labels >"namespaces/$name/labels" ;;
+    *'"kind":"ResourceQuota"'*) printf '%s\n' "$input" >"$here/quota" ;;
+    *'"kind":"Lease"'*) printf '%s\n' "$input" >"$here/lease" ;;
     *'"kind":"Secret"'*)
         [ -e "$here" ] || { echo "Error: namespaces \"$namespace\" not found" >&2; exit 1; }
         mkdir -p "secrets/$namespace"

@@ -47,7 +47,7 @@ pub fn run(project: &Project, hub: &Hub) {
 
 /// One question for each namespace of the profile. `tools` are looked for until they are there.
 fn look(project: &Project, tools: &mut Option<Context>) -> Look {
-    let at_work = lock::command_of_holder(project, &project.config.namespace);
+    let at_work = lock::command_of_holder(project, &project.config.place());
     match see(project, tools) {
         Ok(seen) => Look { seen, problem: None, at_work },
         Err(error) => Look { seen: BTreeMap::new(), problem: Some(format!("{error:#}")), at_work },
@@ -66,7 +66,7 @@ fn see(project: &Project, tools: &mut Option<Context>) -> Result<BTreeMap<String
     let seen: Result<_> = ctx.config.namespaces().into_iter().map(ask).collect();
     if seen.is_err() {
         // What the cluster is like says more than kubectl's words.
-        cluster::need_running(ctx, cluster::observe(ctx)?)?;
+        cluster::need_serving(ctx)?;
     }
     seen
 }

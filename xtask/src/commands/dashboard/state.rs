@@ -42,7 +42,7 @@ pub fn snapshot(config: &Config, look: &Look) -> Result<Value> {
     let needs = needs::find(config, &look.seen);
     let of_namespaces = |kind: &str| look.seen.values().flatten().filter(|one| one["kind"] == kind).cloned().collect();
     let endpoints = live::endpoints_in(config, of_namespaces("Service"));
-    let url_of = |service: &str| live::published_url(endpoints.get(service)?, config.cluster.node_ports);
+    let url_of = |service: &str| live::url(config, service, endpoints.get(service)?);
     let mut services = BTreeMap::new();
     let mut problems = Vec::new();
     for (name, about) in &config.releases {

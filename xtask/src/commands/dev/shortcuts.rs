@@ -69,13 +69,13 @@ pub fn place(project: &Project, path: &Path) -> PathBuf {
 fn do_all(project: &Project, shortcut: &Shortcut, known: &mut Known) -> Result<Taken> {
     if shortcut.restarts.is_empty() {
         let ctx = setup::need_tools(project)?;
-        let _lock = lock::hold(&ctx, &ctx.config.namespace)?;
+        let _lock = lock::hold(&ctx, &ctx.config.place())?;
         let copied = shortcut.copies.iter().try_for_each(|copy| copy_one(&ctx, copy, known));
         return Ok(copied.map_or_else(Taken::Impossible, |()| Taken::Done));
     }
     let ready = setup::set_up(project, None)?;
     let ctx = &ready.ctx;
-    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
+    let _lock = lock::hold(ctx, &ctx.config.place())?;
     let services: Vec<&str> = shortcut.restarts.iter().map(|one| one.service.as_str()).collect();
     let wanted = build::references_of(ctx, &ready.images, &services)?;
     // No shortcut changes a Service: what the checks need of the cluster is asked for beside the build.

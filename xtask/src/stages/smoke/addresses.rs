@@ -32,7 +32,7 @@ impl<'a> Addresses<'a> {
     /// The port on 127.0.0.1 at which a service is reached. A forward that ended with its pod is opened again.
     pub fn port(&self, service: &str, until: Instant) -> Result<u16, Refusal> {
         let (endpoint, forward) = self.services.get(service).ok_or_else(|| absent(service))?;
-        if let Some(port) = live::published_port(endpoint, self.ctx.config.cluster.node_ports) {
+        if let Some(port) = live::published_port(&self.ctx.config, endpoint) {
             return Ok(port);
         }
         let mut open = forward.lock().expect("nobody panics with it");

@@ -104,7 +104,7 @@ fn find(ctx: &Context) -> Option<String> {
 }
 
 fn name(ctx: &Context) -> String {
-    format!("{KEPT}.{}.{}", ctx.config.cluster.name, ctx.config.namespace)
+    format!("{KEPT}.{}.{}", ctx.config.cluster_name(), ctx.config.namespace)
 }
 
 fn line_of(endpoint: &Endpoint) -> String {

@@ -125,7 +125,7 @@ impl Bench {
     }
 
     fn url(&self) -> Result<String> {
-        live::open_url(&self.ctx, &live::endpoints(&self.ctx)?).context("no URL answers from outside")
+        live::open_url(&self.ctx.config, &live::endpoints(&self.ctx)?).context("no URL answers from outside")
     }
 }
 

@@ -11,7 +11,8 @@ use xtask::live;
 
 /// What a person does in the page, in a browser, against what runs.
 pub fn serves_its_user(world: &World) -> Result<()> {
-    let url = live::open_url(&world.ctx, &live::endpoints(&world.ctx)?).context("no URL answers from outside")?;
+    let url =
+        live::open_url(&world.ctx.config, &live::endpoints(&world.ctx)?).context("no URL answers from outside")?;
     let Some(mut page) = Browser::open(world, &url)? else {
         world.remark("no Chromium was found: the page was not opened".to_string());
         return Ok(());

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::e2e::scenario::Scenario;
-use crate::e2e::{contributor, faults, hello, published};
+use crate::e2e::{contributor, faults, hello, published, targets};
 use xtask::run::context::{Project, profiles};
 use xtask::run::exit::Stop;
 
@@ -35,6 +35,8 @@ pub enum State {
     Gone,
     /// The application runs as it is described.
     Running,
+    /// Whatever there is: the scenario sees to what it needs.
+    Any,
 }
 
 impl Group {
@@ -64,6 +66,9 @@ pub fn groups(project: &Project) -> Result<Vec<Group>> {
         of_dev("faults", faults::PODS_NAMESPACE, faults::PODS.iter().map(running).collect()),
         of_dev("faults", faults::NAMESPACE, faults::OTHERS.iter().map(running).collect()),
     ];
+    // Each makes what it needs of its own, by way of the target.
+    let by_target = |scenario: &Scenario| Planned { scenario: *scenario, begins: State::Any, leaves: State::Any };
+    groups.push(of_dev("targets", targets::NAMESPACE, targets::SCENARIOS.iter().map(by_target).collect()));
     for name in profiles(&project.root).into_iter().filter(|name| name != DEV) {
         let mut scenarios = vec![comes_up(published::COMES_UP)];
         scenarios.extend(published::scenarios(&project.of_profile(&name)?)?.iter().map(running));

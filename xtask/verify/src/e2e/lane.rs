@@ -161,6 +161,7 @@ fn judge(world: &World, group: &Group, planned: &Planned, keep: bool, ended: Res
 fn establish(world: &World, now: Option<State>, wanted: State) -> Result<()> {
     match (now, wanted) {
         (Some(now), wanted) if now == wanted => Ok(()),
+        (_, State::Any) => Ok(()),
         (_, State::Gone) => remove(world),
         (_, State::Running) => {
             let output = world.xtask(&["up", "--yes"])?;
@@ -178,7 +179,7 @@ fn establish(world: &World, now: Option<State>, wanted: State) -> Result<()> {
 fn prove(world: &World, planned: &Planned) -> Result<()> {
     (planned.scenario.prove)(world)?;
     match planned.leaves {
-        State::Gone => Ok(()),
+        State::Gone | State::Any => Ok(()),
         State::Running => world.up().map(drop).context("after the scenario the application could not be put right"),
     }
 }

@@ -21,6 +21,7 @@ mod report;
 mod scenario;
 mod secrets;
 mod side_by_side;
+mod targets;
 mod world;
 
 use std::fs;

@@ -244,7 +244,8 @@ struct Load {
 impl Load {
     fn begin(world: &World) -> Result<Load> {
         let [program] = setup::programs(&world.ctx, ["vegeta"])?;
-        let url = live::open_url(&world.ctx, &live::endpoints(&world.ctx)?).context("no URL answers from outside")?;
+        let url =
+            live::open_url(&world.ctx.config, &live::endpoints(&world.ctx)?).context("no URL answers from outside")?;
         let targets = world.ctx.staging("targets");
         std::fs::write(&targets, format!("GET {url}/\nGET {url}/api/auth/session\n"))?;
         let mut running = Vec::new();

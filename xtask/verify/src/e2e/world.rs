@@ -102,12 +102,17 @@ impl World {
 
     /// The same for a copy of the project.
     pub fn begin_in(&self, root: &Path, arguments: &[&str]) -> Result<Begun> {
+        self.begin_by(&self.spawn, root, arguments)
+    }
+
+    /// The same in another environment.
+    pub fn begin_by(&self, spawn: &Spawn, root: &Path, arguments: &[&str]) -> Result<Begun> {
         let call = self.own(arguments)?;
         let command_line = call.text();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let said = lines.clone();
         let note = move |line: &str| said.lock().unwrap().push(line.to_string());
-        let running = self.of_project(root).background(call, note)?;
+        let running = of_project(spawn, root).background(call, note)?;
         Ok(Begun { command_line, running, lines })
     }
 
@@ -120,7 +125,12 @@ impl World {
 
     /// The command as it is for such a copy.
     pub fn xtask_in(&self, root: &Path, arguments: &[&str]) -> Result<Output> {
-        self.say(&self.of_project(root), self.own(arguments)?, None)
+        self.xtask_by(&self.spawn, root, arguments)
+    }
+
+    /// The same in another environment.
+    pub fn xtask_by(&self, spawn: &Spawn, root: &Path, arguments: &[&str]) -> Result<Output> {
+        self.say(&of_project(spawn, root), self.own(arguments)?, None)
     }
 
     /// Runs a tool of the test's own, in our environment. What a scenario has put into the cluster must be taken away
@@ -202,13 +212,6 @@ impl World {
         Ok(call(std::iter::once(program).chain(all).collect()))
     }
 
-    /// Another project than the one that this program was started for.
-    fn of_project(&self, root: &Path) -> Spawn {
-        let mut spawn = self.spawn.clone();
-        spawn.env.push((verify::ROOT.to_string(), root.display().to_string()));
-        spawn
-    }
-
     fn say(&self, spawn: &Spawn, call: Call, folder: Option<&Path>) -> Result<Output> {
         let lines = Mutex::new(Vec::new());
         let note = |line: &str| lines.lock().unwrap().push(line.to_string());
@@ -228,6 +231,13 @@ impl World {
     fn note(&self, command_line: &str, tail: &str, ending: &str) {
         self.said.lock().unwrap().push_str(&format!("$ {command_line}\n{tail}\n{ending}\n\n"));
     }
+}
+
+/// For another project than the one that this program was started for.
+fn of_project(spawn: &Spawn, root: &Path) -> Spawn {
+    let mut spawn = spawn.clone();
+    spawn.env.push((verify::ROOT.to_string(), root.display().to_string()));
+    spawn
 }
 
 /// A command of ours that runs while something is done to it.

@@ -348,7 +348,7 @@ fn ask_minikube(cluster: &Cluster) -> Result<(Attempts, Value)> {
     let mut attempts = BTreeMap::new();
     for (service, endpoint) in endpoints.iter().filter(|(_, endpoint)| endpoint.node_port.is_some()) {
         let path = readiness_path(&cluster.objects, service).unwrap_or_else(|| "/".to_string());
-        if let Some(url) = live::published_url(endpoint, ctx.config.cluster.node_ports) {
+        if let Some(url) = live::url(&ctx.config, service, endpoint) {
             attempts.insert(Attempt::Url(service.clone()), get(&format!("{url}{path}")));
         }
         let call = minikube::service_url(name, &endpoint.namespace, &endpoint.object);

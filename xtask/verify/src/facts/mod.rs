@@ -37,10 +37,10 @@ pub fn gather(project: &Project, with_live: bool) -> Result<Facts<'_>> {
     };
     let ctx = &ready.ctx;
     if with_live {
-        cluster::need_running(ctx, cluster::observe(ctx)?)?;
+        cluster::need_serving(ctx)?;
     }
     // What is staged for helm and docker is the same folder for every run of the profile.
-    let _lock = lock::hold(ctx, &ctx.config.namespace)?;
+    let _lock = lock::hold(ctx, &ctx.config.place())?;
     let releases = ctx.config.wanted_releases(&overrides.secret);
     let wanted = build::references_of(ctx, &ready.images, &ctx.config.services_of(&releases))?;
     let (built, _) = build::ensure(&ready, &wanted)?;

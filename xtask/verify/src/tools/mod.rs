@@ -4,6 +4,7 @@ pub mod grep;
 pub mod kube_score;
 pub mod kubeconform;
 pub mod node;
+pub mod openssl;
 pub mod pod_security;
 pub mod skaffold;
 pub mod vegeta;

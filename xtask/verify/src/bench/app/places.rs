@@ -94,7 +94,7 @@ impl Places {
         let ctx = &bench.ctx;
         let endpoints = live::endpoints(ctx)?;
         let port = |service: &str| -> Result<u16> {
-            let port = endpoints.get(service).and_then(|one| live::published_port(one, ctx.config.cluster.node_ports));
+            let port = endpoints.get(service).and_then(|one| live::published_port(&ctx.config, one));
             port.with_context(|| format!("{service} is not published on this machine"))
         };
         let at = |port: u16| format!("http://127.0.0.1:{port}");

@@ -1,0 +1,337 @@
+//! Clusters of others: which cluster is changed, by which images, and who is kept off.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::common::{Project, Run};
+
+/// The certificate of an authority, as far as anybody here reads it: the word in it.
+const PEM: &str = "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n";
+const TEAM: &str =
+    "\n[targets.team]\nkubeconfig = \"team.yaml\"\ncontext = \"team\"\nregistry = \"registry.example.org/todo\"\n";
+const AT: &str = "--kubeconfig ROOT/team.yaml --context team --namespace todo";
+
+fn kubeconfig(authority: &str) -> String {
+    let cluster = json!({"server": "https://team.example.org:6443", "certificate-authority": authority});
+    json!({
+        "clusters": [{"name": "c", "cluster": cluster}], "contexts": [{"name": "team", "context": {"cluster": "c"}}],
+    })
+    .to_string()
+}
+
+/// A project whose target runs, and is known.
+fn project(more: &str) -> Project {
+    let project = Project::new();
+    project.write("xtask.toml", &format!("{}{TEAM}{more}", project.read("xtask.toml")));
+    project.write("team.yaml", &kubeconfig("team.crt"));
+    project.write("team.crt", PEM);
+    project.write("other.crt", &PEM.replace("YWJj", "YWJk"));
+    for (file, text) in [("cluster", "team\n"), ("uid", "u-1"), ("registry", ""), ("namespaces/default/labels", "")] {
+        project.write(&format!("standin/{file}"), text);
+    }
+    // It is no minikube of ours, and has no file of ours to be reached by.
+    project.write("state/todo/kubeconfig", "");
+    let added = project.run(&["target", "add", "team"]);
+    added.assert_ended(0);
+    assert!(added.stdout.contains("kube-system has the UID u-1"), "{}", added.stdout);
+    project
+}
+
+fn on_team(project: &Project, arguments: &[&str]) -> Run {
+    project.run(&[arguments, &["--target", "team"]].concat())
+}
+
+#[track_caller]
+fn assert_refused(run: &Run, code: i32, says: &[&str]) {
+    run.assert_ended(code);
+    run.assert_says(says);
+    let changes = run.changes();
+    let is_of_cluster = |call: &&&str| call.starts_with("kubectl") || call.starts_with("helm");
+    assert_eq!(changes.iter().filter(is_of_cluster).collect::<Vec<_>>(), [&""; 0], "something was changed");
+}
+
+#[test]
+fn up_pushes_what_the_registry_lacks_and_deploys_it_by_its_digest() {
+    let project = project("pull_secret = \"pull\"\n");
+    let run = on_team(&project, &["up"]);
+    run.assert_ended(0);
+    assert_eq!(run.calls_of(&["minikube start --profile", "docker exec"]), [""; 0]);
+    let pushes = run.calls_of(&["docker image push"]);
+    let reference = "docker image push registry.example.org/todo/backend:BACKEND_TAG";
+    assert!(pushes.contains(&reference) && pushes.len() == 2, "{pushes:?}");
+    let foreign = |call: &&&str| !call.contains("--kubeconfig ROOT/team.yaml") || !call.contains("team --namespace");
+    let of_cluster =
+        run.calls_of(&["kubectl get", "kubectl create -", "kubectl replace", "helm upgrade todo", "helm history"]);
+    assert_eq!(of_cluster.iter().filter(foreign).collect::<Vec<_>>(), [&""; 0]);
+    let values: Value = serde_json::from_str(&project.read("standin/namespaces/todo/releases/todo/values")).unwrap();
+    let backend = &values["services"]["backend"];
+    assert_eq!(backend["image"]["repository"], "registry.example.org/todo/backend");
+    let tag = backend["image"]["tag"].as_str().unwrap();
+    assert!(tag.contains("@sha256:") && tag.starts_with("0."), "{tag}");
+    assert_eq!(
+        (&backend["image"]["pullPolicy"], &backend["imagePullSecrets"]),
+        (&json!("IfNotPresent"), &json!(["pull"]))
+    );
+    // A port of every node is opened for nobody.
+    let frontend = &values["services"]["frontend"]["service"];
+    assert!(frontend["nodePort"].is_null() && frontend["type"] == "ClusterIP", "{frontend}");
+
+    let again = on_team(&project, &["up"]);
+    again.assert_ended(0);
+    assert_eq!(again.calls_of(&["docker build --progress", "docker image push", "helm upgrade todo"]), [""; 0]);
+    let planned = on_team(&project, &["plan"]);
+    assert!(planned.stdout.contains("nothing to do"), "{}", planned.stdout);
+}
+
+#[test]
+fn what_another_machine_pushed_is_not_built_here() {
+    let project = project("");
+    on_team(&project, &["up"]).assert_ended(0);
+    project.write("standin/host-images", "");
+    let run = on_team(&project, &["up"]);
+    run.assert_ended(0);
+    assert_eq!(run.calls_of(&["docker build --progress", "docker image push", "helm upgrade todo"]), [""; 0]);
+}
+
+#[test]
+fn another_cluster_in_its_place_is_refused() {
+    let project = project("");
+    project.write("team.yaml", &kubeconfig("other.crt"));
+    assert_refused(
+        &on_team(&project, &["up"]),
+        3,
+        &["another cluster answers in place of target team", "nothing was changed"],
+    );
+    assert_refused(&project.run(&["target", "add", "team"]), 3, &["known as another cluster", "target forget team"]);
+    project.write("team.yaml", &kubeconfig("team.crt"));
+    project.write("standin/uid", "u-2");
+    for command in ["up", "down", "rollback", "smoke", "status", "plan"] {
+        assert_refused(&on_team(&project, &[command]), 3, &["kube-system has the UID u-2, and had u-1"]);
+    }
+    project.run(&["target", "forget", "team"]).assert_ended(0);
+    assert_refused(&on_team(&project, &["up"]), 3, &["nothing is known of target team", "cargo xtask target add team"]);
+}
+
+#[test]
+fn a_cluster_that_is_swapped_in_the_middle_of_a_run_is_refused() {
+    let project = project("");
+    project.before("docker build --progress", "cp ../other.crt ../team.crt");
+    assert_refused(&on_team(&project, &["up"]), 3, &["another authority vouches for it"]);
+}
+
+#[test]
+fn what_a_target_refuses_is_reported_in_plain_words() {
+    let project = project("");
+    for (said, code, says) in [
+        ("error: You must be logged in to the server (Unauthorized)", 3, "refuses the credentials of context team"),
+        (
+            "Unable to connect to the server: tls: x509: certificate signed by unknown authority",
+            3,
+            "can't prove that it is",
+        ),
+        ("Unable to connect to the server: dial tcp: i/o timeout", 1, "does not answer"),
+    ] {
+        project.write("standin/rules", "");
+        project.answer("kubectl get namespace/kube-system", &format!("echo '{said}' >&2; exit 1"));
+        assert_refused(&on_team(&project, &["up"]), code, &[says, "Next:"]);
+    }
+    // Rights to one namespace are enough.
+    project.write("standin/rules", "");
+    project.answer("kubectl get namespace/kube-system", "echo 'Error from server (Forbidden): no' >&2; exit 1");
+    on_team(&project, &["up"]).assert_ended(0);
+}
+
+#[test]
+fn a_run_that_has_the_lease_keeps_others_off_until_it_stops_renewing_it() {
+    let project = project("");
+    on_team(&project, &["up"]).assert_ended(0);
+    let lease = |renewed: &str| {
+        json!({
+            "kind": "Lease", "metadata": {"resourceVersion": "7"},
+            "spec": {"holderIdentity": "ada on desk, process 1: cargo xtask up", "acquireTime": "2026-01-31T12:00:00.000000Z", "renewTime": renewed},
+        })
+        .to_string()
+    };
+    let file = "standin/namespaces/todo/lease";
+    assert!(
+        project.read(file).contains("\"holderIdentity\":\"\""),
+        "the lease was not given back: {}",
+        project.read(file)
+    );
+    project.write(file, &lease("2999-01-01T00:00:00.000000Z"));
+    for command in ["up", "down", "rollback"] {
+        let run = on_team(&project, &[command]);
+        run.assert_ended(3);
+        run.assert_says(&[
+            "another run is at work on namespace todo",
+            "ada on desk, process 1: cargo xtask up",
+            "since 2026-01-31T12:00:00Z",
+        ]);
+        assert_eq!(run.calls_of(&["helm upgrade todo", "helm uninstall", "helm rollback"]), [""; 0]);
+    }
+    on_team(&project, &["status"]).assert_says(&["another run is at work", "ada on desk"]);
+    project.write(file, &lease("2026-01-31T12:00:00.000000Z"));
+    let run = on_team(&project, &["up"]);
+    run.assert_ended(0);
+    run.assert_says(&["left namespace todo without an end"]);
+}
+
+#[test]
+fn a_protected_target_is_changed_only_by_name() {
+    let project = project("protected = true\n");
+    for command in [&["up"][..], &["down"], &["up", "--yes"], &["up", "--confirm", "other"]] {
+        assert_refused(&on_team(&project, command), 2, &["target team is protected", "--confirm team"]);
+    }
+    on_team(&project, &["up", "--confirm", "team"]).assert_ended(0);
+    on_team(&project, &["status"]).assert_says(&[]);
+    let (code, shown) = project.run_at_terminal("down --target team", |terminal| {
+        terminal.wait_for("type its name");
+        terminal.press("team\n");
+    });
+    assert_eq!(code, Some(0), "{shown}");
+}
+
+#[test]
+fn a_target_is_chosen_by_nothing_but_its_option() {
+    let project = project("");
+    let unknown = project.run(&["up", "--target", "prod"]);
+    unknown.assert_ended(2);
+    unknown.assert_says(&["there is no target prod in xtask.toml", "--target with one of team"]);
+    for command in ["dev", "tunnel", "clean", "doctor", "uninstall", "bootstrap", "ui"] {
+        let run = on_team(&project, &[command]);
+        run.assert_ended(2);
+        run.assert_says(&["takes no --target"]);
+    }
+    // With a kubeconfig of a team's in the environment, it is the minikube all the same.
+    let project = project.env("KUBECONFIG", "team.yaml");
+    let run = project.run(&["plan"]);
+    assert!(!run.calls.iter().any(|call| call.contains("team.yaml")), "{:?}", run.calls);
+}
+
+#[test]
+fn a_namespace_of_a_target_follows_its_template() {
+    let project = project("namespace = \"{project}-{branch}\"\n");
+    project.write(".git/HEAD", "ref: refs/heads/Feature/Paging_2\n");
+    let run = on_team(&project, &["up"]);
+    run.assert_ended(0);
+    assert!(run.calls.iter().any(|call| call.contains("--namespace todo-feature-paging-2")), "{:?}", run.calls);
+    let own = on_team(&project, &["plan", "--namespace", "mine"]);
+    assert!(own.calls.iter().any(|call| call.ends_with("--namespace mine")), "{:?}", own.calls);
+}
+
+#[test]
+fn mistakes_in_a_target_are_reported_at_once() {
+    let project = Project::new();
+    let table = "\n[targets.Team]\nkubeconfig = \"\"\ncontext = \"c\"\nregistry = \"todo\"\nnamespace = \"{branch}-{day}\"\nreach = \"ingress\"\nmake_pull_secret = true\n";
+    project.write("xtask.toml", &format!("{}{table}", project.read("xtask.toml")));
+    let run = project.run(&["plan"]);
+    run.assert_ended(2);
+    run.assert_says(&[
+        "Team is no name for a target",
+        "targets.Team.kubeconfig is empty",
+        "targets.Team.registry is \"todo\"",
+        "targets.Team.namespace uses {day}: known are {project}, {profile}, {user}, {branch}",
+        "targets.Team.url is missing",
+        "targets.Team.make_pull_secret needs targets.Team.pull_secret",
+    ]);
+}
+
+#[test]
+fn a_pull_secret_is_made_of_what_docker_has() {
+    let project = project("pull_secret = \"pull\"\nmake_pull_secret = true\n");
+    let run = on_team(&project, &["up"]);
+    assert_refused_to_pull(&run);
+    fs::create_dir_all(project.path("home/.docker")).unwrap();
+    project.write("home/.docker/config.json", r#"{"auths":{"registry.example.org":{"auth":"YTpi"}}}"#);
+    let run = on_team(&project, &["up"]);
+    run.assert_ended(0);
+    let made = project.read("standin/created");
+    assert!(made.contains("kubernetes.io/dockerconfigjson") && made.contains("YTpi"), "{made}");
+    let printed = [run.stdout.as_str(), &run.stderr, &run.calls.join("\n")].concat();
+    assert!(!printed.contains("YTpi"), "{printed}");
+    assert!(run.calls.iter().any(|call| call.contains(AT)));
+}
+
+fn assert_refused_to_pull(run: &Run) {
+    run.assert_ended(3);
+    run.assert_says(&["docker has no credentials for registry.example.org", "docker login registry.example.org"]);
+}
+
+#[test]
+fn a_branch_has_a_namespace_of_its_own_until_its_time_is_over() {
+    let project = project("");
+    project.write("xtask.toml", &format!("{}\n[previews]\nquota = {{ pods = \"20\" }}\n", project.read("xtask.toml")));
+    project.write(".git/HEAD", "ref: refs/heads/Feature/Paging_2\n");
+    let preview = |arguments: &[&str]| on_team(&project, &[arguments, &["--preview"]].concat());
+    preview(&["up"]).assert_ended(0);
+    let labels = "standin/namespaces/todo-feature-paging-2/labels";
+    assert!(project.read(labels).contains("todo.local/preview feature-paging-2\n"), "{}", project.read(labels));
+    assert!(project.read("standin/namespaces/todo-feature-paging-2/quota").contains("\"hard\":{\"pods\":\"20\"}"));
+    let again = preview(&["up"]);
+    again.assert_ended(0);
+    assert_eq!(again.calls_of(&["helm upgrade todo", "kubectl delete"]), [""; 0]);
+    let listed = on_team(&project, &["preview", "list"]);
+    assert!(
+        listed.stdout.contains("todo-feature-paging-2  branch feature-paging-2, is kept for 2 d more"),
+        "{}",
+        listed.stdout
+    );
+
+    let kept = on_team(&project, &["preview", "gc"]);
+    assert_eq!(kept.calls_of(&["kubectl delete"]), [""; 0]);
+    let over: Vec<String> = project
+        .read(labels)
+        .lines()
+        .map(|line| match line.split_once("expires ") {
+            Some((key, _)) => format!("{key}expires 1700000000\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    project.write(labels, &over.concat());
+    // What others have labelled in the same way is theirs.
+    project.write(
+        "standin/namespaces/theirs/labels",
+        &over.concat().replace("app.kubernetes.io/managed-by todo-xtask", "a b"),
+    );
+    let tried = on_team(&project, &["preview", "gc", "--dry-run"]);
+    assert_eq!(tried.calls_of(&["kubectl delete"]), [""; 0]);
+    tried.assert_says(&["would be removed: todo-feature-paging-2"]);
+    let lease = json!({"spec": {"holderIdentity": "ada", "acquireTime": "2026-01-31T12:00:00Z", "renewTime": "2999-01-01T00:00:00Z"}});
+    project.write("standin/namespaces/todo-feature-paging-2/lease", &lease.to_string());
+    let held = on_team(&project, &["preview", "gc"]);
+    held.assert_says(&["todo-feature-paging-2 stays, as a run is at work on it: ada"]);
+    assert_eq!(held.calls_of(&["kubectl delete"]), [""; 0]);
+    fs::remove_file(project.path("standin/namespaces/todo-feature-paging-2/lease")).unwrap();
+    let gone = on_team(&project, &["preview", "gc"]);
+    gone.assert_ended(0);
+    let deleted = gone.calls_of(&["kubectl delete"]);
+    assert!(
+        deleted.len() == 1 && deleted[0].starts_with("kubectl delete namespace/todo-feature-paging-2 "),
+        "{deleted:?}"
+    );
+}
+
+#[test]
+fn a_preview_needs_a_branch_and_works_on_the_minikube_too() {
+    let project = Project::new();
+    let run = project.run(&["up", "--preview"]);
+    run.assert_ended(2);
+    run.assert_says(&["--preview needs a git repository"]);
+    project.write(".git/HEAD", "ref: refs/heads/one\n");
+    project.run(&["up", "--preview"]).assert_ended(0);
+    assert!(project.read("standin/namespaces/todo-one/labels").contains("todo.local/expires "));
+    let listed = project.run(&["preview", "list"]);
+    assert!(listed.stdout.contains("todo-one  branch one"), "{}", listed.stdout);
+}
+
+#[test]
+fn an_ingress_gets_the_host_of_the_url_that_up_prints() {
+    let project = project("reach = \"ingress\"\nurl = \"https://{namespace}.example.org/\"\nnamespace = \"mine\"\n");
+    let run = on_team(&project, &["up"]);
+    run.assert_ended(0);
+    assert!(run.stdout.contains("https://mine.example.org/"), "{}", run.stdout);
+    let values: Value = serde_json::from_str(&project.read("standin/namespaces/mine/releases/todo/values")).unwrap();
+    assert_eq!(values["services"]["backend"]["ingress"], Value::Null);
+    assert_eq!(values["services"]["frontend"]["ingress"], json!({"enabled": true, "host": "mine.example.org"}));
+}
