@@ -47,6 +47,8 @@ pub fn pass(archive: impl Read, known: impl FnOnce() -> Known, to: impl Write) -
         is_layout |= path == LAYOUT;
         filter.take(&path, entry)?;
     }
+    // What pads the archive is read as well: docker would take a pipe that is closed before for a failure.
+    std::io::copy(&mut archive.into_inner(), &mut std::io::sink())?;
     if !is_layout {
         filter.describe()?;
     }
@@ -364,6 +366,15 @@ mod tests {
         expected.sort();
         assert_eq!(files.keys().collect::<Vec<_>>(), expected);
         assert_eq!(files[&path(b"program")], b"program");
+    }
+
+    #[test]
+    fn an_archive_is_read_to_its_end() {
+        let (mut archive, _) = old(&[b"base"]);
+        archive.extend([0; 20 * 512]);
+        let mut rest = archive.as_slice();
+        pass(&mut rest, Known::default, &mut Vec::new()).unwrap();
+        assert_eq!(rest.len(), 0);
     }
 
     #[test]
