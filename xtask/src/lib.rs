@@ -105,17 +105,10 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Forward { service, port, to } => commands::open::forward(project, service, *port, *to),
         Command::Exec { service, command } => commands::exec::run(project, service, command),
         Command::Debug { service, image } => commands::debug::run(project, service, image.as_deref()),
-        Command::Db { command: Db::Dump { to }, service } => commands::db::dump(project, service.as_deref(), to),
-        Command::Db { command: Db::Restore { file }, service } => {
-            commands::db::restore(project, service.as_deref(), file)
-        }
-        Command::Db { command: Db::Seed, service } => commands::db::seed(project, service.as_deref()),
+        Command::Db { command, service } => dispatch_db(project, command, service.as_deref()),
         Command::Psql { service, options } => commands::exec::psql(project, service.as_deref(), options),
-        Command::Preview { command: PreviewCommand::List } => commands::preview::list(project),
-        Command::Preview { command: PreviewCommand::Gc { dry_run } } => commands::preview::gc(project, *dry_run),
-        Command::Target { command: TargetCommand::Add { name } } => commands::target::add(project, name),
-        Command::Target { command: TargetCommand::List } => commands::target::list(project),
-        Command::Target { command: TargetCommand::Forget { name } } => commands::target::forget(project, name),
+        Command::Preview { command } => dispatch_preview(project, command),
+        Command::Target { command } => dispatch_target(project, command),
         Command::Bootstrap { update_lock: true, .. } => bootstrap::update_lock(project),
         Command::Bootstrap { from, .. } => bootstrap::run(project, *from),
         Command::Bundle { command: Bundle::Save { file } } => commands::bundle::save(project, file),
@@ -132,6 +125,29 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         | Command::Test { .. }
         | Command::TestE2e { .. }
         | Command::Bench { .. } => verify::run(project),
+    }
+}
+
+fn dispatch_db(project: &Project, command: &Db, service: Option<&str>) -> Result<()> {
+    match command {
+        Db::Dump { to } => commands::db::dump(project, service, to),
+        Db::Restore { file } => commands::db::restore(project, service, file),
+        Db::Seed => commands::db::seed(project, service),
+    }
+}
+
+fn dispatch_preview(project: &Project, command: &PreviewCommand) -> Result<()> {
+    match command {
+        PreviewCommand::List => commands::preview::list(project),
+        PreviewCommand::Gc { dry_run } => commands::preview::gc(project, *dry_run),
+    }
+}
+
+fn dispatch_target(project: &Project, command: &TargetCommand) -> Result<()> {
+    match command {
+        TargetCommand::Add { name } => commands::target::add(project, name),
+        TargetCommand::List => commands::target::list(project),
+        TargetCommand::Forget { name } => commands::target::forget(project, name),
     }
 }
 

@@ -16,8 +16,7 @@ use crate::tools::helm::Revision;
 pub fn run(project: &Project, revision: Option<u64>, release: Option<&str>) -> Result<()> {
     let ctx = &setup::need_tools(project)?;
     cluster::need_serving(ctx)?;
-    let _lock = lock::hold(ctx, &ctx.config.place())?;
-    let _leases = lease::hold_all(ctx)?;
+    let _held = (lock::hold(ctx, &ctx.config.place())?, lease::hold_all(ctx)?);
     let own = |name: &&str| ctx.config.releases[*name].namespace == ctx.config.namespace;
     let releases: Vec<&str> = match release {
         Some(name) if ctx.config.releases.contains_key(name) => vec![name],

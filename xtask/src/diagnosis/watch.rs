@@ -73,6 +73,11 @@ impl<'a> Watch<'a> {
         live::objects(self.ctx, &self.scope.target, release::KINDS)
     }
 
+    /// What a signal ends fails too, and that is no failure of what is watched.
+    pub fn check_interrupt(&self) -> Result<()> {
+        self.ctx.spawn.interrupt.check()
+    }
+
     /// Notes the problems of a look, and tells those that are new. Returns the one that ends the wait.
     pub fn note(&mut self, problems: Vec<Problem>, objects: &[Value]) -> Option<Problem> {
         self.known.iter_mut().for_each(|known| known.present = false);

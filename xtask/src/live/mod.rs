@@ -55,9 +55,14 @@ pub fn pods(ctx: &Context, scope: &Scope) -> Result<Vec<Value>> {
     ctx.run(kubectl::get(&scope.target, "pods", Some(&selector)))
 }
 
-/// The Services of all namespaces.
+/// The Services of all namespaces; on a target, of the profile's.
 pub fn services(ctx: &Context) -> Result<Vec<Value>> {
-    ctx.run(kubectl::get_everywhere(&ctx.target(), "services"))
+    if ctx.config.target.is_none() {
+        return ctx.run(kubectl::get_everywhere(&ctx.target(), "services"));
+    }
+    let namespaces = ctx.config.namespaces();
+    let found = namespaces.iter().map(|name| objects(ctx, &ctx.target_in(name), "services"));
+    Ok(found.collect::<Result<Vec<_>>>()?.concat())
 }
 
 /// The Services of all releases of the profile, by the service's name.

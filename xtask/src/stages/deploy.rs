@@ -337,9 +337,8 @@ fn claims_to_grow(ctx: &Context, scope: &Scope, wanted: &[Value], applied: &[Val
     if !templates_differ(wanted, applied) {
         return Ok(Vec::new());
     }
-    let found = live::objects(ctx, &scope.target, "persistentvolumeclaims,storageclasses")?;
-    let (claims, classes): (Vec<Value>, Vec<Value>) =
-        found.into_iter().partition(|object| object["kind"] == "PersistentVolumeClaim");
+    let claims = live::objects(ctx, &scope.target, "persistentvolumeclaims")?;
+    let classes = if claims.is_empty() { Vec::new() } else { storage_classes(ctx, scope)? };
     let changes = claim_changes(wanted, &claims, &classes);
     let refused: Vec<String> = changes
         .iter()
@@ -351,6 +350,15 @@ fn claims_to_grow(ctx: &Context, scope: &Scope, wanted: &[Value], applied: &[Val
     let message = format!("{} cannot be deployed: volume claim {}", scope.release, refused.join("; volume claim "));
     let next = "Next: keep the volume as it is, or give up its data: cargo xtask down --purge";
     Err(Stop::failed(format!("{message}\n{next}")).into())
+}
+
+/// What volumes can be; nothing is known of it where one has no right to what is outside the namespace.
+fn storage_classes(ctx: &Context, scope: &Scope) -> Result<Vec<Value>> {
+    match ctx.spawn.attempt(kubectl::get(&scope.target, "storageclasses", None))? {
+        Ok(classes) => Ok(classes),
+        Err(output) if kubectl::is_forbidden(&output.tail) => Ok(Vec::new()),
+        Err(output) => Err(Stop::failed("the storage classes cannot be read").with_detail(&output.tail).into()),
+    }
 }
 
 /// Sets back fields that were set by hand and stop the rollout.

@@ -36,7 +36,7 @@ pub fn hold(ctx: &Context, namespace: &str) -> Result<Option<Lease>> {
     let mine = Held { by: identity(ctx), since: now(), renewed: now() };
     let found = match ctx.spawn.attempt(kubectl::get(&target, &format!("lease/{name}"), None))? {
         Ok(found) => found.into_iter().next(),
-        Err(output) if output.tail.to_lowercase().contains("forbidden") => {
+        Err(output) if kubectl::is_forbidden(&output.tail) => {
             ctx.ui
                 .say(&format!("no right to leases in namespace {namespace}: another run there would not be kept off"));
             return Ok(None);

@@ -123,8 +123,14 @@ fn take_over(ctx: &Context, name: &str, owner: Option<&str>) -> Result<()> {
     if name == "default" {
         labels.extend(LEVELS.iter().map(|level| format!("{level}={POD_SECURITY}")));
     }
-    ctx.run(kubectl::label(&target, &format!("namespace/{name}"), &labels))?;
-    Ok(())
+    match ctx.spawn.attempt(kubectl::label(&target, &format!("namespace/{name}"), &labels))? {
+        // Who has a namespace of a target from its administrators may have no right to label it.
+        Err(output) if !(ctx.config.target.is_some() && kubectl::is_forbidden(&output.tail)) => {
+            let message = format!("namespace {name} can't be labelled with its profile");
+            Err(Stop::failed(message).with_detail(&output.tail).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn is_ours(ctx: &Context, namespace: &Value) -> bool {

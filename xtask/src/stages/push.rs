@@ -15,7 +15,7 @@ use crate::run::exit::Stop;
 use crate::run::graph::in_parallel;
 use crate::stages::build;
 use crate::stages::setup::Ready;
-use crate::tools::docker;
+use crate::tools;
 
 /// The registry that the chosen target takes images from; None where it takes none.
 pub fn registry(ctx: &Context) -> Option<&str> {
@@ -32,7 +32,7 @@ pub fn observe(ctx: &Context, registry: &str, wanted: &BTreeMap<String, String>)
     let services: Vec<&String> = wanted.keys().collect();
     let found = in_parallel(&services, |service| -> Result<Option<(String, Built)>> {
         let reference = format!("{registry}/{}", wanted[*service]);
-        match ctx.spawn.attempt(docker::registry_digest(&reference))? {
+        match ctx.spawn.attempt(tools::registry::digest(&reference))? {
             Ok(Some(digest)) => Ok(Some((service.to_string(), pinned(&reference, &digest)))),
             Ok(None) => Ok(None),
             Err(output) if is_absent(&output.tail) => Ok(None),
@@ -96,10 +96,10 @@ fn push(ctx: &Context, registry: &str, service: &str, image: &Built) -> Result<B
     ctx.ui.state(service, DeploymentState::Loading);
     let step = ctx.ui.step(format!("push {}", image.repository));
     let reference = format!("{registry}/{}", image.reference());
-    ctx.run(docker::tag(&image.reference(), &reference))?;
-    let pushed = ctx.spawn.attempt(docker::push(&reference).within(ctx.config.deadlines.load));
+    ctx.run(tools::registry::tag(&image.reference(), &reference))?;
+    let pushed = ctx.spawn.attempt(tools::registry::push(&reference).within(ctx.config.deadlines.load));
     // The name was for the push alone; that it is gone already is no failure.
-    let _ = ctx.uninterrupted().output(docker::untag(&reference));
+    let _ = ctx.uninterrupted().output(tools::registry::untag(&reference));
     match pushed? {
         Ok(Some(digest)) => {
             step.done(&format!("{reference} as {}", &digest[..19]));

@@ -46,20 +46,11 @@ pub fn wait(ctx: &Context, scope: &Scope, manifest: &str, upgrading: bool) -> Re
     let mut rolled_out = None;
     let (mut last, mut silent) = ((Vec::new(), Vec::new()), None);
     let ended = poll::until(&ctx.spawn.interrupt, deadline * AT_MOST, || {
-        let seen = match watch.look() {
-            Ok(seen) => seen,
-            Err(error) => {
-                // What is under way goes on without us: it is looked at again once the server is back.
-                ctx.spawn.interrupt.check()?;
-                step.update("the cluster does not answer");
-                return if silent.get_or_insert_with(Instant::now).elapsed() < AWAY { Ok(None) } else { Err(error) };
-            }
+        let Some(seen) = look(&watch, &mut silent)? else {
+            step.update("the cluster does not answer");
+            return Ok(None);
         };
-        silent = None;
-        let services = &ctx.config.releases[release].services;
-        for (service, state) in release::states(&seen, release, &wanted, services, upgrading) {
-            ctx.ui.state(&service, state);
-        }
+        show_states(ctx, &seen, release, &wanted, upgrading);
         let states = states(&wanted, &seen)?;
         let problems = release::problems(&seen, release, &wanted);
         let fail =
@@ -113,6 +104,28 @@ pub fn wait(ctx: &Context, scope: &Scope, manifest: &str, upgrading: bool) -> Re
             Ok(RolloutOutcome::Done(count))
         }
         failed => Ok(failed),
+    }
+}
+
+fn show_states(ctx: &Context, seen: &[Value], release: &str, wanted: &[Value], upgrading: bool) {
+    let services = &ctx.config.releases[release].services;
+    for (service, state) in release::states(seen, release, wanted, services, upgrading) {
+        ctx.ui.state(&service, state);
+    }
+}
+
+/// All that one look shows; None while the API server is away, which it may be for a while: what is under way goes on
+/// without us.
+fn look(watch: &Watch, silent: &mut Option<Instant>) -> Result<Option<Vec<Value>>> {
+    match watch.look() {
+        Ok(seen) => {
+            *silent = None;
+            Ok(Some(seen))
+        }
+        Err(error) => {
+            watch.check_interrupt()?;
+            if silent.get_or_insert_with(Instant::now).elapsed() < AWAY { Ok(None) } else { Err(error) }
+        }
     }
 }
 

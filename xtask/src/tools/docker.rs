@@ -138,40 +138,6 @@ pub fn manifest_inspect(image: &str) -> Call {
     call(argv!("docker manifest inspect {image}")).within(Duration::from_secs(8))
 }
 
-/// The digest that a registry has for an image; fails where it has none, and where it is not allowed to ask.
-pub fn registry_digest(reference: &str) -> Call<Option<String>> {
-    call(argv!("docker manifest inspect --verbose {reference}")).parse(|text| parse_registry_digest(&text))
-}
-
-/// The digest in what `registry_digest` printed; None of an image of several platforms, each of which has its own.
-fn parse_registry_digest(stdout: &str) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_str(stdout).ok()?;
-    value["Descriptor"]["digest"].as_str().map(str::to_string)
-}
-
-/// Gives a local image another name.
-pub fn tag(image: &str, name: &str) -> Call {
-    call(argv!("docker image tag {image} {name}"))
-}
-
-/// Takes a name of a local image away; the image stays where it has another.
-pub fn untag(name: &str) -> Call {
-    call(argv!("docker image rm --no-prune {name}"))
-}
-
-/// Pushes what a registry lacks of an image. Returns the digest under which the registry has it.
-pub fn push(reference: &str) -> Call<Option<String>> {
-    call(argv!("docker image push {reference}")).parse(|text| parse_pushed(&text))
-}
-
-/// The digest in the last line that a push prints: `TAG: digest: sha256:… size: 1234`.
-fn parse_pushed(stdout: &str) -> Option<String> {
-    let (_, rest) = stdout.rsplit_once(": digest: ")?;
-    let digest = rest.split_whitespace().next()?;
-    let hex = digest.strip_prefix("sha256:")?;
-    (hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| digest.to_string())
-}
-
 /// References and IDs of all local images.
 pub fn images() -> Call<BTreeMap<String, String>> {
     let format = "{{.Repository}}:{{.Tag}} {{.ID}}";

@@ -354,6 +354,11 @@ pub fn port_forward(target: &Target, object: &str, port: u16, local: Option<u16>
 /// How long kubectl waits for a running pod; callers that need more retry.
 const POD: &str = "2s";
 
+/// Whether the API server said that one has no right to this.
+pub fn is_forbidden(printed: &str) -> bool {
+    printed.contains("Error from server (Forbidden)")
+}
+
 /// What went wrong in a call that needs a pod to run, in words that say so where there is none.
 pub fn refusal_of_pod(text: &str) -> &str {
     if text.contains("timed out waiting for the condition") { "no pod of it runs" } else { text }

@@ -17,3 +17,4 @@ pub mod minikube;
 pub mod npm;
 pub mod psql;
 pub mod python;
+pub mod registry;

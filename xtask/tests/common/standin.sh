@@ -416,7 +416,7 @@ case $call in
     *) while read -r key value; do echo "$key $(printf %s "$value" | base64 | tr -d '\n')"; done <"$secret" ;;
     esac ;;
 "kubectl get persistentvolumes "*) echo "{\"items\":[$(cat volumes 2>/dev/null)]}" ;;
-"kubectl get persistentvolumeclaims "*) echo '{"items":[]}' ;;
+"kubectl get persistentvolumeclaims "* | "kubectl get storageclasses "*) echo '{"items":[]}' ;;
 "kubectl get services "*) echo "{\"items\":[$(services)]}" ;;
 "kubectl get pods,deployments,"*) echo '{"items":[]}' ;;
 "kubectl get namespaces "*)

@@ -335,3 +335,14 @@ fn an_ingress_gets_the_host_of_the_url_that_up_prints() {
     assert_eq!(values["services"]["backend"]["ingress"], Value::Null);
     assert_eq!(values["services"]["frontend"]["ingress"], json!({"enabled": true, "host": "mine.example.org"}));
 }
+
+#[test]
+fn a_target_needs_no_minikube_and_no_node() {
+    let project = project("");
+    fs::remove_file(project.path("bin/minikube")).unwrap();
+    let run = on_team(&project, &["up"]);
+    run.assert_ended(0);
+    assert_eq!(run.calls_of(&["minikube", "go build", "docker build --file"]), [""; 0]);
+    // What is about the minikube needs it.
+    project.run(&["plan"]).assert_ended(3);
+}

@@ -130,7 +130,7 @@ fn by_path(path: &str, profiles: &[String]) -> Touched {
 fn by_profile(file: &str, profiles: &[String]) -> Scenarios {
     let name = file.split('.').next().unwrap_or_default();
     match profiles.iter().any(|known| known == name) {
-        true if name == "dev" => Scenarios::of(&["dev", "faults"]),
+        true if name == "dev" => Scenarios::of(&["dev", "faults", "targets"]),
         true => Scenarios::of(&[name]),
         false => Scenarios::All,
     }
@@ -172,7 +172,7 @@ mod tests {
     fn a_profile_touches_the_scenarios_of_its_groups() {
         let of = |paths: &[&str]| touched_by(paths).scenarios;
         assert_eq!(of(&["k8s/profiles/rolling.toml"]), Scenarios::of(&["rolling"]));
-        assert_eq!(of(&["k8s/profiles/dev.values.yaml"]), Scenarios::of(&["dev", "faults"]));
+        assert_eq!(of(&["k8s/profiles/dev.values.yaml"]), Scenarios::of(&["dev", "faults", "targets"]));
         let both = ["k8s/profiles/rolling.values.yaml", "k8s/profiles/static.toml", "docs/a.md"];
         assert_eq!(of(&both), Scenarios::of(&["rolling", "static"]));
         assert_eq!(of(&["k8s/profiles/database.values.yaml"]), Scenarios::All);

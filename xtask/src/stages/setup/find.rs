@@ -31,6 +31,8 @@ pub enum Found {
     Missing {
         refused: Vec<String>,
     },
+    /// Nothing of what is to be done calls it.
+    Unneeded,
 }
 
 impl Found {
@@ -38,6 +40,8 @@ impl Found {
         match self {
             Found::Good { path, .. } => Some(path.clone()),
             Found::Missing { .. } => None,
+            // An empty path is one that is never called, nor linked.
+            Found::Unneeded => Some(String::new()),
         }
     }
 }
@@ -108,7 +112,7 @@ impl All {
             [("docker", &self.docker), ("minikube", &self.minikube), ("helm", &self.helm), ("kubectl", &self.kubectl)];
         let version = |tool: &Found| match tool {
             Found::Good { version, .. } => serde_json::Value::from(version.as_str()),
-            Found::Missing { .. } => serde_json::Value::Null,
+            Found::Missing { .. } | Found::Unneeded => serde_json::Value::Null,
         };
         tools.into_iter().map(|(name, tool)| (name, version(tool))).collect()
     }
@@ -139,7 +143,10 @@ pub fn all(project: &Project, plan: &Plan) -> Result<All> {
         let look_for = |name, wanted| {
             find_tool(own, name, wanted, (plan.made(name), plan.damage(name)), |path| probe_tool(project, name, path))
         };
-        let minikube = scope.spawn(move || look_for("minikube", &tools.minikube));
+        let minikube = scope.spawn(move || match plan.has_cluster {
+            true => look_for("minikube", &tools.minikube),
+            false => Found::Unneeded,
+        });
         let helm = scope.spawn(move || {
             let found = look_for("helm", &tools.helm);
             let help = found.path().and_then(|path| Probe::of(project, &path).ask(helm::upgrade_help()).ok());

@@ -26,6 +26,7 @@ pub fn make(project: &Project, plan: &Plan, found: &All, public: bool) -> Result
     let module = |name| plan.tools.get(name).map_or(name, |tool| tool.module.as_str());
     let wanted: Vec<&str> = match public {
         true => missing.into_iter().map(module).collect(),
+        false if !plan.has_cluster => missing.into_iter().map(module).collect(),
         false => ["kubernetes", "minikube", "crictl", "runc-shim", "pause", "helm", "coredns", "storage", "etcd"]
             .into_iter()
             .filter(|name| !plan.tools.contains_key(name) || missing.contains(name))
@@ -45,17 +46,17 @@ pub fn make(project: &Project, plan: &Plan, found: &All, public: bool) -> Result
             ("debian", &plan.debian, &[], make_debian),
         ];
         for (name, reference, needed, make) in images {
-            if absent(reference) {
+            if absent(reference) && (plan.has_cluster || name != "node") {
                 // Images first: they wait for packages to arrive while compilers use the cores.
                 let run = Box::new(move || make(project, plan));
                 tasks.insert(0, Task { name: name.to_string(), needs: needs(needed), run });
             }
         }
-        for (name, reference) in plan.addons.iter().filter(|(_, image)| absent(image)) {
+        for (name, reference) in plan.addons.iter().filter(|(_, image)| plan.has_cluster && absent(image)) {
             let run = Box::new(move || make_addon(project, plan, name, reference));
             tasks.push(Task { name: format!("addon {name}"), needs: needs(&[name]), run });
         }
-        if !plan.is_linked() {
+        if plan.has_cluster && !plan.is_linked() {
             let mut needs = built;
             needs.push("node".to_string());
             let daemon_arch = project.run(docker::architecture())?;

@@ -224,7 +224,7 @@ fn settled(
         plan.images()
     } else if !plan.has_images(&found.images)
         && source != Some(Source::Mirrors)
-        && (has_public_node(&ctx)? || registry_answers(&ctx))
+        && ((plan.has_cluster && has_public_node(&ctx)?) || registry_answers(&ctx))
     {
         Images::Public
     } else {
@@ -243,7 +243,7 @@ fn link_tools(ctx: &Context) -> Result<()> {
         ("helm", &ctx.tools.helm.path),
         ("kubectl", &ctx.tools.kubectl),
     ];
-    for (name, path) in all {
+    for (name, path) in all.into_iter().filter(|(_, path)| !path.is_empty()) {
         let link = folder.join(name);
         if fs::read_link(&link).is_ok_and(|target| target.to_str() == Some(path)) {
             continue;
@@ -297,6 +297,7 @@ impl Found {
     pub fn explain(&self, name: &str) -> String {
         match self {
             Found::Good { path, version } => format!("{name}: {path} {version}"),
+            Found::Unneeded => format!("{name}: not needed"),
             Found::Missing { refused } if refused.is_empty() => format!("{name}: not on PATH"),
             Found::Missing { refused } => format!("{name}: {}", refused.join("; ")),
         }

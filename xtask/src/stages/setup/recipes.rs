@@ -34,6 +34,8 @@ pub struct Plan {
     pub cluster_cache: PathBuf,
     pub minikube_cache: PathBuf,
     pub shim: bool,
+    /// A cluster of our own is wanted; a target needs neither minikube nor a node.
+    pub has_cluster: bool,
 }
 
 /// Where a tool comes from that is not on PATH.
@@ -103,6 +105,7 @@ impl Plan {
             cluster_cache: project.folders.cache.join("cluster").join(cluster.short()),
             minikube_cache: project.folders.minikube_home().join("cache"),
             shim,
+            has_cluster: project.config.target.is_none(),
         })
     }
 
@@ -150,8 +153,9 @@ impl Plan {
     }
 
     pub fn is_complete(&self, local: &BTreeMap<String, String>) -> bool {
-        let bases = [&self.debian, &self.node, &self.rust];
-        bases.into_iter().chain(self.addons.values()).all(|image| local.contains_key(image)) && self.is_linked()
+        let bases = [&self.debian, &self.rust].into_iter().all(|image| local.contains_key(image));
+        let cluster = || std::iter::once(&self.node).chain(self.addons.values()).all(|image| local.contains_key(image));
+        bases && (!self.has_cluster || cluster() && self.is_linked())
     }
 
     /// Whether minikube's cache is what this plan makes.

@@ -116,6 +116,13 @@ impl World {
         Ok(Begun { command_line, running, lines })
     }
 
+    /// The command for a copy of the project, with no option but those given.
+    pub fn typed_in(&self, spawn: &Spawn, root: &Path, arguments: &[&str]) -> Result<Output> {
+        let program = std::env::current_exe()?.display().to_string();
+        let all = arguments.iter().map(|word| word.to_string());
+        self.say(&of_project(spawn, root), call(std::iter::once(program).chain(all).collect()), None)
+    }
+
     /// A copy of the project, for a scenario to change.
     pub fn project(&self, name: &str) -> Result<PathBuf> {
         let root = self.ctx.staging(name);

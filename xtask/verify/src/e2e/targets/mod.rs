@@ -16,12 +16,15 @@ use crate::e2e::scenario::Scenario;
 use crate::e2e::world::{Begun, World, tells};
 use registry::Registry;
 use relay::Relay;
+use xtask::model::cluster::Target;
 use xtask::run::call::DEADLINE;
 use xtask::run::poll;
 use xtask::run::process::{Output, Spawn};
 use xtask::tools::kubectl;
 
 pub const NAMESPACE: &str = "todo-chatbot-team";
+/// One that others made.
+const THEIRS: &str = "todo-chatbot-theirs";
 /// The name of the target, and of the Secret with which its pods pull.
 const TEAM: &str = "team";
 const PULL: &str = "team-registry";
@@ -224,16 +227,17 @@ fn no_leave(world: &World) -> Result<()> {
 
 fn one_namespace(world: &World) -> Result<()> {
     let team = Team::new(world)?;
-    team.up()?;
-    let account = "deployer";
+    let (account, theirs) = ("deployer", Target { namespace: THEIRS.to_string(), ..world.target.clone() });
     let binding = |role: &str, kind: &str| {
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": format!("{account}-{role}")},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": world.target.namespace}],
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": THEIRS}],
         })
     };
+    // As an administrator hands a namespace over: with rights in it, and with nothing of ours.
     let made = [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": THEIRS}}),
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}}),
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "leases"},
@@ -242,31 +246,30 @@ fn one_namespace(world: &World) -> Result<()> {
         binding("admin", "ClusterRole"),
         binding("leases", "Role"),
     ];
-    made.iter().try_for_each(|object| world.create(object))?;
+    let delete = || world.run(kubectl::delete(&theirs, &[format!("namespace/{THEIRS}")], DEADLINE * 2));
+    delete()?;
     let proven = (|| {
+        made.iter().try_for_each(|object| world.run(kubectl::create(&theirs).stdin(object.to_string())).map(drop))?;
         let mut config = team.own_kubeconfig()?;
-        config["users"][0]["user"] = json!({"token": world.run(kubectl::create_token(&world.target, account))?});
+        config["users"][0]["user"] = json!({"token": world.run(kubectl::create_token(&theirs, account))?});
         team.write(&config)?;
+        let on = |arguments: &[&str]| -> Result<Output> {
+            let all: Vec<&str> = arguments.iter().copied().chain(["--target", TEAM, "--namespace", THEIRS]).collect();
+            let output = world.typed_in(&team.spawn, &team.root, &all)?;
+            ensure!(output.success, "{} failed with rights to one namespace\n{}", arguments.join(" "), output.tail);
+            Ok(output)
+        };
         team.well(&["target", "forget", TEAM])?;
-        let output = team.well(&["target", "add", TEAM])?;
-        tells(&output, &["its UID can't be read with these rights"])?;
-        team.change("by the deployer")?;
-        team.up()?;
-        let before = world.fingerprint()?;
-        team.up()?;
-        ensure!(world.fingerprint()? == before, "a second up with rights to one namespace changed something");
-        let output = team.on(&["down"])?;
-        ensure!(output.success, "down failed\n{}", output.tail);
+        tells(&team.well(&["target", "add", TEAM])?, &["its UID can't be read with these rights"])?;
+        on(&["up"])?;
+        let again = on(&["up"])?;
+        tells(&again, &["nothing to deploy"])?;
+        for command in [&["status"][..], &["plan"], &["smoke"], &["logs", "mcp"], &["down"]] {
+            on(command)?;
+        }
         Ok(())
     })();
-    for object in &made {
-        let name = format!(
-            "{}/{}",
-            object["kind"].as_str().unwrap_or_default(),
-            object["metadata"]["name"].as_str().unwrap_or_default()
-        );
-        world.delete(&name)?;
-    }
+    delete()?;
     proven
 }
 
