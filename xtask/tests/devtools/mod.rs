@@ -54,7 +54,7 @@ fn bash_completes_what_follows_cargo_xtask() {
     };
     assert_eq!(complete("cargo xtask stat"), "status");
     assert_eq!(complete("cargo xtask secrets ro"), "rotate");
-    assert_eq!(complete("cargo xtask logs --prev"), "--previous");
+    assert_eq!(complete("cargo xtask logs --previo"), "--previous");
     assert_eq!(complete("cargo xtask bootstrap --from ''"), "release mirrors");
     assert_eq!(complete("cargo xt"), "xtask");
 }

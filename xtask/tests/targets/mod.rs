@@ -273,7 +273,7 @@ fn a_branch_has_a_namespace_of_its_own_until_its_time_is_over() {
     assert_eq!(again.calls_of(&["helm upgrade todo", "kubectl delete"]), [""; 0]);
     let listed = on_team(&project, &["preview", "list"]);
     assert!(
-        listed.stdout.contains("todo-feature-paging-2  branch feature-paging-2, is kept for 2 d more"),
+        listed.stdout.contains("todo-feature-paging-2  branch feature-paging-2, is kept for "),
         "{}",
         listed.stdout
     );
