@@ -14,16 +14,12 @@ use crate::live::pinned;
 use crate::run::call::display;
 use crate::run::context::Folders;
 use crate::run::exit::Stop;
-use crate::run::process::Spawn;
+use crate::run::process::{Guard, Spawn};
 use crate::tools::{docker, helm, kubectl};
 
 /// A guard that refuses calls which would change a cluster other than our minikube profile, or than the target where one was
 /// chosen.
-pub fn guard(
-    folders: &Folders,
-    root: &Path,
-    config: &Config,
-) -> Box<dyn Fn(&Spawn, &[String]) -> Result<()> + Send + Sync> {
+pub fn guard(folders: &Folders, root: &Path, config: &Config) -> Box<Guard> {
     if let Some(expected) = pinned::Expected::of(folders, root, config) {
         // Who vouches for the server is looked at each time. That it is the same cluster is asked once, which costs a call.
         let asked = OnceLock::new();
