@@ -11,6 +11,7 @@ mod dev;
 mod devtools;
 mod downloads;
 mod inputs;
+mod load;
 mod logs;
 mod releases;
 mod secrets;
@@ -61,7 +62,13 @@ fn up_from_nothing_builds_loads_deploys_and_checks() {
         )
     };
     let (backend, frontend) = (build("backend", 8000), build("frontend", 3000));
-    let import = format!("{IMPORT} todo ctr --namespace k8s.io images import -");
+    let import = |name: &str| {
+        let (ctr, image) =
+            ("ctr --namespace k8s.io images", format!("docker.io/library/{name}:{}_TAG", name.to_uppercase()));
+        let removed = format!(r#"[ -n "$({ctr} check --quiet "name==$1")" ] || {ctr} rm "$1""#);
+        format!(r#"{IMPORT} todo sh -c '{ctr} import - && exit\n{removed}\nexit 1' import {image}"#)
+    };
+    let (import_backend, import_frontend) = (import("backend"), import("frontend"));
     let create = format!("kubectl create --filename - {KUBECTL}");
     let upgrade = format!(
         "helm upgrade todo {CHART} --install --history-max 10 --description 'deployed from ROOT' --timeout 60s {HELM} {VALUES}"
@@ -70,9 +77,9 @@ fn up_from_nothing_builds_loads_deploys_and_checks() {
         backend.as_str(),
         &frontend,
         "docker save backend:BACKEND_TAG",
-        &import,
+        &import_backend,
         "docker save frontend:FRONTEND_TAG",
-        &import,
+        &import_frontend,
         &create,
         &create,
         &upgrade,

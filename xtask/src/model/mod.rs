@@ -20,5 +20,6 @@ pub mod spans;
 pub mod states;
 pub mod stored;
 pub mod subset;
+pub mod thin;
 pub mod time;
 pub mod tools;

@@ -89,6 +89,11 @@ pub fn changed(before: &Saved, after: &Saved) -> Result<BTreeSet<String>> {
     Ok(found.into_keys().cloned().collect())
 }
 
+/// The SHA-256 of some content, in hexadecimal digits.
+pub fn sha256(content: &[u8]) -> String {
+    Hash::hash(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn add_layer(files: &mut BTreeMap<String, Entry>, layer: &[u8]) -> Result<()> {
     let is_packed = layer.starts_with(&[0x1f, 0x8b]);
     let reader: Box<dyn Read + '_> = if is_packed { Box::new(GzDecoder::new(layer)) } else { Box::new(layer) };
@@ -108,8 +113,7 @@ fn add_layer(files: &mut BTreeMap<String, Entry>, layer: &[u8]) -> Result<()> {
                 let mode = format!("{:o}", entry.header().mode()? & 0o7777);
                 let mut content = Vec::new();
                 entry.read_to_end(&mut content)?;
-                let sha256 = Hash::hash(&content).iter().map(|byte| format!("{byte:02x}")).collect();
-                files.insert(path, Entry::File { mode, sha256, content });
+                files.insert(path, Entry::File { mode, sha256: sha256(&content), content });
             }
             None => {
                 let target = entry.link_name()?.map(|target| target.display().to_string()).unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::io::{BufRead, BufReader, PipeReader, Read};
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -152,6 +152,44 @@ impl Spawn {
         let expression = self.expression(&left.argv)?.stdin_null().pipe(self.expression(&right.argv)?);
         let output = self.wait_for(expression, &message, left.deadline, &|_| {}, true)?;
         if output.success { Ok(()) } else { Err(failure(&message, &output)) }
+    }
+
+    /// The same through `between`, which reads what the left one prints and writes what the right one gets. Whichever fails first
+    /// is the error.
+    pub fn pipe_through<T>(
+        &self,
+        left: Call,
+        right: Call,
+        between: impl FnOnce(&mut dyn Read, &mut dyn Write) -> Result<T>,
+    ) -> Result<T> {
+        let (reader, left_end) = std::io::pipe()?;
+        let (right_end, mut writer) = std::io::pipe()?;
+        let from = self.expression(&left.argv)?.stdin_null().stdout_file(left_end);
+        let to = self.expression(&right.argv)?.stdin_file(right_end);
+        let (deadline, left, right) = (left.deadline, display(&left.argv), display(&right.argv));
+        let (has_ended, failed) = (AtomicBool::new(false), Mutex::new(None));
+        let run = |expression, text: &str| {
+            let error = match self.wait_for(expression, text, deadline, &|_| {}, true) {
+                Ok(output) if output.success => return,
+                Ok(output) => failure(text, &output),
+                Err(error) => error,
+            };
+            failed.lock().unwrap().get_or_insert(error);
+        };
+        let passed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                run(from, &left);
+                has_ended.store(true, Ordering::Relaxed);
+            });
+            scope.spawn(|| run(to, &right));
+            let passed = between(&mut UntilEnd { reader, has_ended: &has_ended }, &mut writer);
+            drop(writer);
+            passed
+        });
+        match failed.into_inner().unwrap() {
+            Some(error) => Err(error),
+            None => passed,
+        }
     }
 
     /// Runs to the end, with what it prints in a file.
@@ -443,6 +481,25 @@ fn flush(line: &mut Vec<u8>, note: &dyn Fn(&str)) {
         note(text.trim_end());
     }
     line.clear();
+}
+
+/// What a child prints, which ends with the child: a grandchild may hold the pipe for longer.
+struct UntilEnd<'a> {
+    reader: PipeReader,
+    has_ended: &'a AtomicBool,
+}
+
+impl Read for UntilEnd<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let has_ended = self.has_ended.load(Ordering::Relaxed);
+            match readable(&self.reader) {
+                true => return self.reader.read(buffer),
+                false if has_ended => return Ok(0),
+                false => {}
+            }
+        }
+    }
 }
 
 /// Ends a child and all of its group, harder each time. Those of the group that outlive the child get time as well, and

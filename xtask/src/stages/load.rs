@@ -1,16 +1,21 @@
-//! Streams images into the nodes, and verifies them by what the nodes list afterwards.
+//! Streams what the nodes lack of images into them, and verifies them by what the nodes list afterwards.
 
 use std::collections::BTreeMap;
+use std::io::{BufReader, BufWriter, Read, Write};
 
 use anyhow::{Context as _, Result};
 
 use crate::model::image::Built;
-use crate::model::plan;
-use crate::model::plan::Step;
 use crate::model::states::DeploymentState;
+use crate::model::thin::{Known, Passed};
+use crate::model::{plan, thin};
 use crate::run::context::Context;
-use crate::run::exit::Stop;
-use crate::tools::docker;
+use crate::run::exit::{Stop, exit_code};
+use crate::run::ui::Step;
+use crate::tools::{ctr, docker};
+
+/// Of an archive on its way: more than a pipe holds.
+const BUFFER: usize = 1 << 20;
 
 /// The images of each node, reference to ID.
 pub type NodeImages = BTreeMap<String, BTreeMap<String, String>>;
@@ -19,14 +24,13 @@ pub type NodeImages = BTreeMap<String, BTreeMap<String, String>>;
 pub fn ensure(ctx: &Context, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<()> {
     let there = observe(ctx, nodes, built)?;
     let steps = plan::loads(built, &there);
-    for (node, Step { subject: service, why, .. }) in &steps {
+    for (node, plan::Step { subject: service, why, .. }) in &steps {
         ctx.ui.state(service, DeploymentState::Loading);
         let image = &built[service];
         let step = ctx.ui.step(format!("load {}", image.repository));
         step.update(why);
-        let save = docker::save(&image.reference());
-        ctx.spawn.pipe(save.within(ctx.config.deadlines.load), docker::node_import(node))?;
-        step.done(&format!("{} ({why})", image.reference()));
+        let sent = send(ctx, node, &image.reference(), &step)?;
+        step.done(&format!("{}, {sent} ({why})", image.reference()));
     }
     if !steps.is_empty() {
         let there = observe(ctx, nodes, built)?;
@@ -34,6 +38,45 @@ pub fn ensure(ctx: &Context, nodes: &[String], built: &BTreeMap<String, Built>) 
     }
     confirm(ctx, &there, built);
     Ok(())
+}
+
+/// Streams an image into a node: the layers that the node lacks, or all where that fails. Returns how much it was.
+fn send(ctx: &Context, node: &str, image: &str, step: &Step) -> Result<String> {
+    let save = || docker::save(image).within(ctx.config.deadlines.load);
+    let sent = std::thread::scope(|scope| {
+        let known = scope.spawn(|| look(ctx, node, image));
+        let pass = |archive: &mut dyn Read, to: &mut dyn Write| {
+            let archive = BufReader::with_capacity(BUFFER, archive);
+            let known = || known.join().expect("it does not panic");
+            thin::pass(archive, known, BufWriter::with_capacity(BUFFER, to))
+        };
+        ctx.spawn.pipe_through(save(), ctr::import_missing(node, image), pass)
+    });
+    match sent {
+        Ok(Passed { bytes, left_out_bytes: 0 }) => Ok(megabytes(bytes)),
+        Ok(Passed { bytes, left_out_bytes }) => {
+            Ok(format!("{} of {}, the node has the rest", megabytes(bytes), megabytes(bytes + left_out_bytes)))
+        }
+        Err(error) if exit_code(&error) != 1 => Err(error),
+        Err(error) => {
+            step.update(&format!("sending all of it, as its missing layers alone were not taken: {error:#}"));
+            ctx.spawn.pipe(save(), ctr::import(node))?;
+            Ok("all of it, as its missing layers alone were not taken".to_string())
+        }
+    }
+}
+
+/// What a node and docker know of an image's layers, nothing where one does not answer: then all of them are sent.
+fn look(ctx: &Context, node: &str, image: &str) -> Known {
+    std::thread::scope(|scope| {
+        let blobs = scope.spawn(|| ctx.run(ctr::blobs(node)));
+        let layers = ctx.run(docker::layers(image)).unwrap_or_default();
+        Known { blobs: blobs.join().expect("it does not panic").unwrap_or_default(), layers }
+    })
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// Records that every node has these images.

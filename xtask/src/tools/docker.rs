@@ -162,6 +162,12 @@ pub fn platform(image: &str) -> Call {
     call(argv!("docker image inspect --format {format} {image}")).trimmed()
 }
 
+/// The digests of an image's layers as tars, from the lowest on.
+pub fn layers(image: &str) -> Call<Vec<String>> {
+    let format = "{{json .RootFS.Layers}}";
+    call(argv!("docker image inspect --format {format} {image}")).try_parse(|text| Ok(serde_json::from_str(&text)?))
+}
+
 /// All that docker knows of an image, as a JSON list of one.
 pub fn inspect(image: &str) -> Call<Option<serde_json::Value>> {
     call(argv!("docker image inspect {image}")).parse(|text| parse_inspect(&text))
@@ -425,11 +431,6 @@ pub fn nodes(profile: &str) -> Call<Vec<String>> {
     let filter = format!("label={PROFILE_LABEL}={profile}");
     let format = "{{.Names}}";
     call(argv!("docker ps --filter {filter} --format {format}")).lines()
-}
-
-/// Imports an image archive from stdin into a node's containerd.
-pub fn node_import(node: &str) -> Call {
-    call(argv!("docker exec --interactive {node} ctr --namespace k8s.io images import -"))
 }
 
 /// The images of a node, as JSON.

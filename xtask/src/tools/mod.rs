@@ -4,6 +4,7 @@ pub mod apt;
 pub mod browser;
 pub mod cargo;
 pub mod containerd;
+pub mod ctr;
 pub mod curl;
 pub mod docker;
 pub mod docker_credential;

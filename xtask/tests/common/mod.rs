@@ -57,6 +57,7 @@ const QUESTIONS: &[&str] = &[
     "apt-get --simulate ",
     "docker exec todo crictl images ",
     "docker exec todo ctr --namespace k8s.io images list",
+    "docker exec todo ctr --namespace k8s.io content ls",
     "minikube start --help",
     "minikube version ",
     "helm upgrade --help",
@@ -130,7 +131,8 @@ impl Project {
         project.write("k8s/node/hadolint.txt", "");
         // Where the machine keeps its own bundle differs from one to the next.
         project.write("ca.crt", "");
-        let logs = ["addons", "calls", "environments", "host-images", "node-images", "created"];
+        let logs =
+            ["addons", "calls", "environments", "host-images", "node-images", "created", "node-blobs", "received"];
         let states =
             ["rules", "broken", "failing", "held", "slow", "services", "load-balancers", "watched", "statements"];
         for file in logs.iter().chain(&states) {

@@ -10,7 +10,15 @@ call="$tool $*"
 # A call that reads stdin is noted once it has read all of it, so that `save | import` always stands in this order.
 input=
 case $call in
-*"--filename -"* | *"--patch-file /dev/stdin"* | *" import -" | "kubectl exec --stdin "* | "kubectl exec "*" --stdin "*) input=$(cat) ;;
+*"--filename -"* | *"--patch-file /dev/stdin"* | "kubectl exec --stdin "* | "kubectl exec "*" --stdin "*) input=$(cat) ;;
+esac
+# Of an archive the layers lie in a folder, and what was read is the image's name.
+case $call in
+*" images import -"*)
+    layers=$STANDIN/incoming-$$/blobs/sha256
+    mkdir "${layers%/blobs/*}"
+    tar -x -C "${layers%/blobs/*}"
+    input=$(cat "${layers%/blobs/*}/index.json") ;;
 esac
 case $tool in kube-score | kubeconform | pod-security) input=$(cat) ;; esac
 
@@ -217,6 +225,7 @@ case $call in
 # The newest first; the service of an image is its name.
 "docker image ls --no-trunc --quiet --filter "*) tac host-images | sed -n "s/^${last##*=}:[^ ]* //p" ;;
 "docker image ls "*) cat host-images ;;
+"docker image inspect --format {{json .RootFS.Layers}} "*) echo '[]' ;;
 "docker image inspect "*inputs*) cat "labels/$last" ;;
 "docker image inspect "*) echo 1000000 ;;
 "docker container inspect --format {{json .NetworkSettings}} "*)
@@ -234,10 +243,29 @@ case $call in
     echo "[{\"RepoTags\":[${tags#,}]}]" >archive/manifest.json
     tar -c -f "$to" -C archive manifest.json images ;;
 "docker load "*) tar -x -O -f "$last" images >>host-images ;;
-"docker save "*) echo "$2" ;;
+# A layer that all images have, and one that no other has.
+"docker save "*)
+    saved=saved-$$ own=$(echo "$2" | tr : -)
+    mkdir -p "$saved/blobs/sha256"
+    echo "$2" | tee "$saved/index.json" "$saved/oci-layout" >"$saved/blobs/sha256/$own"
+    echo base >"$saved/blobs/sha256/base"
+    tar -c -C "$saved" blobs index.json oci-layout
+    rm -r "$saved" ;;
 "docker exec "*" sh -c "*" /var/lib/xtask-owner "*) echo "$last" >owner ;;
 "docker cp "*:/var/lib/xtask-owner" "*) [ -e cluster ] && cat owner >"$last" 2>/dev/null ;;
-"docker exec --interactive "*) grep -F "$input " host-images >>node-images ;;
+"docker exec "*" images import -"*)
+    came=$(ls "$layers" | paste -sd ' ' -)
+    for layer in base "$(echo "$input" | tr : -)"; do
+        [ -e "$layers/$layer" ] || grep -qx "sha256:$layer" node-blobs || {
+            echo "ctr: content digest sha256:$layer: not found" >&2
+            exit 1
+        }
+    done
+    rm -r "${layers%/blobs/*}"
+    echo "$input: $came" >>received
+    printf 'sha256:%s\n' $came >>node-blobs
+    grep -F "$input " host-images >>node-images ;;
+"docker exec "*" content ls --quiet") cat node-blobs ;;
 "docker exec "*" crictl images "*)
     images=$(sed 's|\(.*\) \(.*\)|{"id":"\2","repoTags":["docker.io/library/\1"]}|' node-images | paste -sd, -)
     echo "{\"images\":[$images]}" ;;

@@ -243,7 +243,7 @@ fn what_cannot_be_copied_takes_the_way_of_up() {
     run.assert_says(&["has another a.css than the image is made of; it takes the way of up"]);
     assert_eq!(project.read("standin/rootfs/a.css"), "made otherwise");
     assert_eq!(run.calls_of(&["docker build --progress"]).len(), 4);
-    assert_eq!(run.calls_of(&["docker exec --interactive todo sh"]), [""; 0]);
+    assert_eq!(run.calls_of(&["docker exec --interactive todo sh -c 'set"]), [""; 0]);
 }
 
 /// A project whose backend starts again at a signal. Its images hold their reference as the program, and a folder stands for
@@ -300,7 +300,7 @@ fn a_service_that_starts_again_gets_the_files_of_its_new_image_and_ctrl_c_deploy
     assert_eq!(run.calls_of(&["docker save --output"]).len(), 3);
     run.assert_says(&["restart backend", "the files of backend:0.1.0-h", "smoke checks", "error: no such name"]);
     let tail = " start /run/containerd/io.containerd.runtime.v2.task/k8s.io/c0ffee/rootfs HUP 500";
-    let started = run.calls_of(&["docker exec --interactive todo sh"]);
+    let started = run.calls_of(&["docker exec --interactive todo sh -c 'set"]);
     assert!(started.len() == 2 && started.iter().all(|call| call.ends_with(tail)), "{started:?}");
 }
 
@@ -339,7 +339,7 @@ fn a_program_that_is_the_same_is_sent_no_signal() {
     run.assert_says(&[
         "the program of backend is the same, and other files of its image are not; it takes the way of up",
     ]);
-    assert_eq!(run.calls_of(&["docker exec --interactive todo sh"]), [""; 0]);
+    assert_eq!(run.calls_of(&["docker exec --interactive todo sh -c 'set"]), [""; 0]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The row of an image that is new to the node: made for each turn, measured on its way from docker, and removed.
+//! The rows of an image that the node does not have, or not all of: made for each turn, measured on its way from docker, and removed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::bench::report::Sample;
-use crate::bench::rows::{Bench, measure, nonce};
+use crate::bench::rows::{Bench, Lacks, measure, nonce};
 use xtask::model::image::Built;
 use xtask::run::context::Context;
 use xtask::stages::{cluster, load};
@@ -16,20 +16,18 @@ use xtask::tools::{docker, minikube};
 const NAME: &str = "todo-chatbot-bench-load";
 /// The service whose image it is as large as: the largest of ours.
 const LIKE: &str = "postgres";
-/// Everything in one layer that no other image has: no layer of it is in the node already.
-const DOCKERFILE: &str = "ARG LIKE\nFROM ${LIKE} AS all\nCOPY nonce /nonce\nFROM scratch\nCOPY --from=all / /\n";
 
 /// Ours: the stage that `up` has for it.
-pub fn ours(bench: &Bench) -> Result<Sample> {
+pub fn ours(bench: &Bench, lacks: Lacks) -> Result<Sample> {
     let ctx = &bench.ctx;
-    with_new_image(bench, |nodes, image| {
+    with_new_image(bench, lacks, |nodes, image| {
         measure(|| load::ensure(ctx, nodes, &BTreeMap::from([(LIKE.to_string(), image.clone())])))
     })
 }
 
-pub fn by_minikube(bench: &Bench) -> Result<Sample> {
+pub fn by_minikube(bench: &Bench, lacks: Lacks) -> Result<Sample> {
     let ctx = &bench.ctx;
-    with_new_image(bench, |nodes, image| {
+    with_new_image(bench, lacks, |nodes, image| {
         let load = minikube::load_image(&ctx.config.cluster.name, &image.reference());
         let sample = measure(|| ctx.spawn_minikube()?.run(load.within(ctx.config.deadlines.load)).map(drop))?;
         // Minikube has said that it succeeded where it had not.
@@ -41,15 +39,19 @@ pub fn by_minikube(bench: &Bench) -> Result<Sample> {
     })
 }
 
-fn with_new_image(bench: &Bench, work: impl FnOnce(&[String], &Built) -> Result<Sample>) -> Result<Sample> {
+fn with_new_image(
+    bench: &Bench,
+    lacks: Lacks,
+    work: impl FnOnce(&[String], &Built) -> Result<Sample>,
+) -> Result<Sample> {
     let ctx = &bench.ctx;
-    let (nodes, image) = (cluster::nodes(ctx)?, make(bench)?);
+    let (nodes, image) = (cluster::nodes(ctx)?, make(bench, lacks)?);
     let sample = work(&nodes, &image);
     remove(&ctx.uninterrupted(), &nodes, |reference| *reference == image.reference())?;
     sample
 }
 
-fn make(bench: &Bench) -> Result<Built> {
+fn make(bench: &Bench, lacks: Lacks) -> Result<Built> {
     let ctx = &bench.ctx;
     let prefix = format!("{}:", ctx.config.services[LIKE].image);
     let like = ctx.run(docker::images())?.into_keys().find(|reference| reference.starts_with(&prefix));
@@ -57,7 +59,11 @@ fn make(bench: &Bench) -> Result<Built> {
     let folder = bench.root.join("load");
     fs::create_dir_all(&folder)?;
     let (dockerfile, tag) = (folder.join("Dockerfile"), nonce()?.to_string());
-    fs::write(&dockerfile, DOCKERFILE)?;
+    let last = match lacks {
+        Lacks::All => "FROM scratch\nCOPY --from=all / /\n",
+        Lacks::LastLayer => "",
+    };
+    fs::write(&dockerfile, format!("ARG LIKE\nFROM ${{LIKE}} AS all\nCOPY nonce /nonce\n{last}"))?;
     fs::write(folder.join("nonce"), &tag)?;
     let build = docker::build(&Build {
         dockerfile: &dockerfile.display().to_string(),

@@ -111,7 +111,7 @@ fn measure_row(bench: &Bench, row: &Wanted, rivals: &[(Peer, Result<Rival>)], wa
     let load = await_quiet(bench, wanted.wait)?;
     let step = bench.ctx.ui.step(format!("measure {}", row.name));
     let ours = match row.work {
-        Work::Load => Runner { take: Box::new(|| load::ours(bench)), dev: None },
+        Work::Load(lacks) => Runner { take: Box::new(move || load::ours(bench, lacks)), dev: None },
         work => rows::runner(bench, work)?,
     };
     let mut loops: Vec<_> = ours.dev.iter().cloned().collect();

@@ -47,8 +47,17 @@ pub enum Work {
     PageInDev,
     /// From a change of the backend until a loop that runs waits for the next.
     BackendInDev,
-    /// An image of which the node has nothing, from docker into the node.
-    Load,
+    /// An image that the node does not have, or not all of, from docker into the node.
+    Load(Lacks),
+}
+
+/// What of an image the node does not have.
+#[derive(Clone, Copy)]
+pub enum Lacks {
+    /// Everything is in one layer that no other image has.
+    All,
+    /// The node has all layers but the last: they are those of a service's image.
+    LastLayer,
 }
 
 /// A row.
@@ -57,13 +66,14 @@ pub struct Wanted {
     pub work: Work,
 }
 
-pub const ROWS: [Wanted; 6] = [
+pub const ROWS: [Wanted; 7] = [
     Wanted { name: "up, nothing changed", work: Work::Once(None) },
     Wanted { name: "up, one line of the page", work: Work::Once(Some(PAGE)) },
     Wanted { name: "up, one line of the backend", work: Work::Once(Some(BACKEND)) },
     Wanted { name: "dev, one line of the page until it is served", work: Work::PageInDev },
     Wanted { name: "dev, one line of the backend until it is checked", work: Work::BackendInDev },
-    Wanted { name: "load, an image that is new to the node", work: Work::Load },
+    Wanted { name: "load, an image that is new to the node", work: Work::Load(Lacks::All) },
+    Wanted { name: "load, an image with one layer that is new", work: Work::Load(Lacks::LastLayer) },
 ];
 
 /// What does the work of a row, and what has to be ended after it.
@@ -143,7 +153,7 @@ pub fn do_work<'a>(
             return Ok(Runner { take: Box::new(take), dev: None });
         }
         Work::PageInDev => PAGE,
-        Work::BackendInDev | Work::Load => BACKEND,
+        Work::BackendInDev | Work::Load(_) => BACKEND,
     };
     let dev = Rc::new(start()?);
     let running = dev.clone();

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::bench::dev::Dev;
@@ -58,7 +58,7 @@ pub fn name(peer: Peer) -> &'static str {
 
 /// Whether a peer does such work at all.
 pub fn has(peer: Peer, work: Work) -> bool {
-    matches!(work, Work::Load) == (peer == Peer::Minikube)
+    matches!(work, Work::Load(_)) == (peer == Peer::Minikube)
 }
 
 /// Builds the peer where it is not there, and gives it what our own tool has: a namespace with the Secrets, and the release,
@@ -151,7 +151,10 @@ impl Rival {
     /// The peer's way to do the work of a row. `ours` has the cluster.
     pub fn runner<'a>(&'a self, ours: &'a Bench, work: Work) -> Result<Runner<'a>> {
         match self {
-            Rival::Minikube => Ok(Runner { take: Box::new(|| load::by_minikube(ours)), dev: None }),
+            Rival::Minikube => match work {
+                Work::Load(lacks) => Ok(Runner { take: Box::new(move || load::by_minikube(ours, lacks)), dev: None }),
+                _ => bail!("minikube only loads images"),
+            },
             Rival::Skaffold(one) => {
                 let start = || Dev::start(&one.spawn, one.call(skaffold::dev), skaffold::WAITS);
                 let once = move || whole(&one.spawn, one.call(skaffold::run), "skaffold");

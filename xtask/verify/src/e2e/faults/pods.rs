@@ -7,9 +7,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::e2e::faults::{Failure, REGISTRY, await_some, fails, finally, forget_image, image_of, is_of, sql};
 use crate::e2e::world::World;
 use xtask::stages::cluster;
-use xtask::tools::docker;
 use xtask::tools::docker::Build;
-use xtask::tools::kubectl;
+use xtask::tools::{ctr, docker, kubectl};
 
 pub fn image_absent(world: &World) -> Result<()> {
     let values = format!("services:\n  mcp:\n    image:\n      registry: {REGISTRY}\n");
@@ -184,7 +183,7 @@ fn with_image(world: &World, dockerfile: &str, program: &[u8], values: &str, fai
     let nodes = cluster::nodes(&world.ctx)?;
     let Some(node) = nodes.first() else { bail!("the cluster has no node") };
     let save = docker::save(&image);
-    world.ctx.spawn.pipe(save.within(world.ctx.config.deadlines.load), docker::node_import(node))?;
+    world.ctx.spawn.pipe(save.within(world.ctx.config.deadlines.load), ctr::import(node))?;
     let values = format!("services:\n  mcp:\n    image:\n      registry: {REGISTRY}\n{values}");
     finally(fails(world, &values, &[], failure), forget_image(world, node, &image))
 }
