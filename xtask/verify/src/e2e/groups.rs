@@ -63,7 +63,12 @@ pub fn groups(project: &Project) -> Result<Vec<Group>> {
     let first = std::iter::once(comes_up(contributor::COMES_UP));
     let mut groups = vec![
         of_dev(DEV, contributor::NAMESPACE, first.chain(contributor::SCENARIOS.iter().map(running)).collect()),
-        of_dev(DEV, model::NAMESPACE, vec![Planned { begins: State::Gone, ..running(&model::ANSWERS) }]),
+        // The key in its Secret opens nothing once the stand-in for a model is gone.
+        of_dev(
+            DEV,
+            model::NAMESPACE,
+            vec![Planned { begins: State::Gone, leaves: State::Any, scenario: model::ANSWERS }],
+        ),
         of_dev("faults", faults::PODS_NAMESPACE, faults::PODS.iter().map(running).collect()),
         of_dev("faults", faults::NAMESPACE, faults::OTHERS.iter().map(running).collect()),
     ];
