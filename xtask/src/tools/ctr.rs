@@ -22,6 +22,17 @@ pub fn import_missing(node: &str, reference: &str) -> Call {
     call(argv!("docker exec --interactive {node} sh -c {IMPORT_MISSING} import {reference}"))
 }
 
+/// The names under which a node has images of registries on a host.
+pub fn names_of(node: &str, host: &str) -> Call<Vec<String>> {
+    let filter = format!("name~=\"^{host}:[0-9]+/\"");
+    call(argv!("docker exec {node} ctr --namespace k8s.io images ls --quiet {filter}")).lines()
+}
+
+/// Takes names of images away, and the images where they have no other. To remove one by crictl would take all of its names.
+pub fn forget(node: &str, names: &[String]) -> Call {
+    call(argv!("docker exec {node} ctr --namespace k8s.io images rm {names...}"))
+}
+
 /// The digests of all that a node's containerd stores: layers, configs and manifests.
 pub fn blobs(node: &str) -> Call<BTreeSet<String>> {
     call(argv!("docker exec {node} ctr --namespace k8s.io content ls --quiet")).lines().parse(BTreeSet::from_iter)

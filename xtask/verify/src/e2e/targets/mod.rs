@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::e2e::scenario::Scenario;
 use crate::e2e::world::{Begun, World, tells};
+use crate::lanes::schedule::Takes;
 use registry::Registry;
 use relay::Relay;
 use xtask::model::cluster::Target;
@@ -31,14 +32,16 @@ const PULL: &str = "team-registry";
 /// How long the API server is away in the middle of a rollout.
 const AWAY: Duration = Duration::from_secs(30);
 
+/// While one runs, the node's images have names of its registry: what others ask of images would be answered otherwise.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario::new("a target gets its images from a registry, by their digests", comes_up),
-    Scenario::new("another cluster in a target's place is refused", another_cluster),
-    Scenario::new("an expired token and a protected target change nothing", no_leave),
-    Scenario::new("rights to one namespace are enough for a target", one_namespace),
-    Scenario::new("of two at once the second sees who is at work", two_at_once),
-    Scenario::new("a registry that is away, read-only or closed is reported, and what it has stays", registry_fails),
-    Scenario::new("a target's API server is away in the middle of a rollout", api_away),
+    Scenario::new("a target gets its images from a registry, by their digests", comes_up).taking(Takes::All),
+    Scenario::new("another cluster in a target's place is refused", another_cluster).taking(Takes::All),
+    Scenario::new("an expired token and a protected target change nothing", no_leave).taking(Takes::All),
+    Scenario::new("rights to one namespace are enough for a target", one_namespace).taking(Takes::All),
+    Scenario::new("of two at once the second sees who is at work", two_at_once).taking(Takes::All),
+    Scenario::new("a registry that is away, read-only or closed is reported, and what it has stays", registry_fails)
+        .taking(Takes::All),
+    Scenario::new("a target's API server is away in the middle of a rollout", api_away).taking(Takes::All),
 ];
 
 /// A copy of the project with a target, and what leads to it.

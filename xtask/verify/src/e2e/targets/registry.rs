@@ -17,7 +17,7 @@ use xtask::run::call::{Call, argv, call};
 use xtask::run::poll;
 use xtask::run::process::{Background, sudo};
 use xtask::stages::{cluster, setup};
-use xtask::tools::docker;
+use xtask::tools::{ctr, docker};
 
 /// Who may push and pull, and the password as the registry keeps it, by bcrypt. It opens nothing but this test.
 const USER: &str = "team";
@@ -143,6 +143,19 @@ impl<'a> Registry<'a> {
         Ok(())
     }
 
+    /// Takes the names of what was pulled away, by which the node would report images that were loaded as well. Those of runs
+    /// that were killed are among them.
+    fn forget_pulled(&self) -> Result<()> {
+        let host = self.address.split(':').next().unwrap_or_default();
+        for node in &self.nodes {
+            let names = self.world.run(ctr::names_of(node, host))?;
+            if !names.is_empty() {
+                self.world.run(ctr::forget(node, &names))?;
+            }
+        }
+        Ok(())
+    }
+
     fn beside(&self, folder: &str) -> String {
         format!("{folder}/{}", self.address)
     }
@@ -157,6 +170,7 @@ impl Drop for Registry<'_> {
         for node in &self.nodes {
             let _ = self.world.run(docker::exec(node, &["rm", "-rf", &node_folder].map(str::to_string)));
         }
+        let _ = self.forget_pulled();
         let _ = fs::remove_file(self.folder.join("key.pem"));
     }
 }
