@@ -248,7 +248,15 @@ fn stuck(pod: &Value, status: &Value) -> Option<Problem> {
         let created = conditions(pod).filter(|one| one["type"] == "PodScheduled");
         created.filter_map(|one| text(&one["lastTransitionTime"])).next()
     });
-    Some(of_container(pod, status, cause, since, None, Some(SETTLES)))
+    let grace = if is_pulled_again(&cause) { TRIED_AGAIN } else { SETTLES };
+    Some(of_container(pod, status, cause, since, None, Some(grace)))
+}
+
+/// Whether a registry may give an image at the next try: it was away, or did not know the node yet. Not one that it does not
+/// have, or whose name is none.
+fn is_pulled_again(cause: &Cause) -> bool {
+    let is_final = |message: &str| ["not found", "nvalid"].iter().any(|word| message.contains(word));
+    matches!(cause, Cause::ImageRefused { message, .. } if !is_final(message))
 }
 
 fn start_error(pod: &Value, status: &Value, message: String) -> Cause {
@@ -553,6 +561,15 @@ mod tests {
             restarted(1, false, ended(0, "Completed")),
         ] {
             assert_eq!(describe(&pod(status.clone()), &[]), [], "{status}");
+        }
+    }
+
+    #[test]
+    fn a_registry_that_refuses_once_is_asked_again() {
+        let message = "failed to resolve reference \"a.b/todo\": 401 Unauthorized";
+        let why = format!("its image todo-backend:1 cannot be pulled: {message}");
+        for reason in ["ErrImagePull", "ImagePullBackOff"] {
+            assert_eq!(describe(&pod(waiting(reason, message)), &[]), expect(&why, "10:00:00", None, Some(30)));
         }
     }
 
