@@ -488,7 +488,7 @@ pub enum Bundle {
 
 #[derive(Debug, Subcommand)]
 pub enum PreviewCommand {
-    /// Each with its branch, who brought it up last, and when its time is over
+    /// Each with its branch, and when its time is over
     List,
     /// Remove those whose time is over, with their data, unless a run is at work on them
     Gc {
