@@ -178,6 +178,18 @@ pub enum Command {
         #[arg(long)]
         update: bool,
     },
+    /// Write the profile as files: charts, values, a lock of the images; the registry of a target has charts and images
+    Package {
+        /// The package's folder
+        #[arg(long, value_name = "FOLDER", default_value = "package")]
+        to: PathBuf,
+        /// Write the objects too with which this controller deploys it
+        #[arg(long, value_name = "CONTROLLER")]
+        gitops: Option<Controller>,
+        /// Write nothing; exit 1 where the package is not what the sources make
+        #[arg(long)]
+        check: bool,
+    },
     /// Run `minikube tunnel`, which gives LoadBalancer Services their addresses, until Ctrl-C
     Tunnel,
     /// Run the smoke checks against what is deployed
@@ -357,6 +369,15 @@ pub enum Command {
     },
 }
 
+/// A controller that deploys what a repository says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Controller {
+    /// Argo CD: an Application for each release
+    Argocd,
+    /// Flux: an OCIRepository and a HelmRelease for each release
+    Flux,
+}
+
 /// What `bench` measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BenchOf {
@@ -384,6 +405,7 @@ impl Command {
             self,
             Command::Validate { .. }
                 | Command::Lint { .. }
+                | Command::Package { .. }
                 | Command::Test { .. }
                 | Command::TestE2e { .. }
                 | Command::Bench { .. }
@@ -403,6 +425,7 @@ impl Command {
                 | Command::Timings { .. }
                 | Command::Secrets { .. }
                 | Command::Render
+                | Command::Package { .. }
                 | Command::Config { .. }
                 | Command::Smoke
                 | Command::Logs { .. }
@@ -461,6 +484,7 @@ impl Command {
             | Command::Config { .. }
             | Command::Validate { .. }
             | Command::Lint { .. }
+            | Command::Package { .. }
             | Command::Logs { .. }
             | Command::Open { .. }
             | Command::Forward { .. }

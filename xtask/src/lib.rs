@@ -122,6 +122,7 @@ pub fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Completions { .. } | Command::Schema => unreachable!("run_with prints these, which need no project"),
         Command::Validate { .. }
         | Command::Lint { .. }
+        | Command::Package { .. }
         | Command::Test { .. }
         | Command::TestE2e { .. }
         | Command::Bench { .. } => verify::run(project),

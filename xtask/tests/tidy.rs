@@ -41,6 +41,7 @@ const VERIFY: Package = Package {
         &["main"],
         &["test"],
         &["validate", "lint", "e2e", "bench"],
+        &["package"],
         &["facts", "specs", "lanes", "changed"],
         &["rules"],
         &["entities", "tools"],

@@ -199,7 +199,7 @@ app.kubernetes.io/part-of: {{ .Values.library.partOf }}
 
 {{- define "library.chartLabels" -}}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | splitList "+" | first) | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
 {{/*

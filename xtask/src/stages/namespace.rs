@@ -14,8 +14,8 @@ use crate::stages::terminating::delete_namespace;
 use crate::tools::{helm, kubectl};
 
 /// Every pod of ours passes the strictest of Kubernetes' pod security levels; the namespace holds others to it too.
-const POD_SECURITY: &str = "restricted";
-const LEVELS: [&str; 2] = ["pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/warn"];
+pub const POD_SECURITY: &str = "restricted";
+pub const LEVELS: [&str; 2] = ["pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/warn"];
 
 /// The label that names the profile that has the namespace; one at a time.
 fn profile_label(config: &Config) -> String {

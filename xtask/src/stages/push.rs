@@ -122,7 +122,7 @@ fn is_absent(printed: &str) -> bool {
 }
 
 /// The error for a registry that took or gave nothing, by what docker printed.
-fn refusal(registry: &str, printed: &str) -> Stop {
+pub fn refusal(registry: &str, printed: &str) -> Stop {
     let said = printed.lines().last().unwrap_or_default();
     let host = registry.split('/').next().unwrap_or(registry);
     let lower = printed.to_lowercase();

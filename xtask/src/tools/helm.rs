@@ -9,8 +9,9 @@ use crate::model::cluster::Target;
 use crate::model::tools::Helm;
 use crate::run::call::{Call, argv, call};
 
-/// Subcommands of helm that change nothing.
-pub const QUESTIONS: [&str; 7] = ["get", "history", "lint", "list", "status", "template", "version"];
+/// Subcommands of helm that change no cluster.
+pub const QUESTIONS: [&str; 10] =
+    ["get", "history", "lint", "list", "package", "push", "show", "status", "template", "version"];
 
 /// A chart with the values files over it, later ones winning.
 pub struct Chart<'a> {
@@ -72,6 +73,23 @@ pub fn template(target: &Target, chart: &Chart, kubernetes: &str) -> Call {
     let Chart { release, folder, .. } = chart;
     let values = values(chart);
     call(argv!("helm template {release} {folder} --kube-version {kubernetes} --namespace {namespace} {values...}"))
+}
+
+/// Packs a chart as `NAME-VERSION.tgz` into the folder `to`.
+pub fn package(folder: &str, version: &str, to: &str) -> Call {
+    call(argv!("helm package {folder} --version {version} --destination {to}"))
+}
+
+/// What a registry says of a chart; fails where it has none. `ca` is the file of the authority to trust, beside the system's.
+pub fn show_chart(reference: &str, version: &str, ca: Option<&str>) -> Call {
+    let trust = ca.map(|file| ["--ca-file", file]).into_iter().flatten();
+    call(argv!("helm show chart {reference} --version {version} {trust...}"))
+}
+
+/// Pushes a packed chart to `place`, `oci://…`, with docker's credentials where helm has none of its own.
+pub fn push(archive: &str, place: &str, ca: Option<&str>) -> Call {
+    let trust = ca.map(|file| ["--ca-file", file]).into_iter().flatten();
+    call(argv!("helm push {archive} {place} {trust...}"))
 }
 
 /// Has the API server try an upgrade and keep nothing of it. Secrets are left out of what it prints.
@@ -276,7 +294,8 @@ fn seconds(timeout: Duration) -> String {
     format!("{}s", timeout.as_secs())
 }
 
-fn at(target: &Target) -> Vec<String> {
+/// The arguments that name a cluster and a namespace.
+pub fn at(target: &Target) -> Vec<String> {
     let Target { kubeconfig, context, namespace } = target;
     ["--kubeconfig", kubeconfig, "--kube-context", context, "--namespace", namespace].map(str::to_string).to_vec()
 }

@@ -304,6 +304,9 @@ case $call in
 "helm upgrade --help") echo "--install --timeout --values --history-max" ;;
 "helm version "*) echo v3.17.0+g0000000 ;;
 "helm template "*) manifest "$3" ;;
+"helm package "*) tar -c -z -f "$6/$(sed -n 's/^name: //p' "$2/Chart.yaml")-$4.tgz" -C "$2/.." "$(basename "$2")" ;;
+"helm show chart "*) grep -qx "$(basename "$3")-$5" charts ;;
+"helm push "*) basename "$2" .tgz >>charts ;;
 "helm upgrade "*)
     [ -e "$here" ] || { echo "Error: namespaces \"$namespace\" not found" >&2; exit 1; }
     pending=pending-install

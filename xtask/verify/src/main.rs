@@ -1,4 +1,4 @@
-//! `cargo xtask validate | lint | test | test-e2e | bench`, which the tool hands over to this program.
+//! `cargo xtask validate | lint | package | test | test-e2e | bench`, which the tool hands over to this program.
 
 mod bench;
 mod changed;
@@ -7,6 +7,7 @@ mod entities;
 mod facts;
 mod lanes;
 mod lint;
+mod package;
 mod rules;
 mod specs;
 mod test;
@@ -29,6 +30,9 @@ fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Validate { rules: true, .. } => validate::list_rules(project),
         Command::Validate { live, sbom, .. } => validate::run(project, *live, sbom.as_deref()),
         Command::Lint { update } => lint::run(project, cli.options.profile.as_deref(), *update),
+        Command::Package { to, gitops, check } => {
+            package::run(project, &package::PackageOptions { to, gitops: *gitops, check: *check })
+        }
         Command::Test { no_e2e, changed, jobs } => {
             let (changed, jobs) = (changed.as_deref(), jobs.map(usize::from));
             test::run(project, &test::Options { with_e2e: !no_e2e, changed, jobs })

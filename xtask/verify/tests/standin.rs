@@ -6,3 +6,4 @@ mod bench;
 mod common;
 mod e2e;
 mod lint;
+mod package;

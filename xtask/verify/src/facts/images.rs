@@ -30,6 +30,12 @@ pub fn inspect(ctx: &Context, image: &Built) -> Result<Value> {
 }
 
 pub fn gather(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> Result<ImageFacts> {
+    let facts = look_into(ctx, service, image, inspect)?;
+    Ok(ImageFacts { starts: Some(start(ctx, service, image, inspect)?), ..facts })
+}
+
+/// What is in an image, without a start of it.
+pub fn look_into(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> Result<ImageFacts> {
     let reference = image.reference();
     let history = ctx.run(docker::history(&reference))?;
     let keys: Vec<&str> = ctx.config.secrets.values().flat_map(|secret| secret.keys()).collect();
@@ -53,7 +59,7 @@ pub fn gather(ctx: &Context, service: &str, image: &Built, inspect: &Value) -> R
         codename: dpkg::parse_codename(text("etc/os-release")).or(dpkg::parse_codename(text("usr/lib/os-release"))),
         crates: scan.crates,
         unread_layers: scan.unread,
-        starts: Some(start(ctx, service, image, inspect)?),
+        starts: None,
     })
 }
 

@@ -4,7 +4,7 @@
 mod advisories;
 mod debian;
 mod files;
-mod images;
+pub mod images;
 mod live;
 pub mod rendered;
 

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::lint::chart_docs::Stale;
+use crate::package;
 use crate::tools::{kube_score, kubeconform, pod_security};
 use xtask::config::{Config, Waiver, yaml};
 use xtask::model::plan::object_label;
@@ -176,6 +177,10 @@ fn lint_profile(project: &Project, programs: &Programs) -> Result<(Vec<LintFindi
             true => {
                 manifests.push_str(&format!("---\n{}\n", rendered.stdout));
                 kept.push_str(&render::split_hooks(&rendered.stdout).1);
+                if package::render(project, &release, &staged)? != rendered.stdout {
+                    let message = "helm makes another manifest of its package than of its chart and values";
+                    findings.push(self::finding("package", &format!("release/{release}"), message));
+                }
             }
             false => findings.push(finding("helm-template", &rendered)),
         }

@@ -41,8 +41,10 @@ fn lint_builds_its_programs_once_and_asks_the_cluster_for_its_api_once() {
     let again = project.run(&["lint", "--profile", "dev"]);
     again.assert_ended(0);
     assert_eq!(again.calls_of(&["go build", "kubectl get --raw"]), [""; 0]);
-    let calls =
+    let mut calls =
         again.calls_of(&["helm lint", "helm template", "kube-score", "kubeconform", "pod-security", "hadolint"]);
+    // Its package's name has a digest in it.
+    assert!(calls.remove(2).starts_with("helm template todo CACHE/lint/staging/dev-todo/package/charts/chart-"));
     let chart = "CACHE/lint/staging/dev-todo/todo/chart";
     let values = "--values CACHE/lint/staging/dev-todo/todo/values.json";
     let schemas = "CACHE/lint/staging/dev-todo/schemas/{{.Group}}-{{.ResourceAPIVersion}}-{{.ResourceKind}}.json";
@@ -57,6 +59,16 @@ fn lint_builds_its_programs_once_and_asks_the_cluster_for_its_api_once() {
             .to_string(),
     ];
     assert_eq!(calls, expected);
+}
+
+#[test]
+fn a_package_that_helm_renders_otherwise_is_found() {
+    let project = Project::up();
+    // As where the packed chart lacked a file.
+    project.answer("helm template todo", &format!("case $3 in *.tgz) ;; *) echo '{MADE}' ;; esac"));
+    let run = project.run(&["lint", "--profile", "dev"]);
+    run.assert_ended(1);
+    assert!(run.stdout.contains("✗ package  release/todo: helm makes another manifest"), "{}", run.stdout);
 }
 
 #[test]

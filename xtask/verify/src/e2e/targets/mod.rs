@@ -18,10 +18,10 @@ use crate::lanes::schedule::Takes;
 use registry::Registry;
 use relay::Relay;
 use xtask::model::cluster::Target;
-use xtask::run::call::DEADLINE;
+use xtask::run::call::{Call, DEADLINE, argv, call};
 use xtask::run::poll;
 use xtask::run::process::{Output, Spawn};
-use xtask::tools::kubectl;
+use xtask::tools::{helm, kubectl};
 
 pub const NAMESPACE: &str = "todo-chatbot-team";
 /// One that others made.
@@ -41,6 +41,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("of two at once the second sees who is at work", two_at_once).taking(Takes::All),
     Scenario::new("a registry that is away, read-only or closed is reported, and what it has stays", registry_fails)
         .taking(Takes::All),
+    Scenario::new("a package is deployed by helm alone", packaged).taking(Takes::All),
     Scenario::new("a target's API server is away in the middle of a rollout", api_away).taking(Takes::All),
 ];
 
@@ -317,6 +318,51 @@ fn registry_fails(world: &World) -> Result<()> {
         "{}",
         output.tail
     );
+    Ok(())
+}
+
+fn packaged(world: &World) -> Result<()> {
+    let team = Team::new(world)?;
+    // The Secrets stay when the release goes.
+    team.up()?;
+    let output = team.on(&["down"])?;
+    ensure!(output.success, "down failed on the target\n{}", output.tail);
+    let folder = world.ctx.folders.cache.join("packaged");
+    let to = folder.display().to_string();
+    let package = |more: &[&str]| team.on(&[&["package", "--to", to.as_str(), "--gitops", "flux"], more].concat());
+    let made = package(&[])?;
+    ensure!(made.success, "package failed\n{}", made.tail);
+    let again = package(&[])?;
+    ensure!(again.success && !again.tail.contains("build "), "a second package built something\n{}", again.tail);
+    let lock: Value = serde_json::from_str(&fs::read_to_string(folder.join("images.lock.json"))?)?;
+    let charts = lock["charts"].as_object().context("a package has charts")?;
+    let ca = team.registry.authority();
+    for (release, chart) in charts {
+        let [name, version] = ["chart", "version"].map(|key| chart[key].as_str().unwrap_or_default());
+        let chart = format!("oci://{}/todo/charts/{name}", team.registry.address);
+        let (file, namespace) = (folder.join(format!("values/{release}.yaml")), world.target.namespace.as_str());
+        let (values, at) = (file.display().to_string(), helm::at(&world.target));
+        let call: Call = call(argv!(
+            "helm upgrade {release} {chart} --version {version} --install --wait --timeout 180s --ca-file {ca} {at...} --values {values}"
+        ));
+        let output = team.spawn.output(call.within(DEADLINE * 4))?;
+        ensure!(output.success, "helm cannot deploy {release} into {namespace}\n{}", output.tail);
+    }
+    for pod in world.pods()? {
+        let image = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+        ensure!(image.contains("/todo/") && image.contains("@sha256:"), "{image} is not pinned");
+    }
+    for command in [&["smoke"][..], &["status"]] {
+        let output = team.on(command)?;
+        ensure!(output.success, "{} failed after helm alone\n{}", command.join(" "), output.tail);
+    }
+    let same = package(&["--check"])?;
+    ensure!(same.success, "a package is not what it was made of\n{}", same.tail);
+    team.change("after the package")?;
+    let other = package(&["--check"])?;
+    ensure!(other.code == Some(1), "package --check ended with {:?}\n{}", other.code, other.tail);
+    tells(&other, &["image frontend: its sources changed", "Next: cargo xtask package"])?;
+    fs::remove_dir_all(&folder)?;
     Ok(())
 }
 

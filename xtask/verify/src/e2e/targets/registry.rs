@@ -104,6 +104,11 @@ impl<'a> Registry<'a> {
         Ok(BASE64_STANDARD.encode(fs::read(self.folder.join("ca.crt"))?))
     }
 
+    /// The file of the same.
+    pub fn authority(&self) -> String {
+        self.path("ca.crt")
+    }
+
     /// The folder of docker's configuration that has the password.
     pub fn docker_config(&self) -> String {
         self.path("docker")
