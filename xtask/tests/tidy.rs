@@ -84,6 +84,7 @@ const PURE: &[&str] = &[
     "xtask/src/diagnosis/pod.rs",
     "xtask/src/diagnosis/release.rs",
     "xtask/src/model/",
+    "xtask/src/run/annotation.rs",
     "xtask/src/secrets/database.rs",
     "xtask/src/secrets/judge.rs",
     "xtask/src/secrets/placeholder.rs",

@@ -228,3 +228,33 @@ fn the_editor_opens_every_workspace() {
     linked.sort();
     assert_eq!(linked, found);
 }
+
+#[test]
+fn github_is_shown_each_mistake_beside_its_line_and_nobody_else_is() {
+    let project = Project::new();
+    project.edit("xtask.toml", "memory_mb = 1800", "memory_mb = \"a\"");
+    project.edit("k8s/profiles/dev.toml", "chart = \"chart\"", "chart = \"chart\"\nchrt = \"50 %\"");
+    let plain = project.run(&["up"]);
+    plain.assert_ended(2);
+    assert!(!plain.stderr.contains("::error"), "{}", plain.stderr);
+    let line_of = |file: &str, text: &str| project.read(file).lines().position(|line| line.contains(text)).unwrap() + 1;
+    let memory = line_of("xtask.toml", "memory_mb");
+    let chart = line_of("k8s/profiles/dev.toml", "chrt");
+    let expected = [
+        format!(
+            "::error file=work/k8s/profiles/dev.toml,line={chart},col=8::unknown key `releases.todo.chrt`: did you mean `chart`?"
+        ),
+        format!(
+            "::error file=work/xtask.toml,line={memory},col=13::cluster.memory_mb is a string: it must be an integer"
+        ),
+    ];
+    // The project lies in a folder of what is checked out.
+    let workspace = project.path("").parent().unwrap().display().to_string();
+    let folder = project.path("").file_name().unwrap().display().to_string();
+    let project = project.env("GITHUB_ACTIONS", "true").env("GITHUB_WORKSPACE", &workspace);
+    let run = project.run(&["up"]);
+    run.assert_ended(2);
+    let annotations =
+        run.stderr.lines().filter(|line| line.starts_with("::")).map(|line| line.replace(&folder, "work"));
+    assert_eq!(annotations.collect::<Vec<_>>(), expected);
+}
