@@ -41,7 +41,7 @@ const VERIFY: Package = Package {
         &["main"],
         &["test"],
         &["validate", "lint", "e2e", "bench"],
-        &["facts", "specs", "lanes", "changed"],
+        &["facts", "specs", "lanes", "changed", "report"],
         &["rules"],
         &["entities", "tools"],
     ],

@@ -3,6 +3,7 @@
 pub mod grep;
 pub mod kube_score;
 pub mod kubeconform;
+pub mod mistakes;
 pub mod node;
 pub mod openssl;
 pub mod pod_security;
