@@ -16,7 +16,8 @@ use crate::lanes::{drive, progress};
 use crate::lint;
 use crate::report;
 use crate::report::{Case, CaseOutcome, Suite};
-use crate::tools::{mistakes, node};
+use crate::tools::{actionlint, mistakes, node};
+use xtask::run::annotation::Annotation;
 use xtask::run::call::Call;
 use xtask::run::context::{Project, profiles};
 use xtask::run::exit::{Reason, Stop};
@@ -33,6 +34,7 @@ const COMPILE: Duration = Duration::from_secs(2400);
 const TOOL: &str = "Cargo.toml";
 const SERVICES: &str = "services/Cargo.toml";
 const PAGE: &str = "test the page's scripts";
+const WORKFLOWS: &str = "lint workflows";
 const DATABASE: &str = "todo-chatbot-test-database";
 const TIMES: &str = "test-times.json";
 /// Why a check did not run to its end.
@@ -162,6 +164,7 @@ fn lanes<'a>(project: &'a Project, ready: &'a OnceLock<Ready>, with_e2e: bool) -
         tools.push(step("bring the cluster up", &[Charts, Scenarios], Box::new(bring_up)));
     }
     tools.push(step("lint profiles", &[Charts], Box::new(|| lint::run(project, None, false))));
+    tools.push(step(WORKFLOWS, &[Tool], Box::new(|| workflows(project))));
     tools.push(step("test services with PostgreSQL", &[Services], Box::new(move || database_tests(found(ready)?))));
     let of_tool = vec![
         cargo("format Cargo.toml", &[Tool], cargo::fmt, TOOL),
@@ -321,6 +324,26 @@ fn go_tests(project: &Project) -> Result<()> {
 fn has_go_tests(folder: &Path) -> Result<bool> {
     let mut entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     Ok(entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with("_test.go"))))
+}
+
+/// Has the workflows for GitHub checked by a program that knows what GitHub takes.
+fn workflows(project: &Project) -> Result<()> {
+    let step = project.ui.step(WORKFLOWS);
+    let folder = Path::new(".github/workflows");
+    let entries = std::fs::read_dir(project.root.join(folder)).with_context(|| format!("cannot list {folder:?}"))?;
+    let names = entries.map(|entry| Ok(folder.join(entry?.file_name()).display().to_string()));
+    let mut files = names.collect::<Result<Vec<String>>>()?;
+    files.sort();
+    let [program] = setup::programs(project, ["actionlint"])?;
+    let output = project.output(actionlint::check(&program, &files).folder(&project.root))?;
+    if !output.success {
+        let lines = output.stdout.lines().filter_map(actionlint::parse);
+        let mistakes: Vec<Annotation> = lines.filter_map(|(place, text)| Annotation::of_text(place, text)).collect();
+        project.ui.annotate(&mistakes);
+        return Err(Stop::failed("actionlint refuses a workflow").with_detail(&output.tail).into());
+    }
+    step.done(&files.join(", "));
+    Ok(())
 }
 
 fn charts(project: &Project) -> Result<()> {

@@ -1,5 +1,6 @@
 //! One file per external tool that only checks need: argv in, parsed output out.
 
+pub mod actionlint;
 pub mod grep;
 pub mod kube_score;
 pub mod kubeconform;
