@@ -1,5 +1,7 @@
 //! What a contributor's shell, editor, git and CI rely on.
 
+mod workflows;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -203,12 +205,14 @@ fn readme_ci_and_workflow_run_one_command() {
     assert!(read("README.md").lines().any(|line| line == format!("    {TEST}")), "README.md");
     let runs = |line: &str| line.trim_start_matches("exec ").trim_end_matches(" 2>&1") == TEST;
     assert!(read(".ci/run").lines().any(runs), ".ci/run");
-    let workflow = read(".github/workflows/ci.yml");
-    let commands: Vec<&str> = workflow.lines().filter_map(|line| line.trim().strip_prefix("- run: ")).collect();
-    assert_eq!(commands, [TEST]);
-    for expected in ["permissions:\n  contents: read\n", "timeout-minutes: ", "~/.local/state/*/logs"] {
-        assert!(workflow.contains(expected), "{expected}");
+    assert!(read(".github/workflows/ci.yml").contains("uses: ./.github/workflows/xtask.yml\n"), "ci.yml");
+    assert!(read(".gitlab-ci.yml").contains("local: .gitlab/xtask.yml\n"), ".gitlab-ci.yml");
+    for file in [".github/workflows/xtask.yml", ".gitlab/xtask.yml"] {
+        let pipeline = read(file);
+        assert!(pipeline.contains(&format!("{TEST} --junit ")), "{file}");
+        assert!(pipeline.contains("timeout") && pipeline.contains("/evidence"), "{file}");
     }
+    assert!(read(".github/workflows/xtask.yml").contains("permissions:\n  contents: read\n"));
 }
 
 #[test]
