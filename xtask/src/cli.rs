@@ -318,6 +318,9 @@ pub enum Command {
         /// How many end-to-end scenarios run side by side [default: half as many as the node has CPUs]
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=16))]
         jobs: Option<u8>,
+        /// Write the JUnit report of all checks and scenarios here [default: logs/test.xml in the state folder]
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
     },
     /// Run the end-to-end scenarios of every profile, and faults, on the real cluster
     TestE2e {

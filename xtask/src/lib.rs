@@ -14,6 +14,7 @@ mod start;
 pub mod tools;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
@@ -24,6 +25,8 @@ use commands::timings::Wanted;
 use commands::{
     bootstrap, clean, doctor, down, history, logs, plan, render, rollback, smoke, status, tunnel, uninstall, up, verify,
 };
+use config::ConfigErrors;
+use run::annotation::Annotation;
 use run::context::Project;
 use run::ui::Ui;
 use run::{exit, record, ui};
@@ -44,9 +47,10 @@ pub fn run_with(dispatch: fn(&Project, &Cli) -> Result<()>, owns: fn(&Command) -
         return commands::schema::run();
     }
     let mode = ui::choose_mode(cli.options.json, cli.options.quiet, cli.options.no_progress);
-    let project = match start::project(&cli.options, Ui::new(mode, cli.options.verbose)) {
+    let ui = Arc::new(Ui::new(mode, cli.options.verbose).with_annotations(start::annotations()));
+    let project = match start::project(&cli.options, ui.clone()) {
         Ok(project) => project,
-        Err((ui, error)) => return ExitCode::from(fail(&ui, &error)),
+        Err(error) => return ExitCode::from(fail(&ui, &error)),
     };
     announce_interruption(&project);
     if let Err(error) = start::agree(&project, &cli) {
@@ -165,5 +169,10 @@ fn announce_interruption(project: &Project) {
 
 fn fail(ui: &Ui, error: &Error) -> u8 {
     ui.error(&format!("{error:#}"));
+    if let Some(ConfigErrors(errors)) = error.downcast_ref() {
+        let mistakes: Vec<Annotation> =
+            errors.iter().map(|error| Annotation::at(&error.place, &error.message)).collect();
+        ui.annotate(&mistakes);
+    }
     exit::exit_code(error)
 }

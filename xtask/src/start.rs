@@ -22,17 +22,21 @@ use crate::run::ui::Ui;
 /// How much of an argv a record keeps: enough to know what was asked.
 const PROCESS: usize = 160;
 
-/// Everything that a command works with; without it, the error and where to print it.
-pub fn project(options: &Options, ui: Ui) -> Result<Project, (Ui, anyhow::Error)> {
-    match prepare(options) {
-        Ok((config, root, folders, spawn)) => {
-            let yes = options.yes || std::env::var("CI").is_ok_and(|value| value == "true");
-            let ui = Arc::new(ui);
-            let spawn = Spawn { heard: record_into(&ui), ..spawn };
-            Ok(Project { config, root, folders, spawn, ui, yes })
-        }
-        Err(error) => Err((ui, error)),
+/// Everything that a command works with.
+pub fn project(options: &Options, ui: Arc<Ui>) -> Result<Project> {
+    let (config, root, folders, spawn) = prepare(options)?;
+    let yes = options.yes || std::env::var("CI").is_ok_and(|value| value == "true");
+    let spawn = Spawn { heard: record_into(&ui), ..spawn };
+    Ok(Project { config, root, folders, spawn, ui, yes })
+}
+
+/// The folder of the repository that the project lies in, where GitHub Actions reads what is printed; None anywhere else.
+pub fn annotations() -> Option<PathBuf> {
+    if std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true") {
+        let (root, workspace) = (root().ok()?, std::env::var_os("GITHUB_WORKSPACE").filter(|path| !path.is_empty()));
+        return Some(workspace.and_then(|path| root.strip_prefix(path).ok()).unwrap_or(Path::new("")).to_path_buf());
     }
+    None
 }
 
 /// The project as its files say now, for another run in the same process.
@@ -211,13 +215,15 @@ fn root() -> Result<PathBuf> {
 }
 
 /// Variables by which helm and minikube would turn to another cluster than the one that each call names, docker would
-/// build for another platform or elsewhere, git would look at another repository, and a command of ours at another project.
-const AMBIENT: [&str; 16] = [
+/// build for another platform or elsewhere, git would look at another repository, and a command of ours at another project, or
+/// annotate what a test breaks on purpose.
+const AMBIENT: [&str; 17] = [
     verify::ROOT,
     "DOCKER_DEFAULT_PLATFORM",
     "GIT_DIR",
     "GIT_INDEX_FILE",
     "GIT_WORK_TREE",
+    "GITHUB_ACTIONS",
     "HELM_DRIVER",
     "HELM_KUBEAPISERVER",
     "HELM_KUBEASGROUPS",

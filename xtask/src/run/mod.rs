@@ -1,6 +1,7 @@
 //! What every command runs on: processes, waits, locks, tasks, the terminal, exit codes, and the context that is handed
 //! down.
 
+pub mod annotation;
 pub mod answers;
 pub mod call;
 pub mod clock;

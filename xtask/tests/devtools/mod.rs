@@ -1,5 +1,7 @@
 //! What a contributor's shell, editor, git and CI rely on.
 
+mod workflows;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -203,12 +205,14 @@ fn readme_ci_and_workflow_run_one_command() {
     assert!(read("README.md").lines().any(|line| line == format!("    {TEST}")), "README.md");
     let runs = |line: &str| line.trim_start_matches("exec ").trim_end_matches(" 2>&1") == TEST;
     assert!(read(".ci/run").lines().any(runs), ".ci/run");
-    let workflow = read(".github/workflows/ci.yml");
-    let commands: Vec<&str> = workflow.lines().filter_map(|line| line.trim().strip_prefix("- run: ")).collect();
-    assert_eq!(commands, [TEST]);
-    for expected in ["permissions:\n  contents: read\n", "timeout-minutes: ", "~/.local/state/*/logs"] {
-        assert!(workflow.contains(expected), "{expected}");
+    assert!(read(".github/workflows/ci.yml").contains("uses: ./.github/workflows/xtask.yml\n"), "ci.yml");
+    assert!(read(".gitlab-ci.yml").contains("local: .gitlab/xtask.yml\n"), ".gitlab-ci.yml");
+    for file in [".github/workflows/xtask.yml", ".gitlab/xtask.yml"] {
+        let pipeline = read(file);
+        assert!(pipeline.contains(&format!("{TEST} --junit ")), "{file}");
+        assert!(pipeline.contains("timeout") && pipeline.contains("/evidence"), "{file}");
     }
+    assert!(read(".github/workflows/xtask.yml").contains("permissions:\n  contents: read\n"));
 }
 
 #[test]
@@ -227,4 +231,34 @@ fn the_editor_opens_every_workspace() {
         settings["rust-analyzer.linkedProjects"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     linked.sort();
     assert_eq!(linked, found);
+}
+
+#[test]
+fn github_is_shown_each_mistake_beside_its_line_and_nobody_else_is() {
+    let project = Project::new();
+    project.edit("xtask.toml", "memory_mb = 1800", "memory_mb = \"a\"");
+    project.edit("k8s/profiles/dev.toml", "chart = \"chart\"", "chart = \"chart\"\nchrt = \"50 %\"");
+    let plain = project.run(&["up"]);
+    plain.assert_ended(2);
+    assert!(!plain.stderr.contains("::error"), "{}", plain.stderr);
+    let line_of = |file: &str, text: &str| project.read(file).lines().position(|line| line.contains(text)).unwrap() + 1;
+    let memory = line_of("xtask.toml", "memory_mb");
+    let chart = line_of("k8s/profiles/dev.toml", "chrt");
+    let expected = [
+        format!(
+            "::error file=work/k8s/profiles/dev.toml,line={chart},col=8::unknown key `releases.todo.chrt`: did you mean `chart`?"
+        ),
+        format!(
+            "::error file=work/xtask.toml,line={memory},col=13::cluster.memory_mb is a string: it must be an integer"
+        ),
+    ];
+    // The project lies in a folder of what is checked out.
+    let workspace = project.path("").parent().unwrap().display().to_string();
+    let folder = project.path("").file_name().unwrap().display().to_string();
+    let project = project.env("GITHUB_ACTIONS", "true").env("GITHUB_WORKSPACE", &workspace);
+    let run = project.run(&["up"]);
+    run.assert_ended(2);
+    let annotations =
+        run.stderr.lines().filter(|line| line.starts_with("::")).map(|line| line.replace(&folder, "work"));
+    assert_eq!(annotations.collect::<Vec<_>>(), expected);
 }

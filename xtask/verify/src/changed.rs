@@ -101,7 +101,8 @@ fn by_path(path: &str, profiles: &[String]) -> Touched {
     let is_page = path.ends_with(".md");
     match top {
         // The tests of the tool read these, and those of what must be the same here as in the editor and in CI.
-        ".github" | ".vscode" => Touched { docs: true, tool: true, ..none },
+        ".github" | ".gitlab" | ".vscode" => Touched { docs: true, tool: true, ..none },
+        "" if rest == ".gitlab-ci.yml" => Touched { docs: true, tool: true, ..none },
         "docs" if rest.starts_with("specs/") || rest == "xtask.schema.json" => {
             Touched { docs: true, tool: true, ..none }
         }
@@ -157,7 +158,9 @@ mod tests {
         }
         assert_eq!(parts(&touched_by(&["docs/specs/rolling.md"])), [Part::Tool]);
         assert_eq!(parts(&touched_by(&["docs/xtask.schema.json"])), [Part::Tool]);
-        assert_eq!(parts(&touched_by(&[".github/workflows/ci.yml"])), [Part::Tool]);
+        for pipeline in [".github/workflows/ci.yml", ".gitlab/xtask.yml", ".gitlab-ci.yml"] {
+            assert_eq!(parts(&touched_by(&[pipeline])), [Part::Tool], "{pipeline}");
+        }
     }
 
     #[test]

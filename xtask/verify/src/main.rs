@@ -8,6 +8,7 @@ mod facts;
 mod lanes;
 mod lint;
 mod package;
+mod report;
 mod rules;
 mod specs;
 mod test;
@@ -33,9 +34,9 @@ fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Package { to, gitops, check } => {
             package::run(project, &package::PackageOptions { to, gitops: *gitops, check: *check })
         }
-        Command::Test { no_e2e, changed, jobs } => {
-            let (changed, jobs) = (changed.as_deref(), jobs.map(usize::from));
-            test::run(project, &test::Options { with_e2e: !no_e2e, changed, jobs })
+        Command::Test { no_e2e, changed, jobs, junit } => {
+            let (changed, jobs, junit) = (changed.as_deref(), jobs.map(usize::from), junit.as_deref());
+            test::run(project, &test::Options { with_e2e: !no_e2e, changed, jobs, junit })
         }
         Command::Bench { of, runs, only, against, to, svg, wait, peer } => {
             let (only, against) = (only.as_deref(), against.as_deref());
@@ -46,7 +47,8 @@ fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::TestE2e { list: true, only, .. } => e2e::list(project, only),
         Command::TestE2e { keep, only, jobs, junit, helm, .. } => {
             let (junit, helm) = (junit.as_deref(), helm.as_deref());
-            e2e::run(project, &e2e::TestOptions { keep: *keep, only, jobs: jobs.map(usize::from), junit, helm })
+            let wanted = e2e::TestOptions { keep: *keep, only, jobs: jobs.map(usize::from), junit, helm };
+            e2e::run(project, &wanted, &mut Vec::new())
         }
         _ => xtask::dispatch(project, cli),
     }

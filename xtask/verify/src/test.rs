@@ -14,10 +14,13 @@ use crate::lanes::schedule::{Lane, Limits, Requests, Takes, Turn};
 use crate::lanes::times::Times;
 use crate::lanes::{drive, progress};
 use crate::lint;
-use crate::tools::node;
+use crate::report;
+use crate::report::{Case, CaseOutcome, Suite};
+use crate::tools::{actionlint, mistakes, node};
+use xtask::run::annotation::Annotation;
 use xtask::run::call::Call;
 use xtask::run::context::{Project, profiles};
-use xtask::run::exit::Stop;
+use xtask::run::exit::{Reason, Stop};
 use xtask::run::poll;
 use xtask::run::process::{Interrupt, Spawn};
 use xtask::stages::render;
@@ -31,8 +34,11 @@ const COMPILE: Duration = Duration::from_secs(2400);
 const TOOL: &str = "Cargo.toml";
 const SERVICES: &str = "services/Cargo.toml";
 const PAGE: &str = "test the page's scripts";
+const WORKFLOWS: &str = "lint workflows";
 const DATABASE: &str = "todo-chatbot-test-database";
 const TIMES: &str = "test-times.json";
+/// Why a check did not run to its end.
+const ENDED: &str = "another check failed, or the run was interrupted";
 
 /// What is tested.
 pub struct Options<'a> {
@@ -41,6 +47,14 @@ pub struct Options<'a> {
     pub changed: Option<&'a str>,
     /// How many end-to-end scenarios run side by side.
     pub jobs: Option<usize>,
+    /// Where the report goes.
+    pub junit: Option<&'a Path>,
+}
+
+/// Checks that come one after another.
+struct Checks<'a> {
+    name: &'static str,
+    steps: Vec<Step<'a>>,
 }
 
 /// A step, and the parts of the tests that need it.
@@ -51,32 +65,45 @@ struct Step<'a> {
 }
 
 /// Formatting, lints and units of the tool and of the services, beside them what needs the tools: charts, and the services
-/// against a real PostgreSQL. Then end to end.
+/// against a real PostgreSQL. Then end to end. What came of each is written as JUnit XML, however they ended.
 pub fn run(project: &Project, options: &Options) -> Result<()> {
     let touched = match options.changed {
         Some(base) => touched_since(project, base)?,
         None => Touched::everything(),
     };
+    let mut suites = Vec::new();
+    let ended = run_touched(project, options, &touched, &mut suites);
+    let file = options.junit.map_or_else(|| project.folders.logs().join("test.xml"), Path::to_path_buf);
+    let written = report::write(&file, "test", &suites);
+    if written.is_ok() {
+        project.ui.say(&format!("what came of each check, as JUnit XML: {}", file.display()));
+    }
+    ended.and(written)?;
+    project.ui.summary(match options.changed {
+        Some(_) => "All tests passed that the change can affect",
+        None => "All tests passed",
+    });
+    Ok(())
+}
+
+/// Runs what is touched. What came of it is added to `suites`.
+fn run_touched(project: &Project, options: &Options, touched: &Touched, suites: &mut Vec<Suite>) -> Result<()> {
     let (stop, ready) = (Interrupt::default(), OnceLock::new());
     let own = Project { spawn: Spawn { interrupt: stop.clone(), ..project.spawn.clone() }, ..project.clone() };
-    let is_wanted = |step: &Step| step.parts.iter().any(|part| touched.has(*part));
-    let wanted: Vec<Vec<Step>> = lanes(&own, &ready, options.with_e2e)
-        .into_iter()
-        .map(|lane| lane.into_iter().filter(is_wanted).collect::<Vec<_>>())
-        .filter(|lane| !lane.is_empty())
-        .collect();
-    run_lanes(project, &stop, &wanted)?;
+    let mut wanted = lanes(&own, &ready, options.with_e2e);
+    for checks in &mut wanted {
+        checks.steps.retain(|step| step.parts.iter().any(|part| touched.has(*part)));
+    }
+    wanted.retain(|checks| !checks.steps.is_empty());
+    run_lanes(project, &stop, &wanted, suites)?;
     let only = match &touched.scenarios {
         Scenarios::Of(groups) => groups.iter().map(|name| format!("{name}: ")).collect(),
         Scenarios::None | Scenarios::All => Vec::new(),
     };
     if options.with_e2e && touched.has(Part::Scenarios) {
-        e2e::run(project, &e2e::TestOptions { only: &only, jobs: options.jobs, ..e2e::TestOptions::default() })?;
+        let wanted = e2e::TestOptions { only: &only, jobs: options.jobs, ..e2e::TestOptions::default() };
+        e2e::run(project, &wanted, suites)?;
     }
-    project.ui.summary(match options.changed {
-        Some(_) => "All tests passed that the change can affect",
-        None => "All tests passed",
-    });
     Ok(())
 }
 
@@ -108,11 +135,15 @@ fn touched_since(project: &Project, base: &str) -> Result<Touched> {
 }
 
 /// Three lanes: the tool's, the services' and what needs tools.
-fn lanes<'a>(project: &'a Project, ready: &'a OnceLock<Ready>, with_e2e: bool) -> Vec<Vec<Step<'a>>> {
+fn lanes<'a>(project: &'a Project, ready: &'a OnceLock<Ready>, with_e2e: bool) -> Vec<Checks<'a>> {
     use Part::{Charts, Docs, Go, Scenarios, Services, Tool};
     let step = |name, parts, run: Box<dyn Fn() -> Result<()> + Sync + 'a>| Step { name, parts, run };
     let cargo = |name, parts, call: fn(&str) -> Call, manifest: &'a str| {
-        step(name, parts, Box::new(move || check(project, name, call(&project.path(manifest)), &project.spawn)))
+        step(
+            name,
+            parts,
+            Box::new(move || check(project, name, call(&project.path(manifest)), manifest, &project.spawn)),
+        )
     };
     let found = |ready: &'a OnceLock<Ready>| ready.get().context("the tools are not set up");
     let mut tools = vec![
@@ -133,28 +164,22 @@ fn lanes<'a>(project: &'a Project, ready: &'a OnceLock<Ready>, with_e2e: bool) -
         tools.push(step("bring the cluster up", &[Charts, Scenarios], Box::new(bring_up)));
     }
     tools.push(step("lint profiles", &[Charts], Box::new(|| lint::run(project, None, false))));
+    tools.push(step(WORKFLOWS, &[Tool], Box::new(|| workflows(project))));
     tools.push(step("test services with PostgreSQL", &[Services], Box::new(move || database_tests(found(ready)?))));
-    vec![
-        vec![
-            cargo("format Cargo.toml", &[Tool], cargo::fmt, TOOL),
-            cargo("lint Cargo.toml", &[Tool], cargo::clippy, TOOL),
-            cargo("test Cargo.toml", &[Tool], |manifest| cargo::test(manifest, threads()), TOOL),
-            cargo("test the docs", &[Docs], |manifest| cargo::test_file(manifest, "xtask", "tidy", ""), TOOL),
-            cargo(
-                "test what the README says",
-                &[Docs],
-                |it| cargo::test_file(it, "xtask", "standin", "devtools::"),
-                TOOL,
-            ),
-        ],
-        vec![
-            cargo("format services/Cargo.toml", &[Services], cargo::fmt, SERVICES),
-            cargo("lint services/Cargo.toml", &[Services], cargo::clippy, SERVICES),
-            cargo("test services/Cargo.toml", &[Services], |manifest| cargo::test(manifest, threads()), SERVICES),
-            step(PAGE, &[Services], Box::new(|| page_tests(project))),
-        ],
-        tools,
-    ]
+    let of_tool = vec![
+        cargo("format Cargo.toml", &[Tool], cargo::fmt, TOOL),
+        cargo("lint Cargo.toml", &[Tool], cargo::clippy, TOOL),
+        cargo("test Cargo.toml", &[Tool], |manifest| cargo::test(manifest, threads()), TOOL),
+        cargo("test the docs", &[Docs], |manifest| cargo::test_file(manifest, "xtask", "tidy", ""), TOOL),
+        cargo("test what the README says", &[Docs], |it| cargo::test_file(it, "xtask", "standin", "devtools::"), TOOL),
+    ];
+    let of_services = vec![
+        cargo("format services/Cargo.toml", &[Services], cargo::fmt, SERVICES),
+        cargo("lint services/Cargo.toml", &[Services], cargo::clippy, SERVICES),
+        cargo("test services/Cargo.toml", &[Services], |manifest| cargo::test(manifest, threads()), SERVICES),
+        step(PAGE, &[Services], Box::new(|| page_tests(project))),
+    ];
+    [("tool", of_tool), ("services", of_services), ("charts", tools)].map(|(name, steps)| Checks { name, steps }).into()
 }
 
 /// Most tests of the tool wait for child processes half of the time.
@@ -162,28 +187,30 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from) * 3
 }
 
-/// Runs the lanes side by side. The first failure ends the others.
-fn run_lanes(project: &Project, stop: &Interrupt, lanes: &[Vec<Step>]) -> Result<()> {
-    let names = |lane: &Vec<Step>| lane.iter().map(|step| step.name.to_string()).collect::<Vec<_>>();
+/// Runs the lanes side by side. The first failure ends the others. What came of each is added to `suites`.
+fn run_lanes(project: &Project, stop: &Interrupt, lanes: &[Checks], suites: &mut Vec<Suite>) -> Result<()> {
+    let names = |lane: &Checks| lane.steps.iter().map(|step| step.name.to_string()).collect::<Vec<_>>();
     let labels: Vec<Vec<String>> = lanes.iter().map(names).collect();
     let times = Times::read(project, TIMES);
     let turn = |name: &String| Turn { takes: Takes::Nothing, time: times.of(name) };
     let plan = labels.iter().map(|names| Lane::new(names.iter().map(turn), Requests::default())).collect();
     let limits = Limits { jobs: lanes.len(), cpu: 0 };
     let begun: Vec<AtomicUsize> = lanes.iter().map(|_| AtomicUsize::new(0)).collect();
-    let (failed, took): (Mutex<Option<Error>>, Mutex<Vec<_>>) = Default::default();
+    let failed: Mutex<Option<Error>> = Mutex::default();
+    let cases: Vec<Mutex<Vec<Case>>> = lanes.iter().map(|_| Mutex::default()).collect();
     let work = |index: usize| {
-        let step = &lanes[index][begun[index].fetch_add(1, Ordering::Relaxed)];
+        let step = &lanes[index].steps[begun[index].fetch_add(1, Ordering::Relaxed)];
         if stop.check().is_err() {
             return;
         }
         let began = Instant::now();
-        match (step.run)() {
-            Ok(()) => took.lock().unwrap().push((step.name.to_string(), began.elapsed())),
-            Err(error) => {
-                failed.lock().unwrap().get_or_insert(error);
-                stop.set();
-            }
+        let ended = (step.run)();
+        let outcome = outcome(&ended);
+        let case = Case { name: step.name.to_string(), took: began.elapsed(), outcome, place: None };
+        cases[index].lock().unwrap().push(case);
+        if let Err(error) = ended {
+            failed.lock().unwrap().get_or_insert(error);
+            stop.set();
         }
     };
     let shown = project.ui.step("checks");
@@ -193,7 +220,12 @@ fn run_lanes(project: &Project, stop: &Interrupt, lanes: &[Vec<Step>]) -> Result
         }
         shown.update(&progress(plan, &labels, limits));
     });
-    times.with(took.into_inner().unwrap()).write(project, TIMES)?;
+    let cases = cases.into_iter().map(|cases| cases.into_inner().unwrap());
+    let own: Vec<Suite> = lanes.iter().zip(cases).map(|(checks, cases)| suite(checks, cases)).collect();
+    let passed = own.iter().flat_map(|suite| &suite.cases).filter(|case| case.outcome == CaseOutcome::Passed);
+    let times = times.with(passed.map(|case| (case.name.clone(), case.took)));
+    suites.extend(own);
+    times.write(project, TIMES)?;
     project.spawn.interrupt.check()?;
     if let Some(error) = failed.into_inner().unwrap() {
         return Err(error);
@@ -202,12 +234,34 @@ fn run_lanes(project: &Project, stop: &Interrupt, lanes: &[Vec<Step>]) -> Result
     Ok(())
 }
 
-/// Runs a call of cargo. How its tests ended is said at its end, at once.
-fn check(project: &Project, name: &str, call: Call, spawn: &Spawn) -> Result<()> {
+/// What came of a step: one that is ended because another failed is no failure.
+fn outcome(ended: &Result<()>) -> CaseOutcome {
+    match ended {
+        Ok(()) => CaseOutcome::Passed,
+        Err(error) if error.downcast_ref::<Stop>().is_some_and(|stop| stop.reason == Reason::Interrupted) => {
+            CaseOutcome::NotRun(ENDED.to_string())
+        }
+        Err(error) => CaseOutcome::Failed { message: format!("{error:#}"), evidence: None },
+    }
+}
+
+/// The suite of a lane: the steps that ran, and those that did not.
+fn suite(checks: &Checks, mut cases: Vec<Case>) -> Suite {
+    let not_run = |step: &Step| {
+        let outcome = CaseOutcome::NotRun(ENDED.to_string());
+        Case { name: step.name.to_string(), took: Duration::ZERO, outcome, place: None }
+    };
+    cases.extend(checks.steps.iter().skip(cases.len()).map(not_run));
+    Suite { name: checks.name.to_string(), cases }
+}
+
+/// Runs a call of cargo in the workspace of a manifest. How its tests ended is said at its end, at once.
+fn check(project: &Project, name: &str, call: Call, manifest: &str, spawn: &Spawn) -> Result<()> {
     let step = project.ui.step(name);
-    let lines = Mutex::new(Vec::new());
+    let (lines, all) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let show = |line: &str| {
         step.update(line.trim());
+        all.lock().unwrap().push(line.to_string());
         if line.starts_with("test result:") || line.contains("panicked at") || line.ends_with("FAILED") {
             lines.lock().unwrap().push(line.to_string());
         }
@@ -215,7 +269,13 @@ fn check(project: &Project, name: &str, call: Call, spawn: &Spawn) -> Result<()>
     let ended = spawn.run_showing(call.within(COMPILE).folder(&project.root), &show);
     // Which of many packages has how many tests matters only where one fails.
     let lines = lines.into_inner().unwrap();
-    ended.inspect_err(|_| project.ui.say(&lines.join("\n")))?;
+    ended.inspect_err(|_| {
+        if !lines.is_empty() {
+            project.ui.say(&lines.join("\n"));
+        }
+        let workspace = Path::new(manifest).parent().unwrap_or(Path::new(""));
+        project.ui.annotate(&mistakes::find(&all.into_inner().unwrap(), &project.root, workspace));
+    })?;
     step.done(&passed(&lines));
     Ok(())
 }
@@ -264,6 +324,26 @@ fn go_tests(project: &Project) -> Result<()> {
 fn has_go_tests(folder: &Path) -> Result<bool> {
     let mut entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     Ok(entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with("_test.go"))))
+}
+
+/// Has the workflows for GitHub checked by a program that knows what GitHub takes.
+fn workflows(project: &Project) -> Result<()> {
+    let step = project.ui.step(WORKFLOWS);
+    let folder = Path::new(".github/workflows");
+    let entries = std::fs::read_dir(project.root.join(folder)).with_context(|| format!("cannot list {folder:?}"))?;
+    let names = entries.map(|entry| Ok(folder.join(entry?.file_name()).display().to_string()));
+    let mut files = names.collect::<Result<Vec<String>>>()?;
+    files.sort();
+    let [program] = setup::programs(project, ["actionlint"])?;
+    let output = project.output(actionlint::check(&program, &files).folder(&project.root))?;
+    if !output.success {
+        let lines = output.stdout.lines().filter_map(actionlint::parse);
+        let mistakes: Vec<Annotation> = lines.filter_map(|(place, text)| Annotation::of_text(place, text)).collect();
+        project.ui.annotate(&mistakes);
+        return Err(Stop::failed("actionlint refuses a workflow").with_detail(&output.tail).into());
+    }
+    step.done(&files.join(", "));
+    Ok(())
 }
 
 fn charts(project: &Project) -> Result<()> {
@@ -325,7 +405,7 @@ fn database_tests(ready: &Ready) -> Result<()> {
         })?;
         answers.ok_or_else(|| Stop::failed("the test database did not come up within 60 s"))?;
         spawn.env.push(("TEST_DATABASE_URL".to_string(), format!("postgres://todo:{password}@{address}/todo")));
-        check(ctx, "test services with PostgreSQL", cargo::test_ignored(&ctx.path(SERVICES)), &spawn)
+        check(ctx, "test services with PostgreSQL", cargo::test_ignored(&ctx.path(SERVICES)), SERVICES, &spawn)
     })();
     let removed = ctx.spawn.uninterrupted().run(docker::remove_container(DATABASE));
     tested.and(removed.map(drop))

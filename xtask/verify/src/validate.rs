@@ -14,6 +14,7 @@ use crate::rules::scan::{Check, Outcome, checklist, failures, passed};
 use crate::rules::{Facts, Finding, Known, Place, Rule, Verdict};
 use crate::specs;
 use xtask::config::Waiver;
+use xtask::run::annotation::Annotation;
 use xtask::run::context::Project;
 use xtask::run::exit::Stop;
 
@@ -44,6 +45,8 @@ pub fn run(project: &Project, live: bool, sbom: Option<&Path>) -> Result<()> {
         &report(&project.config.profile, &verdicts, &scans, &unused, &databases(&facts.known)),
         to_json(&project.config.profile, &verdicts, &scans, &unused),
     );
+    let open = verdicts.iter().flat_map(Verdict::open);
+    project.ui.annotate(&open.filter_map(annotation).collect::<Vec<_>>());
     match verdicts.iter().flat_map(Verdict::open).count() {
         0 => Ok(()),
         1 => Err(Stop::failed(
@@ -208,6 +211,12 @@ fn describe(finding: &Finding) -> String {
     )
 }
 
+/// Of a finding that a line of the configuration or of a chart is about.
+fn annotation(finding: &Finding) -> Option<Annotation> {
+    let message = format!("{} {}\n{}", finding.code, finding.object, finding.message);
+    Annotation::of_text(finding.at.as_deref()?, &message)
+}
+
 fn to_json(profile: &str, verdicts: &[Verdict], scans: &[Scan], unused: &[&Waiver]) -> Value {
     let finding = |finding: &Finding| {
         json!({
@@ -304,6 +313,9 @@ mod tests {
         let json = to_json("p", &verdicts, &[], &[&waiver]);
         assert_eq!((&json["open"], &json["rules"][0]["findings"][1]["waived"]), (&json!(1), &json!("for a reason")));
         assert_eq!(json["unused_waivers"][0]["code"], "img.user");
+        let annotations: Vec<_> = verdicts[0].findings.iter().filter_map(annotation).collect();
+        let expected = "::error file=xtask.toml,line=7,col=1::img.size backend%0Ait is too large";
+        assert_eq!(annotations.iter().map(|one| one.github(Path::new(""))).collect::<Vec<_>>(), [expected]);
     }
 
     #[test]

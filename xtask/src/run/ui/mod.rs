@@ -6,6 +6,7 @@ mod summary;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::model::states::DeploymentState;
+use crate::run::annotation::Annotation;
 
 /// A long step says something at least this often where nothing can be redrawn.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(15);
@@ -44,6 +46,7 @@ pub struct Ui {
     stages: Mutex<Vec<Stage>>,
     states: Mutex<BTreeMap<String, DeploymentState>>,
     record: Mutex<Option<File>>,
+    annotations: Option<PathBuf>,
 }
 
 /// A stage that has ended, for the closing summary.
@@ -91,12 +94,19 @@ impl Ui {
             stages: Mutex::default(),
             states: Mutex::default(),
             record: Mutex::default(),
+            annotations: None,
         }
+    }
+
+    /// The same, which prints annotations: their files lie under this folder of the repository.
+    pub fn with_annotations(self, folder: Option<PathBuf>) -> Ui {
+        Ui { annotations: folder, ..self }
     }
 
     /// For another run in the same process, at the same terminal.
     pub fn renewed(&self) -> Ui {
-        Ui { bars: self.bars.clone(), ..Ui::new(self.mode, self.verbose) }
+        let annotations = self.annotations.clone();
+        Ui { bars: self.bars.clone(), annotations, ..Ui::new(self.mode, self.verbose) }
     }
 
     /// From now on, writes every event into a file as well.
@@ -235,6 +245,12 @@ impl Ui {
         if self.mode != Mode::Json {
             self.line(&format!("{} {text}", self.paint("✗", 31)));
         }
+    }
+
+    /// Has GitHub Actions show mistakes beside their lines; nothing anywhere else.
+    pub fn annotate(&self, mistakes: &[Annotation]) {
+        let Some(folder) = &self.annotations else { return };
+        mistakes.iter().for_each(|mistake| self.line(&mistake.github(folder)));
     }
 
     fn spinner(&self, name: &str) -> ProgressBar {

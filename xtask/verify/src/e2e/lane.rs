@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::e2e::groups::{Group, Planned, State};
-use crate::e2e::report::{Case, CaseOutcome};
 use crate::e2e::world::World;
+use crate::report::{Case, CaseOutcome};
 use xtask::run::call::call;
 use xtask::run::exit::indent;
 use xtask::run::process::Interrupt;
@@ -100,7 +100,8 @@ impl<'a> Lane<'a> {
             let _printing = printing.lock().unwrap();
             ui.error(&format!("{}\n{}", self.group.label(REMOVAL), indent(&message)));
             let outcome = CaseOutcome::Failed { message, evidence: None };
-            self.course.cases.push(Case { name: REMOVAL.to_string(), took: began.elapsed(), outcome });
+            let name = REMOVAL.to_string();
+            self.course.cases.push(Case { name, took: began.elapsed(), outcome, place: None });
         }
     }
 }
@@ -115,12 +116,12 @@ impl Course {
         begin: impl FnOnce(Option<State>) -> (T, Result<()>),
         end: impl FnOnce(T, Result<()>) -> CaseOutcome,
     ) {
-        let name = planned.scenario.name.to_string();
+        let (name, place) = (planned.scenario.name.to_string(), Some(planned.scenario.place));
         if interrupt.check().is_err() {
             self.why_not = Some(INTERRUPTED.to_string());
         }
         if let Some(why) = &self.why_not {
-            self.cases.push(Case { name, took: Duration::ZERO, outcome: CaseOutcome::NotRun(why.clone()) });
+            self.cases.push(Case { name, took: Duration::ZERO, outcome: CaseOutcome::NotRun(why.clone()), place });
             return;
         }
         let began = Instant::now();
@@ -131,7 +132,7 @@ impl Course {
         let outcome = end(shown, begun);
         // What a failure leaves is anybody's guess.
         self.state = (outcome == CaseOutcome::Passed).then_some(planned.leaves);
-        self.cases.push(Case { name, took: began.elapsed(), outcome });
+        self.cases.push(Case { name, took: began.elapsed(), outcome, place });
     }
 }
 

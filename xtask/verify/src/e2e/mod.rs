@@ -18,7 +18,6 @@ mod model;
 mod page;
 mod person;
 mod published;
-mod report;
 mod scenario;
 mod secrets;
 mod side_by_side;
@@ -33,9 +32,10 @@ use std::sync::Mutex;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
+use crate::report;
+use crate::report::{CaseOutcome, Suite};
 use groups::{Group, choose, groups};
 use lane::Lane;
-use report::{CaseOutcome, Suite};
 use world::{FOREIGN_KUBECONFIG, World};
 use xtask::model::tools::Tools;
 use xtask::run::context::{Context, Project};
@@ -67,10 +67,24 @@ pub fn list(project: &Project, only: &[String]) -> Result<()> {
 }
 
 /// Runs the scenarios that are wanted. One that fails leaves evidence in files, and the others run all the same. What a
-/// group made is removed at its end, unless `keep`.
-pub fn run(project: &Project, wanted: &TestOptions) -> Result<()> {
-    let TestOptions { keep, only, jobs, junit, helm } = *wanted;
-    let groups = choose(groups(project)?, only)?;
+/// group made is removed at its end, unless `keep`. What came of them is added to `suites`, and written as JUnit XML, also
+/// where none could begin.
+pub fn run(project: &Project, wanted: &TestOptions, suites: &mut Vec<Suite>) -> Result<()> {
+    let groups = choose(groups(project)?, wanted.only)?;
+    let file = wanted.junit.map_or_else(|| project.folders.logs().join("e2e.xml"), Path::to_path_buf);
+    let (own, begun) = match prove(project, wanted, &groups) {
+        Ok(own) => (own, Ok(())),
+        Err(error) => (vec![report::not_begun("end to end", &error)], Err(error)),
+    };
+    let written = report::write(&file, "test-e2e", &own);
+    let ended = begun.and_then(|()| judge(project, &own, &file));
+    suites.extend(own);
+    ended.and(written)
+}
+
+/// What came of the scenarios of these groups.
+fn prove(project: &Project, wanted: &TestOptions, groups: &[Group]) -> Result<Vec<Suite>> {
+    let TestOptions { keep, jobs, helm, .. } = *wanted;
     let ready = setup::set_up(project, None)?;
     browser::ensure_there(project)?;
     cluster::bring_up(&ready)?;
@@ -92,11 +106,15 @@ pub fn run(project: &Project, wanted: &TestOptions) -> Result<()> {
     let spawn = Spawn { env, ..ctx.spawn.clone() };
     let lane = |group| Ok(Lane::new(group, world(&ctx, group, &kubeconfig, &spawn)?, keep));
     let lanes: Vec<Lane> = groups.iter().map(lane).collect::<Result<_>>()?;
-    let suites = side_by_side::run(&ctx, lanes, jobs)?;
-    let file = junit.map_or_else(|| ctx.folders.logs().join("e2e.xml"), Path::to_path_buf);
-    tell(&ctx, &suites, &file)?;
-    ctx.spawn.interrupt.check()?;
-    let counts = report::count(&suites);
+    side_by_side::run(&ctx, lanes, jobs)
+}
+
+/// Shows what came of the scenarios; an error unless all passed.
+fn judge(project: &Project, suites: &[Suite], file: &Path) -> Result<()> {
+    tell(project, suites, file);
+    project.ui.annotate(&report::annotations(suites));
+    project.spawn.interrupt.check()?;
+    let counts = report::count(suites);
     if counts.failed + counts.not_run == 0 {
         return Ok(());
     }
@@ -129,16 +147,12 @@ fn world(ctx: &Context, group: &Group, kubeconfig: &Path, spawn: &Spawn) -> Resu
     Ok(World { ctx, spawn, target, options, has_alias, kubeconfig, said: Mutex::default(), remarks: Mutex::default() })
 }
 
-/// Shows the report and writes it as JUnit XML.
-fn tell(ctx: &Context, suites: &[Suite], file: &Path) -> Result<()> {
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    fs::write(file, report::junit(suites)).with_context(|| format!("cannot write {}", file.display()))?;
+/// Shows the report, and where it lies as JUnit XML.
+fn tell(project: &Project, suites: &[Suite], file: &Path) {
     let counts = report::count(suites);
     let message = format!("{} passed, {} failed, {} not run", counts.passed, counts.failed, counts.not_run);
     let mut value = report::value(suites);
     value["junit"] = file.display().to_string().into();
-    ctx.ui.answer(&format!("{}end to end: {message}; as JUnit XML in {}", report::text(suites), file.display()), value);
-    Ok(())
+    let text = format!("{}end to end: {message}; as JUnit XML in {}", report::text(suites), file.display());
+    project.ui.answer(&text, value);
 }

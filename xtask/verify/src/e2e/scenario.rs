@@ -1,5 +1,7 @@
 //! What a scenario is: a promise, its proof, and what nobody else may touch meanwhile.
 
+use std::panic::Location;
+
 use anyhow::Result;
 
 use crate::e2e::world::World;
@@ -11,12 +13,15 @@ pub struct Scenario {
     pub name: &'static str,
     pub prove: fn(&World) -> Result<()>,
     pub takes: Takes,
+    /// The line that has it.
+    pub place: &'static Location<'static>,
 }
 
 impl Scenario {
     /// One that replaces pods and stays within its namespace.
+    #[track_caller]
     pub const fn new(name: &'static str, prove: fn(&World) -> Result<()>) -> Scenario {
-        Scenario { name, prove, takes: Takes::Room }
+        Scenario { name, prove, takes: Takes::Room, place: Location::caller() }
     }
 
     pub const fn taking(self, takes: Takes) -> Scenario {

@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::e2e::lane::{Lane, REMOVAL};
-use crate::e2e::report::{Case, CaseOutcome, Suite, label};
 use crate::lanes::schedule::{self, Limits, Requests, Takes, Turn};
 use crate::lanes::times::Times;
 use crate::lanes::{drive, progress};
+use crate::report::{Case, CaseOutcome, Suite, label};
 use xtask::config::{ConfigErrors, yaml};
 use xtask::diagnosis::capacity;
 use xtask::model::quantity::Cpu;

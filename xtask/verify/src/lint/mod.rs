@@ -18,6 +18,7 @@ use crate::package;
 use crate::tools::{kube_score, kubeconform, pod_security};
 use xtask::config::{Config, Waiver, yaml};
 use xtask::model::plan::object_label;
+use xtask::run::annotation::Annotation;
 use xtask::run::context::{Project, profiles};
 use xtask::run::exit::Stop;
 use xtask::run::process::Output;
@@ -52,6 +53,8 @@ struct LintFinding {
     code: String,
     /// `kind/name`, a release or a file.
     object: String,
+    /// Of a file, the line.
+    line: Option<usize>,
     service: Option<String>,
     message: String,
 }
@@ -234,7 +237,7 @@ fn snapshot(project: &Project, wanted: &str, update: bool) -> Result<Option<Lint
         wanted.lines().nth(line - 1).unwrap_or_default().trim(),
         chart_docs::COMMAND
     );
-    Ok((kept != wanted).then(|| finding("snapshot", &file, &message)))
+    Ok((kept != wanted).then(|| in_file("snapshot", &file, line, &message)))
 }
 
 /// What of the charts is made from something else: the tables of the READMEs from the comments of the values, and the
@@ -250,7 +253,7 @@ fn charts(project: &Project, update: bool) -> Result<Vec<LintFinding>> {
     findings.extend(made(project, update, "schema", "its definitions are not those of helm/library", schemas)?);
     findings.extend(definitions::missing(&charts)?.iter().map(|(path, field)| {
         let message = format!("it does not take {field}, which a service has: add it to its properties");
-        finding("schema", &file_name(project, path), &message)
+        in_file("schema", &file_name(project, path), 1, &message)
     }));
     Ok(findings)
 }
@@ -269,7 +272,7 @@ fn made(
         }
     }
     let message = format!("{what}: {}", chart_docs::COMMAND);
-    Ok(stale()?.iter().map(|stale| finding(code, &file_name(project, &stale.path), &message)).collect())
+    Ok(stale()?.iter().map(|stale| in_file(code, &file_name(project, &stale.path), 1, &message)).collect())
 }
 
 /// A file by its path from the project's root.
@@ -361,17 +364,24 @@ fn lint_dockerfiles(project: &Project, program: &str, files: &[String]) -> Resul
     let output = project.output(hadolint::check(program, files).folder(&project.root))?;
     let remarks = hadolint::parse(&output.stdout).map_err(|_| unreadable("hadolint", &output))?;
     let describe = |remark: hadolint::Remark| {
-        finding(
-            &format!("hadolint/{}", remark.code),
-            &remark.file,
-            &format!("line {}: {}", remark.line, remark.message),
-        )
+        let message = format!("line {}: {}", remark.line, remark.message);
+        in_file(&format!("hadolint/{}", remark.code), &remark.file, remark.line as usize, &message)
     };
     Ok(remarks.into_iter().map(describe).collect())
 }
 
 fn finding(code: &str, object: &str, message: &str) -> LintFinding {
-    LintFinding { code: code.to_string(), object: object.to_string(), service: None, message: message.to_string() }
+    let (code, object, message) = (code.to_string(), object.to_string(), message.to_string());
+    LintFinding { code, object, line: None, service: None, message }
+}
+
+fn in_file(code: &str, file: &str, line: usize, message: &str) -> LintFinding {
+    LintFinding { line: Some(line), ..finding(code, file, message) }
+}
+
+fn annotation(finding: &LintFinding) -> Option<Annotation> {
+    let message = format!("{}: {}", finding.code, finding.message);
+    finding.line.map(|line| Annotation { file: finding.object.clone(), line, column: None, message })
 }
 
 fn unreadable(name: &str, output: &Output) -> Stop {
@@ -446,6 +456,8 @@ fn unused(waivers: &[Waiver], groups: &[Group], skipped: &[(&str, &String)]) -> 
 
 fn report(project: &Project, groups: &[Group], skipped: &[(&str, &String)]) -> Result<()> {
     project.ui.answer(&text(groups, skipped), value(groups, skipped));
+    let findings = groups.iter().flat_map(|group| &group.findings);
+    project.ui.annotate(&findings.filter_map(annotation).collect::<Vec<_>>());
     let count: usize = groups.iter().map(|group| group.findings.len()).sum();
     match count {
         0 => Ok(()),

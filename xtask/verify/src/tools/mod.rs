@@ -1,8 +1,10 @@
 //! One file per external tool that only checks need: argv in, parsed output out.
 
+pub mod actionlint;
 pub mod grep;
 pub mod kube_score;
 pub mod kubeconform;
+pub mod mistakes;
 pub mod node;
 pub mod openssl;
 pub mod pod_security;

@@ -125,3 +125,19 @@ fn without_a_cluster_lint_says_what_it_could_not_check() {
     assert!(run.stdout.contains(message), "{}", run.stdout);
     assert_eq!(run.calls_of(&["kubeconform"]), [""; 0]);
 }
+
+#[test]
+fn github_is_shown_what_has_a_line() {
+    let project = rendering_nothing_wrong(Project::up()).env("GITHUB_ACTIONS", "true");
+    project.write("helm/snapshots/dev.yaml", "---\nkind: Secret\n");
+    project.answer("pod-security", r#"echo '{"object":"Pod/x","reason":"privileged","detail":"it is"}'"#);
+    let remark = r#"{"code":"DL3008","file":"docker/backend.Dockerfile","line":7,"message":"Pin"}"#;
+    project.answer("hadolint ", &format!("echo '[{remark}]'"));
+    let run = project.run(&["lint", "--profile", "dev"]);
+    run.assert_ended(1);
+    let annotations: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("::")).collect();
+    let [snapshot, dockerfile] = annotations[..] else { panic!("{annotations:?}") };
+    let begins = "::error file=helm/snapshots/dev.yaml,line=2::snapshot: the manifests are others from line 2 on";
+    assert!(snapshot.starts_with(begins), "{snapshot}");
+    assert_eq!(dockerfile, "::error file=docker/backend.Dockerfile,line=7::hadolint/DL3008: line 7: Pin");
+}

@@ -1,26 +1,33 @@
-//! What came of each scenario: as text for a person, and as JUnit XML for what reads that.
+//! What came of each check and scenario: as text for a person, and as JUnit XML for what reads that.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::fs;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use xtask::model::markup::escape;
 
+use anyhow::{Context as _, Error, Result};
 use serde_json::{Value, json};
+
+use xtask::model::markup::escape;
+use xtask::run::annotation::Annotation;
 
 /// How many lines of a failure the text shows; the XML has all of them.
 const SHOWN: usize = 8;
 
-/// What came of a group.
+/// What came of a group of scenarios, or of checks.
 pub struct Suite {
     pub name: String,
     pub cases: Vec<Case>,
 }
 
-/// What came of a scenario.
+/// What came of a scenario, or of a check.
 pub struct Case {
     pub name: String,
     pub took: Duration,
     pub outcome: CaseOutcome,
+    /// The line that describes it, where it has one.
+    pub place: Option<&'static Location<'static>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -101,17 +108,51 @@ pub fn value(suites: &[Suite]) -> Value {
     json!({ "suites": suites.iter().map(suite).collect::<Vec<_>>() })
 }
 
+/// The suite of what could not begin.
+pub fn not_begun(name: &str, error: &Error) -> Suite {
+    let outcome = CaseOutcome::Failed { message: format!("{error:#}"), evidence: None };
+    Suite {
+        name: name.to_string(),
+        cases: vec![Case { name: "begins".to_string(), took: Duration::ZERO, outcome, place: None }],
+    }
+}
+
+/// The cases that failed and have a place.
+pub fn annotations(suites: &[Suite]) -> Vec<Annotation> {
+    let annotation = |suite: &Suite, case: &Case| match (&case.outcome, case.place) {
+        (CaseOutcome::Failed { message, .. }, Some(place)) => Some(Annotation {
+            file: place.file().to_string(),
+            line: place.line() as usize,
+            column: None,
+            message: format!("{}\n{}", label(suite, case), first_lines(message).join("\n")),
+        }),
+        _ => None,
+    };
+    suites.iter().flat_map(|suite| suite.cases.iter().filter_map(move |case| annotation(suite, case))).collect()
+}
+
+/// Writes the report as JUnit XML, in a folder that need not be there.
+pub fn write(file: &Path, name: &str, suites: &[Suite]) -> Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    fs::write(file, junit(name, suites)).with_context(|| format!("cannot write {}", file.display()))
+}
+
 /// One test suite for each group.
-pub fn junit(suites: &[Suite]) -> String {
+fn junit(name: &str, suites: &[Suite]) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let all = suites.iter().flat_map(|suite| &suite.cases);
-    line(&mut xml, &format!("<testsuites name=\"test-e2e\" {}>", totals(count(suites), all)));
+    line(&mut xml, &format!("<testsuites name=\"{}\" {}>", escape(name), totals(count(suites), all)));
     for suite in suites {
         let about = totals(count([suite]), &suite.cases);
         line(&mut xml, &format!("  <testsuite name=\"{}\" {about}>", escape(&suite.name)));
         for case in &suite.cases {
             let (name, class) = (escape(&case.name), escape(&suite.name));
-            let opened = format!("    <testcase classname=\"{class}\" name=\"{name}\" time=\"{}\"", seconds(case.took));
+            let place = case.place.map(|place| format!(" file=\"{}\" line=\"{}\"", escape(place.file()), place.line()));
+            let place = place.unwrap_or_default();
+            let opened =
+                format!("    <testcase classname=\"{class}\" name=\"{name}\"{place} time=\"{}\"", seconds(case.took));
             match &case.outcome {
                 CaseOutcome::Passed => line(&mut xml, &format!("{opened}/>")),
                 CaseOutcome::Failed { message, evidence } => {
@@ -171,7 +212,7 @@ mod tests {
     use super::*;
 
     fn case(name: &str, took_ms: u64, outcome: CaseOutcome) -> Case {
-        Case { name: name.to_string(), took: Duration::from_millis(took_ms), outcome }
+        Case { name: name.to_string(), took: Duration::from_millis(took_ms), outcome, place: None }
     }
 
     fn suites() -> Vec<Suite> {
@@ -207,7 +248,28 @@ Next: b</failure>
   </testsuite>
 </testsuites>
 "#;
-        assert_eq!(junit(&suites()), wanted);
+        assert_eq!(junit("test-e2e", &suites()), wanted);
+    }
+
+    #[test]
+    fn a_failed_case_with_a_place_is_shown_there() {
+        let mut suites = suites();
+        let here = Location::caller();
+        suites.iter_mut().flat_map(|suite| &mut suite.cases).for_each(|case| case.place = Some(here));
+        let found = annotations(&suites);
+        let expected = "dev: two & three\nup failed\n✗ pod a: <crashed> & \"gone\"\u{1b}[0m\nNext: b";
+        let places: Vec<_> = found.iter().map(|one| (one.file.as_str(), one.line, one.message.as_str())).collect();
+        assert_eq!(places, [(file!(), here.line() as usize, expected)]);
+        let opened = format!("name=\"one\" file=\"{}\" line=\"{}\" time=\"1.500\"/>", file!(), here.line());
+        assert!(junit("a", &suites).contains(&opened), "{}", junit("a", &suites));
+    }
+
+    #[test]
+    fn what_could_not_begin_is_a_failure_of_its_own() {
+        let suite = not_begun("end to end", &anyhow::anyhow!("no docker").context("nothing was set up"));
+        let xml = junit("test-e2e", &[suite]);
+        let expected = "<failure message=\"nothing was set up: no docker\">nothing was set up: no docker</failure>";
+        assert!(xml.contains(expected) && xml.contains("tests=\"1\" failures=\"1\""), "{xml}");
     }
 
     #[test]
