@@ -181,13 +181,14 @@ pub enum Command {
     /// Write the profile as files: charts, values, a lock of the images; the registry of a target has charts and images
     Package {
         /// The package's folder
-        #[arg(long, value_name = "FOLDER", default_value = "package")]
-        to: PathBuf,
+        #[arg(value_name = "FOLDER", default_value = "package")]
+        folder: PathBuf,
         /// Write the objects too with which this controller deploys it
         #[arg(long, value_name = "CONTROLLER")]
         gitops: Option<Controller>,
-        /// Write nothing; exit 1 where the package is not what the sources make
-        #[arg(long)]
+        /// Write nothing; exit 1 where the package is not what the sources make now, with the profile, target and controller
+        /// that it was made with
+        #[arg(long, conflicts_with = "gitops")]
         check: bool,
     },
     /// Run `minikube tunnel`, which gives LoadBalancer Services their addresses, until Ctrl-C

@@ -10,7 +10,7 @@ pub mod model;
 pub mod run;
 pub mod secrets;
 pub mod stages;
-mod start;
+pub mod start;
 pub mod tools;
 
 use std::process::ExitCode;

@@ -85,6 +85,18 @@ fn read_config(root: &Path, options: &Options) -> Result<config::Config> {
     Ok(config)
 }
 
+/// The project with another profile, and the target or the minikube, than the command line chose.
+pub fn with_choices(project: &Project, profile: &str, target: Option<&str>) -> Result<Project> {
+    if project.config.profile == profile && project.config.target.as_deref() == target {
+        return Ok(project.clone());
+    }
+    let mut other = project.of_profile(profile)?;
+    if let Some(target) = target {
+        choose_target(&mut other.config, &project.root, target)?;
+    }
+    Ok(other)
+}
+
 /// Turns to a cluster of others, and moves the profile into the namespace that it has there.
 fn choose_target(config: &mut config::Config, root: &Path, name: &str) -> Result<()> {
     let Some(remote) = config.targets.get(name) else {

@@ -31,9 +31,8 @@ fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
         Command::Validate { rules: true, .. } => validate::list_rules(project),
         Command::Validate { live, sbom, .. } => validate::run(project, *live, sbom.as_deref()),
         Command::Lint { update } => lint::run(project, cli.options.profile.as_deref(), *update),
-        Command::Package { to, gitops, check } => {
-            package::run(project, &package::PackageOptions { to, gitops: *gitops, check: *check })
-        }
+        Command::Package { folder, check: true, .. } => package::check(project, folder),
+        Command::Package { folder, gitops, .. } => package::write(project, folder, *gitops),
         Command::Test { no_e2e, changed, jobs, junit } => {
             let (changed, jobs, junit) = (changed.as_deref(), jobs.map(usize::from), junit.as_deref());
             test::run(project, &test::Options { with_e2e: !no_e2e, changed, jobs, junit })

@@ -105,24 +105,6 @@ impl Lock {
         }
     }
 
-    /// What this package was made for, where that is not what is asked for now.
-    pub fn other_wishes(&self, wanted: &Lock) -> Vec<String> {
-        let none = || "none".to_string();
-        [
-            ("project", Some(&self.project), Some(&wanted.project)),
-            ("profile", Some(&self.profile), Some(&wanted.profile)),
-            ("target", self.target.as_ref(), wanted.target.as_ref()),
-            ("gitops", self.gitops.as_ref(), wanted.gitops.as_ref()),
-        ]
-        .into_iter()
-        .filter(|(_, kept, wanted)| kept != wanted)
-        .map(|(what, kept, wanted)| {
-            let [kept, wanted] = [kept, wanted].map(|one| one.cloned().unwrap_or_else(none));
-            format!("it was made with {what} {kept}, and {what} {wanted} is asked for")
-        })
-        .collect()
-    }
-
     /// The images whose sources are others by now, by what their sources are: service to digest.
     pub fn changed(&self, inputs: &BTreeMap<String, String>) -> Vec<String> {
         let gone = self.images.keys().filter(|service| !inputs.contains_key(*service));
@@ -179,15 +161,6 @@ mod tests {
     #[test]
     fn what_differs_is_listed_whole() {
         let kept = lock();
-        let wanted = Lock { target: None, profile: "compact".into(), ..lock() };
-        assert_eq!(
-            kept.other_wishes(&wanted),
-            [
-                "it was made with profile dev, and profile compact is asked for",
-                "it was made with target team, and target none is asked for"
-            ]
-        );
-        assert_eq!(kept.other_wishes(&lock()), [""; 0]);
         let now = [("web", "0b0"), ("api", "1")].map(|(a, b)| (a.to_string(), b.to_string()));
         assert_eq!(kept.changed(&now.into()), ["image api is missing", "image web: its sources changed"]);
         assert_eq!(kept.changed(&[("web".to_string(), "0af".to_string())].into()), [""; 0]);

@@ -7,7 +7,7 @@ mod lock;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -26,15 +26,8 @@ use xtask::secrets::overrides::Overrides;
 use xtask::stages::render::{RenderInputs, Staged};
 use xtask::stages::setup::Ready;
 use xtask::stages::{build, push, render, setup};
+use xtask::start;
 use xtask::tools::helm;
-
-pub struct PackageOptions<'a> {
-    /// The package's folder.
-    pub to: &'a Path,
-    pub gitops: Option<Controller>,
-    /// Compare and write nothing.
-    pub check: bool,
-}
 
 /// A package: what its files hold, by their paths in its folder, and its charts by the release's name.
 struct Package {
@@ -42,17 +35,12 @@ struct Package {
     charts: BTreeMap<String, Chart>,
 }
 
-/// Writes a package, or with `check` says whether one is what the sources make.
-pub fn run(project: &Project, options: &PackageOptions) -> Result<()> {
-    if options.gitops.is_some() && registry_of(&project.config).is_none() {
+/// Builds, pushes where the target has a registry, and writes the files.
+pub fn write(project: &Project, folder: &Path, gitops: Option<Controller>) -> Result<()> {
+    if gitops.is_some() && registry_of(&project.config).is_none() {
         let message = "a controller pulls charts and images from a registry, and there is none";
         return Err(Stop::usage(format!("{message}\nNext: --target with one that has a registry")).into());
     }
-    let folder = options.to;
-    if options.check { check(project, folder, options.gitops) } else { write(project, folder, options.gitops) }
-}
-
-fn write(project: &Project, folder: &Path, gitops: Option<Controller>) -> Result<()> {
     let ready = setup::set_up(project, None)?;
     let ctx = &ready.ctx;
     let lock = lock_images(&ready, folder, gitops)?;
@@ -76,35 +64,32 @@ fn write(project: &Project, folder: &Path, gitops: Option<Controller>) -> Result
     Ok(())
 }
 
-/// What differs of a package: all of it at once. Neither docker nor a registry is asked: images are compared by what they are
-/// made of.
-fn check(project: &Project, folder: &Path, gitops: Option<Controller>) -> Result<()> {
+/// What differs of a package, all of it at once, with the profile and the target that it was made with. Neither docker nor a
+/// registry is asked: images are compared by what they are made of.
+pub fn check(project: &Project, folder: &Path) -> Result<()> {
     let file = folder.join(lock::FILE);
-    let next = format!("Next: {}", command(&project.config, folder, gitops));
     let text = fs::read_to_string(&file).map_err(|error| {
-        Stop::failed(format!("there is no package: cannot read {}: {error}\n{next}", file.display()))
+        let message = format!("there is no package: cannot read {}: {error}", file.display());
+        Stop::failed(format!("{message}\nNext: cargo xtask package {}", folder.display()))
     })?;
-    let kept = Lock::parse(&text).map_err(|why| Stop::failed(format!("{}: {why}\n{next}", file.display())))?;
-    let made_for = Lock { gitops: gitops.map(gitops::name), ..Lock::of(&project.config) };
-    let mut differs = kept.other_wishes(&made_for);
-    if differs.is_empty() {
-        let found = helm_of(project)?;
-        let inputs = inputs(&found)?;
-        differs.extend(kept.changed(&inputs));
-        if kept.images.keys().eq(inputs.keys()) {
-            let package = compose(&found, &kept)?;
-            differs.extend(package.files.iter().filter_map(|(path, content)| difference(folder, path, content)));
-            differs.extend(strangers(folder, &package)?.iter().map(|path| format!("{path} is of no chart or release")));
-        }
+    let kept = Lock::parse(&text).map_err(|why| Stop::failed(format!("{}: {why}", file.display())))?;
+    let made = start::with_choices(project, &kept.profile, kept.target.as_deref())?;
+    let found = helm_of(&made)?;
+    let inputs = inputs(&found)?;
+    let mut differs = kept.changed(&inputs);
+    if kept.images.keys().eq(inputs.keys()) {
+        let package = compose(&found, &kept)?;
+        differs.extend(package.files.iter().filter_map(|(path, content)| difference(folder, path, content)));
+        differs.extend(strangers(folder, &package)?.iter().map(|path| format!("{path} is of no chart or release")));
     }
     if !differs.is_empty() {
-        let message = format!("{} is not what the sources make:", folder.display());
-        return Err(Stop::failed(format!("{message}\n  {}\n{next}", differs.join("\n  "))).into());
+        let (message, next) = (format!("{} is not what the sources make:", folder.display()), command(&kept, folder));
+        return Err(Stop::failed(format!("{message}\n  {}\nNext: {next}", differs.join("\n  "))).into());
     }
-    let paths: Vec<&String> = kept.images.keys().collect();
+    let images: Vec<&String> = kept.images.keys().collect();
     project.ui.answer(
         &format!("{} is what the sources make", folder.display()),
-        json!({ "folder": folder.display().to_string(), "images": paths }),
+        json!({ "folder": folder.display().to_string(), "images": images }),
     );
     Ok(())
 }
@@ -119,11 +104,11 @@ fn helm_of(project: &Project) -> Result<Project> {
 }
 
 /// The command that makes such a package anew.
-fn command(config: &Config, folder: &Path, gitops: Option<Controller>) -> String {
-    let mut words = vec!["cargo xtask package".to_string(), format!("--to {}", folder.display())];
-    words.push(format!("--profile {}", config.profile));
-    words.extend(config.target.as_ref().map(|target| format!("--target {target}")));
-    words.extend(gitops.map(|controller| format!("--gitops {}", gitops::name(controller))));
+fn command(lock: &Lock, folder: &Path) -> String {
+    let mut words = vec!["cargo xtask package".to_string(), folder.display().to_string()];
+    words.push(format!("--profile {}", lock.profile));
+    words.extend(lock.target.as_ref().map(|target| format!("--target {target}")));
+    words.extend(lock.gitops.as_ref().map(|controller| format!("--gitops {controller}")));
     words.join(" ")
 }
 
@@ -313,8 +298,8 @@ fn push_charts(ctx: &Context, registry: &str, package: &Package) -> Result<()> {
 /// Who vouches for a registry, where docker was given that: helm does not look there by itself.
 fn trusted(registry: &str) -> Option<String> {
     let host = registry.split('/').next().unwrap_or(registry);
-    let file = PathBuf::from(format!("/etc/docker/certs.d/{host}/ca.crt"));
-    file.is_file().then(|| file.display().to_string())
+    let file = format!("/etc/docker/certs.d/{host}/ca.crt");
+    Path::new(&file).is_file().then_some(file)
 }
 
 /// What helm makes of a release's package.

@@ -7,7 +7,6 @@ use serde_json::Value;
 use super::common::{Project, Run};
 
 const TEAM: &str = "\n[targets.team]\nkubeconfig = \"team.yaml\"\ncontext = \"team\"\nregistry = \"registry.example.org/todo\"\nnamespace = \"todo-team\"\n";
-const ARGUMENTS: [&str; 7] = ["package", "--target", "team", "--gitops", "flux", "--to", "out"];
 
 /// A project with a target, of which nothing but the registry is asked.
 fn project() -> Project {
@@ -27,15 +26,18 @@ fn project() -> Project {
 }
 
 fn package(project: &Project, more: &[&str]) -> Run {
-    let to = project.path("out").display().to_string();
-    let arguments: Vec<&str> = ARGUMENTS.iter().map(|one| if *one == "out" { to.as_str() } else { one }).collect();
-    project.run(&[&arguments, more].concat())
+    let folder = project.path("out").display().to_string();
+    project.run(&[&["package", folder.as_str()], more].concat())
+}
+
+fn write(project: &Project) -> Run {
+    package(project, &["--target", "team", "--gitops", "flux"])
 }
 
 #[test]
 fn a_package_has_charts_values_a_lock_and_what_the_controller_applies() {
     let project = project();
-    let run = package(&project, &[]);
+    let run = write(&project);
     run.assert_ended(0);
     // The cluster is not asked: whoever applies the package is in it.
     assert_eq!(run.calls_of(&["kubectl get", "minikube start", "helm upgrade todo"]), [""; 0]);
@@ -55,7 +57,7 @@ fn a_package_has_charts_values_a_lock_and_what_the_controller_applies() {
     assert!(release.contains(&format!("tag: \"{}\"", version.replace('+', "_"))), "{release}");
     assert!(release.contains("namespace: \"todo-team\"") && release.contains(digest), "{release}");
 
-    let again = package(&project, &[]);
+    let again = write(&project);
     again.assert_ended(0);
     assert_eq!(again.calls_of(&["docker build --progress", "docker image push", "helm push"]), [""; 0]);
     package(&project, &["--check"]).assert_ended(0);
@@ -64,7 +66,7 @@ fn a_package_has_charts_values_a_lock_and_what_the_controller_applies() {
 #[test]
 fn check_says_all_that_differs_and_asks_nobody() {
     let project = project();
-    package(&project, &[]).assert_ended(0);
+    write(&project).assert_ended(0);
     project.write("services/backend/main.rs", "// another\n");
     let values = project.read("out/values/todo.yaml");
     project.write("out/values/todo.yaml", &values.replacen("registry.example.org", "r.example.org", 1));
@@ -76,11 +78,11 @@ fn check_says_all_that_differs_and_asks_nobody() {
         "values/todo.yaml:",
         "would be `repository: \"registry.example.org/todo/backend\"`",
         "values/old.yaml is of no chart or release",
-        "Next: cargo xtask package --to",
+        "--profile dev --target team --gitops flux",
     ]);
     assert_eq!(run.calls_of(&["docker", "kubectl", "helm push", "helm show"]), [""; 0]);
     // What it says sets it right.
-    package(&project, &[]).assert_ended(0);
+    write(&project).assert_ended(0);
     assert!(!project.path("out/values/old.yaml").exists());
     package(&project, &["--check"]).assert_ended(0);
 
@@ -96,17 +98,17 @@ fn check_says_all_that_differs_and_asks_nobody() {
 }
 
 #[test]
-fn what_a_package_was_not_made_for_is_said() {
+fn what_cannot_be_a_package_is_said() {
     let project = project();
     let none = package(&project, &["--check"]);
     none.assert_ended(1);
-    none.assert_says(&["there is no package", "--gitops flux"]);
-    package(&project, &[]).assert_ended(0);
-    let to = project.path("out").display().to_string();
-    let other = project.run(&["package", "--check", "--to", &to]);
-    other.assert_ended(1);
-    other.assert_says(&["it was made with target team, and target none is asked for", "gitops flux"]);
-    let nowhere = project.run(&["package", "--gitops", "argocd"]);
+    none.assert_says(&["there is no package", "Next: cargo xtask package"]);
+    let nowhere = package(&project, &["--gitops", "argocd"]);
     nowhere.assert_ended(2);
     nowhere.assert_says(&["a controller pulls charts and images from a registry", "Next: --target"]);
+    write(&project).assert_ended(0);
+    project.edit("xtask.toml", "[targets.team]", "[targets.other]");
+    let gone = package(&project, &["--check"]);
+    gone.assert_ended(2);
+    gone.assert_says(&["there is no target team", "other"]);
 }

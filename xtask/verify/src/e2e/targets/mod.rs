@@ -329,10 +329,10 @@ fn packaged(world: &World) -> Result<()> {
     ensure!(output.success, "down failed on the target\n{}", output.tail);
     let folder = world.ctx.folders.cache.join("packaged");
     let to = folder.display().to_string();
-    let package = |more: &[&str]| team.on(&[&["package", "--to", to.as_str(), "--gitops", "flux"], more].concat());
-    let made = package(&[])?;
+    let package = |more: &[&str]| team.on(&[&["package", to.as_str()], more].concat());
+    let made = package(&["--gitops", "flux"])?;
     ensure!(made.success, "package failed\n{}", made.tail);
-    let again = package(&[])?;
+    let again = package(&["--gitops", "flux"])?;
     ensure!(again.success && !again.tail.contains("build "), "a second package built something\n{}", again.tail);
     let lock: Value = serde_json::from_str(&fs::read_to_string(folder.join("images.lock.json"))?)?;
     let charts = lock["charts"].as_object().context("a package has charts")?;
