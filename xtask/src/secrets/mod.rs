@@ -5,4 +5,5 @@ pub mod judge;
 pub mod overrides;
 pub mod placeholder;
 pub mod pull;
+pub mod sealed;
 pub mod store;

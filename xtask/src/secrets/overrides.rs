@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::config::{ConfigError, ConfigErrors, Node, Value as Tree, merge, to_json, yaml};
 use crate::run::context::Project;
 use crate::secrets::placeholder::is_placeholder;
+use crate::secrets::sealed;
 
 #[derive(Default)]
 pub struct Overrides {
@@ -26,7 +27,7 @@ pub fn read_overrides(project: &Project) -> Result<Overrides> {
         return Ok(Overrides::default());
     }
     let file = project.config.overrides.display().to_string();
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
+    let text = sealed::read(project, &file)?;
     let node = yaml::parse_one(&file, &text).map_err(|problem| ConfigErrors(vec![problem]))?;
     let keys: Vec<&str> = project.config.secrets.values().flat_map(|secret| secret.keys()).collect();
     let several = project.config.releases.values().filter(|release| release.services.len() > 1);

@@ -1,5 +1,6 @@
 //! One file per external tool: argv in, parsed output out. Nothing here runs anything.
 
+pub mod age;
 pub mod apt;
 pub mod browser;
 pub mod cargo;
@@ -18,3 +19,4 @@ pub mod npm;
 pub mod psql;
 pub mod python;
 pub mod registry;
+pub mod sops;

@@ -24,6 +24,8 @@ const BINARY: &str = match (option_env!("CARGO_BIN_EXE_xtask"), option_env!("CAR
 };
 /// All that the binary may call; a call of anything else fails, as nothing else is on its PATH.
 const TOOLS: &[&str] = &[
+    "age",
+    "sops",
     "docker",
     "minikube",
     "helm",

@@ -296,6 +296,11 @@ case $call in
 "kubeconform "*) echo '{"resources":null}' ;;
 "pod-security "*) ;;
 "hadolint "*) echo "[]" ;;
+# What is encrypted has other letters; whoever has a key that says "good" opens it.
+"age --decrypt "*)
+    grep -qx good "$3" || { echo "age: no identity matched" >&2; exit 1; }
+    tail -n +2 "$4" | tr a-z n-za-m ;;
+"sops decrypt "*) sed '/^sops:$/,$d' "$last" | tr a-z n-za-m ;;
 "helm lint "*) ;;
 
 "minikube update-context --profile "*) kubeconfig "$3" ;;

@@ -1,6 +1,7 @@
 //! `secrets check`, `rotate` and `export`, and that no value of a Secret gets anywhere but where it belongs.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -118,7 +119,7 @@ fn check_finds_what_is_wrong_and_does_not_repeat_it() {
         "{}",
         refused.stdout
     );
-    std::fs::remove_dir_all(project.path("standin/secrets/many-database")).unwrap();
+    fs::remove_dir_all(project.path("standin/secrets/many-database")).unwrap();
     let absent = project.run(&CHECK);
     absent.assert_ended(1);
     assert!(absent.stdout.contains("✗ the Secret               is not there"), "{}", absent.stdout);
@@ -133,7 +134,7 @@ fn a_database_of_ones_own_is_neither_missed_nor_rotated() {
     // With the file, and without it.
     for file in [true, false] {
         if !file {
-            std::fs::remove_file(project.path(OVERRIDE)).unwrap();
+            fs::remove_file(project.path(OVERRIDE)).unwrap();
         }
         let check = project.run(&CHECK);
         check.assert_ended(0);
@@ -326,14 +327,14 @@ fn what_is_exported_makes_the_same_secrets_again() {
     let run = project.run(&["secrets", "export", "--to", "mine.override.yaml", "--profile", "many", "--verbose"]);
     run.assert_ended(0);
     let file = project.path("mine.override.yaml");
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(run.stdout.contains("wrote PASSWORD, TOKEN to "), "{}", run.stdout);
     run.assert_says(&["left out DATABASE_URL: it is derived", "left out API_KEY: nobody has given it"]);
     assert_all_secret(&project, &run, &before);
     assert_eq!(run.calls_of(&["kubectl patch", "kubectl create --"]), [""; 0]);
 
     // Even where the volume is still there that needs the password.
-    std::fs::remove_dir_all(project.path("standin/secrets")).unwrap();
+    fs::remove_dir_all(project.path("standin/secrets")).unwrap();
     project.answer("kubectl get persistentvolumeclaims ", r#"echo '{"metadata":{"name":"data-postgres-0"}}'"#);
     let refused = project.run(&["up", "--profile", "many"]);
     refused.assert_ended(1);
@@ -454,4 +455,40 @@ fn no_value_of_a_secret_gets_anywhere_but_where_it_belongs() {
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     runs.iter().for_each(|run| assert_secret(&project, run, &all));
     assert!(project.files("state").iter().any(|file| file.extension().is_some_and(|ending| ending == "ndjson")));
+}
+
+#[test]
+fn values_come_from_an_encrypted_file_for_whoever_has_the_key() {
+    let project = Project::new();
+    let value = "of-an-encrypted-file-0123456789";
+    let other = |letter: char| match letter {
+        'a'..='z' => char::from((letter as u8 - b'a' + 13) % 26 + b'a'),
+        _ => letter,
+    };
+    let text: String = format!("secret:\n  values:\n    TOKEN: {value}\n").chars().map(other).collect();
+    project.write("team.age", &format!("age-encryption.org/v1\n{text}"));
+    project.write("team.yaml", &format!("{text}sops:\n  mac: ENC[x]\n"));
+    project.write("mine.txt", "bad\n");
+    let key = project.path("mine.txt").display().to_string();
+    let project = project.env("SOPS_AGE_KEY_FILE", &key);
+    let up = |file: &str| {
+        let file = project.path(file).display().to_string();
+        project.run(&["up", "--profile", "many", "--verbose", "--override", &file])
+    };
+    let refused = up("team.age");
+    refused.assert_ended(1);
+    refused.assert_says(&["age can't decrypt", "mine.txt", "Next: have somebody who can open it add your key"]);
+    assert_secret(&project, &refused, &[value]);
+    assert_eq!(refused.calls_of(&["kubectl create", "minikube start"]), [""; 0]);
+    project.write("mine.txt", "good\n");
+    for file in ["team.age", "team.yaml"] {
+        let run = up(file);
+        run.assert_ended(0);
+        assert_eq!(secret(&project, "many/app")["TOKEN"], value);
+        assert_secret(&project, &run, &[value]);
+    }
+    fs::remove_file(project.path("bin/age")).unwrap();
+    let missing = up("team.age");
+    missing.assert_ended(3);
+    missing.assert_says(&["is encrypted, and age, which opens it, is not on PATH"]);
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::e2e::scenario::Scenario;
 use crate::e2e::world::{FOREIGN_KUBECONFIG, World, tells};
-use crate::e2e::{app, conformance, database, dev, fourth, leftovers, page, secrets};
+use crate::e2e::{app, conformance, database, dev, fourth, leftovers, page, sealed, secrets};
 use crate::lanes::schedule::Takes;
 use xtask::run::call::DEADLINE;
 use xtask::run::poll;
@@ -46,6 +46,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("a service more is data, a Dockerfile and a chart of three lines", fourth::is_data),
     Scenario::new("a rotation leaves all as it was but the Secrets' values", secrets::rotate),
     Scenario::new("what a Secret holds gets nowhere", secrets::stay_secret),
+    Scenario::new("a file that age encrypted gives its values to whoever has the key", sealed::open),
     Scenario::new("down keeps the tasks, up finds them", down_keeps_data).taking(Takes::NodePorts),
     Scenario::new("what was purged does not come back", database::purged).taking(Takes::All),
     Scenario::new("the user's kubeconfig is as it was", kubeconfig_untouched).taking(Takes::Nothing),

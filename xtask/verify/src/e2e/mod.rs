@@ -19,6 +19,7 @@ mod page;
 mod person;
 mod published;
 mod scenario;
+mod sealed;
 mod secrets;
 mod side_by_side;
 mod stand_in;

@@ -125,14 +125,15 @@ fn watch<T>(work: impl FnOnce() -> T) -> (T, String) {
     })
 }
 
-fn sentinel() -> Result<String> {
+/// A value that nothing else has.
+pub fn sentinel() -> Result<String> {
     let mut bytes = [0; 20];
     getrandom::fill(&mut bytes).context("the system gives no randomness")?;
     Ok(format!("sentinel-{}", bytes.map(|byte| format!("{byte:02x}")).concat()))
 }
 
 /// All values of the profile's Secrets.
-fn values(world: &World) -> Result<BTreeSet<String>> {
+pub fn values(world: &World) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for (name, secret) in &world.ctx.config.secrets {
         let target = world.ctx.target_in(&secret.namespace);

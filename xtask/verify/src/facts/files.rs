@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::rules::{Files, leaks};
 use xtask::run::context::Project;
 use xtask::run::files::list_files;
+use xtask::secrets::sealed;
 use xtask::tools::git;
 
 /// Lists of checksums, in which everything looks made by chance.
@@ -19,8 +20,10 @@ pub fn gather(project: &Project) -> Result<Files> {
     let tracked = project.spawn.attempt(git::ls_files(&root))?.ok();
     let overrides = project.config.overrides.display().to_string();
     let override_ignored = project.output(git::check_ignore(&root, &overrides))?.success;
+    let is_sealed = |content: Vec<u8>| sealed::seal_of(&content).is_some();
+    let override_sealed = fs::read(project.root.join(&project.config.overrides)).is_ok_and(is_sealed);
     let keys: Vec<&str> = project.config.secrets.values().flat_map(|secret| secret.keys()).collect();
-    let mut found = Files { override_ignored, ..Files::default() };
+    let mut found = Files { override_ignored, override_sealed, ..Files::default() };
     let search = leaks::Search::new(&keys);
     for path in tracked.iter().flatten() {
         found.leaks.extend(leaks_in(&project.root, path, &search));

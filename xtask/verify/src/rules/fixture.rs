@@ -325,6 +325,7 @@ fn files() -> Files {
     Files {
         tracked: Some(vec!["xtask.toml".to_string()]),
         override_ignored: true,
+        override_sealed: false,
         dockerfiles: dockerfiles.map(|(path, text)| (path.to_string(), text.to_string())).into_iter().collect(),
         dockerignores: dockerfiles.map(|(path, _)| (path.to_string(), ignored.clone())).into_iter().collect(),
         inputs: BTreeMap::from([("backend".to_string(), vec!["backend/src/main.rs".to_string()])]),

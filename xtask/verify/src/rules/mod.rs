@@ -130,6 +130,8 @@ pub struct Files {
     pub leaks: Vec<String>,
     /// Whether git ignores the file that a person's own values stand in.
     pub override_ignored: bool,
+    /// It is encrypted: git may have it.
+    pub override_sealed: bool,
     /// Dockerfile's path to its text.
     pub dockerfiles: BTreeMap<String, String>,
     /// `.dockerignore` of a Dockerfile, by the Dockerfile's path.

@@ -311,14 +311,16 @@ fn first(facts: &Facts, checks: &mut Checks) {
 fn git(facts: &Facts, checks: &mut Checks) {
     let Some(files) = &facts.files else { return };
     let overrides = facts.config.overrides.display().to_string();
-    checks.that(Config, &overrides, files.override_ignored, || {
+    // What is encrypted is made for git.
+    let is_open = !files.override_sealed;
+    checks.that(Config, &overrides, files.override_ignored || !is_open, || {
         "git does not ignore it: add it to .gitignore, as secrets will stand in it".to_string()
     });
     let Some(tracked) = &files.tracked else {
         checks.cannot(Config, "git does not list the tracked files");
         return;
     };
-    checks.that(Config, &overrides, !tracked.contains(&overrides), || {
+    checks.that(Config, &overrides, !(is_open && tracked.contains(&overrides)), || {
         format!("git tracks it: git rm --cached {overrides}, and change what was in it")
     });
     // All files were looked at; one that leaks has a line.
@@ -588,6 +590,12 @@ mod tests {
         breaks("sec.git", Config, "k8s/profiles/test.override.yaml", |good| {
             good.files.tracked.as_mut().unwrap().push("k8s/profiles/test.override.yaml".to_string());
         });
+        // What is encrypted is made for git.
+        let sealed = found(RULES, |good| {
+            good.files.tracked.as_mut().unwrap().push("k8s/profiles/test.override.yaml".to_string());
+            (good.files.override_ignored, good.files.override_sealed) = (false, true);
+        });
+        assert!(sealed.iter().all(|(code, ..)| *code != "sec.git"), "{sealed:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One file per external tool that only checks need: argv in, parsed output out.
 
 pub mod actionlint;
+pub mod age;
 pub mod grep;
 pub mod kube_score;
 pub mod kubeconform;
