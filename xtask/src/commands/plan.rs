@@ -78,7 +78,7 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
     let (state, seen) = cluster::look(ctx)?;
     let mut steps: Vec<Step> = plan::cluster(&ctx.config.cluster.name, &state).into_iter().collect();
     let images = build::observe(ctx, &ready.images, &services)?;
-    let pushed = match push::registry(ctx) {
+    let pushed = match push::registry(&ctx.config) {
         Some(registry) => Some((registry, push::observe(ctx, registry, &images.wanted)?)),
         None => None,
     };

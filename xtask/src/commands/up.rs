@@ -43,7 +43,7 @@ pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
     let seen = if is_new { Snapshot::take(ctx)? } else { seen };
     let plans = plan_releases(ctx, &seen, &releases, &built, &versions, &overrides)?;
     let (deployed, endpoints) = apply::carry_out(ctx, &plans, Some((seen.services(), early)), no_rollback)?;
-    if push::registry(ctx).is_some() {
+    if push::registry(&ctx.config).is_some() {
         push::verify(ctx, &built)?;
     }
     report(ctx, &deployed, &endpoints);
@@ -55,7 +55,7 @@ fn deliver(ready: &Ready, releases: &[&str]) -> Result<BTreeMap<String, Built>> 
     let ctx = &ready.ctx;
     cluster::need_serving(ctx)?;
     let wanted = build::references_of(ctx, &ready.images, &ctx.config.services_of(releases))?;
-    match push::registry(ctx) {
+    match push::registry(&ctx.config) {
         Some(registry) => push::ensure(ready, registry, &wanted),
         None => {
             let (built, _) = build::ensure(ready, &wanted)?;

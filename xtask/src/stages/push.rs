@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::config::Delivery;
+use crate::config::{Config, Delivery};
 use crate::live;
 use crate::live::service::own;
 use crate::model::image::Built;
@@ -18,8 +18,8 @@ use crate::stages::setup::Ready;
 use crate::tools;
 
 /// The registry that the chosen target takes images from; None where it takes none.
-pub fn registry(ctx: &Context) -> Option<&str> {
-    match &ctx.config.remote()?.1.delivery {
+pub fn registry(config: &Config) -> Option<&str> {
+    match &config.remote()?.1.delivery {
         Delivery::Push { registry, .. } => Some(registry),
         Delivery::Load => None,
     }

@@ -17,7 +17,7 @@ use crate::rules::sbom::cyclonedx;
 use chart::Chart;
 use lock::{Image, Lock};
 use xtask::cli::Controller;
-use xtask::config::{Config, Delivery, Node, merge, to_json, yaml};
+use xtask::config::{Config, Node, merge, to_json, yaml};
 use xtask::model::image::{Built, Images};
 use xtask::run::context::{Context, Project};
 use xtask::run::exit::Stop;
@@ -29,6 +29,9 @@ use xtask::stages::{build, push, render, setup};
 use xtask::start;
 use xtask::tools::helm;
 
+/// The folder of the releases' values.
+const VALUES: &str = "values";
+
 /// A package: what its files hold, by their paths in its folder, and its charts by the release's name.
 struct Package {
     files: BTreeMap<String, Vec<u8>>,
@@ -37,31 +40,46 @@ struct Package {
 
 /// Builds, pushes where the target has a registry, and writes the files.
 pub fn write(project: &Project, folder: &Path, gitops: Option<Controller>) -> Result<()> {
-    if gitops.is_some() && registry_of(&project.config).is_none() {
+    if gitops.is_some() && push::registry(&project.config).is_none() {
         let message = "a controller pulls charts and images from a registry, and there is none";
         return Err(Stop::usage(format!("{message}\nNext: --target with one that has a registry")).into());
     }
+    refuse_foreign(folder)?;
     let ready = setup::set_up(project, None)?;
     let ctx = &ready.ctx;
-    let lock = lock_images(&ready, folder, gitops)?;
+    let (lock, sboms) = lock_images(&ready, gitops)?;
     let package = compose(ctx, &lock)?;
-    if let Some(registry) = registry_of(&ctx.config) {
+    if let Some(registry) = push::registry(&ctx.config) {
         push_charts(ctx, registry, &package)?;
     }
-    for (path, content) in &package.files {
+    // The lock comes first: with it, what an interrupted run leaves behind is known as a package.
+    let is_other = |(path, _): &(&String, &Vec<u8>)| *path != lock::FILE;
+    let mut all: Vec<(&String, &Vec<u8>)> = package.files.iter().chain(&sboms).collect();
+    all.sort_by_key(is_other);
+    for (path, content) in &all {
         let file = folder.join(path);
         fs::create_dir_all(file.parent().unwrap_or(folder))
             .with_context(|| format!("cannot make {}", folder.display()))?;
         files::replace(&file, content)?;
     }
-    for path in strangers(folder, &package)? {
+    for path in strangers(folder, &package, &lock)? {
         fs::remove_file(folder.join(&path)).with_context(|| format!("cannot remove {path} of an earlier package"))?;
     }
-    let paths: Vec<&str> = package.files.keys().map(String::as_str).collect();
+    let paths: Vec<&str> = all.iter().map(|(path, _)| path.as_str()).collect();
     project.ui.answer(&paths.join("\n"), json!({ "folder": folder.display().to_string(), "files": paths }));
     let (charts, images) = (package.charts.len(), lock.images.len());
     project.ui.summary(&format!("{} has {charts} charts and {images} images", folder.display()));
     Ok(())
+}
+
+/// A folder with files that are no package's stays as it is: an earlier package's files are replaced, and removed.
+fn refuse_foreign(folder: &Path) -> Result<()> {
+    let has_files = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if !has_files || folder.join(lock::FILE).exists() {
+        return Ok(());
+    }
+    let message = format!("{} has files and no {}, so that it is no package", folder.display(), lock::FILE);
+    Err(Stop::usage(format!("{message}\nNext: name a folder that is a package's, empty or not there")).into())
 }
 
 /// What differs of a package, all of it at once, with the profile and the target that it was made with. Neither docker nor a
@@ -80,7 +98,7 @@ pub fn check(project: &Project, folder: &Path) -> Result<()> {
     if kept.images.keys().eq(inputs.keys()) {
         let package = compose(&found, &kept)?;
         differs.extend(package.files.iter().filter_map(|(path, content)| difference(folder, path, content)));
-        differs.extend(strangers(folder, &package)?.iter().map(|path| format!("{path} is of no chart or release")));
+        differs.extend(strangers(folder, &package, &kept)?.iter().map(|path| format!("{path} is of no chart or release")));
     }
     if !differs.is_empty() {
         let (message, next) = (format!("{} is not what the sources make:", folder.display()), command(&kept, folder));
@@ -131,13 +149,14 @@ fn difference(folder: &Path, path: &str, wanted: &[u8]) -> Option<String> {
 }
 
 /// Files in the package's folders that it does not have.
-fn strangers(folder: &Path, package: &Package) -> Result<Vec<String>> {
+fn strangers(folder: &Path, package: &Package, lock: &Lock) -> Result<Vec<String>> {
+    let is_sbom = |path: &String| lock.images.values().any(|image| image.sbom.as_ref() == Some(path));
     let mut found = Vec::new();
     for name in [chart::FOLDER, VALUES, lock::SBOMS].into_iter().chain(gitops::FOLDERS) {
         let Ok(entries) = fs::read_dir(folder.join(name)) else { continue };
         for entry in entries {
             let path = format!("{name}/{}", entry?.file_name().to_string_lossy());
-            let is_known = package.files.contains_key(&path) || name == lock::SBOMS;
+            let is_known = package.files.contains_key(&path) || is_sbom(&path);
             found.extend((!is_known).then_some(path));
         }
     }
@@ -145,27 +164,32 @@ fn strangers(folder: &Path, package: &Package) -> Result<Vec<String>> {
     Ok(found)
 }
 
-const VALUES: &str = "values";
-
-/// The images of the profile, built, in the registry where the target has one, and looked into.
-fn lock_images(ready: &Ready, folder: &Path, gitops: Option<Controller>) -> Result<Lock> {
+/// The images of the profile, built, in the registry where the target has one, and looked into: the lock, and the lists of
+/// what they are made of by their paths in the package.
+fn lock_images(ready: &Ready, gitops: Option<Controller>) -> Result<(Lock, BTreeMap<String, Vec<u8>>)> {
     let ctx = &ready.ctx;
     let services = ctx.config.services_of(&releases(&ctx.config));
     let wanted = build::references_of(ctx, &ready.images, &services)?;
-    let built = match registry_of(&ctx.config) {
+    let built = match push::registry(&ctx.config) {
         Some(registry) => push::ensure(ready, registry, &wanted)?,
         None => build::ensure(ready, &wanted)?.0,
     };
     let inputs = inputs(ctx)?;
     let host = build::observe(ctx, &ready.images, &services)?.host;
-    let mut images = BTreeMap::new();
+    let (mut images, mut sboms) = (BTreeMap::new(), BTreeMap::new());
     for (service, image) in &built {
-        let local = build::find(&wanted[service], &host);
-        let sbom = local.map(|local| write_sbom(ctx, folder, service, &local)).transpose()?;
-        if sbom.is_none() {
-            let message = "the registry has its image, and docker here does not: what it is made of is not listed";
-            ctx.ui.say(&format!("{service}: {message}"));
-        }
+        let sbom = match build::find(&wanted[service], &host) {
+            Some(local) => {
+                let path = format!("{}/{service}.cdx.json", lock::SBOMS);
+                sboms.insert(path.clone(), look_into(ctx, service, &local)?);
+                Some(path)
+            }
+            None => {
+                let message = "the registry has its image, and docker here does not: what it is made of is not listed";
+                ctx.ui.say(&format!("{service}: {message}"));
+                None
+            }
+        };
         let (tag, digest) = match image.tag.split_once('@') {
             Some((tag, digest)) => (tag.to_string(), Some(digest.to_string())),
             None => (image.tag.clone(), None),
@@ -173,19 +197,15 @@ fn lock_images(ready: &Ready, folder: &Path, gitops: Option<Controller>) -> Resu
         let inputs = inputs[service].clone();
         images.insert(service.clone(), Image { repository: image.repository.clone(), tag, digest, inputs, sbom });
     }
-    Ok(Lock { images, gitops: gitops.map(gitops::name), ..Lock::of(&ctx.config) })
+    Ok((Lock { images, gitops: gitops.map(gitops::name), ..Lock::of(&ctx.config) }, sboms))
 }
 
-/// Writes what an image is made of. Returns the file's path in the package.
-fn write_sbom(ctx: &Context, folder: &Path, service: &str, image: &Built) -> Result<String> {
+/// The list of what an image is made of, in CycloneDX's format.
+fn look_into(ctx: &Context, service: &str, image: &Built) -> Result<Vec<u8>> {
     let step = ctx.ui.step(format!("look into the image of {service}"));
     let facts = images::look_into(ctx, service, image, &images::inspect(ctx, image)?)?;
-    let path = format!("{}/{service}.cdx.json", lock::SBOMS);
-    let file = folder.join(&path);
-    fs::create_dir_all(file.parent().unwrap_or(folder)).with_context(|| format!("cannot make {}", folder.display()))?;
-    files::replace(&file, (serde_json::to_string_pretty(&cyclonedx(&facts))? + "\n").as_bytes())?;
-    step.done(&path);
-    Ok(path)
+    step.done(&format!("{} crates and packages", facts.crates.values().map(Vec::len).sum::<usize>() + facts.packages.len()));
+    Ok((serde_json::to_string_pretty(&cyclonedx(&facts))? + "\n").into_bytes())
 }
 
 /// The digest of what each image is made of, the base aside, which each machine may get elsewhere.
@@ -201,13 +221,6 @@ fn releases(config: &Config) -> Vec<&str> {
     config.wanted_releases::<String>(&BTreeMap::new())
 }
 
-fn registry_of(config: &Config) -> Option<&str> {
-    match &config.remote()?.1.delivery {
-        Delivery::Push { registry, .. } => Some(registry),
-        Delivery::Load => None,
-    }
-}
-
 /// All files of a package but the lists of what images are made of.
 fn compose(project: &Project, lock: &Lock) -> Result<Package> {
     let (own, _staging) = project.with_own_staging();
@@ -221,7 +234,7 @@ fn compose(project: &Project, lock: &Lock) -> Result<Package> {
         package.charts.insert(release.clone(), chart);
         values.insert(release, tree);
     }
-    if let (Some(name), Some(registry)) = (&lock.gitops, registry_of(&own.config)) {
+    if let (Some(name), Some(registry)) = (&lock.gitops, push::registry(&own.config)) {
         for (path, objects) in gitops::objects(&own.config, name, registry, &package.charts, &values) {
             let texts = objects.iter().map(to_yaml).collect::<Result<Vec<_>>>()?;
             package.files.insert(path, texts.join("---\n").into_bytes());

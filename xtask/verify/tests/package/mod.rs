@@ -106,6 +106,12 @@ fn what_cannot_be_a_package_is_said() {
     let nowhere = package(&project, &["--gitops", "argocd"]);
     nowhere.assert_ended(2);
     nowhere.assert_says(&["a controller pulls charts and images from a registry", "Next: --target"]);
+    project.write("out/values/mine.yaml", "a: 1");
+    let foreign = write(&project);
+    foreign.assert_ended(2);
+    foreign.assert_says(&["has files and no images.lock.json", "Next: name a folder"]);
+    assert_eq!(project.read("out/values/mine.yaml"), "a: 1");
+    fs::remove_dir_all(project.path("out")).unwrap();
     write(&project).assert_ended(0);
     project.edit("xtask.toml", "[targets.team]", "[targets.other]");
     let gone = package(&project, &["--check"]);
