@@ -98,7 +98,8 @@ pub fn check(project: &Project, folder: &Path) -> Result<()> {
     if kept.images.keys().eq(inputs.keys()) {
         let package = compose(&found, &kept)?;
         differs.extend(package.files.iter().filter_map(|(path, content)| difference(folder, path, content)));
-        differs.extend(strangers(folder, &package, &kept)?.iter().map(|path| format!("{path} is of no chart or release")));
+        differs
+            .extend(strangers(folder, &package, &kept)?.iter().map(|path| format!("{path} is of no chart or release")));
     }
     if !differs.is_empty() {
         let (message, next) = (format!("{} is not what the sources make:", folder.display()), command(&kept, folder));
@@ -204,7 +205,10 @@ fn lock_images(ready: &Ready, gitops: Option<Controller>) -> Result<(Lock, BTree
 fn look_into(ctx: &Context, service: &str, image: &Built) -> Result<Vec<u8>> {
     let step = ctx.ui.step(format!("look into the image of {service}"));
     let facts = images::look_into(ctx, service, image, &images::inspect(ctx, image)?)?;
-    step.done(&format!("{} crates and packages", facts.crates.values().map(Vec::len).sum::<usize>() + facts.packages.len()));
+    step.done(&format!(
+        "{} crates and packages",
+        facts.crates.values().map(Vec::len).sum::<usize>() + facts.packages.len()
+    ));
     Ok((serde_json::to_string_pretty(&cyclonedx(&facts))? + "\n").into_bytes())
 }
 
