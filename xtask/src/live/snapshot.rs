@@ -83,9 +83,33 @@ impl Snapshot {
 
     /// The same of a cluster that answered before.
     pub fn take(ctx: &Context) -> Result<Snapshot> {
+        Snapshot::insist(ctx, || Snapshot::try_take(ctx))
+    }
+
+    /// What is live of a release's manifest, and its revisions. A look at all for each release of a wave would have the API server
+    /// tell of everything as often as there are releases.
+    pub fn take_of_release(ctx: &Context, scope: &Scope, manifest: &str, wanted: &[Value]) -> Result<Snapshot> {
+        let Scope { target, release } = scope;
+        Snapshot::insist(ctx, || {
+            let (objects, secrets) = std::thread::scope(|threads| {
+                let secrets = threads.spawn(|| ask(ctx, kubectl::get_secrets_of_release(target, release)));
+                let objects = match wanted.is_empty() {
+                    true => Ok(Ok(Vec::new())),
+                    false => ask(ctx, kubectl::get_live(target).stdin(manifest)),
+                };
+                (objects, secrets.join().expect("looking at Secrets does not panic"))
+            });
+            Ok(match (objects?, secrets?) {
+                (Ok(objects), Ok(secrets)) => Ok(Snapshot::of(objects, secrets)),
+                (Err(said), _) | (_, Err(said)) => Err(said),
+            })
+        })
+    }
+
+    fn insist(ctx: &Context, mut look: impl FnMut() -> Result<Result<Snapshot, String>>) -> Result<Snapshot> {
         let mut said = String::new();
         let taken = poll::until(&ctx.spawn.interrupt, TIMEOUT, || {
-            Ok(match Snapshot::try_take(ctx)? {
+            Ok(match look()? {
                 Ok(snapshot) => Some(snapshot),
                 Err(why) => {
                     said = why;
