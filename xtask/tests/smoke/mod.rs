@@ -84,6 +84,9 @@ fn no_more_ports_are_opened_early_than_checks_are_asked_at_once() {
     run.assert_ended(0);
     // And the one that is needed.
     assert_eq!(run.calls_of(&["kubectl port-forward"]).len(), 17);
+    // Whether they lead to our node is asked once for those of a moment, not for each.
+    let asked = run.calls_of(&["docker container inspect --format '{{json"]).len();
+    assert!((1..17).contains(&asked), "{asked}");
     let pids = project.wait_for_lines("standin/pids", 17);
     assert!(eventually(|| pids.iter().all(|pid| !runs(pid))), "{pids:?}");
 }
