@@ -142,8 +142,8 @@ fn measure_size(made: &Made, services: usize, wanted: &BenchOptions) -> Result<R
     let bench = &made.bench(services)?;
     let ui = &bench.ctx.ui;
     let step = ui.step(format!("bring up {services} services"));
-    let sample = bench.up()?;
-    step.done(&format!("{:.0} s", sample.wall_s));
+    let brought_up_s = bench.up()?.wall_s;
+    step.done(&format!("{brought_up_s:.0} s"));
     let load = await_quiet(bench, wanted.wait)?;
     let mut works = BTreeMap::new();
     for (work, asked) in [(PLAN, Asked::One), (UP, Asked::One), (UP_EACH, Asked::Each)] {
@@ -158,7 +158,7 @@ fn measure_size(made: &Made, services: usize, wanted: &BenchOptions) -> Result<R
         works.insert(work, measured);
     }
     made.write(services, Asked::One)?;
-    Ok(Row { services, load, works, answer: look(&bench.ctx)? })
+    Ok(Row { services, brought_up_s, load, works, answer: look(&bench.ctx)? })
 }
 
 /// How much the cluster tells.

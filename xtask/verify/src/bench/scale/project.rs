@@ -49,9 +49,9 @@ const VALUES: &str = "image:\n  pullPolicy: Never\nprogressDeadlineSeconds: 600\
 /// Which of the checks an `up` without a change asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// That of the service with a node port; the others only after a change.
+    /// That of the first service, through a forwarded port; the others only after a change.
     One,
-    /// That of each service, through ports that are forwarded.
+    /// That of each service, each through a port that is forwarded for it.
     Each,
 }
 
@@ -95,11 +95,10 @@ fn config(names: &Names, count: usize, asked: Asked) -> String {
     );
     let of_service = |number: usize| {
         let name = service(number);
-        let node_port = if number == 1 { "node_port = \"auto\"\n" } else { "" };
         let when = if number == 1 || asked == Asked::Each { "always" } else { "changed" };
         format!(
             "\n[services.{name}]\nimage = \"{project}-{name}\"\ndockerfile = \"service/Dockerfile\"\ncontext = \"service\"\n\
-             inputs = [\"main.rs\", \"names/{name}\"]\nargs = {{ NAME = \"{name}\" }}\nbase = \"rust\"\nport = {PORT}\n{node_port}\
+             inputs = [\"main.rs\", \"names/{name}\"]\nargs = {{ NAME = \"{name}\" }}\nbase = \"rust\"\nport = {PORT}\n\
              probes = {{ liveness = \"/\", readiness = \"/\" }}\n\n\
              [releases.{name}]\nchart = \"helm/service\"\nservices = [\"{name}\"]\n\n\
              [[smoke]]\nname = \"{name} answers\"\nservice = \"{name}\"\nwhen = \"{when}\"\n\
@@ -134,9 +133,6 @@ mod tests {
         assert_eq!(config.release_waves().len(), 1);
         assert_eq!(config.namespace, "many-scale");
         assert_eq!(config.services["s020"].image, "many-s020");
-        let with_port: Vec<&String> =
-            config.services.iter().filter(|(_, one)| one.node_port.is_some()).map(|(name, _)| name).collect();
-        assert_eq!(with_port, ["s001"]);
     }
 
     #[test]

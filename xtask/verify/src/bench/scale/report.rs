@@ -11,6 +11,8 @@ use crate::bench::report::{Sample, median};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     pub services: usize,
+    /// From the number before to this one: builds, loads, installations.
+    pub brought_up_s: f64,
     /// The load of the minute before.
     pub load: Option<f64>,
     pub works: BTreeMap<&'static str, Measured>,
@@ -105,10 +107,11 @@ impl Report {
                 lines.push(format!("{work:width$}  {}{cpu}", describe(wall)));
             }
         }
-        for Row { services, answer, .. } in &self.rows {
+        for Row { services, brought_up_s, answer, .. } in &self.rows {
             let Answer { objects, objects_bytes, revisions, revisions_bytes } = answer;
             lines.push(format!(
-                "at {services} services the cluster tells of {objects} objects in {}, and of {revisions} revisions in {}",
+                "{services} services: brought up in {brought_up_s:.0} s; the cluster tells of {objects} objects in {}, and of {revisions} \
+                 revisions in {}",
                 kilobytes(*objects_bytes),
                 kilobytes(*revisions_bytes)
             ));
@@ -170,6 +173,7 @@ mod tests {
         let samples = [9.0, wall_s, 0.0].map(|wall_s| Sample { wall_s, cpu_s }).to_vec();
         Row {
             services,
+            brought_up_s: 54.2,
             load: Some(0.5),
             works: [(PLAN, Measured { samples, processes: Some(services + 7) })].into(),
             answer: Answer { objects: services * 3, objects_bytes: 9_400, revisions: services, revisions_bytes: 1_000 },
@@ -206,7 +210,9 @@ mod tests {
         let words = |number: usize| text.lines().nth(number).unwrap().split_whitespace().collect::<Vec<_>>();
         assert_eq!(words(1), ["plan", "4", "0.50", "s", "1.00", "1.00", "s", "11", "0.50"]);
         assert_eq!(words(2), ["plan", "20", "1.00", "s", "2.00", "–", "27", "0.50"]);
-        assert!(text.contains("at 20 services the cluster tells of 60 objects in 9 kB, and of 20 revisions in 1 kB"));
+        let line =
+            "20 services: brought up in 54 s; the cluster tells of 60 objects in 9 kB, and of 20 revisions in 1 kB";
+        assert!(text.contains(line), "{text}");
         assert!(text.ends_with("60 services were not measured: the node takes 30 pods more"), "{text}");
     }
 
