@@ -344,7 +344,7 @@ pub enum Command {
         #[arg(long, value_name = "MAJOR", value_parser = ["3", "4"])]
         helm: Option<String>,
     },
-    /// Measure how long the loop takes, or the application's requests, in a namespace of its own: medians
+    /// Measure how long the loop takes, the application's requests, or what more services cost, in a namespace of its own: medians
     Bench {
         /// What is measured
         #[arg(value_name = "WHAT", value_enum, default_value_t = BenchOf::Loop)]
@@ -389,6 +389,8 @@ pub enum BenchOf {
     Loop,
     /// How many requests the application answers, and in which memory
     App,
+    /// How `plan` and `up` without a change grow with the number of services
+    Scale,
 }
 
 /// A tool of others that `bench` can measure.

@@ -10,6 +10,7 @@ use crate::model::image::Built;
 use crate::model::plan;
 use crate::model::plan::{AFTER_BUILD, AFTER_CLUSTER, AFTER_SECRET, Step, Verb, why_deploy_by_status};
 use crate::run::context::{Context, Project};
+use crate::run::graph::in_parallel;
 use crate::run::lock;
 use crate::secrets::overrides::Overrides;
 use crate::secrets::store;
@@ -115,18 +116,19 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
     let pinned = |name: &str| Some(pushed.as_ref()?.1.get(name)?.tag.clone());
     let wanted = images.wanted.iter();
     let tags = wanted.map(|(name, image)| (name.clone(), pinned(name).unwrap_or_else(|| tag(image)))).collect();
-    for release in ctx.config.release_waves().into_iter().flatten().filter(|name| releases.contains(name)) {
-        let secret = &ctx.config.releases[release].secret;
+    let in_order = ctx.config.release_waves().into_iter().flatten().filter(|name| releases.contains(name));
+    let compared = in_parallel(&in_order.collect::<Vec<_>>(), |release| {
+        let secret = &ctx.config.releases[*release].secret;
         let version = secrets.versions.get(secret).map_or("", String::as_str);
         if version.is_empty() && !secret.is_empty() {
             let last = seen.release(&ctx.scope(release))?;
             let why = why_deploy_by_status(last.as_ref().map(|last| last.info.status.as_str()));
-            steps.push(Step::new(Verb::Deploy, release, why.unwrap_or_else(|| AFTER_SECRET.to_string())));
-            continue;
+            return Ok(Some(Step::new(Verb::Deploy, release, why.unwrap_or_else(|| AFTER_SECRET.to_string()))));
         }
         let known = RenderInputs { tags: &tags, node_ports: &node_ports, secret_version: version, overrides };
         let why = deploy::observe(ctx, &seen, release, &known)?.why;
-        steps.extend(why.map(|why| Step::new(Verb::Deploy, release, why)));
-    }
+        Ok(why.map(|why| Step::new(Verb::Deploy, release, why)))
+    });
+    steps.extend(compared.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten());
     Ok(steps)
 }

@@ -4,7 +4,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -16,6 +17,9 @@ use crate::run::context::Folders;
 use crate::run::exit::Stop;
 use crate::run::process::{Guard, Spawn};
 use crate::tools::{docker, helm, kubectl};
+
+/// Many ports are forwarded at once, one for each service that is checked: docker is asked once for all of them.
+const LATELY: Duration = Duration::from_secs(1);
 
 /// A guard that refuses calls which would change a cluster other than our minikube profile, or than the target where one was
 /// chosen.
@@ -36,9 +40,23 @@ pub fn guard(folders: &Folders, root: &Path, config: &Config) -> Box<Guard> {
         });
     }
     let (kubeconfig, minikube_home) = (folders.kubeconfig(), folders.minikube_home());
-    Box::new(move |spawn, argv| match changes(argv) {
-        true => check(spawn, argv, &kubeconfig, &minikube_home),
-        false => Ok(()),
+    // Whom the last port was forwarded to, and when that was found to be our node.
+    let forwarded = Mutex::new(None::<(Instant, [String; 3])>);
+    Box::new(move |spawn, argv| {
+        if !changes(argv) {
+            return Ok(());
+        }
+        if argv.get(1).is_none_or(|verb| verb != "port-forward") {
+            return check(spawn, argv, &kubeconfig, &minikube_home);
+        }
+        let (named, context) = pinned::named(argv);
+        let now = [named.to_string(), context.to_string(), fs::read_to_string(&kubeconfig).unwrap_or_default()];
+        let mut last = forwarded.lock().expect("nobody panics with it");
+        if !last.as_ref().is_some_and(|(at, to)| at.elapsed() < LATELY && *to == now) {
+            check(spawn, argv, &kubeconfig, &minikube_home)?;
+            *last = Some((Instant::now(), now));
+        }
+        Ok(())
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use crate::model::object::identity;
 use crate::model::stored::Stored;
 use crate::run::call::Call;
 use crate::run::context::{Context, Scope};
@@ -23,11 +24,22 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Snapshot {
     /// The objects of all namespaces, of some kinds.
     pub objects: Vec<Value>,
+    /// Where each of them is, by kind, namespace and name: a release need not look at those of all others. What is of no
+    /// namespace has an empty one.
+    places: BTreeMap<[String; 3], usize>,
     /// By namespace and name.
     secrets: BTreeMap<(String, String), SecretHead>,
 }
 
 impl Snapshot {
+    fn of(objects: Vec<Value>, secrets: BTreeMap<(String, String), SecretHead>) -> Snapshot {
+        let place = |(index, object): (usize, &Value)| {
+            let (kind, name) = identity(object);
+            (place_of(kind, object["metadata"]["namespace"].as_str(), name), index)
+        };
+        Snapshot { places: objects.iter().enumerate().rev().map(place).collect(), objects, secrets }
+    }
+
     /// Looks; of an API server that does not answer, the last that was said.
     pub fn try_take(ctx: &Context) -> Result<Result<Snapshot, String>> {
         if ctx.config.target.is_some() {
@@ -40,7 +52,7 @@ impl Snapshot {
             (objects, secrets.join().expect("looking at Secrets does not panic"))
         });
         Ok(match (objects?, secrets?) {
-            (Ok(objects), Ok(secrets)) => Ok(Snapshot { objects, secrets }),
+            (Ok(objects), Ok(secrets)) => Ok(Snapshot::of(objects, secrets)),
             (Err(said), _) | (_, Err(said)) => Err(said),
         })
     }
@@ -66,14 +78,38 @@ impl Snapshot {
                 (Err(said), ..) | (_, Err(said), _) | (.., Err(said)) => return Ok(Err(said)),
             }
         }
-        Ok(Ok(Snapshot { objects, secrets }))
+        Ok(Ok(Snapshot::of(objects, secrets)))
     }
 
     /// The same of a cluster that answered before.
     pub fn take(ctx: &Context) -> Result<Snapshot> {
+        Snapshot::insist(ctx, || Snapshot::try_take(ctx))
+    }
+
+    /// What is live of a release's manifest, and its revisions. A look at all for each release of a wave would have the API server
+    /// tell of everything as often as there are releases.
+    pub fn take_of_release(ctx: &Context, scope: &Scope, manifest: &str, wanted: &[Value]) -> Result<Snapshot> {
+        let Scope { target, release } = scope;
+        Snapshot::insist(ctx, || {
+            let (objects, secrets) = std::thread::scope(|threads| {
+                let secrets = threads.spawn(|| ask(ctx, kubectl::get_secrets_of_release(target, release)));
+                let objects = match wanted.is_empty() {
+                    true => Ok(Ok(Vec::new())),
+                    false => ask(ctx, kubectl::get_live(target).stdin(manifest)),
+                };
+                (objects, secrets.join().expect("looking at Secrets does not panic"))
+            });
+            Ok(match (objects?, secrets?) {
+                (Ok(objects), Ok(secrets)) => Ok(Snapshot::of(objects, secrets)),
+                (Err(said), _) | (_, Err(said)) => Err(said),
+            })
+        })
+    }
+
+    fn insist(ctx: &Context, mut look: impl FnMut() -> Result<Result<Snapshot, String>>) -> Result<Snapshot> {
         let mut said = String::new();
         let taken = poll::until(&ctx.spawn.interrupt, TIMEOUT, || {
-            Ok(match Snapshot::try_take(ctx)? {
+            Ok(match look()? {
                 Ok(snapshot) => Some(snapshot),
                 Err(why) => {
                     said = why;
@@ -92,7 +128,7 @@ impl Snapshot {
     }
 
     pub fn namespace(&self, name: &str) -> Option<&Value> {
-        self.of_kind("Namespace").find(|one| one["metadata"]["name"] == name)
+        self.find(Some("Namespace"), None, Some(name))
     }
 
     /// A Secret's version and the names of its keys.
@@ -123,7 +159,12 @@ impl Snapshot {
 
     fn revisions_of(&self, scope: &Scope) -> Vec<(u64, &str, &str)> {
         let prefix = format!("sh.helm.release.v1.{}.v", scope.release);
-        let of_release = self.secrets.iter().filter(|((namespace, _), _)| *namespace == scope.target.namespace);
+        // Those of other releases are passed over together: names are in order.
+        let first = (scope.target.namespace.clone(), prefix.clone());
+        let of_release = self
+            .secrets
+            .range(first..)
+            .take_while(|((namespace, name), _)| *namespace == scope.target.namespace && name.starts_with(&prefix));
         let mut found: Vec<(u64, &str, &str)> = of_release
             .filter_map(|((_, name), head)| match head {
                 SecretHead::Release { data, status } => {
@@ -143,20 +184,25 @@ impl Snapshot {
         if !wanted.iter().all(is_seen) {
             return super::objects_of(ctx, scope, manifest);
         }
-        let namespace = &scope.target.namespace;
-        let same = |one: &Value, object: &Value| {
-            let own = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
-            let at = &one["metadata"]["namespace"];
-            one["kind"] == object["kind"]
-                && one["metadata"]["name"] == object["metadata"]["name"]
-                && (at.is_null() || at == own)
+        let live = |object: &Value| {
+            let own = object["metadata"]["namespace"].as_str().unwrap_or(&scope.target.namespace);
+            let (kind, name) = identity(object);
+            self.find(kind, Some(own), name).or_else(|| self.find(kind, None, name)).cloned()
         };
-        Ok(wanted.iter().filter_map(|object| self.objects.iter().find(|one| same(one, object)).cloned()).collect())
+        Ok(wanted.iter().filter_map(live).collect())
+    }
+
+    fn find(&self, kind: Option<&str>, namespace: Option<&str>, name: Option<&str>) -> Option<&Value> {
+        self.places.get(&place_of(kind, namespace, name)).map(|index| &self.objects[*index])
     }
 
     fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = &Value> {
         self.objects.iter().filter(move |object| object["kind"] == kind)
     }
+}
+
+fn place_of(kind: Option<&str>, namespace: Option<&str>, name: Option<&str>) -> [String; 3] {
+    [kind, namespace, name].map(|part| part.unwrap_or_default().to_string())
 }
 
 /// The answer, or the last that was said without one.
@@ -171,4 +217,53 @@ fn ask<T>(ctx: &Context, call: Call<T>) -> Result<Result<T, String>> {
 
 fn is_deadline(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Stop>().is_some_and(|stop| stop.reason == Reason::Deadline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::cluster::Target;
+    use serde_json::json;
+
+    fn object(kind: &str, namespace: Option<&str>, name: &str) -> Value {
+        json!({ "kind": kind, "metadata": { "name": name, "namespace": namespace } })
+    }
+
+    #[test]
+    fn an_object_is_found_in_its_namespace_or_outside_of_all() {
+        let objects = vec![
+            object("Service", Some("theirs"), "web"),
+            object("Service", Some("ours"), "web"),
+            object("StorageClass", None, "web"),
+            object("Namespace", None, "ours"),
+        ];
+        let seen = Snapshot::of(objects.clone(), BTreeMap::new());
+        let find = |kind, namespace| seen.find(Some(kind), namespace, Some("web"));
+        assert_eq!(find("Service", Some("ours")), Some(&objects[1]));
+        assert_eq!(find("Service", Some("theirs")), Some(&objects[0]));
+        assert_eq!(find("Service", Some("others")), None);
+        assert_eq!(find("StorageClass", None), Some(&objects[2]));
+        assert_eq!(seen.namespace("ours"), Some(&objects[3]));
+        assert_eq!(seen.namespace("theirs"), None);
+    }
+
+    #[test]
+    fn revisions_are_those_of_one_release_by_their_numbers() {
+        let release = |namespace: &str, name: &str, status: &str| {
+            let head = SecretHead::Release { data: String::new(), status: status.to_string() };
+            ((namespace.to_string(), name.to_string()), head)
+        };
+        let secrets = [
+            release("ours", "sh.helm.release.v1.web.v9", "superseded"),
+            release("ours", "sh.helm.release.v1.web.v10", "deployed"),
+            release("ours", "sh.helm.release.v1.web-more.v3", "failed"),
+            release("ours", "sh.helm.release.v1.we.v3", "failed"),
+            release("theirs", "sh.helm.release.v1.web.v11", "failed"),
+        ];
+        let target = Target { kubeconfig: String::new(), context: String::new(), namespace: "ours".to_string() };
+        let seen = Snapshot::of(Vec::new(), secrets.into());
+        let found = seen.revisions(&Scope { release: "web".to_string(), target });
+        let found: Vec<(u64, &str)> = found.iter().map(|one| (one.number, one.status.as_str())).collect();
+        assert_eq!(found, [(9, "superseded"), (10, "deployed")]);
+    }
 }

@@ -6,6 +6,18 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
+/// Kind and name, by which an object is found among those of a namespace.
+pub type Identity<'a> = (Option<&'a str>, Option<&'a str>);
+
+pub fn identity(object: &Value) -> Identity<'_> {
+    (object["kind"].as_str(), object["metadata"]["name"].as_str())
+}
+
+/// Objects by kind and name, so that each is found without a look at all others; of two that share both, the first.
+pub fn by_identity(objects: &[Value]) -> BTreeMap<Identity<'_>, &Value> {
+    objects.iter().rev().map(|object| (identity(object), object)).collect()
+}
+
 /// Text to text, as labels and the data of a ConfigMap are.
 pub type StringMap = BTreeMap<String, String>;
 
@@ -198,6 +210,17 @@ mod tests {
         assert_eq!(read(&object, |f| f.at("b").maybe(Fields::flag)), Ok(None));
         assert!(read(&object, |f| f.at("a").or(7, |a| a.integer(1..=9))).is_err());
         assert_eq!(read(&json!([]), |f| f.texts()).unwrap_err()[0], "a list instead of an object");
+    }
+
+    #[test]
+    fn objects_are_found_by_kind_and_name_and_of_two_the_first() {
+        let object = |kind: &str, name: &str, n: u8| json!({"kind": kind, "metadata": {"name": name}, "n": n});
+        let all = [object("Service", "web", 1), object("Deployment", "web", 2), object("Service", "web", 3), json!({})];
+        let found = by_identity(&all);
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[&identity(&object("Service", "web", 9))]["n"], 1);
+        assert_eq!(found[&identity(&object("Deployment", "web", 9))]["n"], 2);
+        assert!(!found.contains_key(&identity(&object("Service", "api", 9))));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::model::cluster::State;
 use crate::model::image::Built;
+use crate::model::object::{by_identity, identity};
 use crate::model::subset::{Difference, differences};
 
 /// The ending of the key under which a rotation keeps a value that is to come.
@@ -185,12 +186,11 @@ pub fn is_stuck(status: &str) -> bool {
 
 /// What of the wanted objects is not live.
 pub fn drift(wanted: &[Value], live: &[Value]) -> Vec<Change> {
-    let identity = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
-    let mut found = Vec::new();
+    let (mut found, live) = (Vec::new(), by_identity(live));
     for object in wanted {
         let change =
             |path: &str, difference| Change { object: object_label(object), path: path.to_string(), difference };
-        match live.iter().find(|other| identity(other) == identity(object)) {
+        match live.get(&identity(object)) {
             None => found.push(change("", None)),
             Some(other) => {
                 let all = differences(object, other).into_iter();
@@ -234,10 +234,8 @@ pub struct Hold {
 /// Fields set by hand that stop a controller, such as by `kubectl rollout pause`. Helm leaves fields that it did not render,
 /// and the rollout would wait until its deadline.
 pub fn holds(wanted: &[Value], live: &[Value]) -> Vec<Hold> {
-    let same = |one: &Value, other: &Value| {
-        one["kind"] == other["kind"] && one["metadata"]["name"] == other["metadata"]["name"]
-    };
-    wanted.iter().filter_map(|object| hold(object, live.iter().find(|other| same(object, other))?)).collect()
+    let live = by_identity(live);
+    wanted.iter().filter_map(|object| hold(object, live.get(&identity(object))?)).collect()
 }
 
 fn hold(wanted: &Value, live: &Value) -> Option<Hold> {

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::model::object::{by_identity, identity};
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rollout {
     Done,
@@ -17,12 +19,12 @@ pub fn is_workload(kind: &str) -> bool {
 
 /// Each wanted workload with the state of its live object.
 pub fn states(wanted: &[Value], live: &[Value]) -> Vec<(String, Rollout)> {
-    let identity = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
+    let live = by_identity(live);
     let workloads = wanted.iter().filter(|object| is_workload(object["kind"].as_str().unwrap_or_default()));
     workloads
         .map(|object| {
-            let found = live.iter().find(|other| identity(other) == identity(object));
-            let state = found.map_or(Rollout::Failed("it is absent".to_string()), judge);
+            let found = live.get(&identity(object));
+            let state = found.map_or(Rollout::Failed("it is absent".to_string()), |found| judge(found));
             (object["metadata"]["name"].as_str().unwrap_or_default().to_string(), state)
         })
         .collect()

@@ -68,6 +68,8 @@ pub struct Folders {
     pub cache: PathBuf,
     /// What can't: the cluster's certificates and kubeconfig, locks, logs.
     pub state: PathBuf,
+    /// Where something is put together before a tool takes it, of all profiles: in the cache, or of one process alone.
+    pub staging: PathBuf,
 }
 
 impl Folders {
@@ -79,7 +81,8 @@ impl Folders {
             let folder = chosen.or_else(|| home.as_ref().map(|home| home.join(default)));
             folder.map(|folder| folder.join(home_name)).with_context(|| format!("neither {variable} nor HOME is set"))
         };
-        Ok(Folders { cache: folder("XDG_CACHE_HOME", ".cache")?, state: folder("XDG_STATE_HOME", ".local/state")? })
+        let (cache, state) = (folder("XDG_CACHE_HOME", ".cache")?, folder("XDG_STATE_HOME", ".local/state")?);
+        Ok(Folders { staging: cache.join("staging"), cache, state })
     }
 
     pub fn minikube_home(&self) -> PathBuf {
@@ -163,8 +166,9 @@ impl Project {
             }
         }
         let mut project = self.clone();
-        project.folders.cache = all.join(std::process::id().to_string());
-        let own = OwnStaging(project.folders.cache.clone());
+        // What helm rendered before is the same here, and is not rendered again.
+        project.folders.staging = all.join(std::process::id().to_string());
+        let own = OwnStaging(project.folders.staging.clone());
         (project, own)
     }
 
@@ -219,7 +223,7 @@ impl Project {
     pub fn staging(&self, name: &str) -> PathBuf {
         let at = self.config.target.as_ref().map_or(String::new(), |target| format!("{target}-"));
         let folder = format!("{at}{}-{}", self.config.profile, self.config.namespace);
-        self.folders.cache.join("staging").join(folder).join(name)
+        self.folders.staging.join(folder).join(name)
     }
 
     /// How minikube is run: it leaves its locks in the temporary folder, which is one of ours then.

@@ -1,9 +1,13 @@
 //! Runs tasks that need one another, a few at a time.
 
 use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Barrier, Condvar, Mutex};
 
 use anyhow::{Error, Result};
+
+/// How many releases, checks or other items of one kind are worked on at once. Most of the time each waits for the cluster, and
+/// each has a process or two of its own: hundreds of them would be more than a machine's memory holds.
+pub const AT_ONCE: usize = 16;
 
 pub struct Task<'a> {
     pub name: String,
@@ -35,12 +39,31 @@ pub fn run(tasks: Vec<Task>, lanes: usize) -> Result<()> {
     }
 }
 
-/// Does something with each item, all at the same time, and returns the results in their order.
+/// Does something with each item, at most `AT_ONCE` at the same time, and returns the results in their order. Every thread lasts
+/// until all work is done: the system ends a child with the thread that began it, and the child of one item may serve another.
 pub fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    std::thread::scope(|threads| {
-        let running: Vec<_> = items.iter().map(|item| threads.spawn(|| work(item))).collect();
-        running.into_iter().map(|thread| thread.join().expect("work does not panic")).collect()
-    })
+    let lanes = items.len().min(AT_ONCE);
+    let (next, all_ended) = (Mutex::new(0..items.len()), Barrier::new(lanes));
+    let lane = || {
+        let _last = Waits(&all_ended);
+        let take = || next.lock().expect("nobody panics with it").next();
+        std::iter::from_fn(|| take().map(|index| (index, work(&items[index])))).collect::<Vec<_>>()
+    };
+    let mut done: Vec<(usize, R)> = std::thread::scope(|threads| {
+        let running: Vec<_> = (0..lanes).map(|_| threads.spawn(lane)).collect();
+        running.into_iter().flat_map(|thread| thread.join().expect("work does not panic")).collect()
+    });
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Waits for the others where it ends, also in a panic, as they would wait for it in vain.
+struct Waits<'a>(&'a Barrier);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.wait();
+    }
 }
 
 fn work(state: &Mutex<State>, changed: &Condvar) {
@@ -74,7 +97,48 @@ fn work(state: &Mutex<State>, changed: &Condvar) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn many_items_are_worked_on_a_few_at_a_time_and_come_back_in_order() {
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let items: Vec<usize> = (0..AT_ONCE * 4).collect();
+        let doubled = in_parallel(&items, |item| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(5));
+            now.fetch_sub(1, Ordering::SeqCst);
+            item * 2
+        });
+        assert_eq!(doubled, items.iter().map(|item| item * 2).collect::<Vec<_>>());
+        let most = most.into_inner();
+        assert!((2..=AT_ONCE).contains(&most), "{most} at once");
+        assert_eq!(in_parallel(&[0; 0], |item| *item), [0; 0]);
+    }
+
+    #[test]
+    fn no_thread_ends_before_all_work_is_done() {
+        static LEFT: AtomicUsize = AtomicUsize::new(AT_ONCE);
+        static ENDED_EARLY: AtomicUsize = AtomicUsize::new(0);
+        /// Goes with its thread.
+        struct OfThread;
+        impl Drop for OfThread {
+            fn drop(&mut self) {
+                ENDED_EARLY.fetch_add(usize::from(LEFT.load(Ordering::SeqCst) > 0), Ordering::SeqCst);
+            }
+        }
+        thread_local!(static HELD: RefCell<Option<OfThread>> = const { RefCell::new(None) });
+        let items: Vec<u64> = (0..AT_ONCE as u64).collect();
+        in_parallel(&items, |item| {
+            HELD.with_borrow_mut(|held| _ = held.get_or_insert_with(|| OfThread));
+            std::thread::sleep(Duration::from_millis(if *item == 0 { 100 } else { 0 }));
+            LEFT.fetch_sub(1, Ordering::SeqCst);
+        });
+        assert_eq!(ENDED_EARLY.load(Ordering::SeqCst), 0);
+    }
 
     fn task<'a>(name: &str, needs: &[&str], log: &'a Mutex<Vec<String>>, good: bool) -> Task<'a> {
         let text = name.to_string();

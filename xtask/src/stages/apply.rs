@@ -1,6 +1,7 @@
 //! Applies what is planned of all releases, in the order of their needs, and takes it back when something fails.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -60,7 +61,15 @@ fn apply_all(ctx: &Context, plans: &[Plan], done: &mut Vec<Deployed>) -> Result<
         let of_wave: Vec<&Plan> = plans.iter().filter(|plan| wave.contains(&plan.scope.release.as_str())).collect();
         let mut failed: Vec<String> = Vec::new();
         let mut errors = Vec::new();
-        for (plan, (deployed, ended)) in of_wave.iter().zip(in_parallel(&of_wave, |plan| apply_one(ctx, plan))) {
+        let has_failed = AtomicBool::new(false);
+        let ended = in_parallel(&of_wave, |plan| {
+            // Of a wide wave some wait for their turn.
+            let ended = (!has_failed.load(Ordering::SeqCst)).then(|| apply_one(ctx, plan))?;
+            has_failed.fetch_or(ended.1.is_err(), Ordering::SeqCst);
+            Some(ended)
+        });
+        for (plan, ended) in of_wave.iter().zip(ended) {
+            let Some((deployed, ended)) = ended else { continue };
             if let Err(error) = ended {
                 failed.push(plan.scope.release.clone());
                 errors.push(error);

@@ -146,10 +146,10 @@ pub fn apply(ctx: &Context, plan: &Plan, deployed: &mut Deployed) -> Result<Opti
         deployed.changed &= !said.contains("another operation (install/upgrade/rollback) is in progress");
         return Ok(Some(failure));
     }
-    let mut seen = Snapshot::take(ctx)?;
-    let found = seen.objects_of(ctx, scope, rendered, &wanted)?;
-    if last.is_some() && recreate_drifted(ctx, scope, &chart, rendered, &found)? {
-        seen = Snapshot::take(ctx)?;
+    let look = || Snapshot::take_of_release(ctx, scope, rendered, &wanted);
+    let mut seen = look()?;
+    if last.is_some() && recreate_drifted(ctx, scope, &chart, rendered, &seen.objects)? {
+        seen = look()?;
     }
     let last = seen.release(scope)?.context("helm installed the release and does not list it")?;
     let Stored { revision, info: Info { status, .. }, manifest, .. } = last;

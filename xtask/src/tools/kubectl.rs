@@ -116,6 +116,11 @@ pub fn get_all_secrets_in(target: &Target) -> Call<BTreeMap<(String, String), Se
     get_secrets(target, &[])
 }
 
+/// What helm keeps of a release, in the same form.
+pub fn get_secrets_of_release(target: &Target, release: &str) -> Call<BTreeMap<(String, String), SecretHead>> {
+    get_secrets(target, &["--selector", &format!("owner=helm,name={release}")])
+}
+
 fn get_secrets(target: &Target, scope: &[&str]) -> Call<BTreeMap<(String, String), SecretHead>> {
     let at = at(target);
     let format = "go-template={{range .items}}{{.metadata.namespace}} {{.metadata.name}} {{.metadata.resourceVersion}}{{if eq .type \"helm.sh/release.v1\"}} ={{.data.release}} {{.metadata.labels.status}}{{else}}{{range $key, $_ := .data}} {{$key}}{{end}}{{end}}\n{{end}}";

@@ -389,7 +389,7 @@ case $call in
 "docker image push "*)
     echo "$last" >>registry
     echo "0.1.0: digest: $(digest "$last") size: 1234" ;;
-"kubectl get secrets --all-namespaces "* | "kubectl get secrets --output "*)
+"kubectl get secrets --all-namespaces "* | "kubectl get secrets --output "* | "kubectl get secrets --selector "*)
     [ -e cluster ] && [ -e "$KUBECONFIG" ] || exit 1
     for secret in secrets/*/*.version; do
         [ -e "${secret%.version}" ] || continue

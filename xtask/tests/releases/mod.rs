@@ -138,6 +138,27 @@ fn releases_that_are_free_of_each_other_are_installed_side_by_side() {
 }
 
 #[test]
+fn of_a_wide_wave_nothing_more_is_begun_after_a_failure() {
+    let project = Project::new();
+    // More than are applied at once; the first fails while the others are at work.
+    for number in 10..30 {
+        let service = format!(
+            "\n[services.s{number}]\nimage = \"s{number}\"\ndockerfile = \"docker/worker.Dockerfile\"\n\
+             context = \"services/worker\"\ninputs = [\"main.rs\"]\nport = 8001\nbase = \"rust\"\n"
+        );
+        let release = format!("\n[releases.r{number}]\nchart = \"charts/single\"\nservices = [\"s{number}\"]\n");
+        for (file, text) in [("xtask.toml", service), ("k8s/profiles/dev.toml", release)] {
+            project.write(file, &(project.read(file) + &text));
+        }
+    }
+    project.before("helm upgrade r", "case $2 in r10) echo \"Error: refused\" >&2; exit 1 ;; *) sleep 2 ;; esac");
+    let run = project.run(&["up"]);
+    run.assert_ended(1);
+    run.assert_says(&["skipped, because r10 failed: r26, r27, r28, r29, todo"]);
+    assert_eq!(run.calls_of(&["helm upgrade r"]).len(), 16);
+}
+
+#[test]
 fn nothing_is_begun_that_needs_a_release_which_failed() {
     let project = Project::new();
     project.write("standin/failing", "store\n");

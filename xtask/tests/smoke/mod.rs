@@ -53,6 +53,45 @@ fn a_smoke_check_through_a_forwarded_port_leaves_no_forward_behind() {
 }
 
 #[test]
+fn a_forward_is_closed_when_the_last_check_that_needs_it_has_ended() {
+    let project = Project::up();
+    let forward = r#"echo $$ >pids; echo "Forwarding from 127.0.0.1:$(cat forwarded-port) -> 8000"; exec sleep 60"#;
+    project.answer("kubectl port-forward ", forward);
+    // Of the pod itself this one asks, and goes on for as long as the port is forwarded.
+    let sql = SQL.replace("\"2\"", "\"t\"");
+    let other = format!("[[smoke]]\nname = \"rows\"\ndeadline_s = 5\n{sql}\n\n[deadlines]");
+    project.edit("xtask.toml", "[deadlines]", &other);
+    project
+        .before("kubectl exec --stdin ", "until [ -s pids ] && ! kill -0 $(cat pids) 2>/dev/null; do sleep 0.05; done");
+    let run = project.run(&["smoke"]);
+    run.assert_ended(0);
+    // It is remembered all the same: the next run opens it early.
+    project.before("kubectl get nodes,", "until grep -q '^kubectl port-forward ' calls; do sleep 0.05; done");
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    assert_eq!(run.calls_of(&["kubectl port-forward"]).len(), 1);
+}
+
+#[test]
+fn no_more_ports_are_opened_early_than_checks_are_asked_at_once() {
+    let project = Project::up();
+    project.before("kubectl port-forward ", "echo $$ >>pids");
+    let kept = project.path("cache/todo/answers/forwards.todo.todo");
+    let lines: Vec<String> = (0..40).map(|number| format!("todo todo-{number} 8000")).collect();
+    assert!(kept.exists(), "up keeps which ports it forwarded");
+    std::fs::write(&kept, format!("forwards\n{}", lines.join("\n"))).unwrap();
+    let run = project.run(&["up"]);
+    run.assert_ended(0);
+    // And the one that is needed.
+    assert_eq!(run.calls_of(&["kubectl port-forward"]).len(), 17);
+    // Whether they lead to our node is asked once for those of a moment, not for each.
+    let asked = run.calls_of(&["docker container inspect --format '{{json"]).len();
+    assert!((1..17).contains(&asked), "{asked}");
+    let pids = project.wait_for_lines("standin/pids", 17);
+    assert!(eventually(|| pids.iter().all(|pid| !runs(pid))), "{pids:?}");
+}
+
+#[test]
 fn up_again_opens_the_port_of_the_last_checks_while_it_looks_at_the_cluster() {
     let project = Project::up();
     // The look is not over before the port is being opened.

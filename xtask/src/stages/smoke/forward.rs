@@ -10,6 +10,7 @@ use anyhow::Result;
 use crate::live::Endpoint;
 use crate::run::answers::Answers;
 use crate::run::context::Context;
+use crate::run::graph::AT_ONCE;
 use crate::run::process::Background;
 use crate::tools::kubectl;
 
@@ -67,7 +68,8 @@ impl Opening {
 }
 
 /// The forwards that the last checks needed, begun before it is known whether these need them: opening one takes as long as
-/// looking at the cluster. One that turns out to be of no use is ended, which is all that a wrong guess costs.
+/// looking at the cluster. One that turns out to be of no use is ended, which is all that a wrong guess costs. As many are begun
+/// as checks are asked at once.
 #[derive(Default)]
 pub struct Early {
     openings: Mutex<BTreeMap<String, Opening>>,
@@ -81,7 +83,7 @@ impl Early {
             let opening = Opening::begin(ctx, &parse(line)?).ok()?;
             Some((line.to_string(), opening))
         });
-        Early { openings: Mutex::new(openings.collect()) }
+        Early { openings: Mutex::new(openings.take(AT_ONCE).collect()) }
     }
 
     /// That of a Service, once.

@@ -1,4 +1,4 @@
-//! Asks the running application what the configuration's checks say: side by side, each with a deadline of its own.
+//! Asks the running application what the configuration's checks say: some side by side, each with a deadline of its own.
 
 mod addresses;
 pub mod forward;
@@ -10,7 +10,6 @@ mod sql;
 mod tcp;
 
 use std::collections::BTreeMap;
-use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -20,6 +19,7 @@ use crate::config::{Action, Check, Step, When};
 use crate::live::Endpoint;
 use crate::run::context::Context;
 use crate::run::exit::{Stop, indent};
+use crate::run::graph::in_parallel;
 use crate::run::http::agent;
 use crate::run::poll;
 use crate::run::random;
@@ -90,25 +90,22 @@ pub fn run(
         return Err(Stop::needs_setup(message).into());
     }
     let settled = Instant::now() + if occasion == Occasion::Changed { SETTLES } else { Duration::ZERO };
-    let world = World { ctx, agent: agent(REQUEST), addresses: Addresses::of(ctx, &live, early), live, settled };
     let due = |check: &&Check| occasion != Occasion::Unchanged || check.when == When::Always;
     let checks: Vec<&Check> = ctx.config.smoke.iter().filter(due).collect();
-    // The system ends a child with the thread that began it, and a forwarded port may serve another check as well.
-    let all_ended = Barrier::new(checks.len());
-    let ended = std::thread::scope(|scope| {
-        let asked = |check| {
-            let started = Instant::now();
-            let outcome = try_until(&world, check, until);
-            let took = started.elapsed();
-            if let Ok(outcome) = &outcome {
-                tell(ctx, check, outcome, took, occasion == Occasion::Asked);
-            }
-            all_ended.wait();
-            Ok((check, outcome?, took))
-        };
-        let running: Vec<_> = checks.iter().map(|check| scope.spawn(move || asked(*check))).collect();
-        running.into_iter().map(|thread| thread.join().expect("a check does not panic")).collect::<Result<Vec<_>>>()
-    })?;
+    let addresses = Addresses::of(ctx, &live, early, &checks);
+    let world = World { ctx, agent: agent(REQUEST), addresses, live, settled };
+    let ended = in_parallel(&checks, |check| {
+        let started = Instant::now();
+        // One whose turn comes late has the time for a question all the same.
+        let outcome = try_until(&world, check, until.max(started + REQUEST.min(ctx.config.deadlines.smoke)));
+        let took = started.elapsed();
+        world.addresses.leave(check);
+        if let Ok(outcome) = &outcome {
+            tell(ctx, check, outcome, took, occasion == Occasion::Asked);
+        }
+        Ok((*check, outcome?, took))
+    });
+    let ended = ended.into_iter().collect::<Result<Vec<_>>>()?;
     let passed = ended.iter().filter(|(_, outcome, _)| matches!(outcome, CheckOutcome::Passed)).count();
     let failed: Vec<(&Check, &Failure, Duration)> = ended
         .iter()

@@ -6,6 +6,7 @@ mod load;
 mod peers;
 mod report;
 mod rows;
+mod scale;
 mod turns;
 
 use std::collections::BTreeSet;
@@ -52,9 +53,29 @@ pub struct BenchOptions<'a> {
 
 /// Measures each row that is wanted, prints medians, and removes what it made.
 pub fn run(project: &Project, wanted: &BenchOptions) -> Result<()> {
-    if wanted.of == BenchOf::App {
-        return app::run(project, wanted);
+    match wanted.of {
+        BenchOf::Loop => run_loop(project, wanted),
+        BenchOf::App => app::run(project, wanted),
+        BenchOf::Scale => scale::run(project, wanted),
     }
+}
+
+/// Refuses the flags that are for the loop alone.
+fn refuse_flags_of_loop(wanted: &BenchOptions, name: &str) -> Result<()> {
+    let unused = [
+        (wanted.svg.is_some(), "--svg"),
+        (wanted.against.is_some(), "--against"),
+        (!wanted.peers.is_empty(), "--peer"),
+    ];
+    match unused.into_iter().find(|(is_given, _)| *is_given) {
+        None => Ok(()),
+        Some((_, flag)) => {
+            Err(Stop::usage(format!("{flag} is not for bench {name}\nNext: cargo xtask bench {name} --to FILE")).into())
+        }
+    }
+}
+
+fn run_loop(project: &Project, wanted: &BenchOptions) -> Result<()> {
     let chosen: Vec<_> = ROWS.iter().filter(|row| wanted.only.is_none_or(|text| row.name.contains(text))).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();

@@ -225,7 +225,7 @@ pub fn one_line(error: &str) -> String {
     }
 }
 
-fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+pub fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = numbers.collect();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

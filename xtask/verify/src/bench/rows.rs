@@ -82,10 +82,12 @@ pub struct Runner<'a> {
     pub dev: Option<Rc<Dev>>,
 }
 
-/// A copy of the project, in a namespace of its own.
+/// A copy of the project, or another one, in a namespace of its own.
 pub struct Bench {
     pub ctx: Context,
     pub root: PathBuf,
+    /// Of the workspace that has the tool.
+    manifest: PathBuf,
     spawn: Spawn,
 }
 
@@ -96,14 +98,28 @@ impl Bench {
         let own = Context::new(&project, ctx.tools.clone());
         let root = own.staging("bench");
         ctx.copy_to(&root)?;
+        Ok(Bench::at(own, root, &ctx.root))
+    }
+
+    /// The project of a folder, with the tool of the repository at another.
+    pub fn at(ctx: Context, root: PathBuf, tool: &Path) -> Bench {
         let mut spawn = ctx.spawn.clone();
         spawn.env.push((verify::ROOT.to_string(), root.display().to_string()));
-        Ok(Bench { ctx: own, root, spawn })
+        Bench { ctx, root, manifest: tool.join("Cargo.toml"), spawn }
     }
 
     /// The whole command, as it is typed.
     pub fn up(&self) -> Result<Sample> {
         whole(&self.spawn, self.call(&["up", "--yes"]), "up")
+    }
+
+    pub fn plan(&self) -> Result<Sample> {
+        whole(&self.spawn, self.call(&["plan"]), "plan")
+    }
+
+    /// The record of the last `up`, as JSON.
+    pub fn timings(&self) -> Result<String> {
+        self.spawn.run(self.call(&["timings", "--json"]).within(COMMAND))
     }
 
     pub fn remove(&self) -> Result<()> {
@@ -115,18 +131,23 @@ impl Bench {
     }
 
     pub fn commit(&self) -> Option<String> {
-        let root = self.ctx.root.display().to_string();
-        self.ctx.spawn.attempt(git::commit(&root)).ok()?.ok()
+        commit_of(&self.ctx)
     }
 
     fn call(&self, arguments: &[&str]) -> Call {
         let all: Vec<&str> = ["--namespace", &self.ctx.config.namespace].iter().chain(arguments).copied().collect();
-        cargo::xtask(&self.ctx.path("Cargo.toml"), &all)
+        cargo::xtask(&self.manifest.display().to_string(), &all)
     }
 
     fn url(&self) -> Result<String> {
         live::open_url(&self.ctx.config, &live::endpoints(&self.ctx)?).context("no URL answers from outside")
     }
+}
+
+/// The commit that a project is at.
+pub fn commit_of(project: &Project) -> Option<String> {
+    let root = project.root.display().to_string();
+    project.spawn.attempt(git::commit(&root)).ok()?.ok()
 }
 
 /// Our own way to do the work of a row, but for `Work::Load`.

@@ -112,6 +112,7 @@ pub fn run(project: &Project, profile: Option<&str>, update: bool) -> Result<()>
 fn of_profile(project: &Project, name: &str) -> Result<Project> {
     let mut other = project.of_profile(name)?;
     other.folders.cache = other.folders.cache.join("lint");
+    other.folders.staging = other.folders.cache.join("staging");
     Ok(other)
 }
 

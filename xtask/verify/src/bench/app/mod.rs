@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::bench::rows::{Bench, NAMESPACE};
-use crate::bench::{BenchOptions, await_quiet, cores};
+use crate::bench::{BenchOptions, await_quiet, cores, refuse_flags_of_loop};
 use crate::tools::vegeta::{self, Figures};
 use places::{HERE, PLAIN, Place, Places};
 use report::{Memory, Report, Row};
@@ -38,14 +38,7 @@ const ROWS: [(&str, &[&str]); 3] = [
 
 pub fn run(project: &Project, wanted: &BenchOptions) -> Result<()> {
     let rows = chosen(wanted.only)?;
-    let unused = [
-        (wanted.svg.is_some(), "--svg"),
-        (wanted.against.is_some(), "--against"),
-        (!wanted.peers.is_empty(), "--peer"),
-    ];
-    if let Some((_, flag)) = unused.into_iter().find(|(is_given, _)| *is_given) {
-        return Err(Stop::usage(format!("{flag} is not for bench app\nNext: cargo xtask bench app --to FILE")).into());
-    }
+    refuse_flags_of_loop(wanted, "app")?;
     let ready = setup::set_up(project, None)?;
     cluster::bring_up(&ready)?;
     let [program] = setup::programs(project, ["vegeta"])?;
