@@ -97,6 +97,10 @@ pub fn check(project: &Project) -> Result<()> {
 
 /// Gives the random keys, or those named, other values, and replaces the pods that take them.
 pub fn rotate(project: &Project, keys: &[String]) -> Result<()> {
+    if project.config.has_secrets() {
+        let message = "others make the Secrets of this target, and give them other values";
+        return Err(Stop::usage(format!("{message}\nNext: rotate them there, then cargo xtask up")).into());
+    }
     refuse_others_keys(&project.config, keys)?;
     let overrides = overrides::read_overrides(project)?;
     let ctx = &ready(project)?;

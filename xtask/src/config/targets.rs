@@ -22,6 +22,7 @@ pub fn remote(name: &str, r: &Reader) -> Remote {
         delivery: delivery(r),
         namespace: template(r, "namespace", &PLACEHOLDERS),
         reach: reach(r),
+        has_secrets: r.optional_one_of("secrets", &["make", "existing"]).as_deref() == Some("existing"),
         protected: r.optional("protected").unwrap_or_default(),
     }
 }

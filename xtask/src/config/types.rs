@@ -120,6 +120,8 @@ pub struct Remote {
     /// The namespace that the profile moves to, as a template; None leaves it.
     pub namespace: Option<String>,
     pub reach: Reach,
+    /// Others make the Secrets there, and they are never written.
+    pub has_secrets: bool,
     /// What changes it asks for the target's name.
     pub protected: bool,
 }
@@ -377,6 +379,11 @@ impl Config {
     pub fn remote(&self) -> Option<(&str, &Remote)> {
         let name = self.target.as_deref()?;
         Some((name, self.targets.get(name)?))
+    }
+
+    /// Whether others make the Secrets where the command works.
+    pub fn has_secrets(&self) -> bool {
+        self.remote().is_some_and(|(_, remote)| remote.has_secrets)
     }
 
     /// The cluster's name, under which what is known of it is kept. A target can't have the name of a cluster of ours.

@@ -21,6 +21,7 @@ use crate::run::context::Context;
 use crate::run::exit::Stop;
 use crate::run::random;
 use crate::secrets::database::{Address, ready_taker, set_password, verifier};
+use crate::secrets::existing;
 use crate::tools::{kubectl, psql};
 
 pub type Values = BTreeMap<String, String>;
@@ -48,6 +49,9 @@ pub enum SignIn {
 /// Creates and completes the Secrets of `namespaces`, with the values that a person gives; finishes a rotation that
 /// was left. Returns their versions by name, a word each that changes when the Secret does.
 pub fn ensure(ctx: &Context, namespaces: &[String], given: &Values) -> Result<BTreeMap<String, String>> {
+    if ctx.config.has_secrets() {
+        return existing::need(&ctx.config, namespaces, |name, secret| read_secret(ctx, name, secret));
+    }
     let wanted: BTreeMap<&String, &Secret> =
         ctx.config.secrets.iter().filter(|(_, secret)| namespaces.contains(&secret.namespace)).collect();
     let mut there = BTreeMap::new();
@@ -233,6 +237,10 @@ pub struct Observed {
 }
 
 pub fn observe(ctx: &Context, seen: &Snapshot, namespaces: &[String], given: &Values) -> Result<Observed> {
+    if ctx.config.has_secrets() {
+        let find = |name: &String, secret: &Secret| Ok(seen.secret(&secret.namespace, name));
+        return Ok(Observed { steps: Vec::new(), versions: existing::need(&ctx.config, namespaces, find)? });
+    }
     let mut observed = Observed { steps: Vec::new(), versions: BTreeMap::new() };
     for (name, secret) in ctx.config.secrets.iter().filter(|(_, secret)| namespaces.contains(&secret.namespace)) {
         let there = seen.secret(&secret.namespace, name);

@@ -351,3 +351,34 @@ fn a_target_needs_no_minikube_and_no_node() {
     // What is about the minikube needs it.
     project.run(&["plan"]).assert_ended(3);
 }
+
+#[test]
+fn secrets_that_others_make_are_needed_and_never_written() {
+    let project = project("");
+    let up = || on_team(&project, &["up", "--profile", "many"]);
+    up().assert_ended(0);
+    let kept = "standin/secrets/many/app";
+    let whole = project.read(kept);
+    project.edit("xtask.toml", "[targets.team]", "[targets.team]\nsecrets = \"existing\"");
+    let same = up();
+    same.assert_ended(0);
+    same.assert_says(&["nothing to deploy"]);
+    let lacking: String =
+        whole.lines().filter(|line| !line.starts_with("TOKEN ")).map(|line| format!("{line}\n")).collect();
+    project.write(kept, &lacking);
+    let refused = |command: &str, says: &str| {
+        let run = on_team(&project, &[command, "--profile", "many"]);
+        run.assert_ended(3);
+        run.assert_says(&["others make the Secrets of target team", says]);
+        assert_eq!(run.calls_of(&["helm upgrade api", "kubectl patch"]), [""; 0]);
+    };
+    refused("up", "Secret app of namespace many lacks TOKEN");
+    refused("plan", "Secret app of namespace many lacks TOKEN");
+    assert_eq!(project.read(kept), lacking);
+    fs::remove_file(project.path(kept)).unwrap();
+    fs::remove_file(project.path(&format!("{kept}.version"))).unwrap();
+    refused("up", "Secret app of namespace many is not there: it needs TOKEN, DATABASE_URL, API_KEY");
+    assert!(!project.path(kept).exists());
+    let rotate = on_team(&project, &["secrets", "rotate", "--profile", "many"]);
+    assert_refused(&rotate, 2, &["others make the Secrets of this target"]);
+}
