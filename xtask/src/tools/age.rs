@@ -6,3 +6,14 @@ use crate::run::call::{Call, argv, call};
 pub fn decrypt(file: &str, identity: &str) -> Call {
     call(argv!("age --decrypt --identity {identity} {file}")).confidential()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_decrypted_is_kept_for_no_error() {
+        let call = decrypt("team.age", "keys.txt");
+        assert_eq!((call.text().as_str(), call.is_confidential), ("age --decrypt --identity keys.txt team.age", true));
+    }
+}
