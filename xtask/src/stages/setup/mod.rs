@@ -126,6 +126,14 @@ pub fn programs<const N: usize>(project: &Project, names: [&str; N]) -> Result<[
     Ok(paths.try_into().expect("as many paths as names"))
 }
 
+/// The helm that is there, or else the pinned one, built: for what needs nothing beside it.
+pub fn any_helm(project: &Project) -> Result<String> {
+    match look_for_helm(project)?.path() {
+        Some(path) => Ok(path),
+        None => Ok(helm(project, project.config.tools.helm.pinned.as_deref().unwrap_or_default())?.path),
+    }
+}
+
 /// A helm of a version, or of a major version, built if there is none of our making.
 pub fn helm(project: &Project, version: &str) -> Result<Helm> {
     let module = project.config.module_of("helm", version);

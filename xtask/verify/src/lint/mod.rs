@@ -118,10 +118,7 @@ fn of_profile(project: &Project, name: &str) -> Result<Project> {
 
 fn programs(project: &Project) -> Result<Programs> {
     let found = setup::find_tools(project)?;
-    let helm = match found.helm.path() {
-        Some(path) => path,
-        None => setup::helm(project, project.config.tools.helm.pinned.as_deref().unwrap_or_default())?.path,
-    };
+    let helm = setup::any_helm(project)?;
     let kubectl = found.kubectl.path();
     let paths: BTreeMap<&str, String> = [("helm", Some(helm)), ("kubectl", kubectl.clone())]
         .into_iter()

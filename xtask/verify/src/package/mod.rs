@@ -92,7 +92,8 @@ pub fn check(project: &Project, folder: &Path) -> Result<()> {
     })?;
     let kept = Lock::parse(&text).map_err(|why| Stop::failed(format!("{}: {why}", file.display())))?;
     let made = start::with_choices(project, &kept.profile, kept.target.as_deref())?;
-    let found = helm_of(&made)?;
+    // Nothing else is needed to put charts together.
+    let found = made.with_programs([("helm", setup::any_helm(&made)?)].into());
     let inputs = inputs(&found)?;
     let mut differs = kept.changed(&inputs);
     if kept.images.keys().eq(inputs.keys()) {
@@ -111,15 +112,6 @@ pub fn check(project: &Project, folder: &Path) -> Result<()> {
         json!({ "folder": folder.display().to_string(), "images": images }),
     );
     Ok(())
-}
-
-/// The project with the helm that was found: nothing else is needed to put charts together.
-fn helm_of(project: &Project) -> Result<Project> {
-    let helm = setup::look_for_helm(project)?;
-    let path = helm
-        .path()
-        .ok_or_else(|| Stop::needs_setup(format!("{}\nNext: cargo xtask bootstrap", helm.explain("helm"))))?;
-    Ok(project.with_programs([("helm", path)].into()))
 }
 
 /// The command that makes such a package anew.
