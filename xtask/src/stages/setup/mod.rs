@@ -126,9 +126,9 @@ pub fn programs<const N: usize>(project: &Project, names: [&str; N]) -> Result<[
     Ok(paths.try_into().expect("as many paths as names"))
 }
 
-/// The helm that is there, or else the pinned one, built: for what needs nothing beside it.
-pub fn any_helm(project: &Project) -> Result<String> {
-    match look_for_helm(project)?.path() {
+/// The helm that was found, or else the pinned one, built: for what needs nothing beside it.
+pub fn any_helm(project: &Project, found: &Found) -> Result<String> {
+    match found.path() {
         Some(path) => Ok(path),
         None => Ok(helm(project, project.config.tools.helm.pinned.as_deref().unwrap_or_default())?.path),
     }

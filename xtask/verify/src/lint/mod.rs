@@ -118,7 +118,7 @@ fn of_profile(project: &Project, name: &str) -> Result<Project> {
 
 fn programs(project: &Project) -> Result<Programs> {
     let found = setup::find_tools(project)?;
-    let helm = setup::any_helm(project)?;
+    let helm = setup::any_helm(project, &found.helm)?;
     let kubectl = found.kubectl.path();
     let paths: BTreeMap<&str, String> = [("helm", Some(helm)), ("kubectl", kubectl.clone())]
         .into_iter()

@@ -93,7 +93,7 @@ pub fn check(project: &Project, folder: &Path) -> Result<()> {
     let kept = Lock::parse(&text).map_err(|why| Stop::failed(format!("{}: {why}", file.display())))?;
     let made = start::with_choices(project, &kept.profile, kept.target.as_deref())?;
     // Nothing else is needed to put charts together.
-    let found = made.with_programs([("helm", setup::any_helm(&made)?)].into());
+    let found = made.with_programs([("helm", setup::any_helm(&made, &setup::look_for_helm(&made)?)?)].into());
     let inputs = inputs(&found)?;
     let mut differs = kept.changed(&inputs);
     if kept.images.keys().eq(inputs.keys()) {

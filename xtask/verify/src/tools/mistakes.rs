@@ -55,7 +55,7 @@ mod tests {
 
     fn found(workspace: &str, text: &str) -> Vec<(String, usize, Option<usize>, String)> {
         let lines: Vec<String> = text.lines().map(str::to_string).collect();
-        let found = find(&lines, Path::new("/root"), Path::new(workspace));
+        let found = find(&lines, Path::new("/project"), Path::new(workspace));
         found.into_iter().map(|one| (one.file, one.line, one.column, one.message)).collect()
     }
 
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_is_not_formatted_is_named_from_the_root_on_and_once() {
-        let text = "Diff in /root/services/kit/src/lib.rs:12:\n-a\n+b\nDiff in /elsewhere/a.rs:1:\n".repeat(2);
+        let text = "Diff in /project/services/kit/src/lib.rs:12:\n-a\n+b\nDiff in /elsewhere/a.rs:1:\n".repeat(2);
         let (file, message) =
             ("services/kit/src/lib.rs".to_string(), "it is not formatted: cargo fmt --all".to_string());
         assert_eq!(found("services", &text), [(file, 12, None, message)]);
