@@ -82,13 +82,13 @@ pub fn package(folder: &str, version: &str, to: &str) -> Call {
 
 /// What a registry says of a chart; fails where it has none. `ca` is the file of the authority to trust, beside the system's.
 pub fn show_chart(reference: &str, version: &str, ca: Option<&str>) -> Call {
-    let trust = ca.map(|file| ["--ca-file", file]).into_iter().flatten();
+    let trust = trust(ca);
     call(argv!("helm show chart {reference} --version {version} {trust...}"))
 }
 
 /// Pushes a packed chart to `place`, `oci://…`, with docker's credentials where helm has none of its own.
 pub fn push(archive: &str, place: &str, ca: Option<&str>) -> Call {
-    let trust = ca.map(|file| ["--ca-file", file]).into_iter().flatten();
+    let trust = trust(ca);
     call(argv!("helm push {archive} {place} {trust...}"))
 }
 
@@ -292,6 +292,10 @@ pub fn lint(folder: &str) -> Call {
 /// As in `90s`.
 fn seconds(timeout: Duration) -> String {
     format!("{}s", timeout.as_secs())
+}
+
+fn trust(ca: Option<&str>) -> Vec<&str> {
+    ca.map(|file| vec!["--ca-file", file]).unwrap_or_default()
 }
 
 /// The arguments that name a cluster and a namespace.
