@@ -29,7 +29,7 @@ FROM scratch AS pause
 COPY --chmod=755 pause /
 ENTRYPOINT ["/pause"]
 
-# kube-proxy calls iptables: the tools and what they link to are taken from the node image, which has them already.
+# kube-proxy and flannel call iptables: the tools and what they link to are taken from the node image, which has them already.
 FROM ${NODE_IMAGE} AS iptables
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN mkdir -p /out/usr/sbin /out/run /out/tmp \
@@ -46,3 +46,11 @@ COPY --from=iptables /out/ /
 COPY --chmod=755 kube-proxy /usr/local/bin/kube-proxy
 ENV PATH=/usr/local/bin:/usr/sbin
 ENTRYPOINT ["/usr/local/bin/kube-proxy"]
+
+# Its context is the folder of flannel alone: only a cluster of more than one node has it.
+FROM scratch AS flannel
+LABEL todo-chatbot.image="network"
+COPY --from=iptables /out/ /
+COPY --chmod=755 flannel /usr/local/bin/flannel
+ENV PATH=/usr/local/bin:/usr/sbin
+ENTRYPOINT ["/usr/local/bin/flannel"]

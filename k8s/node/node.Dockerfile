@@ -1,6 +1,7 @@
-# The minikube node for machines that cannot pull kicbase: Debian with systemd, sshd, containerd and what kubelet calls.
+# The minikube node for machines that cannot pull kicbase: Debian with systemd, sshd, a container runtime and what kubelet
+# calls. Each target is named as the runtime is.
 ARG BASE_IMAGE=debian:bookworm-slim
-FROM ${BASE_IMAGE}
+FROM ${BASE_IMAGE} AS containerd
 LABEL org.opencontainers.image.title="todo-chatbot minikube node" \
       todo-chatbot.image="node"
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
@@ -38,3 +39,14 @@ COPY --chmod=755 shim/ /usr/local/sbin/
 ENV container=docker
 STOPSIGNAL SIGRTMIN+3
 ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]
+
+# Docker runs containers by a containerd of its own, and kubelet speaks to it by way of cri-dockerd. Minikube looks for dockerd where
+# docker's own packages have it, and starts all of them itself.
+FROM containerd AS docker
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends docker.io=20.10.* \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
+ && ln -s /usr/sbin/dockerd /usr/bin/dockerd \
+ && systemctl disable docker.service docker.socket containerd
+COPY --chmod=755 cri-dockerd /usr/bin/
+COPY cri-docker.service cri-docker.socket /lib/systemd/system/

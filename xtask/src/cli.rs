@@ -331,6 +331,9 @@ pub enum Command {
         /// Run the scenarios whose "GROUP: NAME" contains this; may be repeated
         #[arg(long, value_name = "TEXT")]
         only: Vec<String>,
+        /// Run the scenarios that make clusters of their own or build for minutes, which are left out otherwise
+        #[arg(long)]
+        weekly: bool,
         /// How many run side by side [default: half as many as the node has CPUs]
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=16))]
         jobs: Option<u8>,

@@ -13,6 +13,7 @@ mod downloads;
 mod inputs;
 mod load;
 mod logs;
+mod nodes;
 mod releases;
 mod secrets;
 mod smoke;

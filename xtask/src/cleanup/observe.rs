@@ -16,7 +16,7 @@ use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
 use crate::run::process;
 use crate::tools::docker::Container;
-use crate::tools::{docker, helm, kubectl};
+use crate::tools::{crictl, docker, helm, kubectl};
 
 /// Of an image with large layers, more than a moment.
 const REMOVAL: Duration = Duration::from_secs(300);
@@ -71,7 +71,7 @@ fn lives(pid: &str) -> bool {
 }
 
 pub fn look_at_node(ctx: &Context, node: &str) -> Result<Vec<Image>> {
-    ctx.run(docker::node_inventory(node)).with_context(|| format!("the image list of node {node} cannot be read"))
+    ctx.run(crictl::inventory(node)).with_context(|| format!("the image list of node {node} cannot be read"))
 }
 
 /// The images that something in the cluster is made of, or that a release could be taken back to.
@@ -124,7 +124,7 @@ pub fn remove_image(project: &Project, reference: &str) -> Result<()> {
 }
 
 pub fn remove_from_node(project: &Project, node: &str, reference: &str) -> Result<()> {
-    project.run(docker::node_remove_image(node, reference).within(REMOVAL)).map(drop)
+    project.run(crictl::remove_image(node, reference).within(REMOVAL)).map(drop)
 }
 
 pub fn remove_container(project: &Project, name: &str) -> Result<()> {

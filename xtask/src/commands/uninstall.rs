@@ -9,6 +9,7 @@ use crate::cleanup::decide::{judge_host, mb};
 use crate::cleanup::machine::{Machine, Part, plan};
 use crate::cleanup::observe;
 use crate::commands::clean::known;
+use crate::model::cluster::is_node;
 use crate::run::call::{Call, argv, call};
 use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
@@ -96,7 +97,7 @@ fn inspect_machine(project: &Project, found: &All) -> Result<Machine> {
     used.ids.clear();
     for container in &host.containers {
         match &container.labels {
-            labels if labels.get(docker::PROFILE_LABEL) == Some(cluster) => node = true,
+            labels if labels.get(docker::NODE_LABEL).is_some_and(|name| is_node(cluster, name)) => node = true,
             labels if labels.contains_key(&check) => seen.containers.push(container.name.clone()),
             _ => {
                 used.ids.insert(container.image_id.clone());
@@ -147,7 +148,7 @@ fn commands(project: &Project, found: &All, part: &Part) -> Vec<Call> {
     match part {
         Part::Cluster(name) => match found.minikube.path() {
             Some(_) => vec![minikube::delete(name)],
-            None => cluster::deletion_by_docker(name),
+            None => cluster::deletion_by_docker(name, project.config.cluster.nodes),
         },
         Part::Container(name) => vec![docker::remove_container(name)],
         Part::Image(image) => vec![docker::remove_image(&image.what)],

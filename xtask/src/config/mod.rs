@@ -239,7 +239,7 @@ mod tests {
             at(2, "8: services.backend.port is 80000: it must be 1 to 65535"),
             at(3, "8: unknown key `services.backend.prot`: did you mean `port`?"),
             at(5, "8: cluster.cpus is a string: it must be an integer"),
-            at(6, "11: cluster.runtime is \"rkt\": allowed are \"containerd\""),
+            at(6, "11: cluster.runtime is \"rkt\": allowed are \"containerd\", \"docker\""),
             "releases.other.services names \"web\": known are `backend`, `frontend`, `mcp`, `postgres`".to_string(),
             "releases.other.secret is \"none\": known are `todo-chatbot-secrets`".to_string(),
             "the configuration has 6 mistakes; nothing was started".to_string(),

@@ -64,8 +64,9 @@ pub fn cluster(r: &Reader, home: &str) -> Cluster {
     Cluster {
         name: optional_name(r, "name", home),
         driver: r.one_of("driver", &["docker"]),
-        runtime: r.one_of("runtime", &["containerd"]),
+        runtime: r.one_of("runtime", &["containerd", "docker"]),
         kubernetes: r.checked("kubernetes", is_version, VERSION_RULE),
+        nodes: r.integer("nodes", 1..=9) as u32,
         cpus: r.integer("cpus", 2..=256) as u32,
         memory_mb: r.integer("memory_mb", 1800..=1_048_576) as u64,
         disk_free_mb: r.integer("disk_free_mb", 0..=10_485_760) as u64,

@@ -102,6 +102,8 @@ pub struct Cluster {
     pub driver: String,
     pub runtime: String,
     pub kubernetes: String,
+    /// How many nodes it has; each has its own CPUs and memory.
+    pub nodes: u32,
     pub cpus: u32,
     pub memory_mb: u64,
     pub disk_free_mb: u64,

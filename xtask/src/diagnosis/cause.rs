@@ -83,6 +83,11 @@ pub enum Cause {
     Cordoned {
         nodes: Vec<String>,
     },
+    /// The node of the pod does not answer the API server.
+    NodeAway {
+        node: String,
+        message: String,
+    },
     NodePressure {
         message: String,
     },
@@ -198,6 +203,7 @@ impl fmt::Display for Cause {
                 nodes.join(", "),
                 if nodes.len() == 1 { "is" } else { "are" }
             ),
+            Cause::NodeAway { node, message } => write!(f, "its node {node} is not ready: {message}"),
             Cause::NodePressure { message } => write!(f, "cannot be scheduled: {message}"),
             Cause::Evicted { message } => write!(f, "was evicted from its node: {message}"),
             Cause::Migration { message } => write!(f, "a migration fails: {message}"),

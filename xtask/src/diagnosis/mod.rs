@@ -3,6 +3,7 @@
 pub mod capacity;
 pub mod cause;
 pub mod events;
+pub mod node;
 pub mod pod;
 pub mod release;
 pub mod report;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::diagnosis::cause::{Cause, Log, Object, Problem};
-use crate::diagnosis::{events, pod};
+use crate::diagnosis::{events, node, pod};
 use crate::model::labels::is_subset;
 use crate::model::object::StringMap;
 use crate::model::states::{DeploymentState, Observed, ReleaseState};
@@ -58,6 +58,11 @@ pub fn problems(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Problem>
     found.extend(claims(seen, &pods).filter_map(|claim| unbound(claim, seen)));
     found.extend(pods.iter().flat_map(|pod| pod::problems(pod, seen)));
     found
+}
+
+/// The pods of a release whose node is away. One that is to go holds a rollout up as well: nobody says that it has gone.
+pub fn on_nodes_away(seen: &[Value], release: &str, nodes: &[Value]) -> Vec<Problem> {
+    node::away(&pods_of(seen, release), nodes)
 }
 
 /// What is wrong with the hooks that run now: with their pods, and with Jobs that get none.

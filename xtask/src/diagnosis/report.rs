@@ -4,7 +4,7 @@ use crate::diagnosis::cause::{Cause, Problem};
 use crate::diagnosis::watch::{Failure, describe_problem, read_log};
 use crate::run::context::{Context, Scope};
 use crate::run::exit::{Stop, indent};
-use crate::tools::{docker, kubectl};
+use crate::tools::{crictl, docker, kubectl};
 
 /// One text for all problems; a log that can't be had is said, not hidden. The command at its end is for the first one.
 pub fn report(ctx: &Context, scope: &Scope, failure: &Failure) -> Stop {
@@ -44,8 +44,9 @@ fn next(ctx: &Context, scope: &Scope, problem: &Problem) -> String {
     }
     let describe = |kind: &str, name: &str| kubectl::describe(target, kind, name).text();
     match &problem.cause {
-        Cause::ImageAbsent { .. } => docker::node_images(&ctx.config.cluster.name).text().replace(" --output json", ""),
+        Cause::ImageAbsent { .. } => crictl::images(&ctx.config.cluster.name).text().replace(" --output json", ""),
         Cause::Cordoned { nodes } => kubectl::uncordon(target, nodes).text(),
+        Cause::NodeAway { node, .. } => describe("node", node),
         Cause::Unschedulable { .. } | Cause::NodePressure { .. } | Cause::Evicted { .. } => describe("nodes", ""),
         Cause::Quota { quota, .. } => describe("resourcequota", quota),
         Cause::Claim { .. } => describe("persistentvolumeclaim", &problem.object.name),

@@ -27,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const HOOK_QUIET: Duration = Duration::from_secs(10);
 /// How long after a closer look what is behind a problem is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long a rollout may take before it is asked whether nodes are away: most are over by then, and it is one more call.
+const NODES_AFTER: Duration = Duration::from_secs(20);
 
 /// A problem with what its log says last; None where that is not known yet, or there is none.
 #[derive(Clone)]
@@ -48,6 +50,9 @@ pub struct Watch<'a> {
     ctx: &'a Context,
     scope: &'a Scope,
     known: Vec<SeenProblem>,
+    began: Instant,
+    /// The nodes when they were last looked at.
+    nodes: Option<(Instant, Vec<Value>)>,
 }
 
 /// A problem that was seen.
@@ -65,12 +70,22 @@ struct SeenProblem {
 
 impl<'a> Watch<'a> {
     pub fn new(ctx: &'a Context, scope: &'a Scope) -> Watch<'a> {
-        Watch { ctx, scope, known: Vec::new() }
+        Watch { ctx, scope, known: Vec::new(), began: Instant::now(), nodes: None }
     }
 
     /// All that one look shows; one process, whatever there is.
     pub fn look(&self) -> Result<Vec<Value>> {
         live::objects(self.ctx, &self.scope.target, release::KINDS)
+    }
+
+    /// The nodes, once the wait has lasted; None before, and where these rights do not show them.
+    pub fn nodes(&mut self) -> Option<&[Value]> {
+        let due = self.nodes.as_ref().is_none_or(|(looked, _)| looked.elapsed() >= LOOK_AGAIN);
+        if due && self.began.elapsed() >= NODES_AFTER {
+            let nodes = self.ctx.run(kubectl::get(&self.scope.target, "nodes", None)).unwrap_or_default();
+            self.nodes = Some((Instant::now(), nodes));
+        }
+        self.nodes.as_ref().map(|(_, nodes)| nodes.as_slice()).filter(|nodes| !nodes.is_empty())
     }
 
     /// What a signal ends fails too, and that is no failure of what is watched.

@@ -47,6 +47,11 @@ pub fn qualified(reference: &str) -> String {
     if last.contains([':', '@']) { named } else { format!("{named}:latest") }
 }
 
+/// The same as docker shortens it, which leaves out its own library.
+pub fn short(reference: &str) -> &str {
+    reference.strip_prefix("docker.io/library/").unwrap_or(reference)
+}
+
 /// An image as the host's docker or a node lists it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {

@@ -69,6 +69,7 @@ pub fn cluster(name: &str, state: &State) -> Option<Step> {
         State::Absent => "there is none".to_string(),
         State::Unfinished => "its making was interrupted".to_string(),
         State::Stopped => "it is stopped".to_string(),
+        State::NodesStopped(names) => format!("node {} is stopped", names.join(" and ")),
         State::Paused => "its node is paused".to_string(),
         State::Unready(why) => format!("it does not serve: {why}"),
         State::Orphaned => "there is a node of that name, and its keys are gone".to_string(),

@@ -1,5 +1,6 @@
 //! The one minikube profile of the project's own: made when absent, started when stopped, remade only on request.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -8,16 +9,17 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::config::NodePorts;
+use crate::config::{Cluster, NodePorts};
 use crate::live::pinned::Expected;
 use crate::live::snapshot::Snapshot;
-use crate::model::cluster::{State, problem};
+use crate::model::cluster::{State, node_names, problem, state_of_nodes};
 use crate::run::call::Call;
 use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
 use crate::run::{lock, poll};
 use crate::stages::setup::Ready;
-use crate::stages::{addons, load};
+use crate::stages::{addons, load, nodes};
+use crate::tools::minikube::Published;
 use crate::tools::{docker, kubectl, minikube};
 
 /// An API server that is just coming up deserves a moment before it is called unready.
@@ -29,7 +31,7 @@ const OWNER: &str = "/var/lib/xtask-owner";
 pub fn bring_up(ready: &Ready) -> Result<Option<Snapshot>> {
     let ctx = &ready.ctx;
     let _lock = lock::hold(ctx, lock::CLUSTER)?;
-    let seen = ensure(ctx, ready.images.node())?;
+    let seen = ensure(ready)?;
     let absent = addons::absent(ctx, &ready.addons)?;
     if absent.is_empty() {
         return Ok(seen);
@@ -44,6 +46,7 @@ fn need_running(state: State, name: &str) -> Result<()> {
         State::Running => return Ok(()),
         State::Absent => format!("there is no cluster {name}"),
         State::Stopped => format!("the cluster {name} is stopped"),
+        State::NodesStopped(nodes) => format!("node {} of the cluster {name} is stopped", nodes.join(" and ")),
         State::Paused => format!("the node of the cluster {name} is paused"),
         State::Unfinished => format!("creation of cluster {name} was interrupted"),
         State::Unready(why) => format!("the cluster {name} runs but does not serve: {why}"),
@@ -60,40 +63,50 @@ pub fn need_serving(ctx: &Context) -> Result<()> {
     }
 }
 
-/// Creates, starts or repairs the cluster until it serves. `node_image` replaces kicbase, where that can't be pulled. Returns
-/// what was in it, where it served already.
-pub fn ensure(ctx: &Context, node_image: Option<&str>) -> Result<Option<Snapshot>> {
+/// Creates, starts or repairs the cluster until it serves. Returns what was in it, where it served already.
+pub fn ensure(ready: &Ready) -> Result<Option<Snapshot>> {
+    let ctx = &ready.ctx;
     let name = &ctx.config.cluster.name;
     let (state, seen) = look(ctx)?;
+    if !matches!(state, State::Absent | State::Unfinished | State::Orphaned) {
+        nodes::check_count(&ctx.config.cluster, &profile(ctx))?;
+    }
     match state {
         State::Running => return Ok(seen),
-        State::Absent => make(ctx, node_image)?,
+        State::Absent => make(ready)?,
         State::Unfinished => {
             ctx.ui.say(&format!("creation of cluster {name} was interrupted; recreating it"));
             delete(ctx)?;
-            make(ctx, node_image)?;
+            make(ready)?;
         }
-        State::Stopped => start(ctx, node_image, "start the cluster")?,
+        State::Stopped => start_again(ready, "start the cluster")?,
+        State::NodesStopped(nodes) => {
+            ctx.ui.say(&format!("node {} is stopped; starting it", nodes.join(" and ")));
+            refuse_anothers(ctx)?;
+            start_again(ready, "start the cluster")?;
+        }
         State::Paused => {
             refuse_anothers(ctx)?;
-            ctx.run(docker::unpause(name))?;
-            ctx.ui.say(&format!("the node {name} was paused, and runs again"));
+            for (node, _) in node_states(ctx)?.iter().filter(|(_, state)| *state == "paused") {
+                ctx.run(docker::unpause(node))?;
+                ctx.ui.say(&format!("the node {node} was paused, and runs again"));
+            }
         }
         State::Unready(why) => {
             ctx.ui.say(&format!("the cluster {name} does not serve: {why}"));
             refuse_anothers(ctx)?;
-            let mended = mend(ctx, node_image);
+            let mended = mend(ready);
             ctx.spawn.interrupt.check()?;
             let why = match mended {
                 Ok(None) => return Ok(None),
                 Ok(Some(why)) => why,
                 Err(error) => format!("{error:#}"),
             };
-            remake(ctx, node_image, &format!("the cluster {name} is broken: {why}"))?;
+            remake(ready, &format!("the cluster {name} is broken: {why}"))?;
         }
         State::Orphaned => {
             refuse_anothers(ctx)?;
-            remake(ctx, node_image, &format!("a node container {name} exists, but its keys are gone"))?;
+            remake(ready, &format!("a node container {name} exists, but its keys are gone"))?;
         }
     }
     match wait_ready(ctx)? {
@@ -140,22 +153,32 @@ fn state_of(why: Option<String>) -> State {
 
 /// The state as far as docker and minikube's files tell it; None where the cluster itself has to be asked.
 fn observe_node(ctx: &Context) -> Result<Option<State>> {
-    let name = &ctx.config.cluster.name;
-    let Ok(container) = ctx.spawn.attempt(docker::container_state(name))? else { return Ok(Some(State::Absent)) };
+    let cluster = &ctx.config.cluster;
+    let seen = state_of_nodes(&cluster.name, cluster.nodes, &node_states(ctx)?);
+    if seen == Some(State::Absent) {
+        return Ok(seen);
+    }
     if unfinished(ctx).exists() {
         return Ok(Some(State::Unfinished));
     }
     if !profile(ctx).exists() {
         return Ok(Some(State::Orphaned));
     }
-    if container == "paused" {
-        return Ok(Some(State::Paused));
-    }
-    if container != "running" {
-        return Ok(Some(State::Stopped));
+    if seen.is_some() {
+        return Ok(seen);
     }
     let kubeconfig = ctx.folders.kubeconfig();
     Ok((!kubeconfig.exists()).then(|| State::Unready(format!("{} is gone", kubeconfig.display()))))
+}
+
+/// The states of the nodes' containers by their names, without those that are not there.
+fn node_states(ctx: &Context) -> Result<BTreeMap<String, String>> {
+    let Cluster { name, nodes, .. } = &ctx.config.cluster;
+    if *nodes > 1 {
+        return ctx.run(docker::node_states(name));
+    }
+    let state = ctx.spawn.attempt(docker::container_state(name))?.ok();
+    Ok(state.into_iter().map(|state| (name.clone(), state)).collect())
 }
 
 /// The names of the nodes that images are loaded into, of which a cluster that runs has at least one. Those of a target are
@@ -188,7 +211,8 @@ pub fn delete(ctx: &Context) -> Result<()> {
 /// The same where there is no minikube any more: by what docker has of the cluster. Minikube names its network and volume
 /// as the profile.
 pub fn delete_by_docker(project: &Project) -> Result<()> {
-    for call in deletion_by_docker(&project.config.cluster.name) {
+    let Cluster { name, nodes, .. } = &project.config.cluster;
+    for call in deletion_by_docker(name, *nodes) {
         let text = call.text();
         let output = project.output(call.within(project.config.deadlines.cluster))?;
         // What is gone already was what was wanted.
@@ -199,8 +223,11 @@ pub fn delete_by_docker(project: &Project) -> Result<()> {
     Ok(())
 }
 
-pub fn deletion_by_docker(name: &str) -> Vec<Call> {
-    vec![docker::remove_container(name), docker::remove_network(name), docker::remove_volume(name)]
+pub fn deletion_by_docker(name: &str, nodes: u32) -> Vec<Call> {
+    let nodes = node_names(name, nodes);
+    let containers = nodes.iter().map(|node| docker::remove_container(node));
+    let volumes = nodes.iter().map(|node| docker::remove_volume(node));
+    containers.chain([docker::remove_network(name)]).chain(volumes).collect()
 }
 
 /// Whether minikube describes a cluster of ours, whole or unfinished.
@@ -208,19 +235,21 @@ pub fn is_described(project: &Project) -> bool {
     profile(project).exists() || unfinished(project).exists()
 }
 
-fn remake(ctx: &Context, node_image: Option<&str>, why: &str) -> Result<()> {
+fn remake(ready: &Ready, why: &str) -> Result<()> {
+    let ctx = &ready.ctx;
     if !ctx.yes {
         let message = format!("{why}\nNext: run the same command with --yes to remake it; the data in it is lost then");
         return Err(Stop::needs_setup(message).into());
     }
     ctx.ui.say(&format!("{why}; it is remade"));
     delete(ctx)?;
-    make(ctx, node_image)
+    make(ready)
 }
 
 /// Rewrites a missing kubeconfig; restarts the node if that does not help. A node that docker
 /// restarted has kubelet stopped: starting it is what minikube itself advises.
-fn mend(ctx: &Context, node_image: Option<&str>) -> Result<Option<String>> {
+fn mend(ready: &Ready) -> Result<Option<String>> {
+    let ctx = &ready.ctx;
     if !ctx.folders.kubeconfig().exists() {
         ctx.run(minikube::update_context(&ctx.config.cluster.name).within(ctx.config.deadlines.cluster))?;
         if wait(ctx, SOON)?.is_none() {
@@ -234,7 +263,7 @@ fn mend(ctx: &Context, node_image: Option<&str>) -> Result<Option<String>> {
             return Ok(None);
         }
     }
-    start(ctx, node_image, "mend the cluster")?;
+    start_again(ready, "mend the cluster")?;
     wait_ready(ctx)
 }
 
@@ -270,14 +299,24 @@ fn owner(project: &Project) -> String {
     project.folders.minikube_home().display().to_string()
 }
 
-fn make(ctx: &Context, node_image: Option<&str>) -> Result<()> {
+fn make(ready: &Ready) -> Result<()> {
+    let ctx = &ready.ctx;
+    // What is left of several nodes would be given the first one's ports again.
+    if ctx.config.cluster.nodes > 1 && profile(ctx).exists() {
+        delete(ctx)?;
+    }
     preflight(ctx)?;
     // With a profile there, a volume with data may be there too, and this is no first making.
     if !profile(ctx).exists() {
         fs::write(unfinished(ctx), "")?;
     }
-    start(ctx, node_image, "make the cluster")?;
+    start(ready, Published::NodePorts, "make the cluster")?;
     ctx.run(docker::write_line(&ctx.config.cluster.name, OWNER, &owner(ctx)))?;
+    if ctx.config.cluster.nodes > 1 {
+        nodes::lay_network(ready)?;
+        start(ready, Published::Nothing, "close the ports to further nodes")?;
+        nodes::add(ready)?;
+    }
     forget_unfinished(ctx)
 }
 
@@ -299,11 +338,22 @@ fn unfinished(project: &Project) -> PathBuf {
     project.folders.state.join(format!("{}.unfinished", project.config.cluster.name))
 }
 
-fn start(ctx: &Context, node_image: Option<&str>, text: &str) -> Result<()> {
+/// Starts all nodes of a cluster that was made before.
+fn start_again(ready: &Ready, text: &str) -> Result<()> {
+    if ready.ctx.config.cluster.nodes == 1 {
+        return start(ready, Published::NodePorts, text);
+    }
+    // More than one node can't have the same ports, and the first has them from its making.
+    start(ready, Published::Nothing, text)?;
+    nodes::equip_all(ready)
+}
+
+fn start(ready: &Ready, published: Published, text: &str) -> Result<()> {
+    let ctx = &ready.ctx;
     let step = ctx.ui.step(text);
     let show = |line: &str| step.update(line.trim_start_matches(['*', '-', '!', ' ']));
     let root = rustix::process::geteuid().is_root();
-    let start = minikube::start(&ctx.config.cluster, node_image, root);
+    let start = minikube::start(&ctx.config.cluster, ready.images.node(), published, root);
     ctx.spawn_minikube()?.run_showing(start.within(ctx.config.deadlines.cluster), &show)?;
     step.done(&format!("minikube profile {}, Kubernetes v{}", ctx.config.cluster.name, ctx.config.cluster.kubernetes));
     Ok(())
@@ -358,12 +408,13 @@ fn preflight(ctx: &Context) -> Result<()> {
         }
     }
     if let Some(available_mb) = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_mb(&text))
-        && available_mb < cluster.memory_mb
+        && available_mb < cluster.memory_mb * u64::from(cluster.nodes)
     {
-        problems.push(format!(
-            "{available_mb} MB of memory are available, cluster.memory_mb asks for {}: end something, or lower it",
-            cluster.memory_mb
-        ));
+        let asked = match cluster.nodes {
+            1 => format!("cluster.memory_mb asks for {}", cluster.memory_mb),
+            nodes => format!("cluster.memory_mb asks for {} on each of {nodes} nodes", cluster.memory_mb),
+        };
+        problems.push(format!("{available_mb} MB of memory are available, {asked}: end something, or lower it"));
     }
     let taken = taken_ports(cluster.node_ports);
     if !taken.is_empty() {

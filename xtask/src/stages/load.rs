@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -9,10 +10,11 @@ use crate::model::image::Built;
 use crate::model::states::DeploymentState;
 use crate::model::thin::{Known, Passed};
 use crate::model::{plan, thin};
+use crate::run::call::{argv, call};
 use crate::run::context::Context;
 use crate::run::exit::{Stop, exit_code};
 use crate::run::ui::Step;
-use crate::tools::{ctr, docker};
+use crate::tools::{crictl, ctr, docker};
 
 /// Of an archive on its way: more than a pipe holds.
 const BUFFER: usize = 1 << 20;
@@ -27,7 +29,8 @@ pub fn ensure(ctx: &Context, nodes: &[String], built: &BTreeMap<String, Built>) 
     for (node, plan::Step { subject: service, why, .. }) in &steps {
         ctx.ui.state(service, DeploymentState::Loading);
         let image = &built[service];
-        let step = ctx.ui.step(format!("load {}", image.repository));
+        let into = if nodes.len() > 1 { format!(" into {node}") } else { String::new() };
+        let step = ctx.ui.step(format!("load {}{into}", image.repository));
         step.update(why);
         let sent = send(ctx, node, &image.reference(), &step)?;
         step.done(&format!("{}, {sent} ({why})", image.reference()));
@@ -43,6 +46,10 @@ pub fn ensure(ctx: &Context, nodes: &[String], built: &BTreeMap<String, Built>) 
 /// Streams an image into a node: the layers that the node lacks, or all where that fails. Returns how much it was.
 fn send(ctx: &Context, node: &str, image: &str, step: &Step) -> Result<String> {
     let save = || docker::save(image).within(ctx.config.deadlines.load);
+    if has_docker(ctx) {
+        ctx.spawn.pipe(save(), docker::load_into(node))?;
+        return Ok("all of it".to_string());
+    }
     let sent = std::thread::scope(|scope| {
         let known = scope.spawn(|| look(ctx, node, image));
         let pass = |archive: &mut dyn Read, to: &mut dyn Write| {
@@ -66,6 +73,13 @@ fn send(ctx: &Context, node: &str, image: &str, step: &Step) -> Result<String> {
     }
 }
 
+/// Reads an archive into a node as it is.
+pub fn bring(ctx: &Context, node: &str, archive: &Path) -> Result<()> {
+    let path = archive.display().to_string();
+    let import = if has_docker(ctx) { docker::load_into(node) } else { ctr::import(node) };
+    ctx.spawn.pipe(call(argv!("cat {path}")).within(ctx.config.deadlines.load), import)
+}
+
 /// What a node and docker know of an image's layers, nothing where one does not answer: then all of them are sent.
 fn look(ctx: &Context, node: &str, image: &str) -> Known {
     std::thread::scope(|scope| {
@@ -73,6 +87,11 @@ fn look(ctx: &Context, node: &str, image: &str) -> Known {
         let layers = ctx.run(docker::layers(image)).unwrap_or_default();
         Known { blobs: blobs.join().expect("it does not panic").unwrap_or_default(), layers }
     })
+}
+
+/// Whether the nodes run containers by docker; a target's run them by containerd.
+fn has_docker(ctx: &Context) -> bool {
+    ctx.config.target.is_none() && ctx.config.cluster.runtime == "docker"
 }
 
 fn megabytes(bytes: u64) -> String {
@@ -83,7 +102,8 @@ fn megabytes(bytes: u64) -> String {
 pub fn confirm(ctx: &Context, there: &NodeImages, built: &BTreeMap<String, Built>) {
     let nodes: Vec<&str> = there.keys().map(String::as_str).collect();
     for (service, image) in built {
-        let message = format!("{} has {} as {}", nodes.join(" and "), image.reference(), image.id);
+        let has = if nodes.len() == 1 { "has" } else { "have" };
+        let message = format!("{} {has} {} as {}", nodes.join(" and "), image.reference(), image.id);
         ctx.ui.validated(service, DeploymentState::Loading, &message);
     }
 }
@@ -95,7 +115,7 @@ pub fn observe(ctx: &Context, nodes: &[String], built: &BTreeMap<String, Built>)
 }
 
 pub fn list(ctx: &Context, node: &str) -> Result<BTreeMap<String, String>> {
-    ctx.run(docker::node_images(node)).with_context(|| format!("the image list of node {node} cannot be read"))
+    ctx.run(crictl::images(node)).with_context(|| format!("the image list of node {node} cannot be read"))
 }
 
 /// The node's images under the IDs that the host's docker uses. In its classic store that is the digest of an image's
@@ -103,10 +123,10 @@ pub fn list(ctx: &Context, node: &str) -> Result<BTreeMap<String, String>> {
 fn present(ctx: &Context, node: &str, built: &BTreeMap<String, Built>) -> Result<BTreeMap<String, String>> {
     let mut there = list(ctx, node)?;
     let has_another = |image: &Built| there.get(&image.reference()).is_some_and(|id| *id != image.id);
-    if !built.values().any(has_another) {
+    if has_docker(ctx) || !built.values().any(has_another) {
         return Ok(there);
     }
-    let manifests = ctx.run(docker::node_manifests(node))?;
+    let manifests = ctx.run(ctr::manifests(node))?;
     for image in built.values() {
         let reference = image.reference();
         if there.contains_key(&reference) && manifests.get(&reference) == Some(&image.id) {

@@ -9,6 +9,7 @@ mod immutable;
 pub mod lease;
 pub mod load;
 pub mod namespace;
+pub mod nodes;
 pub mod preview;
 pub mod push;
 pub mod render;

@@ -52,7 +52,7 @@ pub fn wait(ctx: &Context, scope: &Scope, manifest: &str, upgrading: bool) -> Re
         };
         show_states(ctx, &seen, release, &wanted, upgrading);
         let states = states(&wanted, &seen)?;
-        let problems = release::problems(&seen, release, &wanted);
+        let problems = find_problems(&mut watch, &seen, release, &wanted);
         let fail =
             |what, watch: &Watch, problems| Failure { what, found: watch.found(problems), said: None, deadline: false };
         if let Some((name, why)) = states.iter().find_map(|(name, state)| Some((name, failure(state)?))) {
@@ -105,6 +105,14 @@ pub fn wait(ctx: &Context, scope: &Scope, manifest: &str, upgrading: bool) -> Re
         }
         failed => Ok(failed),
     }
+}
+
+fn find_problems(watch: &mut Watch, seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Problem> {
+    let mut problems = release::problems(seen, release, wanted);
+    if let Some(nodes) = watch.nodes() {
+        problems.extend(release::on_nodes_away(seen, release, nodes));
+    }
+    problems
 }
 
 fn show_states(ctx: &Context, seen: &[Value], release: &str, wanted: &[Value], upgrading: bool) {

@@ -299,22 +299,6 @@ pub fn exec(name: &str, command: &[String]) -> Call {
     call(argv!("docker exec {name} {command...}"))
 }
 
-/// A container of a node as containerd started it. Its environment is in it, and Secrets in that: see
-/// `parse_node_environment`.
-pub fn node_container(node: &str, id: &str) -> Call<Option<BTreeMap<String, String>>> {
-    call(argv!("docker exec {node} ctr --namespace k8s.io containers info {id}"))
-        .parse(|text| parse_node_environment(&text))
-        .confidential()
-}
-
-/// The environment in what `node_container` printed.
-fn parse_node_environment(stdout: &str) -> Option<BTreeMap<String, String>> {
-    let parsed: serde_json::Value = serde_json::from_str(stdout).ok()?;
-    let entries = parsed.pointer("/Spec/process/env")?.as_array()?;
-    let pairs = entries.iter().filter_map(|entry| entry.as_str()?.split_once('='));
-    Some(pairs.map(|(name, value)| (name.to_string(), value.to_string())).collect())
-}
-
 /// The time on a node, as the API server writes times.
 pub fn node_time(node: &str) -> Call {
     call(argv!("docker exec {node} date --utc +%Y-%m-%dT%H:%M:%SZ")).trimmed()
@@ -357,6 +341,11 @@ pub fn save_all(images: &[String], archive: &str) -> Call {
 /// Reads the images of an archive.
 pub fn load(archive: &str) -> Call {
     call(argv!("docker load --quiet --input {archive}")).within(ARCHIVE)
+}
+
+/// Reads the archive on stdin into the docker of a node.
+pub fn load_into(node: &str) -> Call {
+    call(argv!("docker exec --interactive {node} docker load --quiet"))
 }
 
 /// State of a container, such as `running` or `exited`; fails where there is none of that name.
@@ -405,13 +394,13 @@ pub fn copy_out(name: &str, file: &str, to: &str) -> Call {
     call(argv!("docker cp {name}:{file} {to}"))
 }
 
-/// Writes a line into a file of a container.
 /// Copies a file into a container.
 pub fn copy_in(file: &str, name: &str, to: &str) -> Call {
     let to = format!("{name}:{to}");
     call(argv!("docker cp {file} {to}"))
 }
 
+/// Writes a line into a file of a container.
 pub fn write_line(name: &str, file: &str, line: &str) -> Call {
     let script = r#"echo "$1" >"$0""#;
     call(argv!("docker exec {name} sh -c {script} {file} {line}"))
@@ -423,97 +412,32 @@ pub fn container_image(name: &str) -> Call {
     call(argv!("docker container inspect --format {format} {name}")).trimmed()
 }
 
-/// By which minikube tells of which profile a container is a node.
-pub const PROFILE_LABEL: &str = "name.minikube.sigs.k8s.io";
+/// The label by which minikube tells which node a container is.
+pub const NODE_LABEL: &str = "name.minikube.sigs.k8s.io";
 
-/// Names of the containers that are nodes of a minikube profile.
+/// Names of the containers that are nodes of a minikube profile, and run.
 pub fn nodes(profile: &str) -> Call<Vec<String>> {
-    let filter = format!("label={PROFILE_LABEL}={profile}");
-    let format = "{{.Names}}";
-    call(argv!("docker ps --filter {filter} --format {format}")).lines()
+    let (filters, format) = (of_profile(profile), "{{.Names}}");
+    call(argv!("docker ps {filters...} --format {format}")).lines()
 }
 
-/// The images of a node, as JSON.
-pub fn node_images(node: &str) -> Call<BTreeMap<String, String>> {
-    call(argv!("docker exec {node} crictl images --output json")).try_parse(|text| Ok(parse_node_images(&text)?))
+/// The states of the containers that are nodes of a minikube profile, such as `running` or `exited`, by their names.
+pub fn node_states(profile: &str) -> Call<BTreeMap<String, String>> {
+    let (filters, format) = (of_profile(profile), "{{.Names}} {{.State}}");
+    call(argv!("docker ps --all {filters...} --format {format}")).lines().parse(|lines| {
+        let pairs = lines.iter().filter_map(|line| line.split_once(' '));
+        pairs.map(|(name, state)| (name.to_string(), state.to_string())).collect()
+    })
 }
 
-/// The same, with names and sizes.
-pub fn node_inventory(node: &str) -> Call<Vec<Image>> {
-    let Call { argv, .. } = node_images(node);
-    call(argv).try_parse(|text| Ok(parse_node_inventory(&text)?))
-}
-
-/// Reference to ID from what `node_images` printed; `docker.io/library/` is left out, as docker does.
-fn parse_node_images(stdout: &str) -> serde_json::Result<BTreeMap<String, String>> {
-    #[derive(serde::Deserialize)]
-    struct List {
-        images: Vec<Image>,
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Image {
-        id: String,
-        #[serde(default)]
-        repo_tags: Vec<String>,
-    }
-    let list: List = serde_json::from_str(stdout)?;
-    let pairs = list.images.into_iter().flat_map(|image| {
-        let id = image.id;
-        image.repo_tags.into_iter().map(move |tag| (short(&tag).to_string(), id.clone()))
-    });
-    Ok(pairs.collect())
-}
-
-/// A node's images with their names and sizes, from what `node_images` printed.
-fn parse_node_inventory(stdout: &str) -> serde_json::Result<Vec<Image>> {
-    let value: serde_json::Value = serde_json::from_str(stdout)?;
-    let image = |value: &serde_json::Value| {
-        let references = value["repoTags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str());
-        // The interface writes 64-bit numbers as text.
-        let size = value["size"].as_str().and_then(|text| text.parse().ok()).or(value["size"].as_u64());
-        Image {
-            id: value["id"].as_str().unwrap_or_default().to_string(),
-            references: references.map(|tag| short(tag).to_string()).collect(),
-            size_bytes: size.unwrap_or_default(),
-            pinned: value["pinned"] == true,
-            ..Image::default()
-        }
-    };
-    Ok(value["images"].as_array().into_iter().flatten().map(image).collect())
-}
-
-/// The images of a node with the digests of their manifests, as a table.
-pub fn node_manifests(node: &str) -> Call<BTreeMap<String, String>> {
-    call(argv!("docker exec {node} ctr --namespace k8s.io images list")).parse(|text| parse_node_manifests(&text))
-}
-
-/// Reference to manifest digest from what `node_manifests` printed.
-fn parse_node_manifests(stdout: &str) -> BTreeMap<String, String> {
-    let rows = stdout.lines().skip(1).filter_map(|line| {
-        let mut columns = line.split_whitespace();
-        Some((short(columns.next()?).to_string(), columns.nth(1)?.to_string()))
-    });
-    rows.collect()
-}
-
-pub fn node_remove_image(node: &str, image: &str) -> Call {
-    call(argv!("docker exec {node} crictl rmi {image}"))
+/// Minikube's label names the node, and only the first is named as the profile.
+fn of_profile(profile: &str) -> [String; 4] {
+    let filter = || "--filter".to_string();
+    [filter(), format!("label={NODE_LABEL}"), filter(), format!("name=^{profile}(-m[0-9]+)?$")]
 }
 
 pub fn node_remove_folder(node: &str, path: &str) -> Call {
     call(argv!("docker exec {node} rm --recursive --force --one-file-system {path}"))
-}
-
-/// Ends a container of a node's by SIGKILL.
-pub fn node_kill(node: &str, container: &str) -> Call {
-    call(argv!("docker exec {node} crictl stop --timeout 0 {container}"))
-}
-
-/// Gives a node's image `from` the name `to` as well, and takes it from whichever had it.
-pub fn node_tag(node: &str, from: &str, to: &str) -> Call {
-    let (from, to) = (format!("docker.io/library/{from}"), format!("docker.io/library/{to}"));
-    call(argv!("docker exec {node} ctr --namespace k8s.io images tag --force {from} {to}"))
 }
 
 /// A PostgreSQL for tests, published on a free port of 127.0.0.1; its password comes through the environment by name. It
@@ -594,10 +518,6 @@ pub fn is_shim(runtime: &str) -> bool {
     runtime.ends_with(SHIM)
 }
 
-fn short(reference: &str) -> &str {
-    reference.strip_prefix("docker.io/library/").unwrap_or(reference)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -665,21 +585,6 @@ mod tests {
     }
 
     #[test]
-    fn node_manifests_are_read_from_the_table() {
-        let table = "REF TYPE DIGEST SIZE PLATFORMS LABELS\n\
-                     docker.io/library/a:1 application/vnd.oci.image.manifest.v1+json sha256:9 3.5 MiB linux/arm64 -\n";
-        assert_eq!(parse_node_manifests(table), BTreeMap::from([("a:1".to_string(), "sha256:9".to_string())]));
-    }
-
-    #[test]
-    fn a_nodes_container_tells_its_environment() {
-        let json = r#"{"ID": "1", "Spec": {"process": {"env": ["A=1=2", "B="]}}}"#;
-        let read = parse_node_environment(json).unwrap();
-        assert_eq!(read, BTreeMap::from([("A".into(), "1=2".into()), ("B".into(), String::new())]));
-        assert_eq!(parse_node_environment("{}"), None);
-    }
-
-    #[test]
     fn an_inspected_image_is_one_object() {
         assert_eq!(parse_inspect(r#"[{"Size": 1}]"#).unwrap()["Size"], 1);
         assert_eq!(parse_inspect("[]"), None);
@@ -711,22 +616,5 @@ mod tests {
         assert_eq!(parse_build_cache(""), None);
         let runtimes = r#"{"runc":{"path":"runc"},"shim":{"path":"/cache/go/shim-1/runc"},"io.containerd.runc.v2":{}}"#;
         assert_eq!(parse_runtimes(runtimes), ["runc", "/cache/go/shim-1/runc"]);
-    }
-
-    #[test]
-    fn a_nodes_inventory_has_sizes() {
-        let json = r#"{"images":[{"id":"sha256:1","repoTags":["docker.io/library/a:1"],"size":"12","pinned":true},{"id":"2"}]}"#;
-        let read = parse_node_inventory(json).unwrap();
-        assert_eq!((read[0].references[0].as_str(), read[0].size_bytes, read[0].pinned), ("a:1", 12, true));
-        assert_eq!((read[1].references.len(), read[1].pinned), (0, false));
-    }
-
-    #[test]
-    fn node_images_are_read_under_dockers_names() {
-        let json = r#"{"images":[{"id":"sha256:1","repoTags":["docker.io/library/a:1","b.c/d:2"]},{"id":"sha256:2","repoTags":[]}]}"#;
-        let images = parse_node_images(json).unwrap();
-        assert_eq!(images["a:1"], "sha256:1");
-        assert_eq!(images["b.c/d:2"], "sha256:1");
-        assert_eq!(images.len(), 2);
     }
 }

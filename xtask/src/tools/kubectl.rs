@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::model::cluster::Target;
-use crate::run::call::{Call, argv, call};
+use crate::run::call::{Call, DEADLINE, argv, call};
 
 /// Subcommands of kubectl that change nothing.
 pub const QUESTIONS: [&str; 3] = ["get", "logs", "version"];
@@ -244,6 +244,19 @@ pub fn describe(target: &Target, kind: &str, name: &str) -> Call {
     let at = at(target);
     let name: &[&str] = if name.is_empty() { &[] } else { &[name] };
     call(argv!("kubectl describe {kind} {name...} {at...}"))
+}
+
+/// Closes a node to new pods.
+pub fn cordon(target: &Target, node: &str) -> Call {
+    let at = at(target);
+    call(argv!("kubectl cordon {node} {at...}"))
+}
+
+/// Closes a node to new pods, and has those that are there leave it, but those of DaemonSets.
+pub fn drain(target: &Target, node: &str, deadline: Duration) -> Call {
+    let (at, timeout) = (at(target), format!("--timeout={}s", deadline.as_secs()));
+    call(argv!("kubectl drain {node} --ignore-daemonsets --delete-emptydir-data {timeout} {at...}"))
+        .within(deadline + DEADLINE)
 }
 
 /// Opens nodes to new pods again.

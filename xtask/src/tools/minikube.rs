@@ -16,11 +16,31 @@ pub fn version() -> Call {
     call(argv!("minikube version --short")).trimmed()
 }
 
-/// Makes the cluster, or starts it where it is stopped. `node_image` is one of our own, where kicbase can't be had.
-pub fn start(cluster: &Cluster, node_image: Option<&str>, root: bool) -> Call {
+/// Which ports of 127.0.0.1 lead to nodes that minikube makes from now on.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Published {
+    /// Those of the configuration: the first node's.
+    NodePorts,
+    /// None, as minikube would publish the same for each node.
+    Nothing,
+}
+
+/// Makes the first node, or starts all of them where they are stopped. `node_image` is one of our own, where kicbase can't be
+/// had.
+pub fn start(cluster: &Cluster, node_image: Option<&str>, published: Published, root: bool) -> Call {
     let Cluster { name, driver, runtime, kubernetes, node_ports, .. } = cluster;
     let (cpus, memory) = (cluster.cpus.to_string(), cluster.memory_mb.to_string());
-    let ports = format!("--ports=127.0.0.1:{0}-{1}:{0}-{1}", node_ports.first, node_ports.last);
+    let ports = match published {
+        Published::NodePorts => format!("--ports=127.0.0.1:{0}-{1}:{0}-{1}", node_ports.first, node_ports.last),
+        Published::Nothing => "--ports=".to_string(),
+    };
+    let cni = match (cluster.nodes, node_image) {
+        (1, _) => "bridge",
+        // A bridge ends at its node.
+        (_, None) => "kindnet",
+        // Flannel comes from us.
+        (_, Some(_)) => "false",
+    };
     let mut more = Vec::new();
     if let Some(image) = node_image {
         more.push(format!("--base-image={image}"));
@@ -33,8 +53,13 @@ pub fn start(cluster: &Cluster, node_image: Option<&str>, root: bool) -> Call {
         more.push("--force".to_string());
     }
     call(argv!(
-        "minikube start --profile {name} --driver {driver} --container-runtime {runtime} --kubernetes-version v{kubernetes} --cpus {cpus} --memory {memory} --cni bridge {ports} --wait apiserver,system_pods,default_sa,kubelet --interactive=false --delete-on-failure=false {more...}"
+        "minikube start --profile {name} --driver {driver} --container-runtime {runtime} --kubernetes-version v{kubernetes} --cpus {cpus} --memory {memory} --cni {cni} {ports} --wait apiserver,system_pods,default_sa,kubelet --interactive=false --delete-on-failure=false {more...}"
     ))
+}
+
+/// Adds a node to a cluster that serves. Its memory comes from MINIKUBE_MEMORY: there is no flag for it.
+pub fn add_node(name: &str) -> Call {
+    call(argv!("minikube node add --profile {name}"))
 }
 
 /// Loads an image of the host's docker into the nodes, in minikube's own way.
@@ -114,6 +139,7 @@ mod tests {
             driver: "docker".into(),
             runtime: "containerd".into(),
             kubernetes: "1.33.1".into(),
+            nodes: 1,
             cpus: 2,
             memory_mb: 4096,
             disk_free_mb: 0,
@@ -124,8 +150,8 @@ mod tests {
 
     #[test]
     fn force_is_for_root_only() {
-        assert!(start(&cluster(), None, true).argv.contains(&"--force".to_string()));
-        assert!(!start(&cluster(), None, false).argv.contains(&"--force".to_string()));
+        let forces = |root| start(&cluster(), None, Published::NodePorts, root).argv.contains(&"--force".to_string());
+        assert!(forces(true) && !forces(false));
     }
 
     #[test]
@@ -142,11 +168,24 @@ mod tests {
 
     #[test]
     fn an_own_node_image_comes_with_what_it_needs() {
-        let text = start(&cluster(), Some("local/node:1"), false).text();
+        let start = |image| start(&cluster(), image, Published::NodePorts, false).text();
+        let text = start(Some("local/node:1"));
         assert!(text.contains("--base-image=local/node:1 --preload=false"), "{text}");
         assert!(text.contains("--ports=127.0.0.1:30080-30089:30080-30089"), "{text}");
         assert!(text.contains("--kubernetes-version v1.33.1 --cpus 2 --memory 4096"), "{text}");
-        assert!(!start(&cluster(), None, false).text().contains("--base-image"));
+        assert!(!start(None).contains("--base-image"));
+    }
+
+    #[test]
+    fn more_than_one_node_share_a_network_and_the_first_has_the_ports() {
+        let cluster = Cluster { nodes: 2, ..cluster() };
+        let start = |image, published| start(&cluster, image, published, false).text();
+        let text = start(Some("local/node:1"), Published::NodePorts);
+        assert!(text.contains("--cni false --ports=127.0.0.1:30080-30089:30080-30089"), "{text}");
+        assert!(
+            start(None, Published::Nothing).contains("--cni kindnet --ports= --wait"),
+            "no port is published twice"
+        );
     }
 
     #[test]

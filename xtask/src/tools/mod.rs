@@ -5,6 +5,7 @@ pub mod apt;
 pub mod browser;
 pub mod cargo;
 pub mod containerd;
+pub mod crictl;
 pub mod ctr;
 pub mod curl;
 pub mod docker;

@@ -58,6 +58,8 @@ const QUESTIONS: &[&str] = &[
     "dpkg-query ",
     "apt-get --simulate ",
     "docker exec todo crictl images ",
+    "docker exec todo-m02 crictl images ",
+    "docker exec todo-m03 crictl images ",
     "docker exec todo ctr --namespace k8s.io images list",
     "docker exec todo ctr --namespace k8s.io content ls",
     "minikube start --help",

@@ -43,10 +43,13 @@ fn dispatch(project: &Project, cli: &Cli) -> Result<()> {
             let (runs, wait, peers) = (usize::from(*runs), *wait, peer.as_slice());
             bench::run(project, &bench::BenchOptions { of: *of, runs, only, against, to, svg, wait, peers })
         }
-        Command::TestE2e { list: true, only, .. } => e2e::list(project, only),
-        Command::TestE2e { keep, only, jobs, junit, helm, .. } => {
+        Command::TestE2e { list: true, only, weekly, .. } => e2e::list(project, only, *weekly),
+        Command::TestE2e { keep, only, weekly, jobs, junit, helm, .. } => {
             let (junit, helm) = (junit.as_deref(), helm.as_deref());
-            let wanted = e2e::TestOptions { keep: *keep, only, jobs: jobs.map(usize::from), junit, helm };
+            let (keep, jobs) = (*keep, jobs.map(usize::from));
+            // What is asked for by its name is run whenever it is asked for.
+            let weekly = (*weekly || only.is_empty()).then_some(*weekly);
+            let wanted = e2e::TestOptions { keep, only, weekly, jobs, junit, helm };
             e2e::run(project, &wanted, &mut Vec::new())
         }
         _ => xtask::dispatch(project, cli),

@@ -101,7 +101,8 @@ fn run_touched(project: &Project, options: &Options, touched: &Touched, suites: 
         Scenarios::None | Scenarios::All => Vec::new(),
     };
     if options.with_e2e && touched.has(Part::Scenarios) {
-        let wanted = e2e::TestOptions { only: &only, jobs: options.jobs, ..e2e::TestOptions::default() };
+        let wanted =
+            e2e::TestOptions { only: &only, weekly: Some(false), jobs: options.jobs, ..e2e::TestOptions::default() };
         e2e::run(project, &wanted, suites)?;
     }
     Ok(())

@@ -14,7 +14,7 @@ use crate::run::graph;
 use crate::run::graph::Task;
 use crate::stages::setup::find::All;
 use crate::stages::setup::modules;
-use crate::stages::setup::recipes::{CONTROL_PLANE, DOCKERFILES, Plan};
+use crate::stages::setup::recipes::{CONTROL_PLANE, DOCKERFILES, NETWORK, Plan};
 use crate::tools::docker::Build;
 use crate::tools::{apt, docker};
 
@@ -27,12 +27,14 @@ pub fn make(project: &Project, plan: &Plan, found: &All, public: bool) -> Result
     let wanted: Vec<&str> = match public {
         true => missing.into_iter().map(module).collect(),
         false if !plan.has_cluster => missing.into_iter().map(module).collect(),
-        false => ["kubernetes", "minikube", "crictl", "runc-shim", "pause", "helm", "coredns", "storage", "etcd"]
+        false => ["kubernetes", "minikube", "runc-shim", "pause", "helm", "coredns", "storage", "etcd"]
             .into_iter()
             .filter(|name| !plan.tools.contains_key(name) || missing.contains(name))
             .filter(|name| *name != "runc-shim" || plan.shim)
             .map(module)
             .chain(plan.addons.iter().filter(|(_, image)| absent(image)).map(|(name, _)| name.as_str()))
+            .chain(plan.runtime.modules.iter().copied())
+            .chain(plan.network.iter().filter(|image| absent(image)).map(|_| NETWORK))
             .collect(),
     };
     let mut tasks = modules::tasks(project, plan, &wanted)?;
@@ -40,9 +42,10 @@ pub fn make(project: &Project, plan: &Plan, found: &All, public: bool) -> Result
     if !public {
         let needs = |names: &[&str]| names.iter().map(|name| modules::task_of(project, name)).collect::<Vec<_>>();
         type Make = fn(&Project, &Plan) -> Result<()>;
+        let of_node = [&["debian", "runc-shim"], &plan.runtime.modules[..]].concat();
         let images: [(&str, &String, &[&str], Make); 3] = [
             ("rust", &plan.rust, &["debian"], make_rust),
-            ("node", &plan.node, &["debian", "crictl", "runc-shim"], make_node),
+            ("node", &plan.node, &of_node, make_node),
             ("debian", &plan.debian, &[], make_debian),
         ];
         for (name, reference, needed, make) in images {
@@ -55,6 +58,10 @@ pub fn make(project: &Project, plan: &Plan, found: &All, public: bool) -> Result
         for (name, reference) in plan.addons.iter().filter(|(_, image)| plan.has_cluster && absent(image)) {
             let run = Box::new(move || make_addon(project, plan, name, reference));
             tasks.push(Task { name: format!("addon {name}"), needs: needs(&[name]), run });
+        }
+        if plan.has_cluster && plan.network.as_ref().is_some_and(absent) {
+            let run = Box::new(move || make_network(project, plan));
+            tasks.push(Task { name: "network".to_string(), needs: needs(&[NETWORK, "node"]), run });
         }
         if plan.has_cluster && !plan.is_linked() {
             let mut needs = built;
@@ -89,17 +96,19 @@ fn make_debian(project: &Project, plan: &Plan) -> Result<()> {
 fn make_node(project: &Project, plan: &Plan) -> Result<()> {
     let step = project.ui.step("make the node image");
     let context = fresh_folder(&project.folders.cache.join("node"))?;
-    for file in ["containerd.toml", "entrypoint"] {
+    for file in &plan.runtime.files {
         fs::copy(project.recipes().join(DOCKERFILES).join(file), context.join(file))?;
     }
-    fs::copy(plan.modules["crictl"].join("crictl"), context.join("crictl"))?;
+    for name in &plan.runtime.modules {
+        fs::copy(plan.modules[*name].join(name), context.join(name))?;
+    }
     fs::create_dir(context.join("shim"))?;
     if plan.shim {
         fs::copy(plan.modules["runc-shim"].join("runc-shim"), context.join("shim/runc"))?;
     }
     let from = ("BASE_IMAGE", plan.debian.as_str());
-    let image =
-        Image { dockerfile: "node.Dockerfile", context: &context, target: None, tag: &plan.node, from: Some(from) };
+    let (dockerfile, target) = ("node.Dockerfile", Some(plan.runtime.target.as_str()));
+    let image = Image { dockerfile, context: &context, target, tag: &plan.node, from: Some(from) };
     build(project, &image, &|line| step.update(line))?;
     fs::remove_dir_all(&context)?;
     step.done(&plan.node);
@@ -120,6 +129,17 @@ fn make_addon(project: &Project, plan: &Plan, name: &str, reference: &str) -> Re
     let step = project.ui.step(format!("make the image of {name}"));
     let (dockerfile, context) = ("addons.Dockerfile", plan.modules[name].as_path());
     let image = Image { dockerfile, context, target: Some(name), tag: reference, from: None };
+    build(project, &image, &|line| step.update(line))?;
+    step.done(reference);
+    Ok(())
+}
+
+fn make_network(project: &Project, plan: &Plan) -> Result<()> {
+    let Some(reference) = &plan.network else { return Ok(()) };
+    let step = project.ui.step("make the network of the nodes");
+    let (dockerfile, context) = ("control-plane.Dockerfile", plan.modules[NETWORK].as_path());
+    let from = Some(("NODE_IMAGE", plan.node.as_str()));
+    let image = Image { dockerfile, context, target: Some(NETWORK), tag: reference, from };
     build(project, &image, &|line| step.update(line))?;
     step.done(reference);
     Ok(())
@@ -218,7 +238,7 @@ fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The file name under which minikube looks for an image: the tag's colon becomes an underscore.
-fn archive_name(reference: &str) -> String {
+pub fn archive_name(reference: &str) -> String {
     match reference.rsplit_once(':') {
         Some((name, tag)) => format!("{name}_{tag}"),
         None => reference.to_string(),

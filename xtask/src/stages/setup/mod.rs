@@ -8,10 +8,10 @@ pub mod find;
 pub mod hadolint;
 pub mod machine;
 pub mod made;
-mod mirrors;
+pub(super) mod mirrors;
 mod modules;
 pub mod packages;
-mod recipes;
+pub(super) mod recipes;
 mod sizes;
 
 use std::collections::BTreeMap;
@@ -28,6 +28,7 @@ use crate::run::lock;
 use crate::tools;
 use crate::tools::docker::Daemon;
 use find::{Elsewhere, Found};
+use recipes::NETWORK;
 
 /// What the other stages need to know.
 pub struct Ready {
@@ -35,6 +36,8 @@ pub struct Ready {
     pub images: Images,
     /// The addons' images that were made here, by the addon's name.
     pub addons: BTreeMap<String, Built>,
+    /// The network of a cluster of several nodes, where it was made here.
+    pub network: Option<Built>,
     /// The images that docker had when the tools were looked at, reference to ID.
     pub host: BTreeMap<String, String>,
 }
@@ -195,8 +198,8 @@ pub fn recipe_names(project: &Project) -> Result<RecipeNames> {
     folders.extend(plan.tools.values().map(|tool| tool.release.clone()));
     folders.extend([plan.cluster_cache.clone(), hadolint::folder(project)?]);
     let mut references = vec![plan.debian.clone(), plan.node.clone(), plan.rust.clone()];
-    references.extend(plan.addons.values().cloned());
-    let bases = ["debian", "node", "rust"].map(str::to_string);
+    references.extend(plan.addons.values().chain(&plan.network).cloned());
+    let bases = ["debian", "node", "rust", NETWORK].map(str::to_string);
     let mirrors = &project.config.mirrors;
     let parts = bases.into_iter().chain(mirrors.addons.keys().cloned()).chain(mirrors.images.values().cloned());
     Ok(RecipeNames { images: plan.images(), references, parts: parts.collect(), folders })
@@ -224,11 +227,12 @@ fn settled(
 ) -> Result<Option<Ready>> {
     let (Some(tools), Some(daemon)) = (found.tools(), &found.daemon) else { return Ok(None) };
     let ctx = Context::new(project, tools);
-    let mut addons = BTreeMap::new();
+    let (mut addons, mut network) = (BTreeMap::new(), None);
     let images = if plan.is_complete(&found.images) {
         check_runtime(plan, daemon)?;
         addons =
             plan.addons.iter().filter_map(|(name, image)| Some((name.clone(), built(image, &found.images)?))).collect();
+        network = plan.network.as_ref().and_then(|image| built(image, &found.images));
         plan.images()
     } else if !plan.has_images(&found.images)
         && source != Some(Source::Mirrors)
@@ -238,7 +242,7 @@ fn settled(
     } else {
         return Ok(None);
     };
-    Ok(Some(Ready { ctx, images, addons, host: found.images.clone() }))
+    Ok(Some(Ready { ctx, images, addons, network, host: found.images.clone() }))
 }
 
 /// Links the chosen tools into one folder, which children find first on their PATH: minikube calls docker by name.

@@ -21,6 +21,9 @@ pub const DOCKERFILES: &str = "k8s/node";
 /// The modules whose programs are in the control plane.
 pub const CONTROL_PLANE: [&str; 5] = ["kubernetes", "coredns", "etcd", "storage", "pause"];
 
+/// The network of a cluster of several nodes: a module and a target of control-plane.Dockerfile of that name.
+pub const NETWORK: &str = "flannel";
+
 /// The names of all that can be made, each a digest of its recipe.
 pub struct Plan {
     /// By the tool's name.
@@ -31,11 +34,34 @@ pub struct Plan {
     pub rust: String,
     /// The images of the configured addons that can be built, by the addon's name.
     pub addons: BTreeMap<String, String>,
+    /// The image of the network where there is more than one node.
+    pub network: Option<String>,
+    pub runtime: Runtime,
     pub cluster_cache: PathBuf,
     pub minikube_cache: PathBuf,
     pub shim: bool,
     /// A cluster of our own is wanted; a target needs neither minikube nor a node.
     pub has_cluster: bool,
+}
+
+/// What a node is made of beside Debian's packages: a target of node.Dockerfile that is named as the container runtime is.
+pub struct Runtime {
+    pub target: String,
+    /// Files beside node.Dockerfile.
+    pub files: Vec<&'static str>,
+    /// Modules, each of the one program that is named as it is.
+    pub modules: Vec<&'static str>,
+}
+
+impl Runtime {
+    fn of(name: &str) -> Runtime {
+        let (mut files, mut modules) = (vec!["containerd.toml", "entrypoint"], vec!["crictl"]);
+        if name == "docker" {
+            files.extend(["cri-docker.service", "cri-docker.socket"]);
+            modules.push("cri-dockerd");
+        }
+        Runtime { target: name.to_string(), files, modules }
+    }
 }
 
 /// Where a tool comes from that is not on PATH.
@@ -51,16 +77,7 @@ impl Plan {
     pub fn new(project: &Project) -> Result<Plan> {
         let (root, interrupt) = (&project.recipes(), &project.spawn.interrupt);
         let shim = needs_shim() && project.config.mirrors.modules.contains_key("runc-shim");
-        let mut keys = BTreeMap::new();
-        for (name, module) in &project.config.mirrors.modules {
-            let mut content = Content::default().files(root, std::slice::from_ref(&module.folder), interrupt)?;
-            let variables = variables(project, &module.folder);
-            let named = [&variables, &module.rename].into_iter().flatten().flat_map(|(name, value)| [name, value]);
-            for word in module.packages.iter().chain(named) {
-                content = content.word(word);
-            }
-            keys.insert(name.clone(), content.short());
-        }
+        let keys = module_keys(project)?;
         let modules = keys
             .iter()
             .map(|(name, key)| (name.clone(), project.folders.cache.join("go").join(format!("{name}-{key}"))))
@@ -70,18 +87,19 @@ impl Plan {
         let local = |name: &str, key: String| format!("{}.local/{name}:{key}", project.config.home);
         let debian =
             Content::default().word(&apt::debootstrap(&project.config.mirrors.suite, "").argv.join(" ")).short();
-        let node = recipe("node.Dockerfile")?
-            .files(root, &["containerd.toml", "entrypoint"].map(|file| Path::new(DOCKERFILES).join(file)), interrupt)?
-            .word(&debian)
-            .word(key("crictl"))
-            .word(if shim { key("runc-shim") } else { "" })
-            .short();
+        let runtime = Runtime::of(&project.config.cluster.runtime);
+        let files: Vec<PathBuf> = runtime.files.iter().map(|file| Path::new(DOCKERFILES).join(file)).collect();
+        let node = recipe("node.Dockerfile")?.files(root, &files, interrupt)?.word(&debian);
+        let node = runtime.modules.iter().fold(node, |content, name| content.word(key(name)));
+        let node = node.word(if shim { key("runc-shim") } else { "" }).short();
         let rust = recipe("builder.Dockerfile")?.word(&debian).word(env!("RUSTC_VERSION")).short();
         let mut addons = BTreeMap::new();
         let asked = &project.config.cluster.addons;
         for name in project.config.mirrors.addons.keys().filter(|name| asked.contains(name)) {
             addons.insert(name.clone(), local(name, recipe("addons.Dockerfile")?.word(key(name)).short()));
         }
+        let network = recipe("control-plane.Dockerfile")?.word(&node).word(key(NETWORK)).short();
+        let network = (project.config.cluster.nodes > 1).then(|| local(NETWORK, network));
         let mut cluster = recipe("control-plane.Dockerfile")?.word(&node).word(&project.config.cluster.kubernetes);
         for word in project.config.mirrors.images.iter().flat_map(|(public, target)| [public, target]) {
             cluster = cluster.word(word);
@@ -102,6 +120,8 @@ impl Plan {
             node: local("node", node),
             rust: local("rust", rust),
             addons,
+            network,
+            runtime,
             cluster_cache: project.folders.cache.join("cluster").join(cluster.short()),
             minikube_cache: project.folders.minikube_home().join("cache"),
             shim,
@@ -154,7 +174,8 @@ impl Plan {
 
     pub fn is_complete(&self, local: &BTreeMap<String, String>) -> bool {
         let bases = [&self.debian, &self.rust].into_iter().all(|image| local.contains_key(image));
-        let cluster = || std::iter::once(&self.node).chain(self.addons.values()).all(|image| local.contains_key(image));
+        let parts = || std::iter::once(&self.node).chain(self.addons.values()).chain(&self.network);
+        let cluster = || parts().all(|image| local.contains_key(image));
         bases && (!self.has_cluster || cluster() && self.is_linked())
     }
 
@@ -163,6 +184,22 @@ impl Plan {
         self.cluster_cache.exists()
             && fs::read_link(&self.minikube_cache).is_ok_and(|target| target == self.cluster_cache)
     }
+}
+
+/// A digest of all that a module is built from, by its name.
+fn module_keys(project: &Project) -> Result<BTreeMap<String, String>> {
+    let mut keys = BTreeMap::new();
+    for (name, module) in &project.config.mirrors.modules {
+        let folder = std::slice::from_ref(&module.folder);
+        let mut content = Content::default().files(&project.recipes(), folder, &project.spawn.interrupt)?;
+        let variables = variables(project, &module.folder);
+        let named = [&variables, &module.rename].into_iter().flatten().flat_map(|(name, value)| [name, value]);
+        for word in module.packages.iter().chain(named) {
+            content = content.word(word);
+        }
+        keys.insert(name.clone(), content.short());
+    }
+    Ok(keys)
 }
 
 /// What the linker sets in all programs of a folder: each has only its own of it.

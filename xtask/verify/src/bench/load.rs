@@ -11,7 +11,7 @@ use xtask::model::image::Built;
 use xtask::run::context::Context;
 use xtask::stages::{cluster, load};
 use xtask::tools::docker::Build;
-use xtask::tools::{docker, minikube};
+use xtask::tools::{crictl, docker, minikube};
 
 const NAME: &str = "todo-chatbot-bench-load";
 /// The service whose image it is as large as: the largest of ours.
@@ -84,7 +84,7 @@ fn make(bench: &Bench, lacks: Lacks) -> Result<Built> {
 pub fn remove(ctx: &Context, nodes: &[String], is_one: impl Fn(&String) -> bool) -> Result<()> {
     for node in nodes {
         for reference in load::list(ctx, node)?.into_keys().filter(&is_one) {
-            ctx.run(docker::node_remove_image(node, &reference))?;
+            ctx.run(crictl::remove_image(node, &reference))?;
         }
     }
     for reference in ctx.run(docker::images())?.into_keys().filter(&is_one) {

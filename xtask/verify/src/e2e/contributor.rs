@@ -12,7 +12,7 @@ use crate::lanes::schedule::Takes;
 use xtask::run::call::DEADLINE;
 use xtask::run::poll;
 use xtask::stages::{cluster, load};
-use xtask::tools::{docker, helm, kubectl, minikube};
+use xtask::tools::{crictl, docker, helm, kubectl, minikube};
 
 pub const NAMESPACE: &str = "todo-chatbot-e2e";
 const RELEASE: &str = "todo-chatbot";
@@ -120,7 +120,7 @@ fn image_gone(world: &World) -> Result<()> {
         .context("no pod of mcp")?;
     let image = pod["spec"]["containers"][0]["image"].as_str().context("a container has an image")?.to_string();
     let id = images()?.get(&image).cloned().with_context(|| format!("the node does not list {image}"))?;
-    world.run(docker::node_remove_image(node, &image))?;
+    world.run(crictl::remove_image(node, &image))?;
     ensure!(!images()?.contains_key(&image), "{image} could not be removed from the node");
     world.up()?;
     ensure!(images()?.get(&image) == Some(&id), "{image} is not on the node again as {id}");

@@ -12,7 +12,7 @@ use crate::e2e::world::World;
 use xtask::live::service;
 use xtask::run::http;
 use xtask::run::poll;
-use xtask::tools::{docker, kubectl};
+use xtask::tools::{crictl, kubectl};
 
 const WRITERS: usize = 4;
 const REQUEST: Duration = Duration::from_secs(30);
@@ -93,7 +93,7 @@ fn kill_and_wait(world: &World, url: &str, writes: &Mutex<Writes>) -> Result<(Du
     await_that(world, "writes", || acknowledged() >= 20)?;
     let found = service::places(&world.ctx, "postgres")?;
     let server = &found.first().context("no container of postgres runs")?.place;
-    world.run(docker::node_kill(&server.node, &server.id))?;
+    world.run(crictl::kill(&server.node, &server.id))?;
     let killed = Instant::now();
     await_that(world, "not to be ready", || world.get(&ready).is_err())?;
     let red = killed.elapsed();
@@ -187,7 +187,7 @@ pub fn purged(world: &World) -> Result<()> {
     let pod = provisioner.first().context("the cluster has no storage-provisioner")?;
     let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
     let id = id.strip_prefix("containerd://").context("the storage-provisioner does not run")?;
-    world.run(docker::node_kill(pod["spec"]["nodeName"].as_str().unwrap_or_default(), id))?;
+    world.run(crictl::kill(pod["spec"]["nodeName"].as_str().unwrap_or_default(), id))?;
     run(world, &["down", "--purge"])?;
     run(world, &["up"])?;
     let found = titles_with(&world.url()?, "")?;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::e2e::scenario::Scenario;
-use crate::e2e::{contributor, faults, hello, model, published, targets};
+use crate::e2e::{clusters, contributor, faults, hello, model, published, targets};
 use xtask::run::context::{Project, profiles};
 use xtask::run::exit::Stop;
 
@@ -75,6 +75,7 @@ pub fn groups(project: &Project) -> Result<Vec<Group>> {
     // Each makes what it needs of its own, by way of the target.
     let by_target = |scenario: &Scenario| Planned { scenario: *scenario, begins: State::Any, leaves: State::Any };
     groups.push(of_dev("targets", targets::NAMESPACE, targets::SCENARIOS.iter().map(by_target).collect()));
+    groups.push(of_dev("clusters", clusters::NAMESPACE, clusters::SCENARIOS.iter().map(by_target).collect()));
     for name in profiles(&project.root).into_iter().filter(|name| name != DEV) {
         let mut scenarios = vec![comes_up(published::COMES_UP)];
         scenarios.extend(published::scenarios(&project.of_profile(&name)?)?.iter().map(running));
@@ -97,19 +98,24 @@ pub fn groups(project: &Project) -> Result<Vec<Group>> {
     Ok(groups)
 }
 
-/// The groups with those of their scenarios whose label holds one of `only`; all of them without any.
-pub fn choose(groups: Vec<Group>, only: &[String]) -> Result<Vec<Group>> {
+/// The groups with those of their scenarios whose label holds one of `only`; all of them without any. `weekly` chooses those
+/// that are run once a week, or the others.
+pub fn choose(groups: Vec<Group>, only: &[String], weekly: Option<bool>) -> Result<Vec<Group>> {
     let is_wanted = |label: &str| only.is_empty() || only.iter().any(|text| label.contains(text));
+    let is_due = |scenario: &Scenario| weekly.is_none_or(|weekly| scenario.is_weekly == weekly);
     let chosen = groups.into_iter().filter_map(|mut group| {
         let name = group.name.clone();
-        group.scenarios.retain(|planned| is_wanted(&format!("{name}: {}", planned.scenario.name)));
+        group
+            .scenarios
+            .retain(|Planned { scenario, .. }| is_due(scenario) && is_wanted(&format!("{name}: {}", scenario.name)));
         (!group.scenarios.is_empty()).then_some(group)
     });
     let chosen: Vec<Group> = chosen.collect();
     match chosen.is_empty() {
         false => Ok(chosen),
         true => {
-            let message = format!("no scenario is called {}\nNext: cargo xtask test-e2e --list", only.join(" or "));
+            let which = if weekly == Some(true) { "weekly scenario" } else { "scenario" };
+            let message = format!("no {which} is called {}\nNext: cargo xtask test-e2e --list", only.join(" or "));
             Err(Stop::usage(message).into())
         }
     }
@@ -119,12 +125,14 @@ pub fn choose(groups: Vec<Group>, only: &[String]) -> Result<Vec<Group>> {
 mod tests {
     use super::*;
 
+    fn scenario(name: &'static str) -> Scenario {
+        let plain = Scenario::new(name, |_| Ok(()));
+        if name.starts_with("weekly") { plain.weekly() } else { plain }
+    }
+
     fn group(name: &str, scenarios: &[&'static str]) -> Group {
-        let planned = |name: &&'static str| Planned {
-            scenario: Scenario::new(name, |_| Ok(())),
-            begins: State::Running,
-            leaves: State::Running,
-        };
+        let planned =
+            |name: &&'static str| Planned { scenario: scenario(name), begins: State::Running, leaves: State::Running };
         let scenarios = scenarios.iter().map(planned).collect();
         Group { name: name.to_string(), profile: DEV.to_string(), namespace: None, project: None, scenarios }
     }
@@ -132,7 +140,7 @@ mod tests {
     #[test]
     fn a_text_chooses_groups_and_scenarios() {
         let all = || vec![group("dev", &["comes up", "goes away"]), group("rolling", &["comes up"])];
-        let choose = |only: &[&str]| choose(all(), &only.iter().map(|text| text.to_string()).collect::<Vec<_>>());
+        let choose = |only: &[&str]| choose(all(), &only.iter().map(|text| text.to_string()).collect::<Vec<_>>(), None);
         let labels = |only: &[&str]| {
             choose(only).map(|groups| groups.iter().flat_map(Group::labels).collect::<Vec<_>>()).unwrap()
         };
@@ -143,5 +151,17 @@ mod tests {
         assert_eq!(labels(&["goes", "rolling"]), ["dev: goes away", "rolling: comes up"]);
         let none = choose(&["nothing", "naught"]).err().unwrap().to_string();
         assert_eq!(none, "no scenario is called nothing or naught\nNext: cargo xtask test-e2e --list");
+    }
+    #[test]
+    fn weekly_scenarios_are_chosen_alone_by_a_text_or_not_at_all() {
+        let chosen = |only: &[String], weekly| {
+            let all = vec![group("clusters", &["weekly kind"]), group("dev", &["comes up", "weekly long"])];
+            choose(all, only, weekly).map(|groups| groups.iter().flat_map(Group::labels).collect::<Vec<_>>())
+        };
+        assert_eq!(chosen(&[], Some(false)).unwrap(), ["dev: comes up"]);
+        assert_eq!(chosen(&[], Some(true)).unwrap(), ["clusters: weekly kind", "dev: weekly long"]);
+        assert_eq!(chosen(&["kind".to_string()], None).unwrap(), ["clusters: weekly kind"]);
+        let none = chosen(&["comes up".to_string()], Some(true)).unwrap_err().to_string();
+        assert!(none.starts_with("no weekly scenario is called comes up\n"), "{none}");
     }
 }

@@ -3,6 +3,7 @@
 mod app;
 mod axe;
 mod browser;
+mod clusters;
 mod conformance;
 mod contributor;
 mod database;
@@ -51,6 +52,8 @@ pub struct TestOptions<'a> {
     pub keep: bool,
     /// Those whose "GROUP: NAME" holds one of these; all of them without any.
     pub only: &'a [String],
+    /// Those that are run once a week, or the others; both without a choice.
+    pub weekly: Option<bool>,
     /// How many run at a time; by default as many as the node has CPUs, and one more, as many wait.
     pub jobs: Option<usize>,
     /// Where the report goes.
@@ -59,9 +62,9 @@ pub struct TestOptions<'a> {
     pub helm: Option<&'a str>,
 }
 
-/// Names the scenarios, or those whose "GROUP: NAME" holds one of `only`.
-pub fn list(project: &Project, only: &[String]) -> Result<()> {
-    let groups = choose(groups(project)?, only)?;
+/// Names the scenarios, or those whose "GROUP: NAME" holds one of `only`, or those that are run once a week.
+pub fn list(project: &Project, only: &[String], weekly: bool) -> Result<()> {
+    let groups = choose(groups(project)?, only, weekly.then_some(true))?;
     let names: Vec<String> = groups.iter().flat_map(Group::labels).collect();
     project.ui.answer(&names.join("\n"), json!({ "scenarios": names }));
     Ok(())
@@ -71,7 +74,7 @@ pub fn list(project: &Project, only: &[String]) -> Result<()> {
 /// group made is removed at its end, unless `keep`. What came of them is added to `suites`, and written as JUnit XML, also
 /// where none could begin.
 pub fn run(project: &Project, wanted: &TestOptions, suites: &mut Vec<Suite>) -> Result<()> {
-    let groups = choose(groups(project)?, wanted.only)?;
+    let groups = choose(groups(project)?, wanted.only, wanted.weekly)?;
     let file = wanted.junit.map_or_else(|| project.folders.logs().join("e2e.xml"), Path::to_path_buf);
     let (own, begun) = match prove(project, wanted, &groups) {
         Ok(own) => (own, Ok(())),

@@ -13,6 +13,8 @@ pub struct Scenario {
     pub name: &'static str,
     pub prove: fn(&World) -> Result<()>,
     pub takes: Takes,
+    /// It makes a cluster of its own, or builds for minutes.
+    pub is_weekly: bool,
     /// The line that has it.
     pub place: &'static Location<'static>,
 }
@@ -21,10 +23,14 @@ impl Scenario {
     /// One that replaces pods and stays within its namespace.
     #[track_caller]
     pub const fn new(name: &'static str, prove: fn(&World) -> Result<()>) -> Scenario {
-        Scenario { name, prove, takes: Takes::Room, place: Location::caller() }
+        Scenario { name, prove, takes: Takes::Room, is_weekly: false, place: Location::caller() }
     }
 
     pub const fn taking(self, takes: Takes) -> Scenario {
         Scenario { takes, ..self }
+    }
+
+    pub const fn weekly(self) -> Scenario {
+        Scenario { is_weekly: true, ..self }
     }
 }

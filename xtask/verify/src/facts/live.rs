@@ -25,7 +25,7 @@ use xtask::run::record::Run;
 use xtask::secrets::judge;
 use xtask::stages::{addons, cluster, load};
 use xtask::tools::helm::{Chart, Revision};
-use xtask::tools::{docker, helm, kubectl, minikube, psql};
+use xtask::tools::{ctr, docker, helm, kubectl, minikube, psql};
 
 const REQUEST: Duration = Duration::from_secs(5);
 /// `helm test` pulls nothing and asks a few URLs.
@@ -384,7 +384,7 @@ fn look_into_containers(cluster: &Cluster) -> Result<Attempts> {
         if id.is_empty() {
             continue;
         }
-        let call = docker::node_container(text("/spec/nodeName"), id);
+        let call = ctr::container(text("/spec/nodeName"), id);
         let message = ask_for_secrets(ctx, call, "the environment of a container")?;
         let is_known = message.is_some();
         let there = message.flatten().unwrap_or_default();

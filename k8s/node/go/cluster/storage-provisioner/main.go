@@ -1,5 +1,6 @@
 // Makes a volume of a folder of the node for each claim, as minikube's own provisioner does, under the same name and in
-// the same place. It removes a volume whoever made it: minikube's leaves what it made before it was last started.
+// the same place. It removes a volume whoever made it: minikube's leaves what it made before it was last started. Whoever
+// uses a volume runs on the node that has it: minikube's would let them begin anew on another.
 package main
 
 import (
@@ -26,9 +27,14 @@ const (
 // Whoever runs in a pod may write into its own volume.
 const mode = 0o777
 
-type provisioner struct{ folder string }
+type provisioner struct{ folder, node string }
 
 func main() {
+	// The pod has the node's own network, and with it the node's name.
+	node, err := os.Hostname()
+	if err != nil {
+		log.Fatal(err)
+	}
 	config, err := rest.InClusterConfig()
 	if err != nil {
 		log.Fatal(err)
@@ -41,7 +47,7 @@ func main() {
 	defer stop()
 	// Minikube runs one, and lets it have no Lease.
 	alone := controller.LeaderElection(false)
-	controller.NewProvisionController(ctx, client, name, provisioner{folder}, alone).Run(ctx)
+	controller.NewProvisionController(ctx, client, name, provisioner{folder, node}, alone).Run(ctx)
 }
 
 func (p provisioner) Provision(_ context.Context, options controller.ProvisionOptions) (
@@ -63,9 +69,17 @@ func (p provisioner) Provision(_ context.Context, options controller.ProvisionOp
 			AccessModes:                   claim.Spec.AccessModes,
 			Capacity:                      core.ResourceList{core.ResourceStorage: claim.Spec.Resources.Requests[core.ResourceStorage]},
 			PersistentVolumeSource:        core.PersistentVolumeSource{HostPath: &core.HostPathVolumeSource{Path: path}},
+			NodeAffinity:                  p.here(),
 		},
 	}
 	return &volume, controller.ProvisioningFinished, nil
+}
+
+// here is the node that has the folder.
+func (p provisioner) here() *core.VolumeNodeAffinity {
+	named := core.NodeSelectorRequirement{Key: core.LabelHostname, Operator: core.NodeSelectorOpIn, Values: []string{p.node}}
+	term := core.NodeSelectorTerm{MatchExpressions: []core.NodeSelectorRequirement{named}}
+	return &core.VolumeNodeAffinity{Required: &core.NodeSelector{NodeSelectorTerms: []core.NodeSelectorTerm{term}}}
 }
 
 func (p provisioner) Delete(_ context.Context, volume *core.PersistentVolume) error {

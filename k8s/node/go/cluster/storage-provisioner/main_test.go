@@ -14,7 +14,7 @@ import (
 
 func TestAVolumeIsAFolderThatGoesWithIt(t *testing.T) {
 	policy := core.PersistentVolumeReclaimDelete
-	own := provisioner{t.TempDir()}
+	own := provisioner{t.TempDir(), "todo-m02"}
 	volume, _, err := own.Provision(context.Background(), controller.ProvisionOptions{
 		StorageClass: &storage.StorageClass{ReclaimPolicy: &policy},
 		PVName:       "pvc-1",
@@ -26,6 +26,10 @@ func TestAVolumeIsAFolderThatGoesWithIt(t *testing.T) {
 	path := filepath.Join(own.folder, "todo", "data")
 	if about, err := os.Stat(path); err != nil || about.Mode().Perm() != mode || volume.Spec.HostPath.Path != path {
 		t.Fatal(about, err, volume.Spec.HostPath)
+	}
+	affinity := volume.Spec.NodeAffinity.Required.NodeSelectorTerms[0].MatchExpressions[0]
+	if affinity.Key != "kubernetes.io/hostname" || affinity.Values[0] != "todo-m02" {
+		t.Fatal("whoever uses it may run elsewhere", affinity)
 	}
 	if err := own.Delete(context.Background(), volume); err != nil {
 		t.Fatal(err)

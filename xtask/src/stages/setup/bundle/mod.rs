@@ -242,7 +242,7 @@ fn find_missing(plan: &Plan, found: &All) -> Vec<String> {
     if found.daemon.is_none() {
         missing.push(describe_docker(found));
     }
-    let images = [&plan.debian, &plan.node, &plan.rust].into_iter().chain(plan.addons.values());
+    let images = [&plan.debian, &plan.node, &plan.rust].into_iter().chain(plan.addons.values()).chain(&plan.network);
     missing.extend(images.filter(|image| !found.images.contains_key(*image)).map(|image| format!("image {image}")));
     if !plan.cluster_cache.exists() {
         missing.push(format!("the control plane, {}", plan.cluster_cache.display()));

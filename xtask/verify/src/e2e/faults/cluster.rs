@@ -14,7 +14,7 @@ use crate::e2e::world::Begun;
 use crate::e2e::world::{World, tells};
 use xtask::run::call::DEADLINE;
 use xtask::stages::{cluster, load};
-use xtask::tools::{docker, kubectl};
+use xtask::tools::{ctr, kubectl};
 
 const SECRET: &str = "todo-chatbot-secrets";
 /// A change that replaces the pod of the MCP server, and nothing else.
@@ -87,7 +87,7 @@ pub fn other_image(world: &World) -> Result<()> {
     let (image, other) = (image_of(world, "mcp")?, image_of(world, "frontend")?);
     let id = || anyhow::Ok(load::list(&world.ctx, node)?.get(&image).cloned());
     let before = id()?.with_context(|| format!("the node does not list {image}"))?;
-    world.run(docker::node_tag(node, &other, &image))?;
+    world.run(ctr::tag(node, &other, &image))?;
     await_some(world, "the other image under the tag", || Ok((id()?.as_ref() != Some(&before)).then_some(())))?;
     let output = world.up()?;
     ensure!(id()? == Some(before), "{image} is still another one on the node\n{}", output.tail);

@@ -16,7 +16,7 @@ use crate::e2e::world::{World, tells};
 use crate::lanes::schedule::Takes;
 use xtask::run::poll;
 use xtask::run::process::Output;
-use xtask::tools::{docker, kubectl};
+use xtask::tools::{crictl, docker, kubectl};
 
 /// One for each of the two lists, so that they run side by side.
 pub const PODS_NAMESPACE: &str = "todo-chatbot-pod-faults";
@@ -153,7 +153,7 @@ fn sql(world: &World, text: &str) -> Result<String> {
 
 /// Takes an image of ours off a node, and off the host.
 fn forget_image(world: &World, node: &str, image: &str) -> Result<()> {
-    world.run(docker::node_remove_image(node, image))?;
+    world.run(crictl::remove_image(node, image))?;
     world.run(docker::remove_image(image)).map(drop)
 }
 
