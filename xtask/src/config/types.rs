@@ -157,6 +157,8 @@ pub enum Reach {
     /// At the node ports of the services, under this host.
     NodePort {
         host: String,
+        /// That of the service to open, such as one that a node publishes on its host; None lets Kubernetes choose.
+        port: Option<u16>,
     },
     /// At the host of its Ingress, as a template of a URL.
     Ingress {

@@ -5,9 +5,6 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
-use serde_json::Value;
-
 use crate::config::NodePorts;
 use crate::live::pinned::Expected;
 use crate::live::snapshot::Snapshot;
@@ -17,8 +14,9 @@ use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
 use crate::run::{lock, poll};
 use crate::stages::setup::Ready;
-use crate::stages::{addons, load};
+use crate::stages::{addons, containers, load};
 use crate::tools::{docker, kubectl, minikube};
+use anyhow::Result;
 
 /// An API server that is just coming up deserves a moment before it is called unready.
 const SOON: Duration = Duration::from_secs(8);
@@ -158,21 +156,16 @@ fn observe_node(ctx: &Context) -> Result<Option<State>> {
     Ok((!kubeconfig.exists()).then(|| State::Unready(format!("{} is gone", kubeconfig.display()))))
 }
 
-/// The names of the nodes that images are loaded into, of which a cluster that runs has at least one. Those of a target are
-/// asked of itself: what made it may have named its containers otherwise than minikube does.
+/// The names of the nodes that images are loaded into, of which a cluster that runs has at least one.
 pub fn nodes(ctx: &Context) -> Result<Vec<String>> {
     let nodes = match ctx.config.target {
-        Some(_) => names(&ctx.run(kubectl::get(&ctx.target(), "nodes", None))?),
+        Some(_) => containers::of_target(ctx)?,
         None => ctx.run(docker::nodes(&ctx.config.cluster.name))?,
     };
     match nodes.is_empty() {
         false => Ok(nodes),
         true => Err(Stop::failed("docker knows no node of the cluster\nNext: cargo xtask up").into()),
     }
-}
-
-fn names(objects: &[Value]) -> Vec<String> {
-    objects.iter().filter_map(|object| object["metadata"]["name"].as_str()).map(str::to_string).collect()
 }
 
 /// Removes the cluster and everything in it.

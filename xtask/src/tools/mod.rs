@@ -15,6 +15,7 @@ pub mod hadolint;
 pub mod helm;
 pub mod kubectl;
 pub mod minikube;
+pub mod node;
 pub mod npm;
 pub mod psql;
 pub mod python;
