@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::e2e::scenario::Scenario;
-use crate::e2e::{contributor, faults, hello, model, published, targets};
+use crate::e2e::{clusters, contributor, faults, hello, model, published, targets};
 use xtask::run::context::{Project, profiles};
 use xtask::run::exit::Stop;
 
@@ -75,6 +75,7 @@ pub fn groups(project: &Project) -> Result<Vec<Group>> {
     // Each makes what it needs of its own, by way of the target.
     let by_target = |scenario: &Scenario| Planned { scenario: *scenario, begins: State::Any, leaves: State::Any };
     groups.push(of_dev("targets", targets::NAMESPACE, targets::SCENARIOS.iter().map(by_target).collect()));
+    groups.push(of_dev("clusters", clusters::NAMESPACE, clusters::SCENARIOS.iter().map(by_target).collect()));
     for name in profiles(&project.root).into_iter().filter(|name| name != DEV) {
         let mut scenarios = vec![comes_up(published::COMES_UP)];
         scenarios.extend(published::scenarios(&project.of_profile(&name)?)?.iter().map(running));

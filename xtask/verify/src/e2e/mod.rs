@@ -3,6 +3,7 @@
 mod app;
 mod axe;
 mod browser;
+mod clusters;
 mod conformance;
 mod contributor;
 mod database;

@@ -9,23 +9,20 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::kind_node;
-use crate::e2e::scenario::Scenario;
+use crate::e2e::targets::registry::{self, Registry};
 use crate::e2e::world::{World, tells};
-use crate::lanes::schedule::Takes;
 use crate::tools::kind;
 use xtask::model::cluster::Target;
 use xtask::run::process::Output;
 use xtask::stages::setup;
 use xtask::tools::{docker, kubectl};
 
-pub const SCENARIO: Scenario =
-    Scenario::new("a kind cluster that is there already is a target", loaded).taking(Takes::All);
-
 /// Kind's name for the cluster, and for its only node.
 const CLUSTER: &str = "xtask-e2e";
 const NODE: &str = "xtask-e2e-control-plane";
-/// The name of the target.
+/// The names of the two targets that lead to it.
 const KIND: &str = "kind";
+const PUSHED: &str = "pushed";
 /// What the page's first line has, and what it is changed to.
 const LINE: &str = "<title>Todo Chatbot</title>";
 const CHANGED: &str = "<title>Todo Chatbot on kind</title>";
@@ -70,13 +67,7 @@ impl<'a> Kind<'a> {
         });
         let file = self.root.join("kind.json");
         fs::write(&file, config.to_string())?;
-        let call = kind::create(
-            &self.program,
-            CLUSTER,
-            &file.display().to_string(),
-            &self.target.kubeconfig,
-            image,
-        );
+        let call = kind::create(&self.program, CLUSTER, &file.display().to_string(), &self.target.kubeconfig, image);
         self.world.run(call).map(drop)
     }
 
@@ -86,13 +77,20 @@ impl<'a> Kind<'a> {
 
     /// Names it in the project's configuration, as docs/targets.md says.
     fn describe(&self) -> Result<()> {
-        let (context, port) = (&self.target.context, self.port);
-        let table = format!(
-            "\n[targets.{KIND}]\nkubeconfig = \"kind.kubeconfig\"\ncontext = \"{context}\"\nimages = \"load\"\nreach = \"node-port\"\nhost = \"127.0.0.1\"\nnode_port = {port}\n"
-        );
+        let port = self.port;
+        self.add_target(
+            KIND,
+            &format!("images = \"load\"\nreach = \"node-port\"\nhost = \"127.0.0.1\"\nnode_port = {port}\n"),
+        )
+    }
+
+    /// A target that leads to it, of which nothing is known yet.
+    fn add_target(&self, name: &str, more: &str) -> Result<()> {
+        let context = &self.target.context;
+        let table = format!("\n[targets.{name}]\nkubeconfig = \"kind.kubeconfig\"\ncontext = \"{context}\"\n{more}");
         let file = self.root.join("xtask.toml");
         fs::write(&file, format!("{}{table}", fs::read_to_string(&file)?))?;
-        self.well(&["target", "forget", KIND]).map(drop)
+        self.well(&["target", "forget", name]).map(drop)
     }
 
     fn on(&self, arguments: &[&str]) -> Result<Output> {
@@ -135,17 +133,39 @@ impl<'a> Kind<'a> {
         self.world.get(&format!("http://127.0.0.1:{}/", self.port))
     }
 
-    fn change_page(&self) -> Result<()> {
+    fn change_page(&self, from: &str, to: &str) -> Result<()> {
         let file = self.root.join("services/frontend/assets/index.html");
         let text = fs::read_to_string(&file)?;
-        ensure!(text.contains(LINE), "{} has no {LINE}", file.display());
-        Ok(fs::write(&file, text.replace(LINE, CHANGED))?)
+        ensure!(text.contains(from), "{} has no {from}", file.display());
+        Ok(fs::write(&file, text.replace(from, to))?)
+    }
+
+    /// What the pods of services run, in order: what each was asked to, and by which ID it runs.
+    fn images(&self) -> Result<Vec<(String, String)>> {
+        let pods = self.world.run(kubectl::get(&self.target, "pods", None))?;
+        let is_test = |pod: &&Value| pod["metadata"]["labels"]["app.kubernetes.io/component"] == "test";
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+        let image = |pod: &Value| {
+            (text(&pod["spec"]["containers"][0]["image"]), text(&pod["status"]["containerStatuses"][0]["imageID"]))
+        };
+        let stays = |pod: &&Value| !pod["metadata"]["deletionTimestamp"].is_string();
+        let mut images: Vec<_> = pods.iter().filter(|pod| !is_test(pod)).filter(stays).map(image).collect();
+        images.sort();
+        Ok(images)
+    }
+
+    fn goes_down(&self, target: &str) -> Result<()> {
+        let output = self.world.xtask_in(&self.root, &["down", "--purge", "--target", target])?;
+        ensure!(output.success, "down --purge failed on the target\n{}", output.tail);
+        let namespace = &self.target.namespace;
+        let left = self.world.run(kubectl::get(&self.target, &format!("namespace/{namespace}"), None))?;
+        ensure!(left.is_empty(), "the namespace {namespace} is still there");
+        Ok(())
     }
 
     /// The minikube's own kubeconfig, its context named as that of kind.
     fn of_minikube(&self) -> Result<Value> {
-        let mut config: Value =
-            serde_json::from_str(&self.world.run(kubectl::whole_config(&self.world.target))?)?;
+        let mut config: Value = serde_json::from_str(&self.world.run(kubectl::whole_config(&self.world.target))?)?;
         config["contexts"][0]["name"] = self.target.context.as_str().into();
         Ok(config)
     }
@@ -164,15 +184,16 @@ fn free_node_port() -> Result<u16> {
     (30090..=32767).find(is_free).context("no port is free between 30090 and 32767")
 }
 
-fn loaded(world: &World) -> Result<()> {
+/// From `target add` to `down`, by images that are loaded, and once more by the same images from a registry.
+pub fn target(world: &World) -> Result<()> {
     let kind = Kind::new(world)?;
     is_refused_until_added(&kind)?;
     comes_up(&kind)?;
     changes(&kind)?;
     another_in_its_place(&kind)?;
-    kind.done(&["down", "--purge"], &[])?;
-    let left = world.run(kubectl::get(&kind.target, &format!("namespace/{}", kind.target.namespace), None))?;
-    ensure!(left.is_empty(), "the namespace {} is still there", kind.target.namespace);
+    let images = kind.images()?;
+    kind.goes_down(KIND)?;
+    pushed(&kind, &images)?;
     kind.delete()?;
     let gone = world.ctx.spawn.attempt(docker::container_state(NODE))?;
     ensure!(gone.is_err(), "kind left its node {NODE}");
@@ -208,13 +229,14 @@ fn comes_up(kind: &Kind) -> Result<()> {
 
 /// A line of the page: what is loaded is the layer with it, and what takes the rollout back takes it back.
 fn changes(kind: &Kind) -> Result<()> {
-    kind.change_page()?;
+    kind.change_page(LINE, CHANGED)?;
     let output = kind.done(&["up"], &["load todo-chatbot-frontend", "the node has the rest"])?;
     ensure!(!output.tail.contains("load todo-chatbot-backend"), "another image was loaded\n{}", output.tail);
     ensure!(kind.page()?.contains(CHANGED), "the page has not changed");
     kind.done(&["rollback"], &[])?;
-    ensure!(kind.page()?.contains(LINE), "the page is not as it was before the rollback");
-    Ok(())
+    ensure!(kind.page()?.contains(LINE), "the page is not as it was before the change");
+    kind.change_page(CHANGED, LINE)?;
+    kind.done(&["up"], &["nothing to deploy"]).map(drop)
 }
 
 /// The minikube of this machine answers where the kubeconfig says that it is kind's cluster.
@@ -228,4 +250,37 @@ fn another_in_its_place(kind: &Kind) -> Result<()> {
     ensure!(kind.world.fingerprint()? == minikube, "the cluster in kind's place was changed");
     ensure!(kind.pods()? == pods, "a refused up changed something");
     Ok(())
+}
+
+/// The same commit by way of a registry, whose certificate the owner of the cluster has its node trust.
+fn pushed(kind: &Kind, loaded: &[(String, String)]) -> Result<()> {
+    let mut registry = Registry::start(kind.world)?;
+    registry.be_trusted_by(NODE)?;
+    registry.empty()?;
+    let address = registry.address.clone();
+    kind.add_target(
+        PUSHED,
+        &format!("registry = \"{address}/todo\"\npull_secret = \"registry\"\nmake_pull_secret = true\n"),
+    )?;
+    let mut spawn = kind.world.spawn.clone();
+    spawn.env.push(("DOCKER_CONFIG".to_string(), registry.docker_config()));
+    let up = || -> Result<Output> {
+        let output = kind.world.xtask_by(&spawn, &kind.root, &["up", "--target", PUSHED])?;
+        registry::is_secret(&output.tail)?;
+        ensure!(output.success, "up failed with images from a registry\n{}", output.tail);
+        Ok(output)
+    };
+    kind.well(&["target", "add", PUSHED])?;
+    tells(&up()?, &["push todo-chatbot-backend", "push todo-chatbot-frontend"])?;
+    let images = kind.images()?;
+    ensure!(images.len() == loaded.len(), "{images:?} run, and {loaded:?} were loaded");
+    for ((image, id), (same, _)) in images.iter().zip(loaded) {
+        let (tagged, digest) = image.split_once('@').with_context(|| format!("{image} is not pinned"))?;
+        ensure!(tagged == format!("{address}/todo/{same}"), "{image} runs in place of {same}");
+        ensure!(id.ends_with(digest), "{image} runs as {id}");
+    }
+    let before = kind.pods()?;
+    tells(&up()?, &["nothing to deploy"])?;
+    ensure!(kind.pods()? == before, "a second up changed something");
+    kind.goes_down(PUSHED)
 }
