@@ -358,7 +358,7 @@ fn ingress_host(config: &Config, service: &str) -> Option<String> {
     host.split(['/', ':']).next().map(str::to_string)
 }
 
-/// The node port by which a target reaches a service, if that is the one to open and the port is not Kubernetes' to choose.
+/// The node port by which a target reaches a service, if that is the one to open and the port is not the chart's to choose.
 fn fixed_port(config: &Config, service: &str) -> Option<u16> {
     let Reach::NodePort { port, .. } = config.remote()?.1.reach else { return None };
     port.filter(|_| service == config.open)
