@@ -58,6 +58,7 @@ fn delivery(r: &Reader) -> Delivery {
 fn reach(r: &Reader) -> Reach {
     let way = r.optional_one_of("reach", &["port-forward", "node-port", "ingress"]);
     let host = r.optional("host");
+    let port = r.optional_integer("node_port", 30000..=32767).map(|port| port as u16);
     let url = template(r, "url", &["namespace"]);
     let missing = |key: &str, what: &str| {
         r.report_at(key, format!("{} is missing: add `{key}`, {what}", r.name(key)));
@@ -65,7 +66,7 @@ fn reach(r: &Reader) -> Reach {
     };
     match way.as_deref() {
         Some("node-port") => {
-            Reach::NodePort { host: host.unwrap_or_else(|| missing("host", "where the node ports are reached")) }
+            Reach::NodePort { host: host.unwrap_or_else(|| missing("host", "where the node ports are reached")), port }
         }
         Some("ingress") => {
             Reach::Ingress { url: url.unwrap_or_else(|| missing("url", "where the Ingress is reached")) }

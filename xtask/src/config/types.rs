@@ -159,6 +159,8 @@ pub enum Reach {
     /// At the node ports of the services, under this host.
     NodePort {
         host: String,
+        /// That of the service to open, such as one that a node publishes on its host; None leaves it to the chart.
+        port: Option<u16>,
     },
     /// At the host of its Ingress, as a template of a URL.
     Ingress {

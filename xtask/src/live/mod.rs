@@ -138,7 +138,7 @@ pub fn url(config: &Config, service: &str, endpoint: &Endpoint) -> Option<String
     match config.remote().map(|(_, remote)| &remote.reach) {
         None => Some(format!("http://127.0.0.1:{}", published_port(config, endpoint)?)),
         Some(Reach::PortForward) => None,
-        Some(Reach::NodePort { host }) => Some(format!("http://{host}:{}", endpoint.node_port?)),
+        Some(Reach::NodePort { host, .. }) => Some(format!("http://{host}:{}", endpoint.node_port?)),
         Some(Reach::Ingress { .. }) => ingress_url(config, service),
     }
 }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::Value;
 
 use crate::config::{Cluster, NodePorts};
 use crate::live::pinned::Expected;
@@ -18,7 +17,7 @@ use crate::run::context::{Context, Project};
 use crate::run::exit::Stop;
 use crate::run::{lock, poll};
 use crate::stages::setup::Ready;
-use crate::stages::{addons, load, nodes};
+use crate::stages::{addons, containers, load, nodes};
 use crate::tools::minikube::Published;
 use crate::tools::{docker, kubectl, minikube};
 
@@ -181,21 +180,16 @@ fn node_states(ctx: &Context) -> Result<BTreeMap<String, String>> {
     Ok(state.into_iter().map(|state| (name.clone(), state)).collect())
 }
 
-/// The names of the nodes that images are loaded into, of which a cluster that runs has at least one. Those of a target are
-/// asked of itself: what made it may have named its containers otherwise than minikube does.
+/// The names of the nodes that images are loaded into, of which a cluster that runs has at least one.
 pub fn nodes(ctx: &Context) -> Result<Vec<String>> {
     let nodes = match ctx.config.target {
-        Some(_) => names(&ctx.run(kubectl::get(&ctx.target(), "nodes", None))?),
+        Some(_) => containers::of_target(ctx)?,
         None => ctx.run(docker::nodes(&ctx.config.cluster.name))?,
     };
     match nodes.is_empty() {
         false => Ok(nodes),
         true => Err(Stop::failed("docker knows no node of the cluster\nNext: cargo xtask up").into()),
     }
-}
-
-fn names(objects: &[Value]) -> Vec<String> {
-    objects.iter().filter_map(|object| object["metadata"]["name"].as_str()).map(str::to_string).collect()
 }
 
 /// Removes the cluster and everything in it.

@@ -4,6 +4,7 @@ pub mod addons;
 pub mod apply;
 pub mod build;
 pub mod cluster;
+pub mod containers;
 pub mod deploy;
 mod immutable;
 pub mod lease;

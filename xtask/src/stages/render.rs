@@ -317,7 +317,7 @@ pub fn values_of(config: &Config, name: &str, is_umbrella: bool, known: &RenderI
             value["probes"] =
                 json!({ "liveness": { "path": probes.liveness }, "readiness": { "path": probes.readiness } });
         }
-        if let Some(port) = known.node_ports.get(service) {
+        if let Some(port) = known.node_ports.get(service).copied().or_else(|| fixed_port(config, service)) {
             value["service"] = json!({ "nodePort": port });
         } else if is_closed && about.node_port.is_some() {
             value["service"] = json!({ "type": "ClusterIP" });
@@ -358,6 +358,12 @@ fn ingress_host(config: &Config, service: &str) -> Option<String> {
     host.split(['/', ':']).next().map(str::to_string)
 }
 
+/// The node port by which a target reaches a service, if that is the one to open and the port is not the chart's to choose.
+fn fixed_port(config: &Config, service: &str) -> Option<u16> {
+    let Reach::NodePort { port, .. } = config.remote()?.1.reach else { return None };
+    port.filter(|_| service == config.open)
+}
+
 /// The line of the configuration from which a value follows that helm is given over all files.
 pub fn origin(config: &Config, release: &str, is_umbrella: bool, path: &str) -> Option<String> {
     let (service, key) = match path.strip_prefix("services.") {
@@ -375,7 +381,10 @@ pub fn origin(config: &Config, release: &str, is_umbrella: bool, path: &str) -> 
             format!("targets.{}", config.target.as_deref()?)
         }
         "runAsUser" => format!("services.{service}.user.id"),
-        "service.nodePort" => format!("services.{service}.node_port"),
+        "service.nodePort" => match &config.target {
+            Some(target) => format!("targets.{target}"),
+            None => format!("services.{service}.node_port"),
+        },
         "port" => format!("services.{service}.port"),
         "probes.liveness.path" => format!("services.{service}.probes.liveness"),
         "probes.readiness.path" => format!("services.{service}.probes.readiness"),

@@ -406,6 +406,12 @@ pub fn write_line(name: &str, file: &str, line: &str) -> Call {
     call(argv!("docker exec {name} sh -c {script} {file} {line}"))
 }
 
+/// By what a container is known: its machine ID, where it has one, and its addresses. Fails where none of that name runs.
+pub fn identity(name: &str) -> Call<Vec<String>> {
+    const TELL: &str = "cat /etc/machine-id 2>/dev/null; hostname -i";
+    call(argv!("docker exec {name} sh -c {TELL}")).parse(|text| text.split_whitespace().map(str::to_string).collect())
+}
+
 /// The image that a container was made from; fails where there is none of that name.
 pub fn container_image(name: &str) -> Call {
     let format = "{{.Config.Image}}";

@@ -270,6 +270,7 @@ case $call in
 "docker exec "*" crictl images "*)
     images=$(sed 's|\(.*\) \(.*\)|{"id":"\2","repoTags":["docker.io/library/\1"]}|' node-images | paste -sd, -)
     echo "{\"images\":[$images]}" ;;
+"docker exec "*" cat /etc/machine-id "*) cat node-identity ;;
 "docker exec "*" images list") echo "REF TYPE DIGEST SIZE PLATFORMS LABELS" ;;
 
 "minikube start --help") echo "--base-image --ports --cni --preload --container-runtime" ;;
@@ -374,6 +375,9 @@ case $call in
         add_workloads
     done
     echo "{\"items\":[${found%,}]}" | sed 's/,,*/,/g' ;;
+"kubectl get nodes --output json "*)
+    status='{"addresses":[{"type":"InternalIP","address":"192.168.49.2"}],"nodeInfo":{"machineID":"m-1"}}'
+    echo "{\"items\":[{\"metadata\":{\"name\":\"todo\"},\"status\":$status}]}" ;;
 # What is of a target is asked for by namespace.
 "kubectl get namespace/kube-system --output jsonpath"*) cat uid ;;
 "kubectl get services,configmaps,"*)

@@ -342,6 +342,50 @@ fn an_ingress_gets_the_host_of_the_url_that_up_prints() {
 }
 
 #[test]
+fn a_node_port_is_the_one_that_the_target_publishes() {
+    let project = project("reach = \"node-port\"\nhost = \"127.0.0.1\"\nnode_port = 30090\n");
+    let run = on_team(&project, &["up"]);
+    run.assert_ended(0);
+    assert!(run.stdout.contains("http://127.0.0.1:30090"), "{}", run.stdout);
+    let over = "services:\n  frontend:\n    service:\n      nodePort: 30091\n";
+    project.write("over.yaml", over);
+    let run = on_team(&project, &["up", "--override", "over.yaml"]);
+    run.assert_ended(2);
+    run.assert_says(&["services.frontend.service.nodePort", "xtask.toml"]);
+}
+
+#[test]
+fn images_are_loaded_into_nodes_that_are_containers_of_this_machine_and_into_no_others() {
+    let project = project("");
+    project.edit("xtask.toml", "registry = \"registry.example.org/todo\"", "images = \"load\"");
+    project.write("standin/node-identity", "m-1\n192.168.49.2\n");
+    let run = on_team(&project, &["up"]);
+    run.assert_ended(0);
+    let loads = run.calls.iter().filter(|call| call.contains(" images import -")).count();
+    assert!(loads == 2 && run.calls_of(&["docker image push"]).is_empty(), "{:?}", run.calls);
+    let again = on_team(&project, &["up"]);
+    again.assert_ended(0);
+    assert!(!again.calls.iter().any(|call| call.contains(" images import -")), "{:?}", again.calls);
+    assert_eq!(again.calls_of(&["helm upgrade todo"]), [""; 0]);
+
+    project.write("standin/node-images", "");
+    for (identity, says) in [
+        ("m-2\n192.168.49.2\n", "the node has the machine ID m-1"),
+        ("m-1\n172.18.0.2\n", "the node is at 192.168.49.2, and the container is m-1, 172.18.0.2"),
+    ] {
+        project.write("standin/node-identity", identity);
+        for command in ["up", "plan"] {
+            let run = on_team(&project, &[command]);
+            assert_refused(&run, 3, &["the container todo is not the node of that name of target team", says]);
+            assert!(!run.calls.iter().any(|call| call.contains("ctr ") || call.contains("crictl")), "{:?}", run.calls);
+        }
+    }
+    fs::remove_file(project.path("standin/node-identity")).unwrap();
+    let run = on_team(&project, &["up"]);
+    assert_refused(&run, 3, &["node todo of target team is no container that runs", "targets.team.images = \"push\""]);
+}
+
+#[test]
 fn a_target_needs_no_minikube_and_no_node() {
     let project = project("");
     fs::remove_file(project.path("bin/minikube")).unwrap();

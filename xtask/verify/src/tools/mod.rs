@@ -3,6 +3,7 @@
 pub mod actionlint;
 pub mod age;
 pub mod grep;
+pub mod kind;
 pub mod kube_score;
 pub mod kubeconform;
 pub mod mistakes;

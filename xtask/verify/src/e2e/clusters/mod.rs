@@ -1,5 +1,7 @@
-//! Clusters other than the one that is there: of more nodes, or of another container runtime.
+//! Clusters other than the one that is there: of more nodes, of another container runtime, or of kind's making.
 
+mod kind;
+mod kind_node;
 mod nodes;
 mod runtime;
 
@@ -22,6 +24,7 @@ pub const SCENARIOS: &[Scenario] = &[
         .taking(Takes::All)
         .weekly(),
     Scenario::new("docker runs the containers", runtime::docker).taking(Takes::All).weekly(),
+    Scenario::new("a kind cluster that is there already is a target", kind::target).taking(Takes::All).weekly(),
 ];
 
 /// A copy of the project with a cluster of its own beside the one that is there.

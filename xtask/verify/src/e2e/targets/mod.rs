@@ -1,7 +1,7 @@
 //! A cluster that others made, as a target: the same cluster, reached by a kubeconfig of a team's, and a registry with TLS and
 //! a password. Nothing but that kubeconfig says where it is.
 
-mod registry;
+pub mod registry;
 mod relay;
 
 use std::fs;

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -132,18 +132,27 @@ impl<'a> Registry<'a> {
         let on_host = [argv!("mkdir -p {host_folder}"), argv!("cp {ca} {host_folder}/ca.crt")];
         on_host.into_iter().try_for_each(|argv| self.world.run(call(argv).behind(sudo())).map(drop))?;
         let address = &self.address;
-        let hosts = self.folder.join("hosts.toml");
         fs::write(
-            &hosts,
+            self.folder.join("hosts.toml"),
             format!("server = \"https://{address}\"\n[host.\"https://{address}\"]\nca = \"{node_folder}/ca.crt\"\n"),
         )?;
-        for node in &self.nodes {
-            let make = ["mkdir".to_string(), "-p".to_string(), node_folder.clone()];
-            self.world.run(docker::exec(node, &make))?;
-            for file in [Path::new(&ca), &hosts] {
-                let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                self.world.run(docker::copy_in(&file.display().to_string(), node, &format!("{node_folder}/{name}")))?;
-            }
+        self.nodes.iter().try_for_each(|node| self.teach(node))
+    }
+
+    /// Has a node of another cluster trust the certificate too.
+    pub fn be_trusted_by(&mut self, node: &str) -> Result<()> {
+        self.nodes.push(node.to_string());
+        self.teach(node)
+    }
+
+    /// Gives the certificate to a node's containerd.
+    fn teach(&self, node: &str) -> Result<()> {
+        let node_folder = self.beside(TRUSTED[1]);
+        let make = ["mkdir".to_string(), "-p".to_string(), node_folder.clone()];
+        self.world.run(docker::exec(node, &make))?;
+        for file in [self.folder.join("ca.crt"), self.folder.join("hosts.toml")] {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            self.world.run(docker::copy_in(&file.display().to_string(), node, &format!("{node_folder}/{name}")))?;
         }
         Ok(())
     }
