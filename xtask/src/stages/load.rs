@@ -13,6 +13,7 @@ use crate::model::{plan, thin};
 use crate::run::call::{argv, call};
 use crate::run::context::Context;
 use crate::run::exit::{Stop, exit_code};
+use crate::run::graph;
 use crate::run::ui::Step;
 use crate::tools::{crictl, ctr, docker};
 
@@ -26,20 +27,28 @@ pub type NodeImages = BTreeMap<String, BTreeMap<String, String>>;
 pub fn ensure(ctx: &Context, nodes: &[String], built: &BTreeMap<String, Built>) -> Result<()> {
     let there = observe(ctx, nodes, built)?;
     let steps = plan::loads(built, &there);
-    for (node, plan::Step { subject: service, why, .. }) in &steps {
-        ctx.ui.state(service, DeploymentState::Loading);
-        let image = &built[service];
-        let into = if nodes.len() > 1 { format!(" into {node}") } else { String::new() };
-        let step = ctx.ui.step(format!("load {}{into}", image.repository));
-        step.update(why);
-        let sent = send(ctx, node, &image.reference(), &step)?;
-        step.done(&format!("{}, {sent} ({why})", image.reference()));
-    }
+    let by_node: Vec<&[(&str, plan::Step)]> = steps.chunk_by(|one, other| one.0 == other.0).collect();
+    // A node takes one image after the other; nodes don't wait for each other.
+    let load = |steps: &&[(&str, plan::Step)]| {
+        steps.iter().try_for_each(|(node, step)| load_one(ctx, node, nodes.len() > 1, step, &built[&step.subject]))
+    };
+    graph::in_parallel(&by_node, load).into_iter().collect::<Result<()>>()?;
     if !steps.is_empty() {
         let there = observe(ctx, nodes, built)?;
         steps.iter().try_for_each(|(node, step)| verify(node, &built[&step.subject], &there[*node]))?;
     }
     confirm(ctx, &there, built);
+    Ok(())
+}
+
+fn load_one(ctx: &Context, node: &str, is_named: bool, step: &plan::Step, image: &Built) -> Result<()> {
+    let plan::Step { subject: service, why, .. } = step;
+    ctx.ui.state(service, DeploymentState::Loading);
+    let into = if is_named { format!(" into {node}") } else { String::new() };
+    let step = ctx.ui.step(format!("load {}{into}", image.repository));
+    step.update(why);
+    let sent = send(ctx, node, &image.reference(), &step)?;
+    step.done(&format!("{}, {sent} ({why})", image.reference()));
     Ok(())
 }
 
