@@ -282,7 +282,7 @@ fn to_yaml(value: &Value) -> Result<String> {
 
 /// Pushes the charts that the registry lacks. Their version names their content, so that one that is there is the same.
 fn push_charts(ctx: &Context, registry: &str, package: &Package) -> Result<()> {
-    let (place, ca) = (chart::place(registry), trusted(registry));
+    let (place, ca) = (chart::place(registry), push::authority(registry));
     for chart in package.charts.values() {
         let step = ctx.ui.step(format!("push chart {}", chart.name));
         let reference = format!("oci://{place}/{}", chart.name);
@@ -297,18 +297,12 @@ fn push_charts(ctx: &Context, registry: &str, package: &Package) -> Result<()> {
         let call = helm::push(&file.display().to_string(), &format!("oci://{place}"), ca.as_deref());
         let output = ctx.output(call.within(ctx.config.deadlines.load))?;
         if !output.success {
-            return Err(push::refusal(registry, &output.tail).into());
+            let what = format!("cannot push chart {}", chart.name);
+            return Err(push::refusal(&what, registry, &output.tail).into());
         }
         step.done(&format!("{reference} {}", chart.version));
     }
     Ok(())
-}
-
-/// Who vouches for a registry, where docker was given that: helm does not look there by itself.
-fn trusted(registry: &str) -> Option<String> {
-    let host = registry.split('/').next().unwrap_or(registry);
-    let file = format!("/etc/docker/certs.d/{host}/ca.crt");
-    Path::new(&file).is_file().then_some(file)
 }
 
 /// What helm makes of a release's package.
