@@ -1,6 +1,7 @@
 //! A cluster that others made, as a target: the same cluster, reached by a kubeconfig of a team's, and a registry with TLS and
 //! a password. Nothing but that kubeconfig says where it is.
 
+mod argocd;
 mod pushes;
 mod registry;
 mod relay;
@@ -43,6 +44,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("a registry that refuses, is slow, dies or is full is reported, and what it has stays", pushes::fail)
         .taking(Takes::All),
     Scenario::new("a package is deployed by helm alone", packaged).taking(Takes::All),
+    Scenario::new("a package is applied by Argo CD", argocd::applies).taking(Takes::All),
     Scenario::new("a target's API server is away in the middle of a rollout", api_away).taking(Takes::All),
 ];
 

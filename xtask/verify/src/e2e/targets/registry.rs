@@ -222,6 +222,11 @@ impl Drop for Registry<'_> {
     }
 }
 
+/// For a client that takes them by themselves.
+pub fn credentials() -> (&'static str, &'static str) {
+    (USER, PASSWORD)
+}
+
 /// Nothing of the password may be in what was printed.
 pub fn is_secret(printed: &str) -> Result<()> {
     let encoded = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
