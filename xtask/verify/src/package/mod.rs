@@ -2,6 +2,7 @@
 //! the objects that a GitOps controller applies.
 
 mod chart;
+mod external;
 mod gitops;
 mod lock;
 
@@ -145,7 +146,7 @@ fn difference(folder: &Path, path: &str, wanted: &[u8]) -> Option<String> {
 fn strangers(folder: &Path, package: &Package, lock: &Lock) -> Result<Vec<String>> {
     let is_sbom = |path: &String| lock.images.values().any(|image| image.sbom.as_ref() == Some(path));
     let mut found = Vec::new();
-    for name in [chart::FOLDER, VALUES, lock::SBOMS].into_iter().chain(gitops::FOLDERS) {
+    for name in [chart::FOLDER, VALUES, lock::SBOMS, external::FOLDER].into_iter().chain(gitops::FOLDERS) {
         let Ok(entries) = fs::read_dir(folder.join(name)) else { continue };
         for entry in entries {
             let path = format!("{name}/{}", entry?.file_name().to_string_lossy());
@@ -235,6 +236,9 @@ fn compose(project: &Project, lock: &Lock) -> Result<Package> {
             let texts = objects.iter().map(to_yaml).collect::<Result<Vec<_>>>()?;
             package.files.insert(path, texts.join("---\n").into_bytes());
         }
+    }
+    for (path, object) in external::objects(&own.config) {
+        package.files.insert(path, to_yaml(&object)?.into_bytes());
     }
     let whole = lock.with_charts(&package.charts, &own.config);
     package.files.insert(lock::FILE.to_string(), whole.to_json().into_bytes());

@@ -5,6 +5,7 @@ mod argocd;
 mod pushes;
 mod registry;
 mod relay;
+mod secrets;
 
 use std::fs;
 use std::net::ToSocketAddrs;
@@ -42,6 +43,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("rights to one namespace are enough for a target", one_namespace).taking(Takes::All),
     Scenario::new("of two at once the second sees who is at work", two_at_once).taking(Takes::All),
     Scenario::new("a registry that refuses, is slow, dies or is full is reported, and what it has stays", pushes::fail)
+        .taking(Takes::All),
+    Scenario::new("Secrets that others make are taken as they are, and needed whole", secrets::of_others)
+        .taking(Takes::All),
+    Scenario::new("an External Secrets operator takes what a package has for it", secrets::of_an_operator)
         .taking(Takes::All),
     Scenario::new("a package is deployed by helm alone", packaged).taking(Takes::All),
     Scenario::new("a package is applied by Argo CD", argocd::applies).taking(Takes::All),
