@@ -47,9 +47,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("Secrets that others make are taken as they are, and needed whole", secrets::of_others)
         .taking(Takes::All),
     Scenario::new("an External Secrets operator takes what a package has for it", secrets::of_an_operator)
-        .taking(Takes::All),
+        .taking(Takes::All)
+        .weekly(),
     Scenario::new("a package is deployed by helm alone", packaged).taking(Takes::All),
-    Scenario::new("a package is applied by Argo CD", argocd::applies).taking(Takes::All),
+    Scenario::new("a package is applied by Argo CD", argocd::applies).taking(Takes::All).weekly(),
     Scenario::new("a target's API server is away in the middle of a rollout", api_away).taking(Takes::All),
 ];
 
