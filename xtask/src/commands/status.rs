@@ -76,6 +76,9 @@ pub fn run(project: &Project) -> Result<()> {
 fn release_status(ctx: &Context, scope: &Scope, words: &Words) -> Result<Option<ReleaseStatus>> {
     let (release, namespace, profile) = (&scope.release, &scope.target.namespace, &ctx.config.profile);
     let Some(last) = live::last_revision(ctx, scope)? else {
+        if let Some(applied) = applied_status(ctx, scope, words)? {
+            return Ok(Some(applied));
+        }
         if ctx.config.releases[release].unless.is_some() {
             return Ok(None);
         }
@@ -83,33 +86,58 @@ fn release_status(ctx: &Context, scope: &Scope, words: &Words) -> Result<Option<
         return Err(Stop::needs_setup(format!("{message}\nNext: cargo xtask up --profile {profile}")).into());
     };
     let manifest = live::manifest(ctx, scope)?;
-    let wanted = live::objects_in(&manifest)?;
-    let objects = live::objects_of(ctx, scope, &manifest)?;
-    let workloads = verify::states(&wanted, &objects)?;
-    let pods = live::pods(ctx, scope)?;
-    let found: Vec<_> = pods.iter().flat_map(|pod| problems(pod, &[])).collect();
+    let (wanted, objects) = (live::objects_in(&manifest)?, live::objects_of(ctx, scope, &manifest)?);
     let of_release = Status::parse(&last.status).map(Status::state).map_err(Stop::failed)?;
-    let running: Vec<Value> = objects.into_iter().filter(|one| is_workload(&one["kind"])).collect();
-    let state = words.deployments.word(Observed::of(of_release, &running, &pods).state());
-    let of_release = words.releases.word(of_release);
     let from = another_checkout(&last.description, &ctx.root.display().to_string());
     let Revision { number: revision, status, .. } = &last;
-    let mut lines = vec![format!(
-        "release   {release} revision {revision}, {of_release}, namespace {namespace}, profile {profile}: {state}"
-    )];
-    lines.extend(from.map(|from| format!("origin    another checkout: {from}")));
+    let head = format!("revision {revision}, {}", words.releases.word(of_release));
+    let mut found = workloads_status(ctx, scope, words, (&wanted, objects), of_release, &head)?;
+    if let Some(from) = &from {
+        found.lines.insert(1, format!("origin    another checkout: {from}"));
+    }
+    found.json["revision"] = (*revision).into();
+    found.json["status"] = status.as_str().into();
+    found.json["another_checkout"] = json!(from);
+    found.is_healthy &= *status == "deployed";
+    Ok(Some(found))
+}
+
+/// What a GitOps controller applied of a release, which helm may know nothing of; None where none did.
+fn applied_status(ctx: &Context, scope: &Scope, words: &Words) -> Result<Option<ReleaseStatus>> {
+    let Some((applier, objects)) = live::applied_by(ctx, scope)? else { return Ok(None) };
+    let head = format!("applied by {applier}");
+    let wanted = objects.clone();
+    let mut found = workloads_status(ctx, scope, words, (&wanted, objects), ReleaseState::Deployed, &head)?;
+    found.json["applied_by"] = applier.to_string().into();
+    Ok(Some(found))
+}
+
+/// The workloads and pods of a release. Of its objects these are wanted, and those are live.
+fn workloads_status(
+    ctx: &Context,
+    scope: &Scope,
+    words: &Words,
+    (wanted, objects): (&[Value], Vec<Value>),
+    of_release: ReleaseState,
+    head: &str,
+) -> Result<ReleaseStatus> {
+    let (release, namespace, profile) = (&scope.release, &scope.target.namespace, &ctx.config.profile);
+    let workloads = verify::states(wanted, &objects)?;
+    let pods = live::pods(ctx, scope)?;
+    let found: Vec<_> = pods.iter().flat_map(|pod| problems(pod, &[])).collect();
+    let running: Vec<Value> = objects.into_iter().filter(|one| is_workload(&one["kind"])).collect();
+    let state = words.deployments.word(Observed::of(of_release, &running, &pods).state());
+    let mut lines = vec![format!("release   {release} {head}, namespace {namespace}, profile {profile}: {state}")];
     lines.extend(workloads.iter().map(|(name, state)| format!("workload  {name}: {}", describe_rollout(state))));
     lines.extend(pods.iter().map(|pod| format!("pod       {}", pod_line(pod, &words.pods))));
     lines.extend(found.iter().map(|problem| format!("problem   {}: {}", problem.object.name, problem.why())));
-    let is_rolled_out = workloads.iter().all(|(_, state)| *state == Rollout::Done);
+    let is_healthy = found.is_empty() && workloads.iter().all(|(_, state)| *state == Rollout::Done);
     let json = json!({
-        "release": release, "namespace": namespace, "revision": revision, "status": status, "state": state,
-        "another_checkout": from,
+        "release": release, "namespace": namespace, "state": state,
         "workloads": workloads.iter().map(|(name, state)| json!({"name": name, "state": describe_rollout(state)})).collect::<Vec<_>>(),
         "troubles": found.iter().map(|problem| json!({"pod": problem.object.name, "why": problem.why()})).collect::<Vec<_>>(),
     });
-    let is_healthy = *status == "deployed" && found.is_empty() && is_rolled_out;
-    Ok(Some(ReleaseStatus { lines, json, is_healthy }))
+    Ok(ReleaseStatus { lines, json, is_healthy })
 }
 
 fn describe_rollout(state: &Rollout) -> String {

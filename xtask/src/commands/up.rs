@@ -42,6 +42,7 @@ pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
     // A namespace that was going, or was not there, has nothing of what was seen in it.
     let seen = if is_new { Snapshot::take(ctx)? } else { seen };
     let plans = plan_releases(ctx, &seen, &releases, &built, &versions, &overrides)?;
+    deploy::refuse_applied(ctx, &plans)?;
     let (deployed, endpoints) = apply::carry_out(ctx, &plans, Some((seen.services(), early)), no_rollback)?;
     if push::registry(&ctx.config).is_some() {
         push::verify(ctx, &built)?;
@@ -175,9 +176,13 @@ fn report(ctx: &Context, deployed: &[Deployed], endpoints: &BTreeMap<String, End
         });
     }
     if deployed.iter().all(|deployed| !deployed.changed) {
-        let revisions: Vec<String> =
-            deployed.iter().map(|one| format!("{} revision {}", one.scope.release, one.revision)).collect();
-        ctx.ui.say(&format!("nothing to deploy: {} is up to date", revisions.join(", ")));
+        let name = |one: &Deployed| match one.revision {
+            // Of what helm did not deploy there is none.
+            0 => one.scope.release.clone(),
+            number => format!("{} revision {number}", one.scope.release),
+        };
+        let names: Vec<String> = deployed.iter().map(name).collect();
+        ctx.ui.say(&format!("nothing to deploy: {} is up to date", names.join(", ")));
     }
     let subject = ctx.config.subject();
     ctx.ui.summary(&match live::open_url(&ctx.config, endpoints) {

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use crate::config::names::{NAME_RULE, is_name};
 use crate::config::reader::Reader;
 use crate::config::template::{fill, placeholders};
-use crate::config::types::{Delivery, Reach, Remote};
+use crate::config::types::{Delivery, ExternalSecrets, Reach, Remote};
 
 /// What a target's namespace may be made of.
 pub const PLACEHOLDERS: [&str; 4] = ["project", "profile", "user", "branch"];
+/// The kinds of a store, the usual one first.
+const STORES: [&str; 2] = ["ClusterSecretStore", "SecretStore"];
 /// The longest name that is one for helm and Kubernetes.
 const LONGEST: usize = 53;
 
@@ -16,15 +18,32 @@ pub fn remote(name: &str, r: &Reader) -> Remote {
     if !is_name(name) {
         r.report(r.place().clone(), format!("{name} is no name for a target: it must be {NAME_RULE}"));
     }
+    let has_secrets = r.optional_one_of("secrets", &["make", "existing"]).as_deref() == Some("existing");
     Remote {
         kubeconfig: r.text("kubeconfig"),
         context: r.text("context"),
         delivery: delivery(r),
         namespace: template(r, "namespace", &PLACEHOLDERS),
         reach: reach(r),
-        has_secrets: r.optional_one_of("secrets", &["make", "existing"]).as_deref() == Some("existing"),
+        has_secrets,
+        external_secrets: external_secrets(r, has_secrets),
         protected: r.optional("protected").unwrap_or_default(),
     }
+}
+
+/// Where the operator writes the Secrets, this tool must not.
+fn external_secrets(r: &Reader, has_secrets: bool) -> Option<ExternalSecrets> {
+    let read = |r: &Reader| ExternalSecrets {
+        store: r.text("store"),
+        kind: r.optional_one_of("kind", &STORES).unwrap_or_else(|| STORES[0].to_string()),
+        path: template(r, "path", &["namespace", "secret"]).unwrap_or_else(|| "{secret}".to_string()),
+    };
+    let found = r.optional_table("external_secrets", read)?;
+    if !has_secrets {
+        let (name, secrets) = (r.name("external_secrets"), r.name("secrets"));
+        r.report_at("external_secrets", format!("{name} needs {secrets} = \"existing\": an operator writes them then"));
+    }
+    Some(found)
 }
 
 fn delivery(r: &Reader) -> Delivery {

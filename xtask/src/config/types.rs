@@ -124,8 +124,20 @@ pub struct Remote {
     pub reach: Reach,
     /// Others make the Secrets there, and they are never written.
     pub has_secrets: bool,
+    /// Where an External Secrets operator finds their values, for the objects of a package.
+    pub external_secrets: Option<ExternalSecrets>,
     /// What changes it asks for the target's name.
     pub protected: bool,
+}
+
+/// The store of an External Secrets operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalSecrets {
+    pub store: String,
+    /// `ClusterSecretStore` or `SecretStore`.
+    pub kind: String,
+    /// The path of a Secret's values in the store, as a template of `{namespace}` and `{secret}`.
+    pub path: String,
 }
 
 /// What a namespace for a branch is given.

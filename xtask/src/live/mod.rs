@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::config::{Config, NodePorts, Reach, fill, yaml};
 use crate::model::cluster::Target;
+use crate::model::gitops::Applier;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
 use crate::run::process::Spawn;
@@ -96,6 +97,18 @@ pub fn taken_node_ports(services: &[Value]) -> BTreeMap<u16, (String, String)> {
         }
     }
     taken
+}
+
+/// Which GitOps controller applied a release, of which helm may know nothing, and its workloads; None where none did. To this
+/// machine's own cluster nothing but helm deploys.
+pub fn applied_by(ctx: &Context, scope: &Scope) -> Result<Option<(Applier, Vec<Value>)>> {
+    if ctx.config.target.is_none() {
+        return Ok(None);
+    }
+    let selector = format!("app.kubernetes.io/instance={}", scope.release);
+    let kinds = "deployments,statefulsets,daemonsets";
+    let workloads = ctx.run(kubectl::get(&scope.target, kinds, Some(&selector)))?;
+    Ok(Applier::of(&workloads).map(|applier| (applier, workloads)))
 }
 
 /// A release's last revision; None where it is not installed.

@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod claims;
 pub mod cluster;
+pub mod gitops;
 pub mod image;
 pub mod labels;
 pub mod lease;

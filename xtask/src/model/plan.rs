@@ -164,13 +164,8 @@ pub fn why_deploy_by_status(status: Option<&str>) -> Option<String> {
 
 /// Why a release that is deployed needs another revision: what is wanted is not all live, or is not what helm applied.
 pub fn why_deploy(release: &Release) -> Option<String> {
-    let mut changes = drift(release.wanted, release.live);
-    // Changes made by a person are in the spec; labels and checksums follow from them.
-    changes.sort_by_key(|change| (!change.path.ends_with(".image"), change.path.contains("metadata.")));
-    if let Some(first) = changes.first() {
-        let more = changes.len() - 1;
-        let first = first.brief();
-        return Some(if more == 0 { first } else { format!("{first}, and {more} more") });
+    if let Some(why) = why_drifted(release.wanted, release.live) {
+        return Some(why);
     }
     if documents(release.applied) != documents(release.rendered) {
         return Some("the manifest changed".to_string());
@@ -178,6 +173,15 @@ pub fn why_deploy(release: &Release) -> Option<String> {
     // A Secret that a hook makes once is another one with each rendering.
     let tests = |text| documents(text).into_iter().filter(|hook| !hook.contains("\nkind: Secret")).collect::<Vec<_>>();
     (tests(release.applied_hooks) != tests(release.hooks)).then(|| "its test changed".to_string())
+}
+
+/// The first that is not live of what is wanted, and how much more there is.
+pub fn why_drifted(wanted: &[Value], live: &[Value]) -> Option<String> {
+    let mut changes = drift(wanted, live);
+    // Changes made by a person are in the spec; labels and checksums follow from them.
+    changes.sort_by_key(|change| (!change.path.ends_with(".image"), change.path.contains("metadata.")));
+    let (first, more) = (changes.first()?.brief(), changes.len() - 1);
+    Some(if more == 0 { first } else { format!("{first}, and {more} more") })
 }
 
 /// A status in which an interrupted helm left a release; it refuses every further upgrade.

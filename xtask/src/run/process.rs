@@ -129,7 +129,12 @@ impl Spawn {
 
     /// Runs to the end: the answer, or how it failed.
     pub fn attempt<T>(&self, call: Call<T>) -> Result<Result<T, Output>> {
-        let output = self.drive(&call, &|_| {})?;
+        self.attempt_showing(call, &|_| {})
+    }
+
+    /// The same, with each line as it comes.
+    pub fn attempt_showing<T>(&self, call: Call<T>, on_line: &(dyn Fn(&str) + Sync)) -> Result<Result<T, Output>> {
+        let output = self.drive(&call, on_line)?;
         match output.success {
             true => (call.parse)(output.stdout).map(Ok),
             false => Ok(Err(output)),

@@ -22,7 +22,10 @@ pub fn ensure(ctx: &Context, namespace: &str) -> Result<()> {
         return Ok(());
     }
     let host = registry.split('/').next().unwrap_or(registry);
-    let auth = credentials(ctx, host)?;
+    let auth = credentials(ctx, host)?.ok_or_else(|| {
+        let message = format!("docker has no credentials for {host}, of which a Secret to pull with could be made");
+        Stop::needs_setup(format!("{message}\nNext: docker login {host}"))
+    })?;
     let config = json!({ "auths": { host: { "auth": auth } } });
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
@@ -42,12 +45,12 @@ fn wanted(config: &Config) -> Option<(&str, &str)> {
     }
 }
 
-/// User and password for a registry as docker writes them, `USER:PASSWORD` in base64.
-fn credentials(ctx: &Context, host: &str) -> Result<String> {
+/// User and password for a registry as docker writes them, `USER:PASSWORD` in base64; None where docker has none.
+pub fn credentials(ctx: &Context, host: &str) -> Result<Option<String>> {
     let file = config_file();
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     let config: Value = serde_json::from_str(&text).unwrap_or_default();
-    let found = match source(&config, host) {
+    Ok(match source(&config, host) {
         Some(Source::Here(auth)) => Some(auth),
         Some(Source::Helper(helper)) => {
             let asked = ctx.spawn.attempt(docker_credential::get(&helper, host))?;
@@ -55,10 +58,6 @@ fn credentials(ctx: &Context, host: &str) -> Result<String> {
             pair.map(|(user, password)| BASE64_STANDARD.encode(format!("{user}:{password}")))
         }
         None => None,
-    };
-    found.ok_or_else(|| {
-        let message = format!("docker has no credentials for {host}, of which a Secret to pull with could be made");
-        Stop::needs_setup(format!("{message}\nNext: docker login {host}")).into()
     })
 }
 

@@ -14,8 +14,9 @@ use crate::diagnosis::{events, release};
 use crate::live;
 use crate::live::snapshot::Snapshot;
 use crate::model::claims::{ClaimChange, claim_changes, templates_differ};
+use crate::model::gitops::Applier;
 use crate::model::plan::{
-    Hold, Release, drift, foreign_scalers, holds, is_stuck, object_label, why_deploy, why_deploy_by_status,
+    Hold, Release, drift, foreign_scalers, holds, is_stuck, object_label, why_deploy, why_deploy_by_status, why_drifted,
 };
 use crate::model::rollout;
 use crate::model::states::DeploymentState;
@@ -52,6 +53,8 @@ pub struct Plan {
     serving: Option<u64>,
     /// The claims that grow with their template.
     claims: Vec<ClaimChange>,
+    /// The GitOps controller that applies it, which sets back what helm changes.
+    pub applier: Option<Applier>,
     /// None if nothing is to be done.
     pub why: Option<String>,
     /// Everything is live and rolled out: there is nothing to wait for.
@@ -78,6 +81,9 @@ pub fn observe(ctx: &Context, seen: &Snapshot, name: &str, known: &RenderInputs)
     let wanted = live::objects_in(&rendered.yaml)?;
     let live = seen.objects_of(ctx, &scope, &rendered.yaml, &wanted)?;
     let last = seen.release(&scope)?;
+    if let Some(applier) = Applier::of(&live) {
+        return observe_applied(ctx, scope, live, applier, known);
+    }
     let Reason { why, is_rolled_out, applied } =
         match (why_deploy_by_status(last.as_ref().map(|last| last.info.status.as_str())), &last) {
             (None, Some(last)) => reason(ctx, &scope, &rendered, &wanted, &live, last)?,
@@ -94,7 +100,37 @@ pub fn observe(ctx: &Context, seen: &Snapshot, name: &str, known: &RenderInputs)
     };
     let serving = helm::serving(&seen.revisions(&scope));
     let Rendered { yaml: rendered, hooks, .. } = rendered;
-    Ok(Plan { scope, staged, rendered, hooks, live, last, serving, claims, why, is_rolled_out })
+    Ok(Plan { scope, staged, rendered, hooks, live, last, serving, claims, applier: None, why, is_rolled_out })
+}
+
+/// The same of a release that a GitOps controller applies: what it would apply of these sources is compared with what is live.
+/// A package has no version of a Secret, as it is made without a cluster.
+fn observe_applied(
+    ctx: &Context,
+    scope: Scope,
+    live: Vec<Value>,
+    applier: Applier,
+    known: &RenderInputs,
+) -> Result<Plan> {
+    let known = RenderInputs { secret_version: "", ..*known };
+    let staged = render::stage(ctx, &scope.release, &known)?;
+    let Rendered { yaml: rendered, hooks, .. } = render::render_one(ctx, &scope.release, &staged)?;
+    let wanted = live::objects_in(&rendered)?;
+    let why = why_drifted(&wanted, &live).map(|why| format!("{why}; it is applied by {applier}"));
+    let is_rolled_out = why.is_none() && rollout::are_done(&wanted, &live);
+    let (last, serving, claims, applier) = (None, None, Vec::new(), Some(applier));
+    Ok(Plan { scope, staged, rendered, hooks, live, last, serving, claims, applier, why, is_rolled_out })
+}
+
+/// What a controller applies is changed where it reads it: what helm changes would be set back, and two would own the objects.
+pub fn refuse_applied(ctx: &Context, plans: &[Plan]) -> Result<()> {
+    let applied = plans.iter().find_map(|plan| Some((plan, plan.applier.as_ref()?, plan.why.as_ref()?)));
+    let Some((plan, applier, why)) = applied else { return Ok(()) };
+    let Scope { release, target } = &plan.scope;
+    let target_option = ctx.config.target.as_ref().map_or(String::new(), |name| format!(" --target {name}"));
+    let message = format!("{release} in namespace {} is not deployed by helm: {why}", target.namespace);
+    let next = format!("cargo xtask package{target_option} --gitops {}, then have it applied", applier.option());
+    Err(Stop::needs_setup(format!("{message}\nNext: {next}")).into())
 }
 
 /// The release before this stage, with the revision to roll back to.

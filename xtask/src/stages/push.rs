@@ -1,6 +1,10 @@
 //! Brings images into a target's registry, and pins each by the digest that the registry has for it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -11,11 +15,18 @@ use crate::live::service::own;
 use crate::model::image::Built;
 use crate::model::states::DeploymentState;
 use crate::run::context::Context;
-use crate::run::exit::Stop;
+use crate::run::exit::{Stop, exit_code};
 use crate::run::graph::in_parallel;
+use crate::run::process::Output;
+use crate::run::ui::Step;
+use crate::secrets::pull;
 use crate::stages::build;
 use crate::stages::setup::Ready;
 use crate::tools;
+use crate::tools::registry::{Progress, Refusal};
+
+/// How often a push says how far it is: docker is silent while a large layer is on its way.
+const TICK: Duration = Duration::from_secs(5);
 
 /// The registry that the chosen target takes images from; None where it takes none.
 pub fn registry(config: &Config) -> Option<&str> {
@@ -36,7 +47,9 @@ pub fn observe(ctx: &Context, registry: &str, wanted: &BTreeMap<String, String>)
             Ok(Some(digest)) => Ok(Some((service.to_string(), pinned(&reference, &digest)))),
             Ok(None) => Ok(None),
             Err(output) if is_absent(&output.tail) => Ok(None),
-            Err(output) => Err(refusal(registry, &output.tail).into()),
+            Err(output) => {
+                Err(refusal(&format!("cannot ask for the image of {service}"), registry, &output.tail).into())
+            }
         }
     });
     Ok(found.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
@@ -97,17 +110,88 @@ fn push(ctx: &Context, registry: &str, service: &str, image: &Built) -> Result<B
     let step = ctx.ui.step(format!("push {}", image.repository));
     let reference = format!("{registry}/{}", image.reference());
     ctx.run(tools::registry::tag(&image.reference(), &reference))?;
-    let pushed = ctx.spawn.attempt(tools::registry::push(&reference).within(ctx.config.deadlines.load));
+    let (progress, deadline) = (Mutex::default(), ctx.config.deadlines.load);
+    let pushed = send(ctx, &reference, &step, &progress);
     // The name was for the push alone; that it is gone already is no failure.
     let _ = ctx.uninterrupted().output(tools::registry::untag(&reference));
-    match pushed? {
-        Ok(Some(digest)) => {
+    let what = format!("cannot push the image of {service}, {}", image.reference());
+    match pushed {
+        Ok(Ok(Some(digest))) => {
             step.done(&format!("{reference} as {}", &digest[..19]));
             Ok(pinned(&reference, &digest))
         }
-        Ok(None) => Err(Stop::failed(format!("docker pushed {reference} and named no digest")).into()),
-        Err(output) => Err(refusal(registry, &output.tail).into()),
+        Ok(Ok(None)) => Err(Stop::failed(format!("docker pushed {reference} and named no digest")).into()),
+        Ok(Err(output)) => {
+            let is_broken = tools::registry::refusal(&output.tail) == Refusal::Broken;
+            let answer =
+                if is_broken { ask(ctx, registry, &image.repository).unwrap_or_default() } else { String::new() };
+            Err(refusal(&what, registry, &format!("{answer}\n{}", output.tail)).into())
+        }
+        Err(error) if exit_code(&error) == 4 => {
+            let progress = progress.into_inner().unwrap();
+            Err(too_slow(&what, registry, deadline, progress.text()).into())
+        }
+        Err(error) => Err(error),
     }
+}
+
+/// Has docker push an image, and says how far that is.
+fn send(
+    ctx: &Context,
+    reference: &str,
+    step: &Step,
+    progress: &Mutex<Progress>,
+) -> Result<Result<Option<String>, Output>> {
+    let show = || {
+        if let Some(text) = progress.lock().unwrap().text() {
+            step.update(&text);
+        }
+    };
+    let has_ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let ticking = scope.spawn(|| {
+            loop {
+                std::thread::park_timeout(TICK);
+                if has_ended.load(Ordering::Relaxed) {
+                    break;
+                }
+                show();
+            }
+        });
+        let call = tools::registry::push(reference).within(ctx.config.deadlines.load);
+        let pushed = ctx.spawn.attempt_showing(call, &|line| {
+            progress.lock().unwrap().read(line);
+            show();
+        });
+        has_ended.store(true, Ordering::Relaxed);
+        ticking.thread().unpark();
+        pushed
+    })
+}
+
+/// What a registry that failed says of it, which docker does not show; None where it does not say that either.
+fn ask(ctx: &Context, registry: &str, image: &str) -> Option<String> {
+    let host = registry.split('/').next().unwrap_or(registry);
+    let auth = pull::credentials(ctx, host).ok()?;
+    let call = tools::registry::ask_for_upload(registry, image, auth.as_deref(), authority(registry).as_deref());
+    ctx.spawn.attempt(call).ok()?.ok()
+}
+
+/// Who vouches for a registry, where docker was given that: other clients do not look there by themselves.
+pub fn authority(registry: &str) -> Option<String> {
+    let host = registry.split('/').next().unwrap_or(registry);
+    let file = format!("/etc/docker/certs.d/{host}/ca.crt");
+    Path::new(&file).is_file().then_some(file)
+}
+
+/// The error for a push that its deadline ended. A layer that was on its way begins anew.
+fn too_slow(what: &str, registry: &str, deadline: Duration, progress: Option<String>) -> Stop {
+    let pushed = progress.unwrap_or_else(|| "no layer was named".to_string());
+    let seconds = deadline.as_secs();
+    Stop::deadline(format!(
+        "{what}: it did not end within {seconds} s, its deadline: {pushed} to {registry}\n\
+         Next: raise deadlines.load_s in xtask.toml, then run the same command again: layers that are pushed stay"
+    ))
 }
 
 /// An image by its tag, which a person reads, and its digest, which counts.
@@ -121,24 +205,31 @@ fn is_absent(printed: &str) -> bool {
     ["no such manifest", "manifest unknown", "name unknown", "not found"].iter().any(|said| printed.contains(said))
 }
 
-/// The error for a registry that took or gave nothing, by what docker printed.
-pub fn refusal(registry: &str, printed: &str) -> Stop {
+/// The error for a registry that took or gave nothing, by what docker or helm printed. `what` could not be done.
+pub fn refusal(what: &str, registry: &str, printed: &str) -> Stop {
     let said = printed.lines().last().unwrap_or_default();
     let host = registry.split('/').next().unwrap_or(registry);
-    let lower = printed.to_lowercase();
-    let about = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let (what, next) = if about(&["no basic auth", "unauthorized", "authentication required", "denied"]) {
-        ("refuses the credentials that docker has for it", format!("docker login {host}"))
-    } else if about(&["x509", "certificate"]) {
-        ("can't prove who it is", format!("have docker trust its authority: /etc/docker/certs.d/{host}/ca.crt"))
-    } else if about(&["no space", "insufficient", "quota", "507"]) {
-        ("has no room left", "have it cleaned up, then run the same command again".to_string())
-    } else if about(&["read-only", "readonly", "unsupported", "405"]) {
-        ("takes no images: it is read-only", "run the same command once it takes them again".to_string())
-    } else {
-        ("does not take or give the images", "run the same command again; what it has of them stays".to_string())
+    let (why, next) = match tools::registry::refusal(printed) {
+        Refusal::Full => ("has no room left", "have it cleaned up, then run the same command again".to_string()),
+        Refusal::Credentials => ("refuses the credentials that docker has for it", format!("docker login {host}")),
+        Refusal::Certificate => {
+            let next = format!("have docker trust its authority: /etc/docker/certs.d/{host}/ca.crt");
+            ("can't prove who it is", next)
+        }
+        Refusal::ReadOnly => {
+            let next = "run the same command once it takes them again".to_string();
+            ("takes no images: it is read-only", next)
+        }
+        Refusal::Broken => {
+            let next = "look at its disk and at its log, then run the same command again; what it has stays";
+            ("fails, and does not say why", next.to_string())
+        }
+        Refusal::Other => {
+            let next = "run the same command again; what it has of them stays".to_string();
+            ("does not take or give the images", next)
+        }
     };
-    Stop::failed(format!("the registry {registry} {what}: {said}\nNext: {next}"))
+    Stop::failed(format!("{what}: the registry {registry} {why}: {said}\nNext: {next}"))
 }
 
 #[cfg(test)]
@@ -157,16 +248,28 @@ mod tests {
     fn a_refusal_says_what_to_do_about_it() {
         for (tail, next) in [
             ("no basic auth credentials", "Next: docker login a.b:5000"),
-            ("denied: requested access to the resource is denied", "Next: docker login a.b:5000"),
             ("tls: failed to verify certificate: x509: unknown", "/etc/docker/certs.d/a.b:5000/ca.crt"),
             ("write /var/lib: no space left on device", "Next: have it cleaned up"),
             ("unsupported: The operation is unsupported.", "once it takes them again"),
+            ("received unexpected HTTP status: 500 Internal Server Error", "Next: look at its disk"),
             ("dial tcp: connection refused", "Next: run the same command again"),
         ] {
-            let text = refusal("a.b:5000/todo", tail).to_string();
-            assert!(text.contains(next) && text.contains(tail), "{text}");
+            let text = refusal("cannot push the image of web, web:1", "a.b:5000/todo", tail).to_string();
+            assert!(
+                text.contains(next) && text.contains(tail) && text.contains("of web, web:1: the registry"),
+                "{text}"
+            );
         }
         assert!(is_absent("no such manifest: a.b:5000/todo/web:1") && !is_absent("connection refused"));
+    }
+
+    #[test]
+    fn a_slow_push_says_how_far_it_came() {
+        let stop =
+            too_slow("cannot push web:1", "a.b/todo", Duration::from_secs(9), Some("1 of 3 layers pushed".into()));
+        let text = stop.to_string();
+        assert!(text.contains("within 9 s, its deadline: 1 of 3 layers pushed to a.b/todo\nNext: raise"), "{text}");
+        assert_eq!(exit_code(&stop.into()), 4);
     }
 
     #[test]

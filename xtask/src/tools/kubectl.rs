@@ -452,7 +452,8 @@ fn seconds(timeout: Duration) -> String {
     format!("{}s", timeout.as_secs())
 }
 
-fn at(target: &Target) -> Vec<String> {
+/// The arguments that name a cluster and a namespace.
+pub fn at(target: &Target) -> Vec<String> {
     let Target { kubeconfig, context, namespace } = target;
     ["--kubeconfig", kubeconfig, "--context", context, "--namespace", namespace].map(str::to_string).to_vec()
 }

@@ -141,7 +141,9 @@ live() {
     read -r sum <"$here/workloads/$1/values"
     read -r ports <"$here/workloads/$1/ports"
     status="{\"observedGeneration\":1,\"updatedReplicas\":$n,\"replicas\":$n,\"availableReplicas\":$ready$condition}"
-    about="\"name\":\"$1\",\"namespace\":\"${here#*/}\",\"generation\":1,\"annotations\":{\"values\":\"$sum\",\"ports\":\"$ports\"}"
+    # A GitOps controller writes on what it applies.
+    tracked=$(sed "s|.*|,\"argocd.argoproj.io/tracking-id\":\"&:apps/Deployment:${here#*/}/$1\"|" applied-by 2>/dev/null)
+    about="\"name\":\"$1\",\"namespace\":\"${here#*/}\",\"generation\":1,\"annotations\":{\"values\":\"$sum\",\"ports\":\"$ports\"$tracked}"
     echo "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{$about},\"spec\":{\"replicas\":$n},\"status\":$status}"
 }
 
@@ -438,6 +440,10 @@ case $call in
     echo "{\"items\":[$items]}" ;;
 "kubectl get horizontalpodautoscalers "*) echo '{"items":[]}' ;;
 "kubectl get pods "*) echo '{"items":[]}' ;;
+"kubectl get deployments,statefulsets,daemonsets "*)
+    found=
+    add_workloads
+    echo "{\"items\":[${found#,}]}" ;;
 "kubectl get pods,"*)
     found=
     add_workloads

@@ -328,7 +328,7 @@ fn what_a_person_has_outside_the_cluster_is_left_out() {
     );
     let run = project.run(&["up", "--profile", "many"]);
     run.assert_ended(0);
-    run.assert_says(&["1 of 2 passed, 1 of what is outside the cluster"]);
+    run.assert_says(&["1 of 2 passed, 1 left out"]);
     let tested: Vec<&str> = run.calls_of(&["helm test"]).iter().map(|call| call.split(' ').nth(2).unwrap()).collect();
     assert_eq!(tested, ["api", "tools", "web"]);
 }

@@ -95,6 +95,41 @@ fn what_another_machine_pushed_is_not_built_here() {
 }
 
 #[test]
+fn what_a_gitops_controller_applies_is_left_to_it() {
+    let project = project("");
+    on_team(&project, &["up"]).assert_ended(0);
+    // As it is where Argo CD alone made it: helm has no release.
+    fs::remove_dir_all(project.path("standin/namespaces/todo/releases/todo")).unwrap();
+    project.write("standin/applied-by", "todo\n");
+    let status = on_team(&project, &["status"]);
+    status.assert_ended(0);
+    let head = "release   todo applied by Argo CD, Application todo, namespace todo";
+    assert!(status.stdout.contains(head), "{}", status.stdout);
+    // It was made with the version of a Secret, which a package does not have.
+    let planned = on_team(&project, &["plan"]);
+    planned.assert_ended(0);
+    assert!(planned.stdout.contains("it is applied by Argo CD, Application todo"), "{}", planned.stdout);
+    let refused = on_team(&project, &["up"]);
+    refused.assert_ended(3);
+    refused.assert_says(&[
+        "todo in namespace todo is not deployed by helm",
+        "Next: cargo xtask package --target team --gitops argocd",
+    ]);
+    assert_eq!(refused.calls_of(&["helm upgrade todo", "kubectl patch"]), [""; 0]);
+    let wanted =
+        planned.stdout.split("→ ").nth(1).and_then(|rest| rest.split([',', ';']).next()).unwrap().trim_matches('"');
+    for service in ["backend", "frontend"] {
+        project.write(&format!("standin/namespaces/todo/workloads/{service}/values"), &format!("{wanted}\n"));
+    }
+    let planned = on_team(&project, &["plan"]);
+    assert!(planned.stdout.contains("nothing to do"), "{}", planned.stdout);
+    let same = on_team(&project, &["up"]);
+    same.assert_ended(0);
+    same.assert_says(&["nothing to deploy: todo is up to date"]);
+    assert_eq!(same.calls_of(&["helm upgrade todo"]), [""; 0]);
+}
+
+#[test]
 fn another_cluster_in_its_place_is_refused() {
     let project = project("");
     project.write("team.yaml", &kubeconfig("other.crt"));

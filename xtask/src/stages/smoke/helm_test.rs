@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
+
+use crate::live;
 use crate::run::context::Scope;
 use crate::run::poll;
 use crate::stages::smoke::{Attempt, Cause, Refusal, World};
@@ -14,16 +17,32 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Tests one release, or each that is installed. Returns what was asked, and what helm said.
 pub fn run_test(attempt: &Attempt, release: Option<&str>) -> Result<(String, String), Refusal> {
-    let world = attempt.world;
     let mut said = Vec::new();
-    for scope in world.ctx.scopes().iter().filter(|scope| match release {
-        Some(name) => scope.release == name,
-        None => is_installed(world, &scope.release),
-    }) {
+    for scope in &tested(attempt.world, release) {
         said.push(test_again(attempt, scope)?);
     }
     let asked = format!("helm test {}", release.unwrap_or("of each release"));
     Ok((asked, said.join("\n")))
+}
+
+/// Why helm has nothing to test: a GitOps controller that renders charts by itself keeps no release.
+pub fn without_release(world: &World, release: Option<&str>) -> Result<Option<String>> {
+    for scope in tested(world, release) {
+        let Some((applier, _)) = live::applied_by(world.ctx, &scope)? else { continue };
+        if live::last_revision(world.ctx, &scope)?.is_none() {
+            return Ok(Some(format!("helm has no release {}, which is applied by {applier}", scope.release)));
+        }
+    }
+    Ok(None)
+}
+
+fn tested(world: &World, release: Option<&str>) -> Vec<Scope> {
+    let mut scopes = world.ctx.scopes();
+    scopes.retain(|scope| match release {
+        Some(name) => scope.release == name,
+        None => is_installed(world, &scope.release),
+    });
+    scopes
 }
 
 /// In place of a release with `unless`, a person may have named something outside.

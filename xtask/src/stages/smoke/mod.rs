@@ -45,8 +45,8 @@ pub enum Occasion {
 
 enum CheckOutcome {
     Passed,
-    /// It asks a service in whose place a person named something outside.
-    Outside(String),
+    /// It asks for what there is not, for this reason.
+    LeftOut(String),
     Failed(Failure),
 }
 
@@ -117,8 +117,8 @@ pub fn run(
     if failed.is_empty() {
         forward::remember(ctx, world.addresses.forwarded());
         let later = ctx.config.smoke.len() - checks.len();
-        let outside = checks.len() - passed;
-        let rest = [(later, "for changes only"), (outside, "of what is outside the cluster")];
+        let left_out = checks.len() - passed;
+        let rest = [(later, "for changes only"), (left_out, "left out")];
         let rest: String = rest.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
         step.done(&format!("{passed} of {} passed{rest}", ctx.config.smoke.len()));
         return Ok(world.live);
@@ -128,8 +128,8 @@ pub fn run(
 
 /// Tries a check until it passes, is refused for good, or its deadline has passed.
 fn try_until(world: &World, check: &Check, all_until: Instant) -> Result<CheckOutcome> {
-    if let Some(service) = outside(world, check) {
-        return Ok(CheckOutcome::Outside(service.to_string()));
+    if let Some(why) = why_left_out(world, check)? {
+        return Ok(CheckOutcome::LeftOut(why));
     }
     let now = Instant::now();
     let until = check.deadline.map_or(all_until, |own| all_until.min(now + own));
@@ -157,6 +157,21 @@ fn try_until(world: &World, check: &Check, all_until: Instant) -> Result<CheckOu
     }
 }
 
+/// Why a check is not tried.
+fn why_left_out(world: &World, check: &Check) -> Result<Option<String>> {
+    if let Some(service) = outside(world, check) {
+        return Ok(Some(format!("{service} is outside the cluster")));
+    }
+    for step in &check.steps {
+        if let Action::HelmTest { release } = &step.action
+            && let Some(why) = helm_test::without_release(world, release.as_deref())?
+        {
+            return Ok(Some(why));
+        }
+    }
+    Ok(None)
+}
+
 /// A service that the check asks, whose release is left out because a person named something outside in its place.
 fn outside<'a>(world: &World, check: &'a Check) -> Option<&'a str> {
     let config = &world.ctx.config;
@@ -171,9 +186,7 @@ fn outside<'a>(world: &World, check: &'a Check) -> Option<&'a str> {
 fn tell(ctx: &Context, check: &Check, outcome: &CheckOutcome, took: Duration, wanted: bool) {
     match outcome {
         CheckOutcome::Passed => ctx.ui.part(&check.name, took, "", true, wanted),
-        CheckOutcome::Outside(service) => {
-            ctx.ui.part(&check.name, took, &format!("left out: {service} is outside the cluster"), true, wanted);
-        }
+        CheckOutcome::LeftOut(why) => ctx.ui.part(&check.name, took, &format!("left out: {why}"), true, wanted),
         CheckOutcome::Failed(failure) => {
             let message = failure.cause.to_string();
             ctx.ui.part(&check.name, took, message.lines().next().unwrap_or_default(), false, true);

@@ -2,6 +2,7 @@
 //! the objects that a GitOps controller applies.
 
 mod chart;
+mod external;
 mod gitops;
 mod lock;
 
@@ -145,7 +146,7 @@ fn difference(folder: &Path, path: &str, wanted: &[u8]) -> Option<String> {
 fn strangers(folder: &Path, package: &Package, lock: &Lock) -> Result<Vec<String>> {
     let is_sbom = |path: &String| lock.images.values().any(|image| image.sbom.as_ref() == Some(path));
     let mut found = Vec::new();
-    for name in [chart::FOLDER, VALUES, lock::SBOMS].into_iter().chain(gitops::FOLDERS) {
+    for name in [chart::FOLDER, VALUES, lock::SBOMS, external::FOLDER].into_iter().chain(gitops::FOLDERS) {
         let Ok(entries) = fs::read_dir(folder.join(name)) else { continue };
         for entry in entries {
             let path = format!("{name}/{}", entry?.file_name().to_string_lossy());
@@ -236,6 +237,9 @@ fn compose(project: &Project, lock: &Lock) -> Result<Package> {
             package.files.insert(path, texts.join("---\n").into_bytes());
         }
     }
+    for (path, object) in external::objects(&own.config) {
+        package.files.insert(path, to_yaml(&object)?.into_bytes());
+    }
     let whole = lock.with_charts(&package.charts, &own.config);
     package.files.insert(lock::FILE.to_string(), whole.to_json().into_bytes());
     Ok(package)
@@ -282,7 +286,7 @@ fn to_yaml(value: &Value) -> Result<String> {
 
 /// Pushes the charts that the registry lacks. Their version names their content, so that one that is there is the same.
 fn push_charts(ctx: &Context, registry: &str, package: &Package) -> Result<()> {
-    let (place, ca) = (chart::place(registry), trusted(registry));
+    let (place, ca) = (chart::place(registry), push::authority(registry));
     for chart in package.charts.values() {
         let step = ctx.ui.step(format!("push chart {}", chart.name));
         let reference = format!("oci://{place}/{}", chart.name);
@@ -297,18 +301,12 @@ fn push_charts(ctx: &Context, registry: &str, package: &Package) -> Result<()> {
         let call = helm::push(&file.display().to_string(), &format!("oci://{place}"), ca.as_deref());
         let output = ctx.output(call.within(ctx.config.deadlines.load))?;
         if !output.success {
-            return Err(push::refusal(registry, &output.tail).into());
+            let what = format!("cannot push chart {}", chart.name);
+            return Err(push::refusal(&what, registry, &output.tail).into());
         }
         step.done(&format!("{reference} {}", chart.version));
     }
     Ok(())
-}
-
-/// Who vouches for a registry, where docker was given that: helm does not look there by itself.
-fn trusted(registry: &str) -> Option<String> {
-    let host = registry.split('/').next().unwrap_or(registry);
-    let file = format!("/etc/docker/certs.d/{host}/ca.crt");
-    Path::new(&file).is_file().then_some(file)
 }
 
 /// What helm makes of a release's package.

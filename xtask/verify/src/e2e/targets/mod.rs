@@ -1,8 +1,11 @@
 //! A cluster that others made, as a target: the same cluster, reached by a kubeconfig of a team's, and a registry with TLS and
 //! a password. Nothing but that kubeconfig says where it is.
 
+mod argocd;
+mod pushes;
 pub mod registry;
 mod relay;
+mod secrets;
 
 use std::fs;
 use std::net::ToSocketAddrs;
@@ -39,9 +42,15 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("an expired token and a protected target change nothing", no_leave).taking(Takes::All),
     Scenario::new("rights to one namespace are enough for a target", one_namespace).taking(Takes::All),
     Scenario::new("of two at once the second sees who is at work", two_at_once).taking(Takes::All),
-    Scenario::new("a registry that is away, read-only or closed is reported, and what it has stays", registry_fails)
+    Scenario::new("a registry that refuses, is slow, dies or is full is reported, and what it has stays", pushes::fail)
         .taking(Takes::All),
+    Scenario::new("Secrets that others make are taken as they are, and needed whole", secrets::of_others)
+        .taking(Takes::All),
+    Scenario::new("an External Secrets operator takes what a package has for it", secrets::of_an_operator)
+        .taking(Takes::All)
+        .weekly(),
     Scenario::new("a package is deployed by helm alone", packaged).taking(Takes::All),
+    Scenario::new("a package is applied by Argo CD", argocd::applies).taking(Takes::All).weekly(),
     Scenario::new("a target's API server is away in the middle of a rollout", api_away).taking(Takes::All),
 ];
 
@@ -300,27 +309,6 @@ fn two_at_once(world: &World) -> Result<()> {
     Ok(())
 }
 
-fn registry_fails(world: &World) -> Result<()> {
-    let mut team = Team::new(world)?;
-    team.up()?;
-    team.change("into a registry that fails")?;
-    team.registry.stop();
-    team.is_refused(1, &["the registry", "Next: run the same command again"])?;
-    team.registry.serve(true)?;
-    team.is_refused(1, &["the registry", "read-only"])?;
-    team.registry.serve(false)?;
-    team.registry.log_in("another")?;
-    team.is_refused(1, &["refuses the credentials", "docker login"])?;
-    team.registry.log_in_again()?;
-    let output = team.up()?;
-    ensure!(
-        output.tail.contains("push todo-chatbot-frontend") && !output.tail.contains("push todo-chatbot-backend"),
-        "{}",
-        output.tail
-    );
-    Ok(())
-}
-
 fn packaged(world: &World) -> Result<()> {
     let team = Team::new(world)?;
     // The Secrets stay when the release goes.
@@ -371,7 +359,7 @@ fn api_away(world: &World) -> Result<()> {
     let mut config = team.own_kubeconfig()?;
     let server = config["clusters"][0]["cluster"]["server"].as_str().context("a cluster has a server")?.to_string();
     let address = server.trim_start_matches("https://").to_socket_addrs()?.next().context("no address")?;
-    let relay = Relay::to(address)?;
+    let relay = Relay::new("127.0.0.1", address)?;
     config["clusters"][0]["cluster"]["server"] = format!("https://127.0.0.1:{}", relay.port).into();
     team.write(&config)?;
     team.up()?;

@@ -1,8 +1,8 @@
 //! A registry of images with TLS and a password, as a team has one: distribution's own, on this machine, where docker and the
-//! node reach it alike.
+//! node reach it alike. A relay is in front of it, which slows it down when asked.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
+use crate::e2e::targets::relay::Relay;
 use crate::e2e::world::World;
 use crate::tools::openssl;
 use xtask::run::call::{Call, argv, call};
@@ -26,6 +27,9 @@ const KEPT: &str = "team:$2y$05$abcdefghijklmnopqrstuuMpEej93nAcVpkKMaJjC6aoS3PH
 /// Where docker looks for who vouches for a registry, and where containerd does on the node.
 const TRUSTED: [&str; 2] = ["/etc/docker/certs.d", "/etc/containerd/certs.d"];
 
+/// What a registry without room has room for: less than an image.
+const ROOM: &str = "256k";
+
 /// It runs, and is trusted by docker and by the nodes, for as long as this lives.
 pub struct Registry<'a> {
     world: &'a World,
@@ -33,6 +37,10 @@ pub struct Registry<'a> {
     folder: PathBuf,
     /// As in `192.168.49.1:5000`.
     pub address: String,
+    /// The way to it, at that address.
+    pub relay: Relay,
+    /// Where it is itself.
+    behind: SocketAddr,
     nodes: Vec<String>,
     process: Option<Background>,
 }
@@ -46,9 +54,12 @@ impl<'a> Registry<'a> {
         let nodes = cluster::nodes(&world.ctx)?;
         // The host, as the node sees it.
         let host = world.run(docker::container_gateways(&nodes[0]))?.pop().context("a node has a gateway")?;
-        let port = TcpListener::bind((host.as_str(), 0))?.local_addr()?.port();
-        let address = format!("{host}:{port}");
-        let mut registry = Registry { world, program, folder, address, nodes, process: None };
+        let behind = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let relay = Relay::new(&host, behind)?;
+        let address = format!("{host}:{}", relay.port);
+        let mut registry = Registry { world, program, folder, address, relay, behind, nodes, process: None };
+        // Of a run that was killed.
+        registry.make_room();
         world.run(openssl::self_signed(&registry.path("key.pem"), &registry.path("ca.crt"), &host))?;
         fs::write(registry.folder.join("users"), format!("{KEPT}\n"))?;
         registry.trust()?;
@@ -68,7 +79,7 @@ impl<'a> Registry<'a> {
                 "maintenance": {"readonly": {"enabled": read_only}},
             },
             "http": {
-                "addr": self.address, "secret": "of-the-test",
+                "addr": self.behind, "secret": "of-the-test",
                 "tls": {"certificate": self.path("ca.crt"), "key": self.path("key.pem")},
             },
             "auth": {"htpasswd": {"realm": "test", "path": self.path("users")}},
@@ -78,7 +89,7 @@ impl<'a> Registry<'a> {
         let (program, file) = (&self.program, self.path("config.yml"));
         let serve: Call = call(argv!("{program} serve {file}"));
         self.process = Some(self.world.ctx.spawn.background(serve, |_| {})?);
-        let answers = || Ok(std::net::TcpStream::connect(&self.address).is_ok().then_some(()));
+        let answers = || Ok(TcpStream::connect(self.behind).is_ok().then_some(()));
         let began = poll::until(&self.world.ctx.spawn.interrupt, Duration::from_secs(20), answers)?;
         began.with_context(|| format!("the registry does not answer at {}", self.address))
     }
@@ -86,6 +97,36 @@ impl<'a> Registry<'a> {
     pub fn stop(&mut self) {
         // Its end is waited for as it is dropped.
         self.process = None;
+    }
+
+    /// Starts it anew on a disk that is full as soon as something is written. What it had stays on the other disk.
+    pub fn serve_full(&mut self) -> Result<()> {
+        self.stop();
+        let blobs = self.path("blobs");
+        fs::create_dir_all(&blobs)?;
+        let options = format!("size={ROOM},mode=0777");
+        self.world.run(call(argv!("mount -t tmpfs -o {options} tmpfs {blobs}")).behind(sudo()))?;
+        self.serve(false)
+    }
+
+    /// Takes that disk away, if there is one. The registry must not run meanwhile.
+    pub fn make_room(&self) {
+        let blobs = self.path("blobs");
+        let _ = self.world.ctx.spawn.uninterrupted().output(call(argv!("umount {blobs}")).behind(sudo()));
+    }
+
+    /// Whether something of an image is on its way.
+    pub fn is_receiving(&self, image: &str) -> bool {
+        fs::read_dir(self.repository(image).join("_uploads")).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
+    /// Forgets an image, and no other.
+    pub fn forget(&self, image: &str) -> Result<()> {
+        Ok(fs::remove_dir_all(self.repository(image))?)
+    }
+
+    fn repository(&self, image: &str) -> PathBuf {
+        self.folder.join(format!("blobs/docker/registry/v2/repositories/todo/{image}"))
     }
 
     /// Has docker send this password, as after `docker login`.
@@ -178,6 +219,7 @@ impl<'a> Registry<'a> {
 impl Drop for Registry<'_> {
     fn drop(&mut self) {
         self.stop();
+        self.make_room();
         let [host_folder, node_folder] = TRUSTED.map(|folder| self.beside(folder));
         // What can't be removed trusts a certificate whose key is gone.
         let _ = self.world.run(call(argv!("rm -rf {host_folder}")).behind(sudo()));
@@ -187,6 +229,11 @@ impl Drop for Registry<'_> {
         let _ = self.forget_pulled();
         let _ = fs::remove_file(self.folder.join("key.pem"));
     }
+}
+
+/// For a client that takes them by themselves.
+pub fn credentials() -> (&'static str, &'static str) {
+    (USER, PASSWORD)
 }
 
 /// Nothing of the password may be in what was printed.
