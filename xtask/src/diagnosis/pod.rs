@@ -240,6 +240,8 @@ fn stuck(pod: &Value, status: &Value) -> Option<Problem> {
                 false => Cause::ImageRefused { image: image(), message: message() },
             }
         }
+        // A kubelet that has just started knows no Service yet: it says so, and tries again.
+        "CreateContainerConfigError" if message().contains("not yet been read") => return None,
         "CreateContainerConfigError" => Cause::Configuration { message: message() },
         "CreateContainerError" | "RunContainerError" => start_error(pod, status, message()),
         _ => start_error(pod, status, text(&ended?["message"])?),
@@ -555,6 +557,10 @@ mod tests {
             json!({"name": "backend", "ready": true, "restartCount": 0, "state": {"running": {}}}),
             waiting("ContainerCreating", ""),
             waiting("PodInitializing", ""),
+            waiting(
+                "CreateContainerConfigError",
+                "services have not yet been read at least once, cannot construct envvars",
+            ),
             // One that has come up after all.
             restarted(1, true, ended(2, "Error")),
             // One that ends well is started again.
