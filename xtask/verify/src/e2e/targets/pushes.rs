@@ -19,6 +19,10 @@ pub fn fail(world: &World) -> Result<()> {
     let mut team = Team::new(world)?;
     team.up()?;
     team.change("into a registry that fails")?;
+    // What a run before has pushed would leave nothing to push.
+    for image in ["todo-chatbot-backend", "todo-chatbot-frontend"] {
+        team.registry.forget(image)?;
+    }
     team.registry.stop();
     team.is_refused(1, &["the registry", "Next: run the same command again"])?;
     team.registry.serve(true)?;
@@ -27,7 +31,6 @@ pub fn fail(world: &World) -> Result<()> {
     team.registry.log_in("another")?;
     team.is_refused(1, &["refuses the credentials", "docker login"])?;
     team.registry.log_in_again()?;
-    team.registry.forget("todo-chatbot-backend")?;
     slow(&team)?;
     breaks_off(&mut team)?;
     let output = team.up()?;

@@ -27,8 +27,8 @@ const KEPT: &str = "team:$2y$05$abcdefghijklmnopqrstuuMpEej93nAcVpkKMaJjC6aoS3PH
 /// Where docker looks for who vouches for a registry, and where containerd does on the node.
 const TRUSTED: [&str; 2] = ["/etc/docker/certs.d", "/etc/containerd/certs.d"];
 
-/// What a registry without room has room for: less than an image.
-const ROOM: &str = "256k";
+/// The size of the disk of a registry without room.
+const ROOM_BYTES: usize = 256 * 1024;
 
 /// It runs, and is trusted by docker and by the nodes, for as long as this lives.
 pub struct Registry<'a> {
@@ -99,13 +99,16 @@ impl<'a> Registry<'a> {
         self.process = None;
     }
 
-    /// Starts it anew on a disk that is full as soon as something is written. What it had stays on the other disk.
+    /// Starts it anew on a disk that is full. What it had stays on the other disk.
     pub fn serve_full(&mut self) -> Result<()> {
         self.stop();
         let blobs = self.path("blobs");
         fs::create_dir_all(&blobs)?;
-        let options = format!("size={ROOM},mode=0777");
+        let options = format!("size={ROOM_BYTES},mode=0777");
         self.world.run(call(argv!("mount -t tmpfs -o {options} tmpfs {blobs}")).behind(sudo()))?;
+        // A small layer would have room otherwise.
+        let filled = fs::write(self.folder.join("blobs/filled"), vec![0; 2 * ROOM_BYTES]);
+        ensure!(filled.is_err(), "a disk of {ROOM_BYTES} bytes took twice as many");
         self.serve(false)
     }
 
