@@ -1,6 +1,10 @@
 //! The Go compiler.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
 
 use crate::run::call::{Call, argv, call};
 use crate::run::process::Spawn;
@@ -59,6 +63,17 @@ pub fn binary_of(package: &str, module: &str) -> String {
     }
 }
 
+/// The folder with the sources of a module, which are downloaded where they are not there. Run in the folder of another, or with
+/// `@VERSION` behind its name anywhere.
+pub fn download(module: &str) -> Call<PathBuf> {
+    call(argv!("go mod download -json {module}")).try_parse(|text| parse_download(&text))
+}
+
+fn parse_download(stdout: &str) -> Result<PathBuf> {
+    let about: Value = serde_json::from_str(stdout)?;
+    Ok(about["Dir"].as_str().context("go names no folder of a module")?.into())
+}
+
 /// Runs the tests of a module; run in its folder. Compiled as for a build, what both need is compiled once.
 pub fn test() -> Call {
     call(argv!("go test -count=1 -trimpath -buildvcs=false -gcflags=all=-dwarf=false ./..."))
@@ -75,6 +90,12 @@ mod tests {
         assert_eq!(argv[..2], ["go", "build"]);
         assert!(argv.contains(&"-s -w -X a/b.version=v1".to_string()), "{argv:?}");
         assert_eq!(argv[argv.len() - 3..], ["-o", "out/", "example.org/cmd/tool"]);
+    }
+
+    #[test]
+    fn the_sources_of_a_module_are_where_go_says() {
+        assert_eq!(parse_download(r#"{"Path": "a/b", "Dir": "/mod/a/b@v1"}"#).unwrap(), PathBuf::from("/mod/a/b@v1"));
+        assert!(parse_download(r#"{"Path": "a/b"}"#).is_err() && parse_download("").is_err());
     }
 
     #[test]

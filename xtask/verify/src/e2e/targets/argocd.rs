@@ -229,11 +229,8 @@ fn free_port() -> Result<u16> {
 fn crds(world: &World) -> Result<Vec<PathBuf>> {
     let module = world.ctx.config.mirrors.modules.get(PROGRAM).context("no module builds Argo CD")?;
     let folder = world.ctx.recipes().join(&module.folder);
-    let download: Call = call(argv!("go mod download -json {MODULE}"));
-    let spawn = go::with_environment(&world.ctx.spawn);
-    let text = spawn.run(download.within(DEADLINE * 10).folder(folder))?;
-    let about: Value = serde_json::from_str(&text)?;
-    let sources = Path::new(about["Dir"].as_str().context("go names no folder of a module")?).join("manifests/crds");
+    let download = go::download(MODULE).within(DEADLINE * 10).folder(folder);
+    let sources = go::with_environment(&world.ctx.spawn).run(download)?.join("manifests/crds");
     let files = ["application-crd.yaml", "applicationset-crd.yaml", "appproject-crd.yaml"];
     Ok(files.map(|name| sources.join(name)).to_vec())
 }

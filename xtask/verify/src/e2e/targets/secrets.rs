@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::e2e::targets::{TEAM, Team};
 use crate::e2e::world::{World, tells};
-use xtask::run::call::{Call, DEADLINE, argv, call};
+use xtask::run::call::{DEADLINE, argv, call};
 use xtask::tools::{go, kubectl};
 
 /// The External Secrets operator, and the kind that a package has.
@@ -83,8 +83,6 @@ pub fn of_an_operator(world: &World) -> Result<()> {
 
 /// The sources of the operator, which have the schema of its objects.
 fn sources(world: &World) -> Result<PathBuf> {
-    let download: Call = call(argv!("go mod download -json {OPERATOR}"));
-    let spawn = go::with_environment(&world.ctx.spawn);
-    let about: Value = serde_json::from_str(&spawn.run(download.within(DEADLINE * 5).folder(std::env::temp_dir()))?)?;
-    Ok(PathBuf::from(about["Dir"].as_str().context("go names no folder of a module")?))
+    let download = go::download(OPERATOR).within(DEADLINE * 5).folder(std::env::temp_dir());
+    go::with_environment(&world.ctx.spawn).run(download)
 }
