@@ -49,7 +49,8 @@ fn up_from_nothing_builds_loads_deploys_and_checks() {
     let start = format!(
         "minikube start --profile todo --driver docker --container-runtime containerd --kubernetes-version v1.33.1 --cpus 2 \
          --memory 1800 --cni bridge --ports=127.0.0.1:NODE_PORT-NODE_PORT:NODE_PORT-NODE_PORT \
-         --wait apiserver,system_pods,default_sa,kubelet --interactive=false --delete-on-failure=false{force}"
+         --wait apiserver,system_pods,default_sa,kubelet --interactive=false --delete-on-failure=false \
+         --extra-config=scheduler.pod-max-in-unschedulable-pods-duration=10s{force}"
     );
     assert_eq!(run.calls_of(&["minikube start --profile"]), [start.as_str()]);
     let owner = r#"docker exec todo sh -c 'echo "$1" >"$0"' /var/lib/xtask-owner STATE/.minikube"#;

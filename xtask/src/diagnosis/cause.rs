@@ -79,6 +79,8 @@ pub enum Cause {
         message: String,
         shortages: Vec<Shortage>,
     },
+    /// The scheduler refused it before its claims had their volumes, and has not asked again.
+    Overlooked,
     /// All nodes are closed to new pods.
     Cordoned {
         nodes: Vec<String>,
@@ -196,6 +198,9 @@ impl fmt::Display for Cause {
                 let text: Vec<String> = shortages.iter().map(Shortage::to_string).collect();
                 write!(f, "cannot be scheduled: {}", text.join("; "))
             }
+            Cause::Overlooked => f.write_str(
+                "is not scheduled yet: its claims have their volumes, and the scheduler asks again within 6 min",
+            ),
             Cause::Cordoned { nodes } => write!(
                 f,
                 "cannot be scheduled: node{} {} {} cordoned",

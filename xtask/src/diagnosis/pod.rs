@@ -169,7 +169,8 @@ fn after(line: &str, words: &str) -> Option<String> {
     Some(message.split_once(words)?.1.to_string())
 }
 
-fn unscheduled(pod: &Value) -> Option<Problem> {
+/// A pod for which the scheduler finds no node.
+pub fn unscheduled(pod: &Value) -> Option<Problem> {
     let condition = conditions(pod).find(|one| one["type"] == "PodScheduled" && one["status"] == "False")?;
     let message = condition["message"].as_str().unwrap_or("no node takes it");
     // The scheduler's note on preemption adds nothing.

@@ -19,6 +19,10 @@ pub const KINDS: &str = "pods,events,deployments,statefulsets,daemonsets,jobs,en
 pub const COUNTS: usize = 7;
 /// Quotas are given back, and what refuses may be on its way itself.
 const SETTLES: Duration = Duration::from_secs(5);
+/// How the scheduler refuses a pod whose claims have no volumes.
+const UNBOUND: &str = "unbound immediate PersistentVolumeClaims";
+/// A scheduler asks again after five minutes, for which it looks each half minute.
+const NEXT_ROUND: Duration = Duration::from_secs(6 * 60);
 
 /// What helm runs before or after an upgrade, and waits for.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +60,10 @@ pub fn problems(seen: &[Value], release: &str, wanted: &[Value]) -> Vec<Problem>
     let pods = current(seen, release, wanted);
     let mut found: Vec<Problem> = live_workloads(seen, wanted).filter_map(|one| podless(one, seen)).collect();
     found.extend(claims(seen, &pods).filter_map(|claim| unbound(claim, seen)));
-    found.extend(pods.iter().flat_map(|pod| pod::problems(pod, seen)));
+    found.extend(pods.iter().flat_map(|pod| match overlooked(pod, seen) {
+        Some(problem) => vec![problem],
+        None => pod::problems(pod, seen),
+    }));
     found
 }
 
@@ -207,7 +214,11 @@ pub fn states(
 
 /// Whether something is on its way by its own rules, however long that is.
 pub fn is_starting(seen: &[Value], release: &str, wanted: &[Value], now: i64) -> bool {
-    current(seen, release, wanted).into_iter().any(|pod| pod::is_starting(pod, seen, now))
+    let is_overlooked = |pod: &Value| {
+        let since = overlooked(pod, seen).and_then(|problem| time::seconds(&problem.since?));
+        since.is_some_and(|since| now < since + NEXT_ROUND.as_secs() as i64)
+    };
+    current(seen, release, wanted).into_iter().any(|pod| pod::is_starting(pod, seen, now) || is_overlooked(pod))
 }
 
 /// The image of a pod's container.
@@ -238,6 +249,17 @@ fn podless(workload: &Value, seen: &[Value]) -> Option<Problem> {
     let cause = events::refusal(message).unwrap_or(Cause::Refused { message: message.to_string() });
     let (since, grace) = (since.map(str::to_string), Some(SETTLES));
     Some(Problem { object: of(workload), container: None, cause, since, log: None, grace })
+}
+
+/// A pod that waits for volumes that its claims have. The scheduler may hear of a bound claim before its own cache does,
+/// refuse the pod once more, and hear of nothing else: <https://github.com/kubernetes/kubernetes/issues/93552>. It asks
+/// again with the next round of all that it has refused.
+fn overlooked(pod: &Value, seen: &[Value]) -> Option<Problem> {
+    let problem = pod::unscheduled(pod)?;
+    let waits = matches!(&problem.cause, Cause::Unschedulable { message, .. } if message.contains(UNBOUND));
+    let claims: Vec<&Value> = claims(seen, &[pod]).collect();
+    let is_bound = !claims.is_empty() && claims.iter().all(|claim| claim["status"]["phase"] == "Bound");
+    (waits && is_bound).then_some(Problem { cause: Cause::Overlooked, ..problem })
 }
 
 /// A claim to which no volume comes.
@@ -440,6 +462,32 @@ mod tests {
             assert_eq!(describe(found).into_iter().next().zip(ends), expected, "{phase} {event}");
         }
         assert_eq!(describe(problems(&[claim("Pending"), said("FailedBinding", "", 1)], RELEASE, &[])), [""; 0]);
+    }
+
+    #[test]
+    fn a_pod_whose_claims_are_bound_is_on_its_way_until_the_schedulers_next_round() {
+        let mut refused = pod("postgres-0", "postgres");
+        refused["spec"]["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "data"}}]);
+        let with = |message: &str, phase: &str| {
+            let mut pod = refused.clone();
+            pod["status"] = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                "message": message, "lastTransitionTime": "2026-01-01T10:00:00Z"}]});
+            let claim =
+                json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "status": {"phase": phase}});
+            [pod, claim]
+        };
+        let unbound = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
+        let start = time::seconds("2026-01-01T10:00:00Z").unwrap();
+        let seen = with(unbound, "Bound");
+        let why = "pod postgres-0: is not scheduled yet: its claims have their volumes, and the scheduler asks again within 6 min";
+        assert_eq!(describe(problems(&seen, RELEASE, &[])), [why]);
+        assert!(is_starting(&seen, RELEASE, &[], start + 359));
+        assert!(!is_starting(&seen, RELEASE, &[], start + 360));
+        for [message, phase] in [[unbound, "Pending"], ["0/1 nodes are available: 1 Insufficient cpu.", "Bound"]] {
+            let seen = with(message, phase);
+            assert!(!is_starting(&seen, RELEASE, &[], start), "{message} {phase}");
+            assert!(describe(problems(&seen, RELEASE, &[]))[0].contains("cannot be scheduled"), "{message} {phase}");
+        }
     }
 
     fn hook_job(status: Value) -> Value {

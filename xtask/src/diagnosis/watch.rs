@@ -25,6 +25,8 @@ const LOG_LINES: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long helm may wait for a hook before that is reported.
 const HOOK_QUIET: Duration = Duration::from_secs(10);
+/// The scheduler's backoff, after which it asks again as a rule.
+const SCHEDULER_QUIET: Duration = Duration::from_secs(5);
 /// How long after a closer look what is behind a problem is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long a rollout may take before it is asked whether nodes are away: most are over by then, and it is one more call.
@@ -140,8 +142,12 @@ impl<'a> Watch<'a> {
 
     fn tell(&mut self, index: usize) {
         let known = &mut self.known[index];
-        let quiet = matches!(known.seen.cause, Cause::HookRuns { .. }) && known.since.elapsed() < HOOK_QUIET;
-        if known.is_reported || quiet {
+        let quiet = match known.seen.cause {
+            Cause::HookRuns { .. } => HOOK_QUIET,
+            Cause::Overlooked => SCHEDULER_QUIET,
+            _ => Duration::ZERO,
+        };
+        if known.is_reported || known.since.elapsed() < quiet {
             return;
         }
         known.is_reported = true;

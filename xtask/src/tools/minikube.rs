@@ -41,7 +41,8 @@ pub fn start(cluster: &Cluster, node_image: Option<&str>, published: Published, 
         // Flannel comes from us.
         (_, Some(_)) => "false",
     };
-    let mut more = Vec::new();
+    // A scheduler that overlooks a bound claim would ask again after five minutes: `diagnosis::release` says why.
+    let mut more = vec!["--extra-config=scheduler.pod-max-in-unschedulable-pods-duration=10s".to_string()];
     if let Some(image) = node_image {
         more.push(format!("--base-image={image}"));
         more.push("--preload=false".to_string());
