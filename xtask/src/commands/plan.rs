@@ -19,7 +19,7 @@ use crate::stages::render;
 use crate::stages::render::RenderInputs;
 use crate::stages::setup;
 use crate::stages::setup::Ready;
-use crate::stages::{addons, build, cluster, deploy, lease, load, namespace, push};
+use crate::stages::{addons, build, cluster, deploy, elsewhere, lease, load, namespace, push};
 
 /// Prints the steps in the order in which `up` takes them. What only an earlier step can tell is said to be known after
 /// it: `up` observes again before each stage.
@@ -73,6 +73,21 @@ fn loads(ctx: &Context, ready: &Ready, images: &Observed, services: &[&str]) -> 
     Ok(steps)
 }
 
+/// What docker is to build: nothing that the registry has, and nothing where a builder does it as it pushes.
+fn builds(
+    ctx: &Context,
+    ready: &Ready,
+    images: &Observed,
+    pushed: Option<&BTreeMap<String, Built>>,
+) -> Result<Vec<Step>> {
+    if elsewhere::builder(&ctx.config).is_some() {
+        return Ok(Vec::new());
+    }
+    let missing = plan::builds(&images.wanted, &images.host);
+    let missing = missing.into_iter().filter(|service| !pushed.is_some_and(|there| there.contains_key(*service)));
+    missing.map(|service| Ok(Step::new(Verb::Build, service, build::why(ctx, &ready.images, service)?))).collect()
+}
+
 fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<Step>> {
     let releases = ctx.config.wanted_releases(&overrides.secret);
     let services = ctx.config.services_of(&releases);
@@ -83,10 +98,7 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
         Some(registry) => Some((registry, push::observe(ctx, registry, &images.wanted)?)),
         None => None,
     };
-    let is_pushed = |service: &str| pushed.as_ref().is_some_and(|(_, there)| there.contains_key(service));
-    for service in plan::builds(&images.wanted, &images.host).into_iter().filter(|service| !is_pushed(service)) {
-        steps.push(Step::new(Verb::Build, service, build::why(ctx, &ready.images, service)?));
-    }
+    steps.extend(builds(ctx, ready, &images, pushed.as_ref().map(|(_, there)| there))?);
     let Some(seen) = seen else {
         let then = if state == State::Absent { "there is no node yet" } else { AFTER_CLUSTER };
         steps.extend(services.iter().map(|service| Step::new(Verb::Load, service, then)));
@@ -98,7 +110,7 @@ fn observe(ctx: &Context, ready: &Ready, overrides: &Overrides) -> Result<Vec<St
     match &pushed {
         Some((registry, there)) => {
             let missing = services.iter().filter(|service| !there.contains_key(**service));
-            steps.extend(missing.map(|service| Step::new(Verb::Push, service, format!("{registry} lacks it"))));
+            steps.extend(missing.map(|service| Step::new(Verb::Push, service, push::why(&ctx.config, registry))));
         }
         None => steps.extend(loads(ctx, ready, &images, &services)?),
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::names::{NAME_RULE, is_name};
 use crate::config::reader::Reader;
 use crate::config::template::{fill, placeholders};
-use crate::config::types::{Delivery, ExternalSecrets, Reach, Remote};
+use crate::config::types::{Builder, Delivery, ExternalSecrets, Reach, Remote};
 
 /// What a target's namespace may be made of.
 pub const PLACEHOLDERS: [&str; 4] = ["project", "profile", "user", "branch"];
@@ -57,10 +57,13 @@ fn delivery(r: &Reader) -> Delivery {
             format!("{} needs {}, its name", r.name("make_pull_secret"), r.name("pull_secret")),
         );
     }
+    let builder = builder(r);
     match (way.as_str(), registry) {
-        ("load", None) => Delivery::Load,
-        ("load", Some(_)) => {
-            r.report_at("registry", format!("{} has no use where images are loaded: leave it out", r.name("registry")));
+        ("load", registry) => {
+            let there = [("registry", registry.is_some()), ("builder", builder.is_some())];
+            for key in there.into_iter().filter_map(|(key, is_there)| is_there.then_some(key)) {
+                r.report_at(key, format!("{} has no use where images are loaded: leave it out", r.name(key)));
+            }
             Delivery::Load
         }
         (_, registry) => {
@@ -69,9 +72,23 @@ fn delivery(r: &Reader) -> Delivery {
                 let wanted = "a host, a port where it has one, and a path, as in \"registry.example.org:5000/team\"";
                 r.report_at("registry", format!("{} is \"{registry}\": it must be {wanted}", r.name("registry")));
             }
-            Delivery::Push { registry, pull_secret, make_pull_secret }
+            Delivery::Push { registry, pull_secret, make_pull_secret, builder }
         }
     }
+}
+
+fn builder(r: &Reader) -> Option<Builder> {
+    let name: Option<String> = r.optional("builder");
+    let platforms: Vec<String> = r.optional("platforms").unwrap_or_default();
+    for platform in platforms.iter().filter(|text| !is_platform(text)) {
+        let wanted = "a system, a processor and a variant where it has one, as in \"linux/arm64\" or \"linux/arm/v7\"";
+        r.report_at("platforms", format!("{} has \"{platform}\": it must be {wanted}", r.name("platforms")));
+    }
+    if name.is_none() && !platforms.is_empty() {
+        let (name, key) = (r.name("builder"), r.name("platforms"));
+        r.report_at("platforms", format!("{key} needs {name}: the docker daemon builds for its own platform alone"));
+    }
+    Some(Builder { name: name?, platforms })
 }
 
 fn reach(r: &Reader) -> Reach {
@@ -113,6 +130,13 @@ fn is_registry(text: &str) -> bool {
     is_host && host.split(':').all(|part| !part.is_empty()) && path.is_none_or(|path| path.split('/').all(is_whole))
 }
 
+/// Whether docker takes this for the platform of an image.
+fn is_platform(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('/').collect();
+    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    matches!(parts.len(), 2 | 3) && parts.iter().all(is_word)
+}
+
 /// The namespace that a template makes: a valid name, whatever is put in. One that is too long ends with a digest of the
 /// whole, so that two that begin alike are not the same.
 pub fn namespace_of(template: &str, values: &BTreeMap<String, String>) -> String {
@@ -139,6 +163,16 @@ mod tests {
         }
         for bad in ["", "todo", "team/todo", "a.b/", "a.b/UPPER", ":5000/x", "https://a.b/x"] {
             assert!(!is_registry(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_platform_is_a_system_and_a_processor() {
+        for good in ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/amd64/v2"] {
+            assert!(is_platform(good), "{good}");
+        }
+        for bad in ["", "linux", "arm64", "linux/", "linux/ARM", "linux/arm/v7/x", "linux/amd64,linux/arm64"] {
+            assert!(!is_platform(bad), "{bad}");
         }
     }
 

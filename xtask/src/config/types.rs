@@ -161,7 +161,18 @@ pub enum Delivery {
         pull_secret: Option<String>,
         /// It is made of docker's credentials where it is missing.
         make_pull_secret: bool,
+        /// Who builds in the daemon's place.
+        builder: Option<Builder>,
     },
+}
+
+/// A BuildKit that docker's buildx knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Builder {
+    /// Its name, as `docker buildx ls` lists it.
+    pub name: String,
+    /// As in `linux/arm64`; empty leaves it to the builder.
+    pub platforms: Vec<String>,
 }
 
 /// How the application is reached from here.

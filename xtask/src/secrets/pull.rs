@@ -1,6 +1,6 @@
 //! The Secret with which the nodes of a target pull, made of what docker has for the registry.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use base64::Engine;
@@ -11,6 +11,7 @@ use crate::config::{Config, Delivery};
 use crate::model::labels::MANAGED_BY;
 use crate::run::context::{Context, expand};
 use crate::run::exit::Stop;
+use crate::tools::registry::{authority_file, host};
 use crate::tools::{docker_credential, kubectl};
 
 /// Makes the Secret in a namespace where it is to be made and is missing. One that is there stays as it is.
@@ -21,7 +22,7 @@ pub fn ensure(ctx: &Context, namespace: &str) -> Result<()> {
     if ctx.run(kubectl::get_secret_keys(&target, name))?.is_some() {
         return Ok(());
     }
-    let host = registry.split('/').next().unwrap_or(registry);
+    let host = host(registry);
     let auth = credentials(ctx, host)?.ok_or_else(|| {
         let message = format!("docker has no credentials for {host}, of which a Secret to pull with could be made");
         Stop::needs_setup(format!("{message}\nNext: docker login {host}"))
@@ -37,10 +38,16 @@ pub fn ensure(ctx: &Context, namespace: &str) -> Result<()> {
     Ok(())
 }
 
+/// Who vouches for a registry, where docker was given that: other clients do not look there by themselves.
+pub fn authority(registry: &str) -> Option<String> {
+    let file = authority_file(host(registry));
+    Path::new(&file).is_file().then_some(file)
+}
+
 /// The Secret that is to be made, and the registry that it opens.
 fn wanted(config: &Config) -> Option<(&str, &str)> {
     match &config.remote()?.1.delivery {
-        Delivery::Push { registry, pull_secret: Some(name), make_pull_secret: true } => Some((name, registry)),
+        Delivery::Push { registry, pull_secret: Some(name), make_pull_secret: true, .. } => Some((name, registry)),
         _ => None,
     }
 }

@@ -11,10 +11,12 @@ use crate::model::image::{Built, Images};
 use crate::model::plan;
 use crate::model::plan::Inputs;
 use crate::model::states::DeploymentState;
+use crate::run::call::Call;
 use crate::run::context::{Context, Project, proxies};
 use crate::run::digest::Content;
 use crate::run::exit::{Stop, indent};
 use crate::run::files::{copy_afresh, list_files};
+use crate::run::ui::Step;
 use crate::stages::setup::Ready;
 use crate::tools::docker;
 use crate::tools::docker::Build;
@@ -160,7 +162,8 @@ pub fn all_arguments(service: &Service, images: &Images, version: &str) -> Vec<(
     all
 }
 
-fn base_argument(images: &Images, base: Base) -> Option<(&'static str, &str)> {
+/// The build argument that names a local base image; None where bases come from registries.
+pub fn base_argument(images: &Images, base: Base) -> Option<(&'static str, &str)> {
     match (images, base) {
         (Images::Public, _) => None,
         (Images::Local { rust, .. }, Base::Rust) => Some(("BUILDER_IMAGE", rust)),
@@ -175,13 +178,40 @@ fn list(ctx: &Context) -> Result<BTreeMap<String, String>> {
 fn build(ctx: &Context, images: &Images, name: &str, reference: &str) -> Result<()> {
     let service = &ctx.config.services[name];
     let step = ctx.ui.step(format!("build {name}"));
-    ctx.ui.state(name, DeploymentState::Building);
     let why = why(ctx, images, name)?;
     step.update(&why);
+    if let Err(lines) = carry_out(ctx, images, name, reference, &step, |build| docker::build(&build))? {
+        return Err(failed(name, service, &lines).into());
+    }
+    let size = ctx.run(docker::size(reference))?;
+    let size_mb = size as f64 / 1e6;
+    if let Some(limit) = service.size_limit_mb.filter(|limit| size > limit * 1_000_000) {
+        // With the image gone, the next run can't take it for built and well.
+        ctx.run(docker::remove_image(reference))?;
+        let message = format!(
+            "{reference} has {size_mb:.1} MB, over services.{name}.size_limit_mb, {limit}\nNext: make the image smaller, or raise the limit"
+        );
+        return Err(Stop::failed(message).into());
+    }
+    step.done(&format!("{reference}, {size_mb:.1} MB ({why})"));
+    Ok(())
+}
+
+/// Has `call` build a service's image of its inputs. Returns what a build that failed has printed.
+pub fn carry_out(
+    ctx: &Context,
+    images: &Images,
+    name: &str,
+    reference: &str,
+    step: &Step,
+    call: impl FnOnce(Build) -> Call,
+) -> Result<Result<(), Vec<String>>> {
+    ctx.ui.state(name, DeploymentState::Building);
+    let service = &ctx.config.services[name];
     let context = stage(ctx, name, service)?;
     let tag = reference.rsplit(':').next().unwrap_or_default();
     let ca = ca_bundle();
-    let call = docker::build(&Build {
+    let call = call(Build {
         dockerfile: &ctx.path(&service.dockerfile),
         context: &context.display().to_string(),
         target: None,
@@ -198,27 +228,16 @@ fn build(ctx: &Context, images: &Images, name: &str, reference: &str) -> Result<
         lines.lock().expect("nobody panics with it").push(line.to_string());
         step.update(strip_prefix(line));
     };
-    if !ctx.spawn.output_showing(call.within(ctx.config.deadlines.build), &show)?.success {
-        let lines = lines.into_inner().expect("nobody panics with it");
-        let message = format!("the image of {name} could not be built from {}", service.dockerfile.display());
-        let said = indent(&docker::failed_step(&lines).join("\n"));
-        return Err(Stop::failed(format!(
-            "{message}\n{said}\nNext: cargo xtask up --verbose, for all that the build prints"
-        ))
-        .into());
-    }
-    let size = ctx.run(docker::size(reference))?;
-    let size_mb = size as f64 / 1e6;
-    if let Some(limit) = service.size_limit_mb.filter(|limit| size > limit * 1_000_000) {
-        // With the image gone, the next run can't take it for built and well.
-        ctx.run(docker::remove_image(reference))?;
-        let message = format!(
-            "{reference} has {size_mb:.1} MB, over services.{name}.size_limit_mb, {limit}\nNext: make the image smaller, or raise the limit"
-        );
-        return Err(Stop::failed(message).into());
-    }
-    step.done(&format!("{reference}, {size_mb:.1} MB ({why})"));
-    Ok(())
+    let output = ctx.spawn.output_showing(call.within(ctx.config.deadlines.build), &show)?;
+    let lines = lines.into_inner().expect("nobody panics with it");
+    Ok(if output.success { Ok(()) } else { Err(lines) })
+}
+
+/// The error for an image that was not built, by what the build has printed.
+pub fn failed(name: &str, service: &Service, lines: &[String]) -> Stop {
+    let message = format!("the image of {name} could not be built from {}", service.dockerfile.display());
+    let said = indent(&docker::failed_step(lines).join("\n"));
+    Stop::failed(format!("{message}\n{said}\nNext: cargo xtask up --verbose, for all that the build prints"))
 }
 
 /// Copies a service's inputs, and nothing else, to where the build takes its context from.

@@ -1,7 +1,6 @@
 //! Brings images into a target's registry, and pins each by the digest that the registry has for it.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::config::{Config, Delivery};
+use crate::config::{Builder, Config, Delivery};
 use crate::live;
 use crate::live::service::own;
 use crate::model::image::Built;
@@ -17,13 +16,13 @@ use crate::model::states::DeploymentState;
 use crate::run::context::Context;
 use crate::run::exit::{Stop, exit_code};
 use crate::run::graph::in_parallel;
-use crate::run::process::Output;
+use crate::run::process::{Output, Spawn};
 use crate::run::ui::Step;
 use crate::secrets::pull;
-use crate::stages::build;
 use crate::stages::setup::Ready;
+use crate::stages::{build, elsewhere};
 use crate::tools;
-use crate::tools::registry::{Progress, Refusal};
+use crate::tools::registry::{Progress, Refusal, authority_file, host};
 
 /// How often a push says how far it is: docker is silent while a large layer is on its way.
 const TICK: Duration = Duration::from_secs(5);
@@ -41,13 +40,15 @@ pub fn registry(config: &Config) -> Option<&str> {
 pub fn observe(ctx: &Context, registry: &str, wanted: &BTreeMap<String, String>) -> Result<BTreeMap<String, Built>> {
     let _glance = ctx.ui.glance(&format!("ask {registry} for the images"));
     let services: Vec<&String> = wanted.keys().collect();
+    let spawn = asking(ctx, registry)?;
     let found = in_parallel(&services, |service| -> Result<Option<(String, Built)>> {
         let reference = format!("{registry}/{}", wanted[*service]);
-        match ctx.spawn.attempt(tools::registry::digest(&reference))? {
+        match ask_for(ctx, &spawn, &reference)? {
             Ok(Some(digest)) => Ok(Some((service.to_string(), pinned(&reference, &digest)))),
             Ok(None) => Ok(None),
             Err(output) if is_absent(&output.tail) => Ok(None),
             Err(output) => {
+                elsewhere::builder(&ctx.config).map_or(Ok(()), |builder| elsewhere::need(ctx, builder))?;
                 Err(refusal(&format!("cannot ask for the image of {service}"), registry, &output.tail).into())
             }
         }
@@ -62,15 +63,24 @@ pub fn ensure(ready: &Ready, registry: &str, wanted: &BTreeMap<String, String>) 
     let mut images = observe(ctx, registry, wanted)?;
     let missing: BTreeMap<String, String> =
         wanted.iter().filter(|(name, _)| !images.contains_key(*name)).map(|(a, b)| (a.clone(), b.clone())).collect();
-    let (built, _) = build::ensure(ready, &missing)?;
-    for (service, image) in &built {
-        images.insert(service.clone(), push(ctx, registry, service, image)?);
-    }
+    let pushed = match elsewhere::builder(&ctx.config) {
+        Some(builder) => build_elsewhere(ready, registry, builder, &missing)?,
+        None => push_built(ready, registry, &missing)?,
+    };
+    images.extend(pushed);
     for (service, image) in &images {
         let message = format!("{registry} has {} as {}", image.repository, image.id);
         ctx.ui.validated(service, DeploymentState::Loading, &message);
     }
     Ok(images)
+}
+
+/// Why an image is pushed that `observe` did not find.
+pub fn why(config: &Config, registry: &str) -> String {
+    match elsewhere::builder(config) {
+        Some(builder) => format!("{registry} lacks it: {} makes it", elsewhere::describe(builder)),
+        None => format!("{registry} lacks it"),
+    }
 }
 
 /// Reads back from the pods of every service which digest they run.
@@ -105,26 +115,103 @@ fn runs_another(pod: &Value, service: &str, digest: &str) -> Option<(String, Str
     (!id.ends_with(digest)).then(|| (name.to_string(), id.to_string()))
 }
 
-fn push(ctx: &Context, registry: &str, service: &str, image: &Built) -> Result<Built> {
-    ctx.ui.state(service, DeploymentState::Loading);
-    let step = ctx.ui.step(format!("push {}", image.repository));
-    let reference = format!("{registry}/{}", image.reference());
-    ctx.run(tools::registry::tag(&image.reference(), &reference))?;
+/// The digest that the registry has for an image; an error is what docker printed where it has none.
+fn ask_for(ctx: &Context, spawn: &Spawn, reference: &str) -> Result<Result<Option<String>, Output>> {
+    match elsewhere::builder(&ctx.config) {
+        Some(builder) => elsewhere::ask(spawn, builder, reference),
+        None => spawn.attempt(tools::registry::digest(reference)),
+    }
+}
+
+/// What asks a registry for its images.
+fn asking(ctx: &Context, registry: &str) -> Result<Spawn> {
+    match elsewhere::builder(&ctx.config) {
+        Some(_) => elsewhere::trusting(ctx, registry),
+        None => Ok(ctx.spawn.clone()),
+    }
+}
+
+/// Builds here what docker lacks of these images, and pushes all of them.
+fn push_built(ready: &Ready, registry: &str, missing: &BTreeMap<String, String>) -> Result<BTreeMap<String, Built>> {
+    let ctx = &ready.ctx;
+    let (built, _) = build::ensure(ready, missing)?;
+    let push = |(service, image): (&String, &Built)| {
+        ctx.ui.state(service, DeploymentState::Loading);
+        let reference = format!("{registry}/{}", image.reference());
+        Ok((service.clone(), push(ctx, registry, &format!("the image of {service}"), &image.reference(), &reference)?))
+    };
+    built.iter().map(push).collect()
+}
+
+/// Has a builder make these images and push them, after the base images that they are made of.
+fn build_elsewhere(
+    ready: &Ready,
+    registry: &str,
+    builder: &Builder,
+    missing: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Built>> {
+    let ctx = &ready.ctx;
+    if missing.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    elsewhere::need(ctx, builder)?;
+    let (bases, spawn) = (push_bases(ready, registry, missing)?, asking(ctx, registry)?);
+    let build = |(service, image): (&String, &String)| -> Result<(String, Built)> {
+        let step = ctx.ui.step(format!("build and push {service}"));
+        let reference = format!("{registry}/{image}");
+        let what = format!("cannot push the image of {service}, {image}");
+        if let Err(printed) = elsewhere::build(ctx, &ready.images, &bases, builder, service, &reference, &step)? {
+            return Err(refusal(&what, registry, &printed).into());
+        }
+        let by = elsewhere::describe(builder);
+        match ask_for(ctx, &spawn, &reference)? {
+            Ok(Some(digest)) => {
+                step.done(&format!("{reference} as {}, by {by}", &digest[..19]));
+                Ok((service.clone(), pinned(&reference, &digest)))
+            }
+            Ok(None) => Err(Stop::failed(format!("{what}: {registry} does not have what {by} pushed")).into()),
+            Err(output) => Err(refusal(&what, registry, &output.tail).into()),
+        }
+    };
+    missing.iter().map(build).collect()
+}
+
+/// Pushes the base images made here that the registry lacks: a builder has none of them. Returns what each is called there.
+fn push_bases(ready: &Ready, registry: &str, missing: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let ctx = &ready.ctx;
+    let base = |service: &String| build::base_argument(&ready.images, ctx.config.services[service].base);
+    let bases: BTreeSet<&str> = missing.keys().filter_map(base).map(|(_, image)| image).collect();
+    let push = |local: &str| {
+        let reference = format!("{registry}/base-{}", local.rsplit('/').next().unwrap_or(local));
+        let there = match ctx.spawn.attempt(tools::registry::digest(&reference))? {
+            Ok(Some(digest)) => pinned(&reference, &digest),
+            _ => push(ctx, registry, "the base image", local, &reference)?,
+        };
+        Ok((local.to_string(), there.reference()))
+    };
+    bases.into_iter().map(push).collect()
+}
+
+/// Pushes a local image under the name that it gets in the registry. `what` is what a person calls it.
+fn push(ctx: &Context, registry: &str, what: &str, local: &str, reference: &str) -> Result<Built> {
+    let image = reference.strip_prefix(registry).unwrap_or(reference).trim_start_matches('/');
+    let repository = image.rsplit_once(':').map_or(image, |(repository, _)| repository);
+    let step = ctx.ui.step(format!("push {repository}"));
+    ctx.run(tools::registry::tag(local, reference))?;
     let (progress, deadline) = (Mutex::default(), ctx.config.deadlines.load);
-    let pushed = send(ctx, &reference, &step, &progress);
+    let pushed = send(ctx, reference, &step, &progress);
     // The name was for the push alone; that it is gone already is no failure.
-    let _ = ctx.uninterrupted().output(tools::registry::untag(&reference));
-    let what = format!("cannot push the image of {service}, {}", image.reference());
+    let _ = ctx.uninterrupted().output(tools::registry::untag(reference));
+    let what = format!("cannot push {what}, {local}");
     match pushed {
         Ok(Ok(Some(digest))) => {
             step.done(&format!("{reference} as {}", &digest[..19]));
-            Ok(pinned(&reference, &digest))
+            Ok(pinned(reference, &digest))
         }
         Ok(Ok(None)) => Err(Stop::failed(format!("docker pushed {reference} and named no digest")).into()),
         Ok(Err(output)) => {
             let is_broken = tools::registry::refusal(&output.tail) == Refusal::Broken;
-            let answer =
-                if is_broken { ask(ctx, registry, &image.repository).unwrap_or_default() } else { String::new() };
+            let answer = if is_broken { ask(ctx, registry, repository).unwrap_or_default() } else { String::new() };
             Err(refusal(&what, registry, &format!("{answer}\n{}", output.tail)).into())
         }
         Err(error) if exit_code(&error) == 4 => {
@@ -171,17 +258,9 @@ fn send(
 
 /// What a registry that failed says of it, which docker does not show; None where it does not say that either.
 fn ask(ctx: &Context, registry: &str, image: &str) -> Option<String> {
-    let host = registry.split('/').next().unwrap_or(registry);
-    let auth = pull::credentials(ctx, host).ok()?;
-    let call = tools::registry::ask_for_upload(registry, image, auth.as_deref(), authority(registry).as_deref());
+    let auth = pull::credentials(ctx, host(registry)).ok()?;
+    let call = tools::registry::ask_for_upload(registry, image, auth.as_deref(), pull::authority(registry).as_deref());
     ctx.spawn.attempt(call).ok()?.ok()
-}
-
-/// Who vouches for a registry, where docker was given that: other clients do not look there by themselves.
-pub fn authority(registry: &str) -> Option<String> {
-    let host = registry.split('/').next().unwrap_or(registry);
-    let file = format!("/etc/docker/certs.d/{host}/ca.crt");
-    Path::new(&file).is_file().then_some(file)
 }
 
 /// The error for a push that its deadline ended. A layer that was on its way begins anew.
@@ -208,12 +287,12 @@ fn is_absent(printed: &str) -> bool {
 /// The error for a registry that took or gave nothing, by what docker or helm printed. `what` could not be done.
 pub fn refusal(what: &str, registry: &str, printed: &str) -> Stop {
     let said = printed.lines().last().unwrap_or_default();
-    let host = registry.split('/').next().unwrap_or(registry);
+    let host = host(registry);
     let (why, next) = match tools::registry::refusal(printed) {
         Refusal::Full => ("has no room left", "have it cleaned up, then run the same command again".to_string()),
         Refusal::Credentials => ("refuses the credentials that docker has for it", format!("docker login {host}")),
         Refusal::Certificate => {
-            let next = format!("have docker trust its authority: /etc/docker/certs.d/{host}/ca.crt");
+            let next = format!("have docker trust its authority: {}", authority_file(host));
             ("can't prove who it is", next)
         }
         Refusal::ReadOnly => {

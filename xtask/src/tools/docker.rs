@@ -25,9 +25,15 @@ pub struct Build<'a> {
 }
 
 pub fn build(build: &Build) -> Call {
-    let Build { dockerfile, context, .. } = build;
+    let (options, context) = (build_options(build), build.context);
+    call(argv!("docker build --progress plain {options...} {context}"))
+}
+
+/// What of a build is the same whoever carries it out.
+pub fn build_options(build: &Build) -> Vec<String> {
     let mut options = Vec::new();
     let mut option = |name: &str, value: String| options.extend([name.to_string(), value]);
+    option("--file", build.dockerfile.to_string());
     if let Some(target) = build.target {
         option("--target", target.to_string());
     }
@@ -43,7 +49,7 @@ pub fn build(build: &Build) -> Call {
     if let Some(ca) = build.ca {
         option("--secret", format!("id=ca,src={ca}"));
     }
-    call(argv!("docker build --progress plain --file {dockerfile} {options...} {context}"))
+    options
 }
 
 /// How many lines of a failed build are shown.

@@ -3,6 +3,7 @@
 pub mod age;
 pub mod apt;
 pub mod browser;
+pub mod buildx;
 pub mod cargo;
 pub mod containerd;
 pub mod crictl;

@@ -4,6 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::run::call::{Call, argv, call};
 
+/// `registry.example.org:5000` of a registry with a path.
+pub fn host(registry: &str) -> &str {
+    registry.split('/').next().unwrap_or(registry)
+}
+
+/// Where docker looks for who vouches for a registry's host.
+pub fn authority_file(host: &str) -> String {
+    format!("/etc/docker/certs.d/{host}/ca.crt")
+}
+
 /// The digest that a registry has for an image; fails where it has none, and where it is not allowed to ask.
 pub fn digest(reference: &str) -> Call<Option<String>> {
     call(argv!("docker manifest inspect --verbose {reference}")).parse(|text| parse_digest(&text))

@@ -224,6 +224,22 @@ case $call in
     grep -qx "$last" registry || { echo "no such manifest: $last" >&2; exit 1; }
     echo "{\"Descriptor\":{\"digest\":\"$(digest "$last")\"}}" ;;
 "docker manifest inspect "*) ;;
+"docker buildx version") [ -e builders ] || { echo "docker: 'buildx' is not a docker command." >&2; exit 1; } ;;
+"docker buildx inspect "*)
+    grep -qx "$last" builders || { echo "ERROR: no builder \"$last\" found" >&2; exit 1; } ;;
+# Of what a builder pushed: the reference and its platforms.
+"docker buildx imagetools inspect "*)
+    there=$(sed -n "s#^$last ##p" pushed | tail -n 1)
+    [ -n "$there" ] || { echo "ERROR: $last: not found" >&2; exit 1; }
+    list=$(echo "$there" | sed 's#\([a-z0-9]*\)/\([a-z0-9]*\)#{"platform":{"os":"\1","architecture":"\2"}}#g')
+    echo "{\"manifest\":{\"digest\":\"$(digest "$last $there")\",\"manifests\":[$list]}}" ;;
+"docker buildx build "*)
+    before= platforms=
+    for word; do
+        case $before in --tag) image=$word ;; --platform) platforms=$word ;; esac
+        before=$word
+    done
+    echo "$image ${platforms:-linux/amd64}" >>pushed ;;
 # The newest first; the service of an image is its name.
 "docker image ls --no-trunc --quiet --filter "*) tac host-images | sed -n "s/^${last##*=}:[^ ]* //p" ;;
 "docker image ls "*) cat host-images ;;

@@ -84,6 +84,59 @@ fn up_pushes_what_the_registry_lacks_and_deploys_it_by_its_digest() {
     assert!(planned.stdout.contains("nothing to do"), "{}", planned.stdout);
 }
 
+/// Of a target whose images a builder makes.
+const BUILDER: &str = "builder = \"far\"\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n";
+
+#[test]
+fn a_builder_makes_and_pushes_what_the_registry_lacks_for_all_platforms() {
+    let project = project(BUILDER);
+    project.write("standin/builders", "far\n");
+    let planned = on_team(&project, &["plan"]);
+    let why = "lacks it: builder far for linux/amd64 and linux/arm64 makes it";
+    assert!(planned.stdout.contains(why) && !planned.stdout.contains("build "), "{}", planned.stdout);
+    let run = on_team(&project, &["up"]);
+    run.assert_ended(0);
+    assert_eq!(run.calls_of(&["docker build --progress", "docker image push", "docker image tag"]), [""; 0]);
+    let builds = run.calls_of(&["docker buildx build"]);
+    let backend = builds.iter().find(|call| call.contains("--tag registry.example.org/todo/backend:")).unwrap();
+    assert!(backend.contains("--builder far") && backend.contains("--push"), "{backend}");
+    assert!(backend.contains("--platform linux/amd64,linux/arm64") && builds.len() == 2, "{builds:?}");
+    let values: Value = serde_json::from_str(&project.read("standin/namespaces/todo/releases/todo/values")).unwrap();
+    let tag = values["services"]["backend"]["image"]["tag"].as_str().unwrap();
+    assert!(tag.contains("@sha256:"), "{tag}");
+    assert_ended_with_nothing_to_do(&on_team(&project, &["up"]));
+
+    // Somebody else pushed it for his own platform alone.
+    let pushed = project.read("standin/pushed");
+    let (first, _) = pushed.split_once('\n').unwrap();
+    let (reference, _) = first.split_once(' ').unwrap();
+    project.write("standin/pushed", &format!("{pushed}{reference} linux/amd64\n"));
+    let again = on_team(&project, &["up"]);
+    again.assert_ended(0);
+    let builds = again.calls_of(&["docker buildx build"]);
+    assert!(builds.len() == 1 && builds[0].contains("--platform linux/amd64,linux/arm64"), "{builds:?}");
+}
+
+#[test]
+fn a_builder_that_is_not_there_ends_the_run_before_anything_is_deployed() {
+    let project = project(BUILDER);
+    let fails = |words: &[&str]| {
+        let run = on_team(&project, &["up"]);
+        run.assert_ended(1);
+        run.assert_says(words);
+        assert_eq!(run.calls_of(&["docker buildx build", "helm upgrade todo"]), [""; 0]);
+    };
+    fails(&["docker has no buildx: docker: 'buildx' is not a docker command", "Next: install docker's plugin buildx"]);
+    project.write("standin/builders", "near\n");
+    fails(&["docker knows no builder far", "Next: docker buildx create --name far"]);
+}
+
+#[track_caller]
+fn assert_ended_with_nothing_to_do(run: &Run) {
+    run.assert_ended(0);
+    assert_eq!(run.calls_of(&["docker build --progress", "docker buildx build", "helm upgrade todo"]), [""; 0]);
+}
+
 #[test]
 fn what_another_machine_pushed_is_not_built_here() {
     let project = project("");
@@ -275,6 +328,23 @@ fn mistakes_in_a_target_are_reported_at_once() {
         "targets.Team.url is missing",
         "targets.Team.make_pull_secret needs targets.Team.pull_secret",
     ]);
+}
+
+#[test]
+fn platforms_are_a_builders() {
+    for (more, mistakes) in [
+        (
+            "platforms = [\"arm64\", \"linux/arm64\"]\n",
+            &["targets.team.platforms has \"arm64\"", "targets.team.platforms needs targets.team.builder"][..],
+        ),
+        ("images = \"load\"\nbuilder = \"far\"\n", &["targets.team.builder has no use where images are loaded"]),
+    ] {
+        let project = Project::new();
+        project.write("xtask.toml", &format!("{}{TEAM}{more}", project.read("xtask.toml")));
+        let run = project.run(&["plan"]);
+        run.assert_ended(2);
+        run.assert_says(mistakes);
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use xtask::run::context::{Context, Project};
 use xtask::run::exit::Stop;
 use xtask::run::files;
 use xtask::secrets::overrides::Overrides;
+use xtask::secrets::pull;
 use xtask::stages::render::{RenderInputs, Staged};
 use xtask::stages::setup::Ready;
 use xtask::stages::{build, push, render, setup};
@@ -286,7 +287,7 @@ fn to_yaml(value: &Value) -> Result<String> {
 
 /// Pushes the charts that the registry lacks. Their version names their content, so that one that is there is the same.
 fn push_charts(ctx: &Context, registry: &str, package: &Package) -> Result<()> {
-    let (place, ca) = (chart::place(registry), push::authority(registry));
+    let (place, ca) = (chart::place(registry), pull::authority(registry));
     for chart in package.charts.values() {
         let step = ctx.ui.step(format!("push chart {}", chart.name));
         let reference = format!("oci://{place}/{}", chart.name);

@@ -2,6 +2,7 @@
 //! a password. Nothing but that kubeconfig says where it is.
 
 mod argocd;
+mod builder;
 mod pushes;
 pub mod registry;
 mod relay;
@@ -47,6 +48,9 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("Secrets that others make are taken as they are, and needed whole", secrets::of_others)
         .taking(Takes::All),
     Scenario::new("an External Secrets operator takes what a package has for it", secrets::of_an_operator)
+        .taking(Takes::All)
+        .weekly(),
+    Scenario::new("a builder elsewhere makes and pushes what a registry lacks", builder::builds)
         .taking(Takes::All)
         .weekly(),
     Scenario::new("a package is deployed by helm alone", packaged).taking(Takes::All),
