@@ -6,6 +6,7 @@ pub mod build;
 pub mod cluster;
 pub mod containers;
 pub mod deploy;
+pub mod gitops;
 mod immutable;
 pub mod lease;
 pub mod load;
