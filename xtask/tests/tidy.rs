@@ -104,7 +104,6 @@ const IMPURITIES: &[Impurity] = &[];
 const SIZES: &[Size] = &[
     Size { what: "xtask/src/cleanup/machine.rs::plan", lines: 63 },
     Size { what: "xtask/src/commands/clean.rs::find_leftovers", lines: 91 },
-    Size { what: "xtask/src/commands/rollback.rs::run", lines: 62 },
     Size { what: "xtask/src/stages/verify.rs::wait", lines: 70 },
     Size { what: "xtask/verify/src/facts/live.rs::gather", lines: 78 },
     Size { what: "xtask/verify/src/facts/mod.rs::gather", lines: 72 },

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::commands::db;
 use crate::run::context::{Context, Project};
 use crate::run::lock;
-use crate::stages::{build, cluster, deploy, lease, namespace, setup, volumes};
+use crate::stages::{build, cluster, deploy, gitops, lease, namespace, setup, volumes};
 use crate::tools::helm;
 
 /// Uninstalls; the volumes and the Secret that opens them stay, unless `purge`.
@@ -21,6 +21,7 @@ pub fn run(project: &Project, purge: bool, whole_cluster: bool) -> Result<()> {
         return Ok(());
     }
     cluster::need_serving(ctx)?;
+    gitops::refuse_uninstall(ctx, &ctx.scopes())?;
     let _lock = lock::hold(ctx, &ctx.config.place())?;
     let _leases = lease::hold_all(ctx)?;
     let namespaces = ctx.config.namespaces();

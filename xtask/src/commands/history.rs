@@ -7,18 +7,38 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::live;
+use crate::model::gitops::{Applier, Entry};
 use crate::model::time;
-use crate::run::context::Project;
+use crate::run::call::{argv, display};
+use crate::run::context::{Context, Project, Scope};
 use crate::run::lock;
 use crate::run::record;
 use crate::run::record::Run;
 use crate::stages::cluster;
 use crate::stages::setup;
 use crate::tools::helm::Revision;
+use crate::tools::kubectl;
 
 /// Helm keeps ten revisions of a release.
 const REVISIONS: u32 = 10;
 const RUNS: usize = 15;
+
+/// Why the tool made a revision, by release and number.
+type Reasons<'a> = BTreeMap<(&'a str, u64), &'a str>;
+
+struct Release {
+    scope: Scope,
+    /// Those that helm keeps, the newest last.
+    revisions: Vec<Revision>,
+    applied: Option<Applied>,
+}
+
+/// A release that a GitOps controller applies.
+struct Applied {
+    /// Who applies it and what was applied last, and where its history is.
+    lines: [String; 2],
+    json: Value,
+}
 
 /// Prints revisions and runs, the newest first. Without a cluster that runs there are the runs alone.
 pub fn run(project: &Project) -> Result<()> {
@@ -26,31 +46,18 @@ pub fn run(project: &Project) -> Result<()> {
     lock::report_holder(project, &project.config.place());
     let runs = record::last(project, usize::MAX);
     // What was deployed twice under one number, before and after a `down`, is reported of the later time.
-    let why: BTreeMap<(&str, u64), &str> = runs
+    let why: Reasons = runs
         .iter()
         .flat_map(|(run, _)| &run.deployed)
         .map(|(release, revision, why)| ((release.as_str(), *revision), why.as_str()))
         .collect();
     let mut lines = Vec::new();
-    let mut releases = Vec::new();
-    match revisions(project) {
+    let mut all_json = Vec::new();
+    match releases(project, now) {
         Ok(all) => {
-            for (release, namespace, revisions) in &all {
-                lines.push(format!("release {release}, namespace {namespace}"));
-                if revisions.is_empty() {
-                    lines.push("  not installed".to_string());
-                }
-                lines.extend(revisions.iter().rev().map(|one| {
-                    let why = why.get(&(release.as_str(), one.number)).copied();
-                    let age = time::seconds(&one.updated).map_or("?".to_string(), |at| time::ago(now - at));
-                    let message = one.went_back_to().map(|back| format!("rollback to {back}"));
-                    let message = message.as_deref().or(why).unwrap_or(&one.description);
-                    format!("  {:>4}  {:<16} {:>8} ago  {message}", one.number, one.status, age)
-                }));
-                releases.push(json!({
-                    "release": release, "namespace": namespace,
-                    "revisions": revisions.iter().map(|one| revision(one, why.get(&(release.as_str(), one.number)))).collect::<Vec<_>>(),
-                }));
+            for one in &all {
+                lines.extend(release_lines(one, &why, now));
+                all_json.push(release_json(one, &why));
             }
         }
         Err(error) => lines.push(format!("no revisions: {}", format!("{error:#}").lines().next().unwrap_or_default())),
@@ -71,7 +78,7 @@ pub fn run(project: &Project) -> Result<()> {
             })
         })
         .collect();
-    project.ui.answer(&lines.join("\n"), json!({ "releases": releases, "runs": message }));
+    project.ui.answer(&lines.join("\n"), json!({ "releases": all_json, "runs": message }));
     Ok(())
 }
 
@@ -81,15 +88,74 @@ pub fn line(run: &Run, now: i64) -> String {
     format!("  {:<9} {:>8} ago  {}{error}", run.command, time::ago(now - run.started), run.ending())
 }
 
-/// Each release with its namespace and its revisions, the newest last.
-fn revisions(project: &Project) -> Result<Vec<(String, String, Vec<Revision>)>> {
+/// Each release with its revisions, the newest last, and who applies it.
+fn releases(project: &Project, now: i64) -> Result<Vec<Release>> {
     let ctx = &setup::need_tools(project)?;
     cluster::need_serving(ctx)?;
-    let describe = |scope: crate::run::context::Scope| {
-        let history = live::history(ctx, &scope, REVISIONS)?;
-        Ok((scope.release, scope.target.namespace, history))
+    let describe = |scope: Scope| {
+        let revisions = live::history(ctx, &scope, REVISIONS)?;
+        let applied = match live::applied_by(ctx, &scope)? {
+            Some((applier, _)) => Some(applied(ctx, &applier, now)?),
+            None => None,
+        };
+        Ok(Release { scope, revisions, applied })
     };
     ctx.scopes().into_iter().map(describe).collect()
+}
+
+/// What a controller's own object says of what it applies.
+fn applied(ctx: &Context, applier: &Applier, now: i64) -> Result<Applied> {
+    let mut json = json!({ "by": applier.to_string() });
+    let state = match live::object_of(ctx, applier)? {
+        Ok(Some(object)) => match applier.last(&object) {
+            Some(Entry { number, chart, at }) => {
+                json["number"] = number.into();
+                json["chart"] = chart.into();
+                json["at"] = at.into();
+                let ago = time::seconds(at).map_or("?".to_string(), |at| time::ago(now - at));
+                format!("applied chart {chart} {ago} ago, number {number} of its history")
+            }
+            None => "has applied nothing yet".to_string(),
+        },
+        Ok(None) => "is gone".to_string(),
+        Err(output) => {
+            let said = output.tail.lines().last().unwrap_or("kubectl said nothing").trim();
+            format!("can't be read: {said}")
+        }
+    };
+    let (object, path) = (applier.object(), "jsonpath={.status.history}");
+    let at = kubectl::at(&ctx.target_in(applier.namespace()));
+    let read = display(&argv!("kubectl get {object} --output {path} {at...}"));
+    let place = format!("in git, as the commits of its package, and in the {}: {read}", applier.kind());
+    Ok(Applied { lines: [format!("applied by {applier}, which {state}"), format!("its history is {place}")], json })
+}
+
+fn release_lines(one: &Release, why: &Reasons, now: i64) -> Vec<String> {
+    let Release { scope, revisions, applied } = one;
+    let mut lines = vec![format!("release {}, namespace {}", scope.release, scope.target.namespace)];
+    match applied {
+        Some(applied) => lines.extend(applied.lines.iter().map(|line| format!("  {line}"))),
+        None if revisions.is_empty() => lines.push("  not installed".to_string()),
+        None => {}
+    }
+    lines.extend(revisions.iter().rev().map(|one| {
+        let why = why.get(&(scope.release.as_str(), one.number)).copied();
+        let age = time::seconds(&one.updated).map_or("?".to_string(), |at| time::ago(now - at));
+        let message = one.went_back_to().map(|back| format!("rollback to {back}"));
+        let message = message.as_deref().or(why).unwrap_or(&one.description);
+        format!("  {:>4}  {:<16} {:>8} ago  {message}", one.number, one.status, age)
+    }));
+    lines
+}
+
+fn release_json(one: &Release, why: &Reasons) -> Value {
+    let Release { scope, revisions, applied } = one;
+    let revisions: Vec<Value> =
+        revisions.iter().map(|one| revision(one, why.get(&(scope.release.as_str(), one.number)))).collect();
+    json!({
+        "release": scope.release, "namespace": scope.target.namespace, "revisions": revisions,
+        "applied": applied.as_ref().map(|applied| &applied.json),
+    })
 }
 
 fn revision(one: &Revision, why: Option<&&str>) -> Value {

@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use crate::live;
-use crate::run::context::{Project, Scope};
+use crate::run::context::{Context, Project, Scope};
 use crate::run::exit::Stop;
 use crate::run::lock;
 use crate::stages::smoke::Occasion;
 use crate::stages::smoke::forward::Early;
-use crate::stages::{apply, cluster, deploy, lease, namespace, rollback, setup, smoke, verify};
+use crate::stages::{apply, cluster, deploy, gitops, lease, namespace, rollback, setup, smoke, verify};
 use crate::tools::helm;
 use crate::tools::helm::Revision;
 
@@ -16,29 +16,18 @@ use crate::tools::helm::Revision;
 pub fn run(project: &Project, revision: Option<u64>, release: Option<&str>) -> Result<()> {
     let ctx = &setup::need_tools(project)?;
     cluster::need_serving(ctx)?;
-    let _held = (lock::hold(ctx, &ctx.config.place())?, lease::hold_all(ctx)?);
-    let own = |name: &&str| ctx.config.releases[*name].namespace == ctx.config.namespace;
-    let releases: Vec<&str> = match release {
-        Some(name) if ctx.config.releases.contains_key(name) => vec![name],
-        Some(name) => {
-            let known = ctx.config.releases.keys().cloned().collect::<Vec<_>>().join(", ");
-            return Err(Stop::usage(format!(
-                "profile {} has no release {name}: known are {known}",
-                ctx.config.profile
-            ))
-            .into());
-        }
-        // The database has a life of its own.
-        None => ctx.config.release_waves().into_iter().flatten().filter(own).collect(),
-    };
-    if revision.is_some() && releases.len() > 1 {
-        return Err(Stop::usage(format!("which of {}? Next: --release NAME", releases.join(", "))).into());
+    let scopes: Vec<Scope> = wanted(ctx, release)?.into_iter().map(|name| ctx.scope(name)).collect();
+    let names = || scopes.iter().map(|scope| scope.release.as_str()).collect::<Vec<_>>().join(", ");
+    if revision.is_some() && scopes.len() > 1 {
+        return Err(Stop::usage(format!("which of {}? Next: --release NAME", names())).into());
     }
+    gitops::refuse_rollback(ctx, &scopes)?;
+    let _held = (lock::hold(ctx, &ctx.config.place())?, lease::hold_all(ctx)?);
     namespace::refuse_others(ctx)?;
-    releases.iter().try_for_each(|name| deploy::await_others(ctx, &ctx.scope(name)))?;
-    let choose = |name: &&str| Ok((ctx.scope(name), rollback::choose(ctx, &ctx.scope(name), revision)?));
+    scopes.iter().try_for_each(|scope| deploy::await_others(ctx, scope))?;
+    let choose = |scope: &Scope| Ok((scope.clone(), rollback::choose(ctx, scope, revision)?));
     // All of them first: one that has nothing to go back to must not leave the others changed.
-    let chosen = releases.iter().map(choose).collect::<Result<Vec<_>>>()?;
+    let chosen = scopes.iter().map(choose).collect::<Result<Vec<_>>>()?;
     // Where each goes, and its revisions until then.
     let mut gone: Vec<(Scope, u64, Vec<Revision>)> = Vec::new();
     let went = (|| {
@@ -72,6 +61,20 @@ pub fn run(project: &Project, revision: Option<u64>, release: Option<&str>) -> R
         }
         return Err(error);
     }
-    ctx.ui.summary(&format!("{} runs as before", releases.join(", ")));
+    ctx.ui.summary(&format!("{} runs as before", names()));
     Ok(())
+}
+
+/// The release that was named, or all but the database's, which has a life of its own.
+fn wanted<'a>(ctx: &'a Context, release: Option<&'a str>) -> Result<Vec<&'a str>> {
+    let own = |name: &&str| ctx.config.releases[*name].namespace == ctx.config.namespace;
+    match release {
+        Some(name) if ctx.config.releases.contains_key(name) => Ok(vec![name]),
+        Some(name) => {
+            let known = ctx.config.releases.keys().cloned().collect::<Vec<_>>().join(", ");
+            let message = format!("profile {} has no release {name}: known are {known}", ctx.config.profile);
+            Err(Stop::usage(message).into())
+        }
+        None => Ok(ctx.config.release_waves().into_iter().flatten().filter(own).collect()),
+    }
 }

@@ -20,7 +20,7 @@ use crate::stages::render;
 use crate::stages::render::RenderInputs;
 use crate::stages::setup::Ready;
 use crate::stages::smoke::forward::Early;
-use crate::stages::{apply, build, cluster, deploy, lease, load, namespace, preview, push, setup};
+use crate::stages::{apply, build, cluster, deploy, gitops, lease, load, namespace, preview, push, setup};
 
 /// Each stage observes for itself what is left to do, so that an interrupted run needs nothing but another one.
 pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
@@ -42,7 +42,7 @@ pub fn run(project: &Project, no_rollback: bool) -> Result<()> {
     // A namespace that was going, or was not there, has nothing of what was seen in it.
     let seen = if is_new { Snapshot::take(ctx)? } else { seen };
     let plans = plan_releases(ctx, &seen, &releases, &built, &versions, &overrides)?;
-    deploy::refuse_applied(ctx, &plans)?;
+    gitops::refuse_deploy(ctx, &plans)?;
     let (deployed, endpoints) = apply::carry_out(ctx, &plans, Some((seen.services(), early)), no_rollback)?;
     if push::registry(&ctx.config).is_some() {
         push::verify(ctx, &built)?;

@@ -15,7 +15,7 @@ use crate::model::cluster::Target;
 use crate::model::gitops::Applier;
 use crate::run::context::{Context, Scope};
 use crate::run::exit::Stop;
-use crate::run::process::Spawn;
+use crate::run::process::{Output, Spawn};
 use crate::tools::helm::Revision;
 use crate::tools::{helm, kubectl};
 
@@ -109,6 +109,14 @@ pub fn applied_by(ctx: &Context, scope: &Scope) -> Result<Option<(Applier, Vec<V
     let kinds = "deployments,statefulsets,daemonsets";
     let workloads = ctx.run(kubectl::get(&scope.target, kinds, Some(&selector)))?;
     Ok(Applier::of(&workloads).map(|applier| (applier, workloads)))
+}
+
+/// The object by which a controller knows what to apply, None where there is none; or how kubectl failed, as it does for whoever
+/// has rights to the profile's namespaces alone.
+pub fn object_of(ctx: &Context, applier: &Applier) -> Result<Result<Option<Value>, Output>> {
+    let target = ctx.target_in(applier.namespace());
+    let found = ctx.spawn.attempt(kubectl::get(&target, &applier.object(), None))?;
+    Ok(found.map(|mut objects| objects.pop()))
 }
 
 /// A release's last revision; None where it is not installed.

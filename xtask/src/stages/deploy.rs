@@ -122,17 +122,6 @@ fn observe_applied(
     Ok(Plan { scope, staged, rendered, hooks, live, last, serving, claims, applier, why, is_rolled_out })
 }
 
-/// What a controller applies is changed where it reads it: what helm changes would be set back, and two would own the objects.
-pub fn refuse_applied(ctx: &Context, plans: &[Plan]) -> Result<()> {
-    let applied = plans.iter().find_map(|plan| Some((plan, plan.applier.as_ref()?, plan.why.as_ref()?)));
-    let Some((plan, applier, why)) = applied else { return Ok(()) };
-    let Scope { release, target } = &plan.scope;
-    let target_option = ctx.config.target.as_ref().map_or(String::new(), |name| format!(" --target {name}"));
-    let message = format!("{release} in namespace {} is not deployed by helm: {why}", target.namespace);
-    let next = format!("cargo xtask package{target_option} --gitops {}, then have it applied", applier.option());
-    Err(Stop::needs_setup(format!("{message}\nNext: {next}")).into())
-}
-
 /// The release before this stage, with the revision to roll back to.
 pub fn begin(plan: &Plan) -> Deployed {
     let changed = plan.why.is_some();

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod containers;
 pub mod deploy;
 pub mod elsewhere;
+pub mod gitops;
 mod immutable;
 pub mod lease;
 pub mod load;

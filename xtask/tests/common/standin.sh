@@ -144,6 +144,7 @@ live() {
     # A GitOps controller writes on what it applies.
     tracked=$(sed "s|.*|,\"argocd.argoproj.io/tracking-id\":\"&:apps/Deployment:${here#*/}/$1\"|" applied-by 2>/dev/null)
     about="\"name\":\"$1\",\"namespace\":\"${here#*/}\",\"generation\":1,\"annotations\":{\"values\":\"$sum\",\"ports\":\"$ports\"$tracked}"
+    [ ! -s applied-by-flux ] || about="$about,\"labels\":{$(sed 's|.*|"helm.toolkit.fluxcd.io/name":"&"|' applied-by-flux)}"
     echo "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{$about},\"spec\":{\"replicas\":$n},\"status\":$status}"
 }
 
@@ -403,6 +404,8 @@ case $call in
     add_workloads
     all=$(services | sed "s/},{\"kind\"/}\n{\"kind\"/g" | grep -F "\"namespace\":\"$namespace\"" | paste -sd, -)
     echo "{\"items\":[${all}${all:+${found:+,}}${found#,}]}" ;;
+"kubectl get applications.argoproj.io/"* | "kubectl get helmreleases.helm.toolkit.fluxcd.io/"*)
+    [ ! -e applier ] || cat applier ;;
 "kubectl get lease/"*) [ ! -e "$here/lease" ] || cat "$here/lease" ;;
 "kubectl get resourcequota/"*) [ ! -e "$here/quota" ] || cat "$here/quota" ;;
 "kubectl replace --filename - "*)

@@ -487,6 +487,11 @@ fn values_come_from_an_encrypted_file_for_whoever_has_the_key() {
         assert_eq!(secret(&project, "many/app")["TOKEN"], value);
         assert_secret(&project, &run, &[value]);
     }
+    project.answer("sops decrypt", "tr a-z n-za-m <\"$last\" >&2; exit 51");
+    let changed = up("team.yaml");
+    changed.assert_ended(1);
+    changed.assert_says(&["sops can't decrypt", "it was changed after it was encrypted", "Next: restore it"]);
+    assert_secret(&project, &changed, &[value]);
     fs::remove_file(project.path("bin/age")).unwrap();
     let missing = up("team.age");
     missing.assert_ended(3);

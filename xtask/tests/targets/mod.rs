@@ -182,6 +182,106 @@ fn what_a_gitops_controller_applies_is_left_to_it() {
     assert_eq!(same.calls_of(&["helm upgrade todo"]), [""; 0]);
 }
 
+/// A project of which a target has two revisions, so that helm could go back.
+fn deployed_twice() -> Project {
+    let project = project("");
+    on_team(&project, &["up"]).assert_ended(0);
+    project.write("services/backend/main.rs", "// another\n");
+    on_team(&project, &["up"]).assert_ended(0);
+    project
+}
+
+/// The same where Argo CD alone made it: helm has no release.
+fn applied_by_argo_cd() -> Project {
+    let project = deployed_twice();
+    fs::remove_dir_all(project.path("standin/namespaces/todo/releases/todo")).unwrap();
+    project.write("standin/applied-by", "todo\n");
+    let entry = |id: u32| json!({"id": id, "revision": "0.1.0+haa", "deployedAt": format!("2026-01-3{id}T00:00:00Z")});
+    let history = json!([entry(0), entry(1)]);
+    project.write("standin/applier", &json!({"kind": "Application", "status": {"history": history}}).to_string());
+    project
+}
+
+#[test]
+fn rollback_leaves_to_a_gitops_controller_what_it_applies() {
+    let next = "Next: revert the commit of its package in git";
+    let project = applied_by_argo_cd();
+    for options in [&["rollback"][..], &["rollback", "--release", "todo"], &["rollback", "1"]] {
+        let says = "todo in namespace todo is not rolled back by helm: it is applied by Argo CD, Application todo";
+        assert_refused(&on_team(&project, options), 3, &[says, next]);
+    }
+    // Flux has helm keep releases, which helm could take back.
+    let project = deployed_twice();
+    project.write("standin/applied-by-flux", "todo\n");
+    assert_refused(&on_team(&project, &["rollback"]), 3, &["it is applied by Flux, HelmRelease todo", next]);
+    fs::remove_file(project.path("standin/applied-by-flux")).unwrap();
+    on_team(&project, &["rollback"]).assert_ended(0);
+}
+
+#[test]
+fn down_leaves_to_a_gitops_controller_what_it_applies() {
+    let project = applied_by_argo_cd();
+    for options in [&["down"][..], &["down", "--purge"]] {
+        let says =
+            "todo in namespace todo is not uninstalled by helm: it is applied by Argo CD, Application todo, which";
+        assert_refused(&on_team(&project, options), 3, &[says, "Next: argocd app delete todo, and remove it"]);
+    }
+    // Whether it is there is not for everybody to see.
+    project.answer("kubectl get applications.argoproj.io/", "echo 'Error from server (Forbidden): no' >&2; exit 1");
+    assert_refused(&on_team(&project, &["down"]), 3, &["Next: argocd app delete todo"]);
+    project.write("standin/rules", "");
+    fs::remove_file(project.path("standin/applier")).unwrap();
+    let next = "Next: kubectl delete all,configmaps,";
+    let selector = "--selector app.kubernetes.io/instance=todo --kubeconfig";
+    let says = "Argo CD, Application todo applied it and is gone, and left it";
+    assert_refused(&on_team(&project, &["down"]), 3, &[says, next, selector]);
+    // With what it had applied it is out of the way.
+    fs::remove_file(project.path("standin/applied-by")).unwrap();
+    on_team(&project, &["down"]).assert_ended(0);
+
+    let project = deployed_twice();
+    project.write("standin/applied-by-flux", "todo\n");
+    project.write("standin/applier", "{\"kind\":\"HelmRelease\"}");
+    let next = "Next: flux delete helmrelease todo --namespace todo";
+    assert_refused(&on_team(&project, &["down"]), 3, &["it is applied by Flux, HelmRelease todo, which", next]);
+}
+
+#[test]
+fn history_says_who_applies_a_release_and_where_its_history_is() {
+    let project = applied_by_argo_cd();
+    let history = || {
+        let run = on_team(&project, &["history"]);
+        run.assert_ended(0);
+        run.stdout
+    };
+    let said = history();
+    for words in [
+        "  applied by Argo CD, Application todo, which applied chart 0.1.0+haa ",
+        " d ago, number 1 of its history\n",
+        "  its history is in git, as the commits of its package, and in the Application: kubectl get applications.argoproj.io/todo",
+        "--context team --namespace argocd\n",
+    ] {
+        assert!(said.contains(words), "\"{words}\" is not in\n{said}");
+    }
+    assert!(!said.contains("not installed"), "{said}");
+    let run = on_team(&project, &["history", "--json"]);
+    for words in ["\"by\":\"Argo CD, Application todo\"", "\"number\":1", "\"at\":\"2026-01-31T00:00:00Z\""] {
+        assert!(run.stdout.contains(words), "\"{words}\" is not in\n{}", run.stdout);
+    }
+    project.answer("kubectl get applications.argoproj.io/", "echo 'Error from server (Forbidden): no' >&2; exit 1");
+    assert!(history().contains("which can't be read: Error from server (Forbidden): no\n"), "{}", history());
+    project.write("standin/rules", "");
+    fs::remove_file(project.path("standin/applier")).unwrap();
+    assert!(history().contains("Application todo, which is gone\n"), "{}", history());
+    // Flux has helm keep releases.
+    let project = deployed_twice();
+    project.write("standin/applied-by-flux", "todo\n");
+    project.write("standin/applier", "{\"status\":{\"history\":[{\"version\":2,\"chartVersion\":\"0.1.0+hcc\",\"lastDeployed\":\"2026-01-31T00:00:00Z\"}]}}");
+    let run = on_team(&project, &["history"]);
+    assert!(run.stdout.contains("applied by Flux, HelmRelease todo, which applied chart 0.1.0+hcc "), "{}", run.stdout);
+    assert!(run.stdout.contains("     2  deployed"), "{}", run.stdout);
+}
+
 #[test]
 fn another_cluster_in_its_place_is_refused() {
     let project = project("");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use xtask::tools::{cargo, docker, helm, kubectl};
 const COMMAND: Duration = Duration::from_secs(600);
 const SAMPLE: Duration = Duration::from_millis(20);
 /// Of the files with what could be read, the one in which a sentinel is.
-const CONTROL: &str = "control";
+pub const CONTROL: &str = "control";
 
 /// A rotation leaves an application that does what it did, with other values, and nothing for `up` to do.
 pub fn rotate(world: &World) -> Result<()> {
@@ -79,17 +80,23 @@ pub fn stay_secret(world: &World) -> Result<()> {
     keep_objects(world, &folder)?;
     keep_images(world, &folder)?;
 
-    let texts: String = all.iter().flat_map(|value| forms(value)).map(|form| form + "\n").collect();
+    in_no_file(world, &all, &folder.join(CONTROL))?;
+    fs::remove_dir_all(&folder)?;
+    world.up().map(drop)
+}
+
+/// Fails if a file of the tool's holds one of these values; `control` does, and is found.
+pub fn in_no_file(world: &World, values: &BTreeSet<String>, control: &Path) -> Result<()> {
+    let texts: String = values.iter().flat_map(|value| forms(value)).map(|form| form + "\n").collect();
     // What was put together lies in the second.
     let places = [world.ctx.folders.state.clone(), world.ctx.folders.cache.join("staging")];
     let places = places.map(|place| place.display().to_string());
     let found = world.ctx.output(grep::files_with(&places).within(DEADLINE * 5).stdin(texts))?;
-    let control = folder.join(CONTROL).display().to_string();
+    let control = control.display().to_string();
     let leaks: Vec<&str> = found.stdout.lines().filter(|file| *file != control).collect();
     ensure!(found.stdout.contains(&control), "the search does not find what is there: {}", found.tail);
     ensure!(leaks.is_empty(), "values of the Secret are in {}", leaks.join(", "));
-    fs::remove_dir_all(&folder)?;
-    world.up().map(drop)
+    Ok(())
 }
 
 /// Adds what a command said to `said`.
@@ -155,7 +162,7 @@ fn forms(value: &str) -> Vec<String> {
 }
 
 /// What helm tells of the release, and what it keeps of it, which is zipped in base64 in base64.
-fn keep_release(world: &World, folder: &std::path::Path) -> Result<()> {
+fn keep_release(world: &World, folder: &Path) -> Result<()> {
     for release in world.ctx.config.releases.keys() {
         let target = &world.ctx.scope(release).target;
         let keep = |what: &str, argv| -> Result<()> {
@@ -190,7 +197,7 @@ fn keep_release(world: &World, folder: &std::path::Path) -> Result<()> {
 }
 
 /// Every object that is no Secret, and the logs of every container, those of the database's server among them.
-fn keep_objects(world: &World, folder: &std::path::Path) -> Result<()> {
+fn keep_objects(world: &World, folder: &Path) -> Result<()> {
     let target = &world.target;
     let kinds = world.run(kubectl::list_kinds(target))?;
     let kinds: Vec<&str> = kinds.iter().map(String::as_str).filter(|kind| *kind != "secrets").collect();
@@ -208,7 +215,7 @@ fn keep_objects(world: &World, folder: &std::path::Path) -> Result<()> {
     Ok(())
 }
 
-fn keep_images(world: &World, folder: &std::path::Path) -> Result<()> {
+fn keep_images(world: &World, folder: &Path) -> Result<()> {
     let pods = world.pods()?;
     let containers = pods.iter().flat_map(|pod| pod["spec"]["containers"].as_array().into_iter().flatten());
     let images: BTreeSet<&str> = containers.filter_map(|container| container["image"].as_str()).collect();

@@ -11,4 +11,5 @@ pub mod node;
 pub mod openssl;
 pub mod pod_security;
 pub mod skaffold;
+pub mod sops;
 pub mod vegeta;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::e2e::targets::registry;
@@ -245,30 +245,79 @@ pub fn applies(world: &World) -> Result<()> {
     let proven = argo.start().and_then(|()| proves(&team, &argo));
     let removed = argo.remove();
     proven?;
-    removed
+    removed?;
+    // With the Application everything went that it had applied.
+    let output = team.on(&["down"])?;
+    ensure!(output.success, "down failed once the Application was gone\n{}", output.tail);
+    tells(&team.on(&["history"])?, &["not installed"])
 }
 
 fn proves(team: &Team, argo: &ArgoCd) -> Result<()> {
-    let folder = argo.folder.join("package");
-    let to = folder.display().to_string();
-    let package = || -> Result<Value> {
+    let folder = |name: &str| argo.folder.join(name);
+    let package = |name: &str| -> Result<Value> {
+        let to = folder(name).display().to_string();
         let output = team.on(&["package", to.as_str(), "--gitops", "argocd"])?;
         ensure!(output.success, "package failed\n{}", output.tail);
-        let lock: Value = serde_json::from_str(&fs::read_to_string(folder.join("images.lock.json"))?)?;
+        let lock: Value = serde_json::from_str(&fs::read_to_string(folder(name).join("images.lock.json"))?)?;
         Ok(lock["charts"].clone())
     };
-    let charts = package()?;
-    argo.apply(&folder)?;
+    let charts = package("package")?;
+    let applications = argo.apply(&folder("package"))?;
     argo.wait(&charts)?;
     is_settled(team)?;
     set_back(team)?;
+    is_left_to_it(team, &applications)?;
+    let first = number_in_history(team, argo)?;
     // What is new goes by way of the package: two would own the objects otherwise.
     team.change("for Argo CD to apply")?;
     team.is_refused(3, &["is not deployed by helm", "applied by Argo CD", "--gitops argocd"])?;
-    let changed = package()?;
-    argo.apply(&folder)?;
+    let changed = package("changed-package")?;
+    argo.apply(&folder("changed-package"))?;
     argo.wait(&changed)?;
-    is_settled(team)
+    is_settled(team)?;
+    let second = number_in_history(team, argo)?;
+    // As when the commit of the package is reverted, which is how one goes back.
+    argo.apply(&folder("package"))?;
+    argo.wait(&charts)?;
+    let third = number_in_history(team, argo)?;
+    ensure!(first < second && second < third, "history calls what was applied {first}, {second} and {third}");
+    tells(&team.on(&["plan"])?, &["applied by Argo CD"])
+}
+
+/// Nothing is rolled back or uninstalled that would be applied again.
+fn is_left_to_it(team: &Team, applications: &[String]) -> Result<()> {
+    let applied = "applied by Argo CD, Application";
+    team.refuses(&["rollback"], 3, &["is not rolled back by helm", applied, "Next: revert the commit of its package"])?;
+    for command in [&["down"][..], &["down", "--purge"]] {
+        team.refuses(command, 3, &["is not uninstalled by helm", applied, "Next: argocd app delete "])?;
+    }
+    let refused = team.on(&["down"])?.tail;
+    let is_named = applications.iter().any(|name| refused.contains(&format!("argocd app delete {name},")));
+    ensure!(is_named, "down names none of {}\n{refused}", applications.join(", "));
+    Ok(())
+}
+
+/// The number that `history` has for what was applied last of the only release, and no revision of helm's.
+fn number_in_history(team: &Team, argo: &ArgoCd) -> Result<u64> {
+    let mut said = String::new();
+    // Argo CD writes it down after it has called everything synced.
+    let found = poll::until(&team.world.ctx.spawn.interrupt, DEADLINE, || {
+        let all = argo.applications()?;
+        let [application] = all.as_slice() else { bail!("the profile has {} Applications", all.len()) };
+        let is_current = |entry: &&Value| entry["source"] == application["spec"]["source"];
+        let last = application["status"]["history"].as_array().and_then(|all| all.last()).filter(is_current);
+        let output = team.on(&["history"])?;
+        ensure!(output.success && !output.tail.contains("not installed"), "history failed\n{}", output.tail);
+        tells(&output, &["its history is in git", "kubectl get applications.argoproj.io/"])?;
+        said = output.tail;
+        let Some((number, chart)) = last.and_then(|one| Some((one["id"].as_u64()?, one["revision"].as_str()?))) else {
+            return Ok(None);
+        };
+        let is_said = said.contains(&format!("applied chart {chart} "))
+            && said.contains(&format!("number {number} of its history"));
+        Ok(is_said.then_some(number))
+    })?;
+    found.with_context(|| format!("history does not say what Argo CD applied last\n{said}"))
 }
 
 /// Smoke checks pass, status is healthy, and there is nothing to do.

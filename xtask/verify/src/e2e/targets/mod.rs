@@ -137,11 +137,17 @@ impl<'a> Team<'a> {
 
     /// Fails unless `up` ends with an exit code, says these words and changes nothing.
     fn is_refused(&self, code: i32, words: &[&str]) -> Result<()> {
-        let before = self.world.fingerprint()?;
-        let output = self.on(&["up"])?;
-        ensure!(output.code == Some(code), "up ended with {:?}, and {code} was wanted\n{}", output.code, output.tail);
+        self.refuses(&["up"], code, words)
+    }
+
+    /// The same of any command.
+    fn refuses(&self, command: &[&str], code: i32, words: &[&str]) -> Result<()> {
+        let (before, command_line) = (self.world.fingerprint()?, command.join(" "));
+        let output = self.on(command)?;
+        let Output { code: ended, tail, .. } = &output;
+        ensure!(*ended == Some(code), "{command_line} ended with {ended:?}, and {code} was wanted\n{tail}");
         tells(&output, words)?;
-        ensure!(self.world.fingerprint()? == before, "a refused up changed something\n{}", output.tail);
+        ensure!(self.world.fingerprint()? == before, "a refused {command_line} changed something\n{tail}");
         Ok(())
     }
 
