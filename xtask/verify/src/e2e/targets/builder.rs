@@ -13,7 +13,7 @@ use crate::e2e::world::{World, tells};
 use xtask::run::call::{Call, argv, call};
 use xtask::run::poll;
 use xtask::run::process::{Background, sudo};
-use xtask::stages::setup;
+use xtask::stages::{elsewhere, setup};
 use xtask::tools::buildx;
 
 /// The name of the builder.
@@ -115,7 +115,9 @@ fn has_both(team: &Team, service: &str) -> Result<()> {
     let images = pods.iter().filter_map(|pod| pod["spec"]["containers"][0]["image"].as_str());
     let image = images.into_iter().find(|image| image.contains(&format!("-{service}:")));
     let image = image.with_context(|| format!("no pod runs {service}"))?;
-    let pushed = team.spawn.run(buildx::pushed(BUILDER, image))?;
+    let mut spawn = elsewhere::trusting(&team.world.ctx, &team.registry.address)?;
+    spawn.env.push(("DOCKER_CONFIG".to_string(), team.registry.docker_config()));
+    let pushed = spawn.run(buildx::pushed(BUILDER, image))?;
     ensure!(pushed.lacks(&PLATFORMS.map(str::to_string)).is_empty(), "{image} is for {:?}", pushed.platforms);
     ensure!(image.ends_with(&pushed.digest), "{image} is pinned to another digest than {}", pushed.digest);
     Ok(())
