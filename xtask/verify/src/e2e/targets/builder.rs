@@ -23,14 +23,15 @@ const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/amd64/v2"];
 /// How long buildkitd may take to begin.
 const BEGINS: Duration = Duration::from_secs(30);
 
-/// It runs for as long as this lives.
-struct BuildKit {
+/// It runs for as long as this lives. What it keeps, some 4 GB, goes with it.
+struct BuildKit<'a> {
+    world: &'a World,
     process: Option<Background>,
     port: u16,
 }
 
-impl BuildKit {
-    fn start(team: &Team) -> Result<BuildKit> {
+impl BuildKit<'_> {
+    fn start<'a>(team: &Team<'a>) -> Result<BuildKit<'a>> {
         let world = team.world;
         let [program] = setup::programs(&world.ctx, ["buildkitd"])?;
         let folder = folder(world);
@@ -51,7 +52,7 @@ impl BuildKit {
         let at = format!("tcp://127.0.0.1:{port}");
         let serve: Call = call(argv!("{program} --config {config} --addr {at}")).behind(sudo());
         let process = world.ctx.spawn.background(serve, |_| {})?;
-        let kit = BuildKit { process: Some(process), port };
+        let kit = BuildKit { world, process: Some(process), port };
         let answers = || Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(()));
         poll::until(&world.ctx.spawn.interrupt, BEGINS, answers)?.context("buildkitd does not answer")?;
         Ok(kit)
@@ -73,7 +74,16 @@ impl BuildKit {
     }
 }
 
-/// What it keeps is kept for the next run, as docker's is.
+impl Drop for BuildKit<'_> {
+    fn drop(&mut self) {
+        // Its end is waited for.
+        self.process = None;
+        let root = folder(self.world).join("root").display().to_string();
+        // What can't be removed is used by the next run.
+        let _ = self.world.ctx.spawn.uninterrupted().output(call(argv!("rm -rf {root}")).behind(sudo()));
+    }
+}
+
 fn folder(world: &World) -> PathBuf {
     world.ctx.folders.cache.join("test-buildkit")
 }
