@@ -3,6 +3,7 @@
 
 mod argocd;
 mod builder;
+mod operator;
 mod pushes;
 pub mod registry;
 mod relay;
@@ -48,6 +49,9 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("Secrets that others make are taken as they are, and needed whole", secrets::of_others)
         .taking(Takes::All),
     Scenario::new("an External Secrets operator takes what a package has for it", secrets::of_an_operator)
+        .taking(Takes::All)
+        .weekly(),
+    Scenario::new("an External Secrets operator makes the Secrets of a package", operator::makes)
         .taking(Takes::All)
         .weekly(),
     Scenario::new("a builder elsewhere makes and pushes what a registry lacks", builder::builds)

@@ -14,9 +14,9 @@ use xtask::tools::{go, kubectl};
 /// The External Secrets operator, and the kind that a package has.
 const OPERATOR: &str = "github.com/external-secrets/external-secrets@v1.3.2";
 const KIND: &str = "externalsecrets.external-secrets.io";
-const SECRET: &str = "todo-chatbot-secrets";
+pub const SECRET: &str = "todo-chatbot-secrets";
 /// One that nothing but tokens depends on.
-const KEY: &str = "JWT_SECRET";
+pub const KEY: &str = "JWT_SECRET";
 
 pub fn of_others(world: &World) -> Result<()> {
     let team = Team::new(world)?;
@@ -48,15 +48,7 @@ pub fn of_an_operator(world: &World) -> Result<()> {
     let team = Team::new(world)?;
     // The objects are in its namespace.
     team.up()?;
-    let file = team.root.join("xtask.toml");
-    let store = format!(
-        "secrets = \"existing\"\n[targets.{TEAM}.external_secrets]\nstore = \"team\"\npath = \"kv/{{secret}}\"\n"
-    );
-    fs::write(&file, format!("{}{store}", fs::read_to_string(&file)?))?;
-    let folder = world.ctx.folders.cache.join("external");
-    let to = folder.display().to_string();
-    let output = team.on(&["package", to.as_str()])?;
-    ensure!(output.success, "package failed\n{}", output.tail);
+    let folder = package_for_an_operator(&team)?;
     let crd = sources(world)?.join("config/crds/bases/external-secrets.io_externalsecrets.yaml").display().to_string();
     let (objects, name) =
         (folder.join("external-secrets").display().to_string(), format!("customresourcedefinition/{KIND}"));
@@ -79,6 +71,20 @@ pub fn of_an_operator(world: &World) -> Result<()> {
     world.run(kubectl::delete(&world.target, &[name], DEADLINE))?;
     fs::remove_dir_all(&folder)?;
     taken
+}
+
+/// A package of a target whose Secrets an operator makes, of a store in which `kv/SECRET` has their values. Returns its folder.
+pub fn package_for_an_operator(team: &Team) -> Result<PathBuf> {
+    let file = team.root.join("xtask.toml");
+    let store = format!(
+        "secrets = \"existing\"\n[targets.{TEAM}.external_secrets]\nstore = \"team\"\npath = \"kv/{{secret}}\"\n"
+    );
+    fs::write(&file, format!("{}{store}", fs::read_to_string(&file)?))?;
+    let folder = team.world.ctx.folders.cache.join("external");
+    let to = folder.display().to_string();
+    let output = team.on(&["package", to.as_str()])?;
+    ensure!(output.success, "package failed\n{}", output.tail);
+    Ok(folder)
 }
 
 /// The sources of the operator, which have the schema of its objects.
